@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV   ?= .venv
+PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
+
+.PHONY: help run test check format openapi bench clean
+
+help:  ## say what can be made
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile
+
+run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
+	@exec $(VENV)/bin/python -m service
+
+test: $(VENV)/.check  ## run the tests
+	@$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.check  ## lint, types, import contracts, documents that must agree
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/python -m service openapi | diff -u openapi.yaml - || { echo "openapi.yaml has drifted: run make openapi"; exit 1; }
+	$(VENV)/bin/python -m pytest -q tests/test_documents.py
+
+format: $(VENV)/.check  ## format the code
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+openapi: $(VENV)/.run  ## write openapi.yaml anew
+	$(VENV)/bin/python -m service openapi > openapi.yaml
+
+bench: $(VENV)/.bench  ## measure, and print ratios
+	@$(VENV)/bin/python -m bench
+
+clean:  ## forget the virtual environment and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Stamps are set only after success; `python3 -m venv` without ensurepip would leave half a folder behind.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later with its venv module is needed (Debian: apt-get install python3-venv)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+$(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[check]'
+	@touch $@ $(VENV)/.run
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[bench]'
+	@touch $@
