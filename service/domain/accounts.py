@@ -1,0 +1,196 @@
+"""What can be done with accounts. Each function is one use case: plain values and ports in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+
+from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, Taken, WrongPassword
+from service.domain.events import EndReason, Event
+from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Written
+from service.domain.users import Role, User, changed_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, as far as the rules need to know."""
+
+    id: UUID
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+    def sees(self, user_id: UUID) -> bool:
+        return self.is_admin or self.id == user_id
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """An account to be made; the fields have passed the field rules."""
+
+    username: str
+    email: str
+    name: str = ""
+    age: int | None = None
+    role: Role = "member"
+    active: bool = True
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a caller wants of a user.
+
+    Attributes:
+        fields: new values by field name; fields that are not named stay as they are.
+        current_password: the caller's own, needed to change its own e-mail address.
+        versions: versions that the caller accepts to change; None for any.
+    """
+
+    fields: Mapping[str, Any]
+    current_password: str | None = None
+    versions: frozenset[int] | None = None
+
+
+async def create(store: Store, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
+    """Make an account; `actor` None means that it registers itself. Raises `Taken`."""
+    password_hash = None if new.password is None else await hasher.hash(new.password)
+    now = clock()
+    user = User(
+        id=uuid_utils.compat.uuid7(),
+        username=new.username,
+        email=new.email,
+        name=new.name,
+        age=new.age,
+        role=new.role,
+        active=new.active,
+        created_at=now,
+        updated_at=now,
+    )
+
+    async def work(transaction: Transaction) -> User:
+        await transaction.put_user(user)
+        if password_hash is not None:
+            await transaction.put_password(user.id, password_hash)
+        await transaction.append(Event("user.created", now, actor or user.id, user.id, user))
+        return user
+
+    return _as_committed(await store.write(work))
+
+
+async def change(
+    store: Store, hasher: Hasher, clock: Clock, caller: Caller, user_id: UUID, wanted: Change
+) -> Snapshot[User]:
+    """Change a user; a change that changes nothing writes nothing.
+
+    Raises `NotFound`, `Stale`, `Forbidden`, `WrongPassword`, `Taken`, `LastAdmin`.
+    """
+    proven = await _prove(store, hasher, caller, user_id, wanted)
+
+    async def work(transaction: Transaction) -> User:
+        user = await _visible(transaction, caller, user_id, wanted.versions)
+        after = replace(user, **wanted.fields)
+        changed = changed_fields(user, after)
+        if not changed:
+            return user
+        if not caller.is_admin and not {"role", "active"}.isdisjoint(changed):
+            raise Forbidden("Only an administrator may change `role` or `active`.")
+        if "email" in changed and caller.id == user_id and not proven:
+            raise WrongPassword()
+        if user.is_active_admin and not after.is_active_admin:
+            await _keep_an_admin(transaction)
+        now = clock()
+        after = replace(after, updated_at=max(now, user.updated_at))
+        await transaction.put_user(after)
+        await transaction.append(Event("user.updated", now, caller.id, user_id, after, changed))
+        if user.active and not after.active:
+            await end_sessions(transaction, clock, caller.id, user_id, "deactivated")
+        return after
+
+    return _as_committed(await store.write(work))
+
+
+async def delete(
+    store: Store, clock: Clock, caller: Caller, user_id: UUID, versions: frozenset[int] | None
+) -> Snapshot[None]:
+    """Delete a user with its sessions. Raises `NotFound`, `Stale`, `LastAdmin`."""
+
+    async def work(transaction: Transaction) -> None:
+        user = await _visible(transaction, caller, user_id, versions)
+        if user.is_active_admin:
+            await _keep_an_admin(transaction)
+        await end_sessions(transaction, clock, caller.id, user_id, "deleted")
+        await transaction.delete_user(user_id)
+        await transaction.append(Event("user.deleted", clock(), caller.id, user_id))
+
+    written = await store.write(work)
+    return Snapshot(None, written.position)
+
+
+async def end_sessions(
+    transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
+) -> None:
+    """End every session of a user, each with its event, as part of the change that is the reason for it."""
+    for session in await transaction.sessions_of(user_id):
+        await transaction.delete_session(session.id)
+        await transaction.append(Event("session.ended", clock(), actor, user_id, session_id=session.id, reason=reason))
+
+
+async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUser) -> bool:
+    """Make the first administrator unless there is one; whether it was made. Safe to run on two hosts at once."""
+    password_hash = await hasher.hash(admin.password or "")
+    now = clock()
+    user = User(uuid_utils.compat.uuid7(), admin.username, admin.email, admin.name, None, "admin", True, now, now)
+
+    async def work(transaction: Transaction) -> bool:
+        if await transaction.active_admins():
+            return False
+        await transaction.put_user(user)
+        await transaction.put_password(user.id, password_hash)
+        await transaction.append(Event("user.created", now, None, user.id, user))
+        return True
+
+    try:
+        return (await store.write(work)).value
+    except Taken:
+        return False
+
+
+async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> bool:
+    """Whether the caller gave its own present password; costs a hash only where that will be asked."""
+    email = wanted.fields.get("email")
+    if email is None or caller.id != user_id or wanted.current_password is None:
+        return False
+    user = (await store.user(user_id)).value
+    if user is None or user.email == email:
+        return False
+    credentials = await store.credentials(user.email)
+    return await hasher.verify(credentials.password_hash if credentials else None, wanted.current_password)
+
+
+async def _visible(transaction: Transaction, caller: Caller, user_id: UUID, versions: frozenset[int] | None) -> User:
+    user = await transaction.user(user_id)
+    if user is None or not caller.sees(user_id):
+        raise NotFound()
+    if versions is not None and user.version not in versions:
+        raise Stale()
+    return user
+
+
+async def _keep_an_admin(transaction: Transaction) -> None:
+    if await transaction.active_admins() < 2:
+        raise LastAdmin()
+
+
+def _as_committed(written: Written[User]) -> Snapshot[User]:
+    """The user as its event carries it, so with its version; a write without event left it as it was."""
+    for event in written.events:
+        if event.user is not None:
+            return Snapshot(event.user, written.position)
+    return Snapshot(written.value, written.position)

@@ -1,0 +1,160 @@
+"""What can be refused, in the words of the rules. No HTTP here: `service/problems.py` gives each its status.
+
+Refusal
+├── Invalid              fields that break a rule
+│   └── WrongPassword    the current password was asked for and does not match
+├── BadRequest           a question that cannot be understood
+│   ├── InvalidPosition
+│   └── InvalidCursor
+├── Unauthenticated      who is asking is not known
+│   ├── InvalidCredentials
+│   └── InvalidToken
+├── InvalidGrant         a refresh token that no longer renews anything
+├── Forbidden            who is asking is known and may not
+│   └── RegistrationClosed
+├── NotFound
+├── Conflict             the present state does not allow it
+│   ├── Taken            another account has this username or e-mail address
+│   └── LastAdmin
+├── Stale                the version named by the caller is not the present one
+├── PositionLost         the log no longer reaches back to the place named
+├── TooMany              a limit was reached; carries when to come back
+└── Unavailable          something the answer depends on is not there now
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One broken rule.
+
+    Attributes:
+        pointer: JSON pointer to the field, as `/email`; empty for the whole body.
+        code: stable word for programs, as `too_long`.
+        detail: one sentence for people; never repeats the value.
+    """
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Refusal(Exception):
+    """A request that the rules refuse; `str()` is one sentence that is safe to show the caller."""
+
+    sentence = "The request was refused."
+
+    def __init__(self, sentence: str | None = None) -> None:
+        super().__init__(sentence or self.sentence)
+
+
+class Invalid(Refusal):
+    sentence = "Some fields break a rule; `errors` names each."
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class WrongPassword(Invalid):
+    def __init__(self) -> None:
+        super().__init__(
+            FieldError(
+                "/current_password", "wrong_password", "Must be the current password to change the e-mail address."
+            )
+        )
+
+
+class BadRequest(Refusal):
+    sentence = "The request cannot be understood."
+
+
+class InvalidPosition(BadRequest):
+    sentence = "A position is written `<epoch>-<seq>`, as in the `Roster-Position` header."
+
+
+class InvalidCursor(BadRequest):
+    sentence = "The cursor is not one that this list gave out for this query; start again without it."
+
+
+class Unauthenticated(Refusal):
+    sentence = "Send an access token as `Authorization: Bearer …`; POST /v1/auth/login gives one."
+
+
+class InvalidCredentials(Unauthenticated):
+    sentence = "The login or the password is wrong."
+
+
+class InvalidToken(Unauthenticated):
+    sentence = "The access token is malformed, expired or revoked; refresh it or log in again."
+
+
+class InvalidGrant(Refusal):
+    sentence = "The refresh token is malformed, expired, used up or revoked; log in again."
+
+
+class Forbidden(Refusal):
+    sentence = "This account may not do that."
+
+
+class RegistrationClosed(Forbidden):
+    sentence = "Registration is closed here; ask an administrator for an account."
+
+
+class NotFound(Refusal):
+    sentence = "There is nothing here, or nothing that this account may see."
+
+
+class Conflict(Refusal):
+    sentence = "The present state does not allow this."
+
+
+class Taken(Conflict):
+    """Carries the fields, `username` or `email`, that another account already has."""
+
+    def __init__(self, *fields: str) -> None:
+        super().__init__(f"Another account already has this {' and this '.join(fields)}.")
+        self.fields = fields
+
+
+class LastAdmin(Conflict):
+    sentence = "The last active administrator cannot be deleted, demoted or deactivated."
+
+
+class Stale(Refusal):
+    sentence = "The user has changed since; read it again and repeat the change with its new ETag."
+
+
+class PositionLost(Refusal):
+    """The log no longer reaches back to the place named.
+
+    Attributes:
+        reason: `trimmed` (older than what is kept), `epoch` (another life of the log) or `ahead` (not written yet).
+        position: where to go on after reading the state again.
+    """
+
+    def __init__(self, reason: str, position: str) -> None:
+        super().__init__(
+            f"The log cannot be read from there ({reason}); read the state again, then go on from `position`."
+        )
+        self.reason = reason
+        self.position = position
+
+
+class TooMany(Refusal):
+    """A limit was reached. `retry_after_s`: seconds until another try can succeed."""
+
+    def __init__(self, retry_after_s: float, sentence: str = "Too many requests; come back later.") -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class Unavailable(Refusal):
+    """Something the answer depends on is not there now. `retry_after_s`: seconds until a try is worth it."""
+
+    def __init__(self, retry_after_s: float = 1, sentence: str = "The service is busy; come back shortly.") -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s

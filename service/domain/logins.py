@@ -1,0 +1,107 @@
+"""Logging in, staying in and leaving. Each function is one use case."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import uuid_utils.compat
+
+from service.domain.errors import InvalidCredentials, InvalidGrant
+from service.domain.events import Event
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.sessions import Presented, Session, judge, rotated
+from service.domain.users import User, normalise_email
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A session and whose it is."""
+
+    session: Session
+    user: User
+
+
+async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, password: str, ttl: timedelta) -> LoggedIn:
+    """Open a session for an e-mail address or username and its password.
+
+    Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
+    inactive or the password is wrong.
+    """
+    credentials = await store.credentials(normalise_email(login))
+    if not await hasher.verify(credentials.password_hash if credentials else None, password) or credentials is None:
+        raise InvalidCredentials()
+    now = clock()
+    session = Session(
+        id=uuid_utils.compat.uuid7(),
+        user_id=credentials.user.id,
+        secret=secrets.token_bytes(32),
+        created_at=now,
+        expires_at=now + ttl,
+        rotated_at=now,
+    )
+
+    async def work(transaction: Transaction) -> User:
+        # The password was checked outside of this transaction: the account may have gone meanwhile.
+        user = await transaction.user(session.user_id)
+        if user is None or not user.active:
+            raise InvalidCredentials()
+        await transaction.put_session(session)
+        return user
+
+    return LoggedIn(session, (await store.write(work)).value)
+
+
+async def refresh(
+    store: Store, clock: Clock, session_id: UUID, generation: int, authentic: Callable[[Session], bool]
+) -> LoggedIn:
+    """Hand out the next refresh token of a session: the session returned carries its generation.
+
+    `authentic` tells whether the caller's token was made with the session's secret. A token that has been used up ends
+    the session, and that is committed although the answer is `InvalidGrant`: a rollback would undo the very thing
+    that the reuse calls for.
+    """
+
+    async def work(transaction: Transaction) -> LoggedIn | None:
+        now = clock()
+        session = await transaction.session(session_id)
+        if session is None or session.expires_at <= now or not authentic(session):
+            return None
+        user = await transaction.user(session.user_id)
+        if user is None:
+            return None
+        match judge(session, generation, now):
+            case Presented.NEWEST:
+                session = rotated(session, now)
+                await transaction.put_session(session)
+            case Presented.REUSED:
+                await transaction.delete_session(session_id)
+                await transaction.append(
+                    Event("session.ended", now, None, user.id, session_id=session_id, reason="reuse")
+                )
+                return None
+            case Presented.PREDECESSOR:
+                pass
+        return LoggedIn(session, user)
+
+    renewed = (await store.write(work)).value
+    if renewed is None:
+        raise InvalidGrant()
+    return renewed
+
+
+async def log_out(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -> None:
+    """End one session; harmless when it has ended already."""
+
+    async def work(transaction: Transaction) -> None:
+        if await transaction.session(session_id) is None:
+            return
+        await transaction.delete_session(session_id)
+        await transaction.append(
+            Event("session.ended", clock(), user_id, user_id, session_id=session_id, reason="logout")
+        )
+
+    await store.write(work)

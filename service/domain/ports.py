@@ -1,0 +1,177 @@
+"""What the rules need from outside, as protocols; `app.py` chooses who keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, Literal, Protocol, TypeVar
+from uuid import UUID
+
+from service.domain.events import Event
+from service.domain.positions import Position
+from service.domain.sessions import Session
+from service.domain.users import Credentials, Role, User
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Clock = Callable[[], datetime]
+"""Now, in UTC."""
+
+Sort = Literal["created_at", "-created_at", "username", "-username"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[T_co]):
+    """A value and the position at which it is true: both were read at once."""
+
+    value: T_co
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T_co]):
+    """What a committed write returned, and the log after it.
+
+    Attributes:
+        value: what the work returned.
+        events: what it appended, in order, with their seqs; empty when it changed nothing.
+        position: at or after the last of them.
+    """
+
+    value: T_co
+    events: tuple[Event, ...]
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """Which users to list.
+
+    Attributes:
+        after: where the page before ended, `(sort key, id)`; None for the first page.
+        q: part of the username, e-mail address or name, whatever its case; None for all.
+    """
+
+    limit: int
+    sort: Sort = "created_at"
+    after: tuple[str, UUID] | None = None
+    q: str | None = None
+    role: Role | None = None
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events to read.
+
+    Attributes:
+        after: seq behind which to begin; 0 for the oldest.
+        until: last seq to look at; None for the head.
+        subject: only events about this user; None for all.
+        types: only these; None for all.
+    """
+
+    after: int
+    limit: int
+    until: int | None = None
+    subject: UUID | None = None
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events in order.
+
+    Attributes:
+        seen: the seq up to which the log was looked at: where to go on, also when nothing matched.
+        first: the lowest seq that the log still holds; head + 1 when it is empty.
+        position: of the head.
+    """
+
+    events: Sequence[Event]
+    seen: int
+    first: int
+    position: Position
+
+
+class Transaction(Protocol):
+    """One write: what is read is what will be changed, and all of it commits with its events or none does."""
+
+    async def user(self, user_id: UUID) -> User | None: ...
+
+    async def credentials(self, user_id: UUID) -> Credentials | None: ...
+
+    async def active_admins(self) -> int: ...
+
+    async def session(self, session_id: UUID) -> Session | None: ...
+
+    async def sessions_of(self, user_id: UUID) -> Sequence[Session]: ...
+
+    async def put_user(self, user: User) -> None:
+        """Insert or replace; raises `Taken` when another has its username or e-mail address."""
+
+    async def put_password(self, user_id: UUID, password_hash: str) -> None: ...
+
+    async def delete_user(self, user_id: UUID) -> None:
+        """Remove the user with its password; its earlier events keep no copy of it."""
+
+    async def put_session(self, session: Session) -> None: ...
+
+    async def delete_session(self, session_id: UUID) -> None: ...
+
+    async def append(self, event: Event) -> None:
+        """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
+
+
+class Store(Protocol):
+    """Users, sessions and the log of what happened to them.
+
+    Reads may be cancelled at any point. A `write` that was begun is carried out whole or not at all; the caller
+    runs it shielded, so that a client that goes away does not leave the question open.
+    """
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def healthy(self) -> bool:
+        """Whether reads and writes can be expected to work now; answers within a second."""
+
+    def on_commit(self, ring: Callable[[], None]) -> None:
+        """Have `ring` called after each commit made here. It is only a bell: who follows the log looks by itself too."""
+
+    async def position(self) -> Position: ...
+
+    async def user(self, user_id: UUID) -> Snapshot[User | None]: ...
+
+    async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]: ...
+
+    async def credentials(self, login: str) -> Credentials | None:
+        """Find an account by e-mail address or username."""
+
+    async def session(self, session_id: UUID) -> tuple[Session, User] | None:
+        """A session and its user; None once either is gone."""
+
+    async def events(self, query: EventQuery) -> EventPage: ...
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+        """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through."""
+
+    async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
+
+    async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
+        """The session of a ticket that has not expired; taking it uses it up, whoever else asks at the same time."""
+
+
+class Hasher(Protocol):
+    """Passwords to hashes and back. Both raise `Unavailable` when too many already wait."""
+
+    async def hash(self, password: str) -> str: ...
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether they match; None takes as long as a real hash and never matches."""
+
+    def close(self) -> None:
+        """Let go of what it runs on. Safe to call twice."""
