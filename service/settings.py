@@ -1,0 +1,284 @@
+"""Every setting, read once from the environment and `.env`, frozen, refused at start with the variable and the value.
+
+The docstring of a field is its row in README's table and in `.env.example`; a test compares all three.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSetting
+
+Network = IPv4Network | IPv6Network
+
+PREFIX = "ROSTER_"
+
+_RATE = re.compile(r"([1-9][0-9]{0,8})/(?:([1-9][0-9]{0,3}) )?(second|minute|hour|day)s?\Z")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; `str()` names the variable, its value and what would do."""
+
+
+class Rate(NamedTuple):
+    """So many in so many seconds, written `1200/minute` or `10/15 minutes`."""
+
+    most: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        match = _RATE.match(text)
+        if match is None:
+            raise ValueError("write it as 1200/minute or 10/15 minutes, or off")
+        return cls(int(match[1]), int(match[2] or 1) * _SECONDS[match[3]])
+
+
+class Settings(BaseSettings):
+    """What can be chosen without changing code. Names end in their unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all, as in a container."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """TCP port to listen on; 0 takes a free one."""
+    public_url: str = ""
+    """Origin under which browsers reach the service, as `https://roster.example.com`; empty: the `Host` that a request names."""
+    allowed_hosts: tuple[str, ...] = ()
+    """JSON list of `Host` names that are answered, without port; empty: any."""
+    trusted_proxies: tuple[str, ...] = ()
+    """JSON list of networks whose `X-Forwarded-For` is believed, as `["10.0.0.0/8"]`; empty: none."""
+    cors_origins: tuple[str, ...] = ()
+    """JSON list of browser origins that may call the API, as `["https://app.example.com"]`; empty: none."""
+    workers: PositiveInt = 1
+    """gunicorn's worker processes; the memory store allows one."""
+
+    store_url: str = "memory://"
+    """Where data is kept; `memory://` forgets at the end of the process."""
+    log_keep_events: PositiveInt = 100_000
+    """Events that the log keeps for readers who come back; older ones are trimmed."""
+    log_keep_bytes: PositiveInt = 67_108_864
+    """Memory that those events may take on the memory store, in bytes."""
+
+    jwt_secret: Annotated[str, Field(repr=False)] = ""
+    """Key that signs access tokens, at least 32 bytes; empty: one is made at start, and every restart logs everybody out."""
+    access_ttl_s: PositiveInt = 900
+    """Life of an access token, in seconds."""
+    refresh_ttl_s: PositiveInt = 2_592_000
+    """Life of a session, in seconds."""
+    admin_email: str = "admin@example.com"
+    """E-mail address of the first administrator, made at the first start."""
+    admin_username: str = "admin"
+    """Username of the first administrator."""
+    admin_password: Annotated[str, Field(repr=False)] = ""
+    """Password of the first administrator; empty: one is made and printed once."""
+    registration: Literal["open", "closed"] = "open"
+    """Who may register: anybody (`open`) or nobody (`closed`; administrators make the accounts)."""
+    hash_workers: NonNegativeInt = 0
+    """Threads that hash passwords; 0: one a core."""
+    hash_queue: PositiveInt = 64
+    """Passwords that may wait for those threads; over it logins get 503."""
+
+    rate_limit: str = "1200/minute"
+    """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
+    login_limit: str = "10/15 minutes"
+    """Failed logins per account and network, as `10/15 minutes`; `off` lifts it."""
+    max_body_bytes: PositiveInt = 262_144
+    """Largest request body, in bytes; over it 413."""
+    body_timeout_s: PositiveFloat = 30
+    """Time for a request body to arrive, in seconds; over it 408."""
+    keepalive_s: PositiveFloat = 75
+    """How long an idle connection stays open, in seconds; keep it above that of the proxy in front."""
+
+    max_connections_per_user: NonNegativeInt = 100
+    """Open feeds and WebSockets of one user; 0: no bound."""
+    ping_s: PositiveFloat = 15
+    """Time between two pings on a feed, in seconds."""
+    heartbeat_s: PositiveFloat = 25
+    """Time between two heartbeats on a WebSocket, in seconds."""
+    stall_s: PositiveFloat = 30
+    """How long a full send buffer may go without shrinking, in seconds; over it the connection ends (4408)."""
+    send_buffer_total_bytes: PositiveInt = 268_435_456
+    """Send buffers of all connections together, in bytes; over it the fullest ends first."""
+    ws_messages_per_s: NonNegativeInt = 50
+    """Frames per second that one WebSocket may send; over it 4429; 0: no bound."""
+    ws_max_message_bytes: PositiveInt = 65_536
+    """Largest WebSocket message, in bytes; over it 1009."""
+    ws_auth_timeout_s: PositiveFloat = 5
+    """Time for the first `auth` frame where a WebSocket came without credentials, in seconds."""
+    room_history: NonNegativeInt = 100
+    """Messages that a room keeps for those who come back."""
+    room_history_s: PositiveFloat = 3600
+    """How long it keeps them, in seconds."""
+    presence_gather_s: PositiveFloat = 0.25
+    """Joins and leaves of a room are told together once in so many seconds."""
+    presence_leave_s: NonNegativeFloat = 10
+    """How long a member who left may take to come back unnoticed, in seconds."""
+    echo: bool = True
+    """Whether `/v1/echo` is served."""
+    echo_connections_per_address: PositiveInt = 64
+    """Open echo connections from one address."""
+
+    upstreams: dict[str, str] = {}
+    """JSON object of names and URLs that `/v1/aggregate` may fetch, as `{"weather":"https://…"}`."""
+    aggregate_timeout_s: PositiveFloat = 5
+    """What an aggregate waits for at most, in seconds."""
+    aggregate_concurrency: PositiveInt = 10
+    """Upstreams that one aggregate fetches at once."""
+    outbound_connections: PositiveInt = 100
+    """Open connections to other services, all together."""
+    outbound_connections_per_host: PositiveInt = 10
+    """Open connections to one host."""
+    outbound_connect_timeout_s: PositiveFloat = 2
+    """Time for a connection to another service to be made, in seconds."""
+    outbound_read_timeout_s: PositiveFloat = 5
+    """Time between two pieces of an answer from another service, in seconds."""
+    outbound_total_timeout_s: PositiveFloat = 10
+    """Time for a whole call to another service, retries included, in seconds."""
+    outbound_retries: NonNegativeInt = 2
+    """Further tries of an idempotent call that failed."""
+    outbound_max_bytes: PositiveInt = 1_048_576
+    """Largest answer taken from another service, in bytes."""
+    outbound_ca_file: str = ""
+    """PEM file with further certificate authorities for calls out; empty: the system's."""
+
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """`json`, `console`, or `auto`: console where a person watches."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged."""
+    metrics_token: Annotated[str, Field(repr=False)] = ""
+    """Bearer token for `/metrics`; empty: only loopback may read it."""
+
+    drain_spread_s: NonNegativeFloat = 2
+    """Over how many seconds streams end when the service stops."""
+    shutdown_timeout_s: PositiveFloat = 5
+    """How long requests in flight may take to finish when the service stops, in seconds."""
+
+    @field_validator("rate_limit", "login_limit")
+    @classmethod
+    def _rate(cls, text: str) -> str:
+        if text != "off":
+            Rate.parse(text)
+        return text
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _secret(cls, text: str) -> str:
+        if text and len(text.encode()) < 32:
+            # RFC 7518, 3.2: a key of the size of the hash output or larger must be used.
+            raise ValueError("must be at least 32 bytes; `openssl rand -hex 32` makes one")
+        return text
+
+    @field_validator("admin_password")
+    @classmethod
+    def _password(cls, text: str) -> str:
+        if text and not 8 <= len(text) <= 1024:
+            raise ValueError("must have 8 to 1,024 characters")
+        return text
+
+    @field_validator("store_url")
+    @classmethod
+    def _store(cls, text: str) -> str:
+        if text != "memory://":
+            raise ValueError("this version keeps data in memory only: memory://")
+        return text
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, text: str) -> str:
+        if not text:
+            return text
+        return _origin(text.rstrip("/"))
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # aiohttp-cors takes `*` for "reflect any origin"; an allow-list is what this setting promises.
+        return tuple(_origin(origin) for origin in origins)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
+
+    @field_validator("upstreams")
+    @classmethod
+    def _upstreams(cls, upstreams: dict[str, str]) -> dict[str, str]:
+        for name, url in upstreams.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+                raise ValueError(f"{name!r} is not a name: 1 to 32 of a-z 0-9 _ - are")
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{name!r} needs an http or https URL")
+        return upstreams
+
+    @cached_property
+    def proxies(self) -> tuple[Network, ...]:
+        return tuple(ip_network(network) for network in self.trusted_proxies)
+
+    @cached_property
+    def request_rate(self) -> Rate | None:
+        return None if self.rate_limit == "off" else Rate.parse(self.rate_limit)
+
+    @cached_property
+    def login_rate(self) -> Rate | None:
+        return None if self.login_limit == "off" else Rate.parse(self.login_limit)
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings; keyword arguments win over the environment, that wins over `.env`.
+
+    Raises `SettingsError` naming every variable that cannot be used.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [_sentence(dict(problem)) for problem in error.errors(include_url=False)]
+        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
+    except UnreadableSetting as error:
+        name = str(error).split('"')[1].upper()
+        raise SettingsError(f"{PREFIX}{name}={os.environ.get(PREFIX + name)!r}: is not JSON") from None
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix that no setting reads: most often a slip of the pen."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+
+
+def _sentence(problem: dict[str, Any]) -> str:
+    name = str(problem["loc"][0])
+    shown = "(hidden)" if name in ("jwt_secret", "admin_password", "metrics_token") else repr(problem["input"])
+    sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
+    if str(problem["input"]).startswith("tcp://"):
+        # Kubernetes gives every pod NAME_PORT=tcp://… for a Service called NAME.
+        sentence += " (Kubernetes sets this for a Service named roster; set enableServiceLinks: false on the pod)"
+    return sentence
+
+
+def _origin(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{text!r} is not an origin such as https://app.example.com")
+    return text.lower()

@@ -1,0 +1,162 @@
+"""Where log lines go and what they look like.
+
+Lines leave through one thread with a bounded backlog: a full pipe or a stuck reader of stdout must not stop the loop.
+What does not fit is dropped, and the next line that does says how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TextIO
+
+_RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+log = logging.getLogger("roster")
+
+
+class LineWriter:
+    """Writes batches of lines to a stream from a thread of its own.
+
+    Args:
+        most_lines: backlog that is kept while the stream does not take any.
+    """
+
+    def __init__(self, stream: TextIO, most_lines: int = 10_000) -> None:
+        self._stream = stream
+        self._most = most_lines
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, line: str) -> None:
+        """Hand over a line, without its end; never waits."""
+        if len(self._lines) >= self._most:
+            self._dropped += 1
+        else:
+            self._lines.append(line)
+
+    def flush(self) -> None:
+        """Have what was handed over written soon."""
+        self._wake.set()
+
+    def close(self, timeout_s: float = 1) -> None:
+        """Write what is left, if the stream takes it within the time. Safe to call twice."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._lines:
+                batch = [self._lines.popleft() for _ in range(min(len(self._lines), 512))]
+                if self._dropped:
+                    batch.append(f'{{"level":"warning","msg":"log lines dropped","count":{self._dropped}}}')
+                    self._dropped = 0
+                try:
+                    self._stream.write("\n".join(batch) + "\n")
+                    self._stream.flush()
+                except (OSError, ValueError):  # the reader is gone; there is nobody left to tell
+                    self._lines.clear()
+            if self._closing:
+                return
+
+
+class LineHandler(logging.Handler):
+    """A logging handler in front of a `LineWriter`."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        super().__init__()
+        self.writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.writer.put(self.format(record))
+            self.writer.flush()
+        except Exception:
+            self.handleError(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, msg, then the record's `extra` fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = {
+            "time": utc(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+            **extras(record),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str, ensure_ascii=True)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """One line for a person: time, level, message, then the `extra` fields; control characters are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = "".join(f" {name}={value}" for name, value in extras(record).items())
+        line = f"{record.getMessage()}{extra}".encode("unicode_escape").decode() if not record.exc_info else ""
+        if record.exc_info:
+            line = f"{record.getMessage()}{extra}\n{self.formatException(record.exc_info)}"
+        return f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname.lower():7} {line}"
+
+
+def extras(record: logging.LogRecord) -> Mapping[str, Any]:
+    return {name: value for name, value in vars(record).items() if name not in _RESERVED}
+
+
+def utc(seconds: float) -> str:
+    """A moment as RFC 3339 with milliseconds."""
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
+
+
+def chosen_format(setting: Literal["auto", "json", "console"], stream: TextIO) -> Literal["json", "console"]:
+    if setting == "auto":
+        return "console" if stream.isatty() else "json"
+    return setting
+
+
+def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> LineWriter:
+    """Send all logging through one writer; the caller closes it at the end."""
+    writer = LineWriter(stream or sys.stderr)
+    handler = LineHandler(writer)
+    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Its "Unhandled exception" repeats what our own line says better; its warnings about peers are input, not faults.
+    logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    return writer
+
+
+class Batch:
+    """Gathers lines of one loop and hands them on a few times a second: a wake-up of the thread for each costs 12 µs."""
+
+    def __init__(self, writer: LineWriter, every_s: float = 0.1) -> None:
+        self._writer = writer
+        self._every_s = every_s
+        self._timer: asyncio.TimerHandle | None = None
+
+    def put(self, line: str) -> None:
+        self._writer.put(line)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._hand_on)
+
+    def _hand_on(self) -> None:
+        self._timer = None
+        self._writer.flush()
