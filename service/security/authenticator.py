@@ -1,0 +1,143 @@
+"""Who is asking: from what a request brings to a principal, remembered until it may have changed."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from service.domain.accounts import Caller
+from service.domain.errors import InvalidToken, Unauthenticated
+from service.domain.events import Event
+from service.domain.ports import Clock, Store
+from service.domain.sessions import Session
+from service.domain.users import User
+from service.security import grants
+from service.security.tokens import AccessTokens
+
+TICKET_TTL: Final = timedelta(seconds=30)
+
+_MOST_REMEMBERED: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose credentials were checked.
+
+    Attributes:
+        caller: as the rules know it.
+        expires_at: seconds since 1970 at which these credentials end by themselves.
+        renewable: whether they are an access token, which a client renews; a cookie or ticket lasts with its session.
+    """
+
+    caller: Caller
+    username: str
+    session_id: UUID
+    expires_at: float
+    renewable: bool = True
+
+
+class Authenticator:
+    """Checks credentials against the store at first sight and remembers access tokens by their exact text.
+
+    What is remembered is dropped by `follow` as soon as the log says that its user's rights or sessions changed, and
+    is compared with the clock at every use.
+    """
+
+    def __init__(self, store: Store, tokens: AccessTokens, clock: Clock) -> None:
+        self._store = store
+        self._tokens = tokens
+        self._clock = clock
+        self._remembered: dict[str, Principal] = {}
+        self._tokens_of: dict[UUID, set[str]] = {}
+        self._endings = 0
+
+    def remembered(self, token: str) -> Principal | None:
+        """The principal of a token that was checked before and has not ended; None asks for `bearer`."""
+        principal = self._remembered.get(token)
+        return principal if principal is not None and principal.expires_at > time.time() else None
+
+    async def bearer(self, token: str) -> Principal:
+        """Check an access token; raises `InvalidToken`."""
+        principal = self.remembered(token)
+        if principal is not None:
+            return principal
+        claims = self._tokens.verify(token)
+        endings = self._endings
+        session, user = await self._live(claims.session_id)
+        if user.id != claims.user_id:
+            raise InvalidToken()
+        principal = _principal(session, user, min(claims.expires_at, session.expires_at.timestamp()), renewable=True)
+        # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
+        if endings == self._endings:
+            self._remember(token, principal)
+        return principal
+
+    async def cookie(self, text: str) -> Principal:
+        """Check a stream cookie; raises `InvalidToken`."""
+        grant = grants.parse(text)
+        if grant is None:
+            raise InvalidToken()
+        session, user = await self._live(grant.session_id)
+        if not grant.authentic("stream", session):
+            raise InvalidToken()
+        return _principal(session, user, session.expires_at.timestamp(), renewable=False)
+
+    async def make_ticket(self, session_id: UUID) -> tuple[str, str]:
+        """A ticket that opens one stream within `TICKET_TTL`, and the cookie with which a browser comes back."""
+        session, _ = await self._live(session_id)
+        ticket = secrets.token_urlsafe(32)
+        await self._store.keep_ticket(_digest(ticket), session_id, self._clock() + TICKET_TTL)
+        return ticket, grants.issue(session, "stream")
+
+    async def ticket(self, text: str) -> Principal:
+        """Use up a ticket; raises `Unauthenticated`."""
+        session_id = await self._store.take_ticket(_digest(text), self._clock())
+        if session_id is None:
+            raise Unauthenticated(
+                "The ticket is unknown, used or older than 30 seconds; POST /v1/auth/ticket gives one."
+            )
+        session, user = await self._live(session_id)
+        return _principal(session, user, session.expires_at.timestamp(), renewable=False)
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """Forget what these events may have changed."""
+        for event in events:
+            # A principal also carries the username, which rooms show to others.
+            if event.ends_access or "username" in event.changed:
+                self._endings += 1
+                for token in self._tokens_of.pop(event.subject, ()):
+                    self._remembered.pop(token, None)
+
+    async def _live(self, session_id: UUID) -> tuple[Session, User]:
+        found = await self._store.session(session_id)
+        if found is None or not found[1].active:
+            raise InvalidToken()
+        return found
+
+    def _remember(self, token: str, principal: Principal) -> None:
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._forget_oldest()
+        self._remembered[token] = principal
+        self._tokens_of.setdefault(principal.caller.id, set()).add(token)
+
+    def _forget_oldest(self) -> None:
+        token, principal = next(iter(self._remembered.items()))
+        del self._remembered[token]
+        of_user = self._tokens_of[principal.caller.id]
+        of_user.discard(token)
+        if not of_user:
+            del self._tokens_of[principal.caller.id]
+
+
+def _principal(session: Session, user: User, expires_at: float, *, renewable: bool) -> Principal:
+    return Principal(Caller(user.id, user.role), user.username, session.id, expires_at, renewable)
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode()).digest()
