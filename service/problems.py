@@ -1,0 +1,182 @@
+"""Every way in which Roster says no, in one table: REST, SSE and WebSocket read it, `/problems/{slug}` explains it.
+
+Why each status: 400 when the question cannot be understood, 422 when it can and breaks a rule, 404 also for what the
+caller may not see (a 403 would say that it exists), 409 when another state would allow it, 410 when the log no longer
+reaches back, 412 when the caller's version is not the present one, 429 when waiting helps, 503 when it is not the
+caller's doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from service.domain import errors
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem.
+
+    Attributes:
+        slug: last part of the problem's `type`; with `_` for `-` it is the `code` of a WebSocket `error` frame.
+        remedy: what the caller can do, in a sentence or two.
+    """
+
+    slug: str
+    status: int
+    title: str
+    remedy: str
+
+    @property
+    def code(self) -> str:
+        return self.slug.replace("-", "_")
+
+
+class Refused(Exception):
+    """A refusal of the transport itself, of a kind of this page; `detail` is a sentence that is safe to show."""
+
+    def __init__(self, kind: Kind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail or kind.title + ".")
+        self.kind = kind
+        self.headers = headers or {}
+
+
+BAD_REQUEST: Final = Kind(
+    "bad-request",
+    400,
+    "The request cannot be understood",
+    "Read `detail` and `errors`: a header, parameter or path is not what it must be.",
+)
+MALFORMED_JSON: Final = Kind(
+    "malformed-json",
+    400,
+    "The body is not JSON",
+    "Send one JSON text in UTF-8 without a byte order mark, without NaN or Infinity, and with no name twice in an object.",
+)
+INVALID_GRANT: Final = Kind(
+    "invalid-grant",
+    400,
+    "The refresh token renews nothing",
+    "Log in again. A refresh token is used once; using an older one again ends the whole session, because somebody may have copied it.",
+)
+UNAUTHENTICATED: Final = Kind(
+    "unauthenticated",
+    401,
+    "Credentials are needed",
+    "Send `Authorization: Bearer …` with an access token from POST /v1/auth/login.",
+)
+INVALID_CREDENTIALS: Final = Kind(
+    "invalid-credentials",
+    401,
+    "The login or the password is wrong",
+    "Check both. An inactive account gets the same answer.",
+)
+INVALID_TOKEN: Final = Kind(
+    "invalid-token", 401, "The access token is not valid", "Refresh it with POST /v1/auth/refresh, or log in again."
+)
+FORBIDDEN: Final = Kind("forbidden", 403, "Not allowed", "Ask an administrator: this account has no right to it.")
+FOREIGN_ORIGIN: Final = Kind(
+    "foreign-origin",
+    403,
+    "Pages of this origin may not connect",
+    "Have the operator add the page's origin to ROSTER_CORS_ORIGINS, or set ROSTER_PUBLIC_URL to where the service is reached.",
+)
+NOT_FOUND: Final = Kind(
+    "not-found",
+    404,
+    "There is nothing here",
+    "Check the path and the id. What an account may not see answers as if it did not exist.",
+)
+METHOD_NOT_ALLOWED: Final = Kind(
+    "method-not-allowed", 405, "This method is not known here", "The `Allow` header lists those that are."
+)
+TIMEOUT: Final = Kind("request-timeout", 408, "The body took too long", "Send it again, faster or in smaller pieces.")
+CONFLICT: Final = Kind("conflict", 409, "The present state does not allow this", "Read the state again, then decide.")
+TAKEN: Final = Kind(
+    "taken", 409, "Another account has this already", "Choose another value for the fields that `errors` names."
+)
+LAST_ADMIN: Final = Kind(
+    "last-admin", 409, "The last administrator must stay", "Make another active administrator first."
+)
+POSITION_LOST: Final = Kind(
+    "position-lost",
+    410,
+    "The log cannot be read from there",
+    "Read what `resync` names again, then go on from `position`.",
+)
+STALE: Final = Kind(
+    "stale",
+    412,
+    "The version is not the present one",
+    "Read it again and repeat the change with the new `ETag` in `If-Match`.",
+)
+TOO_LARGE: Final = Kind("payload-too-large", 413, "The body is too large", "Send less; the limit is in `detail`.")
+UNSUPPORTED_MEDIA_TYPE: Final = Kind(
+    "unsupported-media-type",
+    415,
+    "The body is not of a type that is read here",
+    "Send what the `Accept` or `Accept-Encoding` header of the answer names.",
+)
+MISDIRECTED: Final = Kind(
+    "misdirected",
+    421,
+    "This host is not served here",
+    "Use the name under which the service is reached, or have the operator add it to ROSTER_ALLOWED_HOSTS.",
+)
+INVALID_FIELDS: Final = Kind("invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule.")
+UPGRADE_REQUIRED: Final = Kind(
+    "upgrade-required",
+    426,
+    "This is a WebSocket",
+    "Connect with a WebSocket client that speaks version 13 (RFC 6455) over HTTP/1.1.",
+)
+TOO_MANY: Final = Kind(
+    "too-many-requests",
+    429,
+    "Too many requests",
+    "Wait as long as `Retry-After` says; `RateLimit` tells how many are left.",
+)
+INTERNAL: Final = Kind(
+    "internal-error",
+    500,
+    "Something broke here",
+    "Not your doing. Tell the operator the `request_id`; the log has the rest.",
+)
+NOT_IMPLEMENTED: Final = Kind(
+    "not-implemented", 501, "This is not understood here", "Send the request without that method or transfer coding."
+)
+UNAVAILABLE: Final = Kind(
+    "unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
+)
+
+KINDS: Final[Mapping[str, Kind]] = {kind.slug: kind for kind in list(vars().values()) if isinstance(kind, Kind)}
+
+_BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
+    errors.Invalid: INVALID_FIELDS,
+    errors.BadRequest: BAD_REQUEST,
+    errors.Unauthenticated: UNAUTHENTICATED,
+    errors.InvalidCredentials: INVALID_CREDENTIALS,
+    errors.InvalidToken: INVALID_TOKEN,
+    errors.InvalidGrant: INVALID_GRANT,
+    errors.Forbidden: FORBIDDEN,
+    errors.NotFound: NOT_FOUND,
+    errors.Conflict: CONFLICT,
+    errors.Taken: TAKEN,
+    errors.LastAdmin: LAST_ADMIN,
+    errors.PositionLost: POSITION_LOST,
+    errors.Stale: STALE,
+    errors.TooMany: TOO_MANY,
+    errors.Unavailable: UNAVAILABLE,
+}
+
+
+def kind_of(error: BaseException) -> Kind:
+    """The kind of a refusal, by the nearest class in the table; anything else is our fault."""
+    if isinstance(error, Refused):
+        return error.kind
+    for cls in type(error).__mro__:
+        if (kind := _BY_ERROR.get(cls)) is not None:
+            return kind
+    return INTERNAL

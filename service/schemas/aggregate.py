@@ -1,0 +1,57 @@
+"""What an aggregate takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from service.schemas.fields import Answer, Query
+
+
+class Sources(Query):
+    """Which upstreams."""
+
+    sources: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(,[a-z0-9][a-z0-9_-]{0,31}){0,31}$", examples=["weather,news"]),
+    ]
+    """Names from `ROSTER_UPSTREAMS`, with commas between; 32 at most."""
+
+
+class Fetched(Answer):
+    """What an upstream answered."""
+
+    status: Annotated[int, Field(examples=[200])]
+    """Its HTTP status."""
+    ms: Annotated[int, Field(examples=[12])]
+    """How long it took, in milliseconds."""
+    data: Annotated[Any, Field(examples=[{"temperature": 21}])]
+    """Its JSON."""
+
+
+class Failure(Answer):
+    """Why there is no answer of an upstream."""
+
+    code: Annotated[str, Field(examples=["timeout"])]
+    """Stable word for programs."""
+    detail: Annotated[str, Field(examples=["The upstream did not answer in time."])]
+    """One sentence for people."""
+
+
+class Missing(Answer):
+    """An upstream that gave no answer."""
+
+    error: Failure
+
+
+class AggregateAnswer(Answer):
+    """What came from the upstreams."""
+
+    results: Annotated[
+        dict[str, Fetched | Missing],
+        Field(examples=[{"weather": {"status": 200, "ms": 12, "data": {"temperature": 21}}}]),
+    ]
+    """By name, in the order asked."""
+    complete: Annotated[bool, Field(examples=[True])]
+    """Whether every one answered."""

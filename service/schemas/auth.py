@@ -1,0 +1,53 @@
+"""What logging in takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from service.domain.users import PASSWORD_MAX
+from service.schemas.fields import Answer, Body
+
+_ACCESS = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkz…"
+_REFRESH = "0193a5c87b1e7c3a9f523d1f0a6b8c11.1.9mYV0Q4bTgK1p0…"
+
+
+class Login(Body):
+    """Who wants in. `Authorization: Basic` with an empty body says the same."""
+
+    login: Annotated[str, Field(min_length=1, max_length=254, examples=["ada"])]
+    """Username or e-mail address."""
+    password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
+    """The password."""
+
+
+class Refresh(Body):
+    """A refresh token, to be used once."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200, examples=[_REFRESH])]
+    """The newest one of the session."""
+
+
+class Tokens(Answer):
+    """A session's tokens."""
+
+    access_token: Annotated[str, Field(examples=[_ACCESS])]
+    """Goes into `Authorization: Bearer …`."""
+    token_type: Literal["Bearer"] = "Bearer"
+    expires_in: Annotated[int, Field(examples=[900])]
+    """Life of the access token, in seconds."""
+    refresh_token: Annotated[str, Field(examples=[_REFRESH])]
+    """Gives the next pair; use it once and keep the new one."""
+    session_id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
+    """Which session these belong to."""
+
+
+class Ticket(Answer):
+    """Opens one stream where no `Authorization` header can be sent, as from a browser."""
+
+    ticket: Annotated[str, Field(examples=["pZc0mX8kQ2…"])]
+    """Goes into `?ticket=` of a stream."""
+    expires_in: Annotated[int, Field(examples=[30])]
+    """Seconds within which it must be used."""

@@ -1,0 +1,116 @@
+"""Events as they go out: one shape for the log's pages, the feed and the WebSocket."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field
+
+from service.domain.events import EVENT_TYPES, EndReason, Event, EventType
+from service.domain.positions import Position
+from service.schemas.fields import Answer, Limit, Query, digits
+from service.schemas.users import UserAnswer, user_answer
+
+_TYPE = "|".join(EVENT_TYPES).replace(".", r"\.")
+
+After = Annotated[
+    str,
+    Field(
+        pattern=r"^(0|[a-z0-9]{1,32}-(0|[1-9][0-9]{0,17}))$",
+        description="Position behind which to begin, `<epoch>-<seq>`; `0` for the oldest event kept.",
+        examples=["0"],
+    ),
+]
+Types = Annotated[
+    str,
+    Field(
+        pattern=rf"^({_TYPE})(,({_TYPE}))*$",
+        description="Only these types of event, with commas between.",
+        examples=["user.created,user.updated"],
+    ),
+]
+
+
+class EventAnswer(Answer):
+    """Something that happened to an account."""
+
+    id: Annotated[str, Field(examples=["k3f9q2xw-1042"])]
+    """Its position in the log, `<epoch>-<seq>`."""
+    type: Annotated[EventType, Field(examples=["user.updated"])]
+    """What happened."""
+    time: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
+    """When, in UTC. Order is told by `id` alone."""
+    actor: Annotated[UUID | None, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
+    """Who did it; null when the service itself did."""
+    subject: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
+    """The user whom it is about."""
+    user: UserAnswer | None
+    """The user as this event left it; null for `user.deleted` and `session.ended`, and once the user is deleted."""
+    changed: Annotated[list[str] | None, Field(examples=[["name"]])] = None
+    """For `user.updated`: the fields that differ."""
+    session_id: UUID | None = None
+    """For `session.ended`: which session."""
+    reason: EndReason | None = None
+    """For `session.ended`: why."""
+
+
+class EventList(Answer):
+    """A page of the log."""
+
+    items: list[EventAnswer]
+    """The events of this page, oldest first."""
+    next: Annotated[str | None, Field(examples=["k3f9q2xw-1062"])]
+    """Position to give as `after` for the next page; null when there is none yet: go on from the `Roster-Position` header."""
+
+
+class EventFilter(Query):
+    """Which part of the log."""
+
+    after: After | None = None
+    limit: Limit = 20
+    types: Types | None = None
+
+
+class TicketQuery(Query):
+    """Credentials of a stream where no header can be sent."""
+
+    ticket: Annotated[str, Field(max_length=100, examples=["pZc0mX8kQ2…"])] | None = None
+    """Instead of the `Authorization` header, from `POST /v1/auth/ticket`."""
+
+
+class FeedFilter(TicketQuery):
+    """Which part of the feed, and how long."""
+
+    after: After | None = None
+    """Position behind which to begin, `<epoch>-<seq>`; `0` for the oldest event kept; left out: now. `Last-Event-ID` wins over it."""
+    types: Types | None = None
+    limit: (
+        Annotated[
+            int,
+            BeforeValidator(digits),
+            Field(ge=1, le=10_000, description="End the stream after so many events.", examples=[10]),
+        ]
+        | None
+    ) = None
+
+
+def event_answer(event: Event, epoch: str) -> EventAnswer:
+    """An event of the log with that epoch, as it goes out."""
+    return EventAnswer.model_construct(
+        id=str(Position(epoch, event.seq)),
+        type=event.type,
+        time=event.time,
+        actor=event.actor,
+        subject=event.subject,
+        user=None if event.user is None else user_answer(event.user),
+        changed=list(event.changed) or None,
+        session_id=event.session_id,
+        reason=event.reason,
+    )
+
+
+def event_json(event: Event, epoch: str) -> bytes:
+    """The same as text; fields that its type does not have are left out."""
+    return event_answer(event, epoch).model_dump_json(exclude_defaults=True).encode()

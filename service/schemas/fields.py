@@ -1,0 +1,128 @@
+"""Field rules, as types that every body shares."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field
+from pydantic_core import PydanticCustomError
+
+from service.domain import users
+
+
+class Body(BaseModel):
+    """A JSON object that comes in: unknown and read-only fields are refused, and no type passes for another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Answer(BaseModel):
+    """A JSON object that goes out."""
+
+    model_config = ConfigDict(
+        frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
+
+
+class Query(BaseModel):
+    """Query parameters; each may stand once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _no_control(text: str) -> str:
+    if users.has_control(text):
+        raise PydanticCustomError("control_character", "Must not contain control characters or line separators")
+    return text
+
+
+def _email(text: str) -> str:
+    text = users.normalise_email(text)
+    if len(text.encode()) > users.EMAIL_MAX:
+        raise PydanticCustomError("too_long", "Must not be longer than 254 bytes")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "Must not be blank")
+    return text
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}\Z", re.ASCII)
+
+
+def digits(value: Any) -> Any:
+    """The number that a query parameter names."""
+    # int() also takes signs, spaces, underscores and the digits of every script.
+    if isinstance(value, str):
+        if _NUMBER.match(value) is None:
+            raise PydanticCustomError("int_parsing", "Must be a whole number")
+        return int(value)
+    return value
+
+
+Username = Annotated[
+    str,
+    Field(
+        pattern=users.USERNAME_PATTERN,
+        description="Unique name: 3 to 32 of `a-z`, `0-9`, `.`, `_`, `-`.",
+        examples=["ada"],
+    ),
+]
+Email = Annotated[
+    EmailStr,
+    AfterValidator(_email),
+    Field(
+        max_length=users.EMAIL_MAX,
+        description="Unique address, at most 254 bytes; kept in lower case and NFC, so that two spellings of one address are equal.",
+        examples=["ada@example.com"],
+    ),
+]
+Name = Annotated[
+    str,
+    AfterValidator(_no_control),
+    AfterValidator(_nfc),
+    Field(
+        max_length=users.NAME_MAX,
+        description="Name for people, at most 100 code points; may be empty.",
+        examples=["Ada Lovelace"],
+    ),
+]
+Age = Annotated[
+    int, Field(ge=0, le=users.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36])
+]
+Role = Annotated[
+    Literal["member", "admin"],
+    Field(description="`admin` may do everything, `member` reads and changes itself.", examples=["member"]),
+]
+Active = Annotated[bool, Field(description="An inactive account cannot log in and has no sessions.", examples=[True])]
+Password = Annotated[
+    str,
+    AfterValidator(_not_blank),
+    Field(
+        min_length=users.PASSWORD_MIN,
+        max_length=users.PASSWORD_MAX,
+        description="8 to 1,024 code points, any of Unicode; hashed with argon2id, never shown.",
+        examples=["correct horse battery staple"],
+    ),
+]
+CurrentPassword = Annotated[
+    str,
+    Field(
+        max_length=users.PASSWORD_MAX,
+        description="The caller's present password; needed to change its own e-mail address, otherwise not looked at.",
+        examples=["correct horse battery staple"],
+    ),
+]
+Limit = Annotated[
+    int,
+    BeforeValidator(digits),
+    Field(ge=1, le=100, description="How many at most, 1 to 100.", examples=[20]),
+]

@@ -1,0 +1,15 @@
+"""What a health check is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.schemas.fields import Answer
+
+
+class Health(Answer):
+    """A good state; another is a problem document."""
+
+    status: Annotated[Literal["ok"], Field(examples=["ok"])]

@@ -1,0 +1,149 @@
+"""Users as they come in and go out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from service.domain.users import User
+from service.schemas.fields import (
+    Active,
+    Age,
+    Answer,
+    Body,
+    CurrentPassword,
+    Email,
+    Limit,
+    Name,
+    Password,
+    Query,
+    Role,
+    Username,
+)
+
+# A factory, because a default would be shown in the schema as a value that has a meaning.
+LEFT_OUT: Any = Field(default_factory=lambda: None)
+
+
+class UserAnswer(Answer):
+    """A user account."""
+
+    id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
+    """UUIDv7; opaque, never changes."""
+    username: Username
+    email: Email
+    name: Name
+    age: Age | None
+    role: Role
+    active: Active
+    created_at: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
+    """When the account was made, in UTC."""
+    updated_at: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
+    """When it was last changed, in UTC."""
+    version: Annotated[int, Field(ge=1, examples=[1042])]
+    """Number in the log of the last event about this user: it grows with every change, and with the log's epoch it is the ETag."""
+
+
+class Registration(Body):
+    """An account that somebody makes for itself."""
+
+    username: Username
+    email: Email
+    password: Password
+    name: Name = ""
+    age: Age | None = None
+
+
+class UserCreate(Body):
+    """An account that an administrator makes."""
+
+    username: Username
+    email: Email
+    name: Name = ""
+    age: Age | None = None
+    role: Role = "member"
+    active: Active = True
+    password: Password | None = None
+    """Without one the account cannot log in."""
+
+
+class UserReplace(Body):
+    """A user as it shall be. `name` and `age` that are left out are emptied; `role` and `active` stay as they are."""
+
+    username: Username
+    email: Email
+    name: Name = ""
+    age: Age | None = None
+    role: Role = LEFT_OUT
+    active: Active = LEFT_OUT
+    current_password: CurrentPassword = LEFT_OUT
+
+    def fields(self) -> dict[str, Any]:
+        """New values by field name."""
+        return {"name": self.name, "age": self.age} | _given(self)
+
+
+class UserPatch(Body):
+    """A JSON merge patch (RFC 7396): what is left out stays; null empties `name` and `age`."""
+
+    username: Username = LEFT_OUT
+    email: Email = LEFT_OUT
+    name: Name | None = LEFT_OUT
+    age: Age | None = LEFT_OUT
+    role: Role = LEFT_OUT
+    active: Active = LEFT_OUT
+    current_password: CurrentPassword = LEFT_OUT
+
+    def fields(self) -> dict[str, Any]:
+        """New values by field name; only what the patch names."""
+        given = _given(self)
+        if "name" in given:
+            given["name"] = given["name"] or ""
+        return given
+
+
+class UserList(Answer):
+    """A page of users."""
+
+    items: list[UserAnswer]
+    """The users of this page, in the order asked for."""
+    next: Annotated[str | None, Field(examples=["eyJ…"])]
+    """Cursor of the page after this one; null when this is the last. The `Link` header has it as an address."""
+
+
+class UserFilter(Query):
+    """Which users, and in what order."""
+
+    limit: Limit = 20
+    cursor: Annotated[str, Field(max_length=1000, examples=["eyJ…"])] | None = None
+    """`next` of the page before, asked with the same filters and order."""
+    q: Annotated[str, Field(min_length=1, max_length=100, examples=["ada"])] | None = None
+    """Part of the username, e-mail address or name, whatever its case."""
+    role: Role | None = None
+    active: Annotated[Literal["true", "false"], Field(examples=["true"])] | None = None
+    """Only active accounts, or only inactive ones."""
+    sort: Annotated[Literal["created_at", "-created_at", "username", "-username"], Field(examples=["-created_at"])] = (
+        "created_at"
+    )
+    """Order; `-` turns it round."""
+
+
+def user_json(user: User) -> bytes:
+    """A user as it goes out."""
+    return _USER.dump_json(user)
+
+
+def user_answer(user: User) -> UserAnswer:
+    return UserAnswer.model_construct(**{name: getattr(user, name) for name in UserAnswer.model_fields})
+
+
+def _given(body: BaseModel) -> dict[str, Any]:
+    return {name: getattr(body, name) for name in body.model_fields_set - {"current_password"}}
+
+
+# The domain's dataclass has the fields of `UserAnswer`, in its order (a test holds them together): written directly it
+# costs 1.5 µs on the hottest path, by way of a model 4.
+_USER = TypeAdapter(User)
