@@ -1,0 +1,248 @@
+"""What a client may say on `/v1/ws`: one function a command, with the shape of its frame.
+
+Each is called in the turn of the loop in which its frame was read and answers by `socket.send`, so answers come in the
+order of the questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service import problems
+from service.domain.errors import Forbidden, Invalid, NotFound, Refusal
+from service.domain.positions import Position
+from service.realtime import closing
+from service.realtime.log import Want
+from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION, ROOM_NAME, may_enter
+from service.realtime.websocket import WebSocket
+from service.schemas.errors import field_errors
+from service.security.authenticator import Principal
+from service.strict_json import Malformed, parse_json
+from service.telemetry.logs import utc
+
+Verify = Callable[[str], Awaitable[Principal]]
+
+Ref = Annotated[str, Field(max_length=64)]
+RoomName = Annotated[str, Field(pattern=ROOM_NAME)]
+PositionText = Annotated[str, Field(max_length=64)]
+
+
+class Frame(BaseModel):
+    """A frame from the client. `ref` is repeated in its answer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ref: Ref | None = None
+
+
+class Echo(Frame):
+    type: Literal["echo"]
+    data: Any = None
+
+
+class Ping(Frame):
+    type: Literal["ping"]
+
+
+class Auth(Frame):
+    type: Literal["auth"]
+    token: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class Join(Frame):
+    type: Literal["join"]
+    room: RoomName
+    after: PositionText | None = None
+    history: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class Leave(Frame):
+    type: Literal["leave"]
+    room: RoomName
+
+
+class Broadcast(Frame):
+    type: Literal["broadcast"]
+    room: RoomName
+    data: Any
+
+
+class Members(Frame):
+    type: Literal["members"]
+    room: RoomName
+    cursor: UUID | None = Field(default=None, strict=False)
+
+
+class Subscribe(Frame):
+    type: Literal["subscribe"]
+    after: PositionText | None = None
+    types: (
+        Annotated[list[Literal["user.created", "user.updated", "user.deleted", "session.ended"]], Field(min_length=1)]
+        | None
+    ) = None
+
+
+class Unsubscribe(Frame):
+    type: Literal["unsubscribe"]
+
+
+class Commands:
+    """Carries out the frames of one WebSocket.
+
+    Args:
+        verify: checks an access token; raises `InvalidToken`.
+    """
+
+    def __init__(self, socket: WebSocket, verify: Verify) -> None:
+        self._socket = socket
+        self._verify = verify
+
+    async def receive(self, text: str) -> None:
+        """Carry out one frame. A bad one is answered with `error` and the socket stays."""
+        ref = None
+        try:
+            value = _object(text)
+            ref = _ref(value)
+            model, act = _command(value)
+            await act(self, _validated(model, value))
+        except (Refusal, Malformed) as error:
+            self.refuse(error, ref)
+
+    def refuse(self, error: Exception, ref: str | None = None) -> None:
+        """Answer with an `error` frame."""
+        self._socket.send(error_frame(error, ref))
+        self._socket.count_bad_frame()
+
+    async def _echo(self, frame: Echo) -> None:
+        self._answer(frame, {"type": "echo", "data": frame.data})
+
+    async def _ping(self, frame: Ping) -> None:
+        self._answer(frame, {"type": "pong"})
+
+    async def _auth(self, frame: Auth) -> None:
+        principal = await self._verify(frame.token)
+        socket = self._socket
+        if principal.caller.id != socket.principal.caller.id:
+            socket.end(closing.WRONG_USER)
+            return
+        socket.principal = principal
+        self._answer(frame, {"type": "authenticated", "expires_at": expiry(principal)})
+
+    async def _join(self, frame: Join) -> None:
+        socket = self._socket
+        _check_room(socket.principal, frame.room)
+        if frame.room not in socket.rooms and len(socket.rooms) >= MOST_ROOMS_PER_CONNECTION:
+            raise Forbidden(f"A connection may be in {MOST_ROOMS_PER_CONNECTION} rooms; leave one first.")
+        after = None if frame.after is None else Position.parse(frame.after)
+        self._answer(frame, socket.join(frame.room, after, frame.history))
+        socket.read_room(frame.room)
+
+    async def _leave(self, frame: Leave) -> None:
+        self._socket.leave(frame.room)
+        self._answer(frame, {"type": "left", "room": frame.room})
+
+    async def _broadcast(self, frame: Broadcast) -> None:
+        self._answer(frame, self._socket.broadcast(frame.room, frame.data))
+
+    async def _members(self, frame: Members) -> None:
+        _check_room(self._socket.principal, frame.room)
+        self._answer(frame, self._socket.members(frame.room, frame.cursor))
+
+    async def _subscribe(self, frame: Subscribe) -> None:
+        types = None if frame.types is None else frozenset(frame.types)
+        after = None if frame.after is None else Position.parse(frame.after)
+        reason, position = await self._socket.place(after)
+        self._answer(frame, {"type": "subscribed", "position": str(position)})
+        if reason is not None:
+            self._socket.tell_reset(reason, position)
+        caller = self._socket.principal.caller
+        self._socket.subscribe(Want(None if caller.is_admin else caller.id, types), position.seq)
+
+    async def _unsubscribe(self, frame: Unsubscribe) -> None:
+        self._socket.unsubscribe()
+        self._answer(frame, {"type": "unsubscribed"})
+
+    def _answer(self, frame: Frame, answer: dict[str, Any]) -> None:
+        self._socket.send(answer if frame.ref is None else {**answer, "ref": frame.ref})
+
+
+F = TypeVar("F", bound=Frame)
+_Act = Callable[[Commands, Any], Awaitable[None]]
+
+_TABLE: dict[str, tuple[type[Frame], _Act]] = {
+    "auth": (Auth, Commands._auth),
+    "broadcast": (Broadcast, Commands._broadcast),
+    "echo": (Echo, Commands._echo),
+    "join": (Join, Commands._join),
+    "leave": (Leave, Commands._leave),
+    "members": (Members, Commands._members),
+    "ping": (Ping, Commands._ping),
+    "subscribe": (Subscribe, Commands._subscribe),
+    "unsubscribe": (Unsubscribe, Commands._unsubscribe),
+}
+
+
+class UnknownType(Refusal):
+    sentence = f"`type` must be one of {', '.join(_TABLE)}."
+
+
+def parse_auth(text: str) -> Auth:
+    """The first frame of a WebSocket that came without credentials; raises `Refusal` or `Malformed`."""
+    return _validated(Auth, _object(text))
+
+
+def error_frame(error: Exception, ref: str | None = None) -> dict[str, Any]:
+    """The `error` frame for a refusal: its code is the slug of the problem with `_` for `-`."""
+    match error:
+        case Malformed():
+            code = problems.MALFORMED_JSON.code
+        case UnknownType():
+            code = "unknown_type"
+        case _:
+            code = problems.kind_of(error).code
+    detail = str(error).replace("The body", "The frame")
+    if isinstance(error, Invalid):
+        detail = "; ".join(f"{broken.pointer or 'the frame'}: {broken.detail}" for broken in error.errors)
+    frame = {"type": "error", "code": code, "detail": detail}
+    return frame if ref is None else {**frame, "ref": ref}
+
+
+def expiry(principal: Principal) -> str:
+    """When the credentials end, RFC 3339 in UTC."""
+    return utc(principal.expires_at)
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = parse_json(text)
+    if not isinstance(value, dict):
+        raise Malformed("The frame is not a JSON object.")
+    return value
+
+
+def _ref(value: dict[str, Any]) -> str | None:
+    ref = value.get("ref")
+    return ref if isinstance(ref, str) and len(ref) <= 64 else None
+
+
+def _command(value: dict[str, Any]) -> tuple[type[Frame], _Act]:
+    kind = value.get("type")
+    found = _TABLE.get(kind) if isinstance(kind, str) else None
+    if found is None:
+        raise UnknownType()
+    return found
+
+
+def _validated(model: type[F], value: dict[str, Any]) -> F:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise Invalid(*field_errors(error, "/")) from None
+
+
+def _check_room(principal: Principal, room: str) -> None:
+    if not may_enter(principal, room):
+        raise NotFound()

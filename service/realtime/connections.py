@@ -1,0 +1,176 @@
+"""All open streams: who has how many, who is stuck, who must go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from service.domain.events import Event
+from service.realtime import closing
+from service.realtime.closing import Ending
+from service.realtime.connection import FULL_BYTES, Connection
+from service.telemetry.metrics import Metrics
+
+log = logging.getLogger("roster.streams")
+
+_ABORT_AFTER_S = 5.0
+
+
+class Connections:
+    """The open streams of this process, looked at once a second.
+
+    Args:
+        most_per_user: 0 for no bound.
+        stall_s: how long a full buffer may go without shrinking.
+        most_buffered: bytes of all send buffers together; over it the fullest ends first.
+        ping_s: by kind, how often a stream shows that it lives.
+    """
+
+    def __init__(
+        self, metrics: Metrics, *, most_per_user: int, stall_s: float, most_buffered: int, ping_s: dict[str, float]
+    ) -> None:
+        self._metrics = metrics
+        self._most_per_user = most_per_user
+        self._stall_s = stall_s
+        self._most_buffered = most_buffered
+        self._ping_s = ping_s
+        self._by_user: dict[UUID, set[Connection]] = {}
+        self._pinged_at: dict[Connection, float] = {}
+        self._stuck: dict[Connection, tuple[int, float]] = {}
+        self._abort_at: dict[Connection, float] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining: Ending | None = None
+
+    def __len__(self) -> int:
+        return len(self._pinged_at)
+
+    def add(self, connection: Connection) -> None:
+        """Take in a stream that was opened; it is told to end at once where it may not be."""
+        of_user = self._by_user.setdefault(connection.principal.caller.id, set())
+        of_user.add(connection)
+        self._pinged_at[connection] = time.monotonic()
+        self._empty.clear()
+        self._metrics.streams.labels(connection.kind).inc()
+        if self.draining is not None:
+            connection.end(self.draining)
+        elif self._most_per_user and len(of_user) > self._most_per_user:
+            connection.end(closing.TOO_MANY_CONNECTIONS)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a stream, and say how it ended."""
+        user_id = connection.principal.caller.id
+        of_user = self._by_user.get(user_id, set())
+        if connection not in of_user:
+            return
+        of_user.discard(connection)
+        if not of_user:
+            del self._by_user[user_id]
+        for book in (self._pinged_at, self._stuck, self._abort_at):
+            book.pop(connection, None)
+        if not self._pinged_at:
+            self._empty.set()
+        self._metrics.streams.labels(connection.kind).dec()
+        reason = connection.ending.reason if connection.ending else "left"
+        self._metrics.stream_ends.labels(connection.kind, reason).inc()
+        log.info("stream ended", extra=_fields(connection) | {"reason": reason})
+
+    def follow(self, event: Event) -> None:
+        """End the streams whose rights this event takes away."""
+        streams = list(self._by_user.get(event.subject, ()))
+        match event.type:
+            case "session.ended":
+                gone = event.reason in ("deleted", "deactivated")
+                ending = closing.ACCOUNT_GONE if gone else closing.SESSION_ENDED
+                streams = [stream for stream in streams if stream.principal.session_id == event.session_id]
+            case "user.updated" if event.user is not None and event.user.active:
+                ending = closing.RIGHTS_CHANGED
+            case _:
+                ending = closing.ACCOUNT_GONE
+        for stream in streams:
+            stream.end(ending)
+
+    def end_all(self, ending: Ending) -> None:
+        for connection in list(self._pinged_at):
+            connection.end(ending)
+
+    async def drain(self, spread_s: float, timeout_s: float) -> None:
+        """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
+        self.draining = closing.RESTART
+        connections = list(self._pinged_at)
+        pause_s = spread_s / max(len(connections), 1)
+        for connection in connections:
+            connection.end(closing.RESTART)
+            await asyncio.sleep(pause_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._empty.wait()
+        for connection in list(self._pinged_at):
+            connection.abort()
+
+    async def watch(self, every_s: float = 1.0, *, also: Callable[[], None] | None = None) -> None:
+        """Look after the streams until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            self.look(time.monotonic(), time.time())
+            if also is not None:
+                also()
+
+    def look(self, now: float, wall: float) -> None:
+        """One look: ping, end what has expired or is stuck, abort what does not end."""
+        buffered = 0
+        for connection, pinged_at in list(self._pinged_at.items()):
+            size = connection.buffered_bytes
+            buffered += size
+            if connection.ending is not None:
+                if now >= self._abort_at.setdefault(connection, now + _ABORT_AFTER_S):
+                    connection.abort()
+            elif connection.principal.expires_at <= wall:
+                connection.end(closing.EXPIRED)
+            elif self._is_stuck(connection, size, now):
+                self._end_slow(connection, size, now)
+            elif now - pinged_at >= self._ping_s[connection.kind] and size < FULL_BYTES:
+                self._pinged_at[connection] = now
+                connection.ping()
+        if buffered > self._most_buffered:
+            self._end_fattest(buffered, now)
+
+    def _is_stuck(self, connection: Connection, size: int, now: float) -> bool:
+        if size < FULL_BYTES:
+            self._stuck.pop(connection, None)
+            return False
+        before, since = self._stuck.get(connection, (size + 1, now))
+        if size < before:
+            since = now
+        self._stuck[connection] = (size, since)
+        return now - since >= self._stall_s
+
+    def _end_fattest(self, buffered: int, now: float) -> None:
+        for connection in sorted(self._pinged_at, key=lambda stream: stream.buffered_bytes, reverse=True):
+            if buffered <= self._most_buffered:
+                return
+            size = connection.buffered_bytes
+            buffered -= size
+            self._end_slow(connection, size, now)
+            connection.abort()
+
+    def _end_slow(self, connection: Connection, size: int, now: float) -> None:
+        if connection.ending is None:
+            log.warning("stream too slow", extra=_fields(connection) | {"buffered_bytes": size})
+            connection.end(closing.TOO_SLOW)
+            self._abort_at[connection] = now + _ABORT_AFTER_S
+
+
+def _fields(connection: Connection) -> dict[str, object]:
+    return {
+        "kind": connection.kind,
+        "connection": connection.id,
+        "user": str(connection.principal.caller.id),
+        "client": connection.client,
+        "age_s": round(time.monotonic() - connection.opened_at, 1),
+        "sent_bytes": connection.sent_bytes,
+    }

@@ -1,0 +1,139 @@
+"""The feed over server-sent events (WHATWG HTML, 9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from service.domain.errors import InvalidPosition
+from service.domain.positions import Position
+from service.realtime.closing import Ending
+from service.realtime.connection import Connection
+from service.realtime.connections import Connections
+from service.realtime.frames import Form, chunk, compact, sse, sse_ping
+from service.realtime.log import Log, Want
+from service.realtime.reader import LimitedReader, Reader
+from service.security.authenticator import Principal
+
+_HEADERS: Final = {
+    hdrs.CONTENT_TYPE: "text/event-stream",
+    hdrs.CACHE_CONTROL: "no-cache, no-transform",
+    "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
+}
+_RETRY_MS: Final = (1_000, 4_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a reader asks to begin.
+
+    Attributes:
+        position: behind this one; None with neither flag: at the head.
+        oldest: at the oldest entry that is kept.
+        invalid: what it sent cannot be read; it cannot know what it missed.
+    """
+
+    position: Position | None = None
+    oldest: bool = False
+    invalid: bool = False
+
+    @classmethod
+    def of(cls, last_event_id: str | None, after: str | None) -> Start:
+        """Read both ways of asking; the header, which comes from a reader that was here before, wins."""
+        if last_event_id:
+            try:
+                return cls(Position.parse(last_event_id))
+            except InvalidPosition:
+                return cls(invalid=True)
+        if after == "0":
+            return cls(oldest=True)
+        return cls(None if after is None else Position.parse(after))
+
+
+class EventStream(Connection):
+    """One reader of a log over SSE."""
+
+    kind = "feed"
+
+    def __init__(self, request: web.Request, principal: Principal, client: str) -> None:
+        # Chunks on HTTP/1.1, none on 1.0, which many a proxy speaks to what is behind it.
+        form = Form.CHUNKED if request.version >= HttpVersion11 else Form.PLAIN
+        super().__init__(request, form, principal, client)
+        self.response = web.StreamResponse(headers=_HEADERS)
+        self._request = request
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    async def run(
+        self, log: Log, want: Want, start: Start, *, limit: int | None, resync: str, connections: Connections
+    ) -> None:
+        """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
+        await self.response.prepare(self._request)
+        connections.add(self)
+        try:
+            await self._open(log, want, start, limit, resync)
+            while self.ending is None:
+                await self.catch_up()
+                await self._woken.wait()
+                self._woken.clear()
+            self._say_goodbye()
+            await self.response.write_eof()
+        except ConnectionError:
+            pass  # the client left in the middle of a write
+        finally:
+            self.close()
+            connections.remove(self)
+
+    def ping(self) -> None:
+        for reader in self.readers:
+            self._send(sse_ping(str(reader.position)))
+
+    async def _open(self, log: Log, want: Want, start: Start, limit: int | None, resync: str) -> None:
+        lost = "invalid" if start.invalid else start.position and await log.lost(start.position)
+        if lost:
+            position = log.head
+        elif start.oldest:
+            position = Position(log.epoch, await log.first() - 1)
+        else:
+            position = start.position or log.head
+        hello = compact({"position": str(position)})
+        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode()
+        if lost:
+            # The id stands at the reset alone: a reader cut off between the two must not come back as if it had it.
+            opening += sse("hello", hello) + _reset(lost, position, resync)
+        else:
+            opening += sse("hello", hello, str(position))
+        # Through the response, because its headers wait for the first write.
+        await self.response.write(opening)
+        self.sent_bytes += len(opening)
+
+        def trimmed() -> None:
+            self._send(_reset("trimmed", log.head, resync))
+
+        if self.ending is None:
+            if limit is None:
+                reader = Reader(log, self, want, position.seq, trimmed)
+            else:
+                reader = LimitedReader(log, self, want, position.seq, trimmed, limit)
+            self.readers.add(reader)
+
+    def _say_goodbye(self) -> None:
+        ending: Ending | None = self.ending
+        if ending is None:
+            return
+        closing = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
+        retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
+        self._send(retry + sse("closing", compact(closing)))
+
+    def _send(self, data: bytes) -> None:
+        self.write(chunk(data) if self.form is Form.CHUNKED else data)
+
+
+def _reset(reason: str, position: Position, resync: str) -> bytes:
+    return sse("reset", compact({"reason": reason, "position": str(position), "resync": resync}), str(position))

@@ -1,0 +1,76 @@
+"""Values to bytes on the wire, and nothing else: no socket, no clock, no state."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+class Form(enum.Enum):
+    """How one connection wants its bytes."""
+
+    WEBSOCKET = "websocket"
+    CHUNKED = "event stream, chunked (HTTP/1.1)"
+    PLAIN = "event stream until the end of the connection (HTTP/1.0)"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that was put into a log, made ready once for all its readers.
+
+    Attributes:
+        key: what readers choose by: the subject of an event; None in a room.
+        event: what an event stream calls it.
+        position: its id.
+        data: JSON text, without line breaks.
+        frame: JSON text of the WebSocket frame that carries it.
+    """
+
+    seq: int
+    key: object
+    event: str
+    position: str
+    data: bytes
+    frame: bytes
+
+
+def render(entries: Iterable[Entry], form: Form) -> bytes:
+    """What one connection is sent for these entries, as one piece."""
+    if form is Form.WEBSOCKET:
+        return b"".join(text_frame(entry.frame) for entry in entries)
+    stream = b"".join(sse(entry.event, entry.data, entry.position) for entry in entries)
+    return chunk(stream) if form is Form.CHUNKED else stream
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unfragmented text frame from the server (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def sse(event: str, data: bytes, position: str | None = None) -> bytes:
+    """One event of an event stream; `event` and `position` are ours and hold no line break, nor does JSON."""
+    head = f"event: {event}\n" if position is None else f"id: {position}\nevent: {event}\n"
+    return b"%bdata: %b\n\n" % (head.encode(), data)
+
+
+def sse_ping(position: str) -> bytes:
+    """Keeps proxies awake and moves the reader's `Last-Event-ID`; without data nothing is dispatched."""
+    return f": ping\nid: {position}\n\n".encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def compact(value: Any) -> bytes:
+    """JSON without spaces, in UTF-8."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,137 @@
+"""The feed: follows the store's log and brings every event to those who may read it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from service.domain.events import Event
+from service.domain.ports import EventQuery, Store
+from service.domain.positions import Position
+from service.realtime.frames import Entry, compact
+from service.realtime.log import Log, Page, Trimmed, Want
+from service.realtime.ring import Ring
+from service.schemas.events import event_json
+
+log = logging.getLogger("roster.feed")
+
+_PAGE_EVENTS: Final = 500
+_RING_ENTRIES: Final = 10_000
+_RING_BYTES: Final = 16 << 20
+_LOOK_EVERY_S: Final = 0.5  # a lost bell costs half a second, never an event
+
+
+class Hub(Log):
+    """The log of accounts, as readers see it: keys are subjects, events are types.
+
+    The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
+    clock. `on_ending` is called, in the order of the log, with each event that takes access away: after those before it
+    were handed out, before those behind it are.
+    """
+
+    def __init__(self, store: Store, on_ending: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
+        super().__init__("", Ring(0, _RING_ENTRIES, _RING_BYTES))
+        self._store = store
+        self._on_ending = on_ending
+        self._on_failure = on_failure
+        self._bell = asyncio.Event()
+        self._followed_at = time.monotonic()
+
+    async def open(self) -> None:
+        """Begin at the present head of the store's log."""
+        self._start_at(await self._store.position())
+        self._store.on_commit(self._bell.set)
+
+    @property
+    def silent_s(self) -> float:
+        """For how many seconds the log could not be followed."""
+        return time.monotonic() - self._followed_at
+
+    async def follow(self) -> None:
+        """Follow the log until cancelled. A store that fails is asked again; readers are not left waiting in silence."""
+        while True:
+            try:
+                await self._catch_up()
+                self._followed_at = time.monotonic()
+            except Exception:
+                log.exception("the log cannot be followed")
+                self._on_failure()
+                await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                async with asyncio.timeout(_LOOK_EVERY_S):
+                    await self._bell.wait()
+            except TimeoutError:
+                pass
+            self._bell.clear()
+
+    async def lost(self, position: Position) -> str | None:
+        """Why the feed cannot go on from there; judged by the store, of which this process may be a little behind."""
+        if position.epoch != self.epoch:
+            return "epoch"
+        if position.seq > self.ring.head:
+            head = await self._store.position()
+            return "ahead" if position.epoch != head.epoch or position.seq > head.seq else None
+        return "trimmed" if position.seq + 1 < await self.first() else None
+
+    async def first(self) -> int:
+        """The lowest seq that can still be read."""
+        return (await self._store.events(EventQuery(self.ring.head, 1))).first
+
+    async def page(self, after: int, want: Want, most_bytes: int) -> Page:
+        """What lies behind a place, up to the head that readers have seen; from the store what the ring has not."""
+        # The store finds one subject's events by its index; going through the ring would cost everybody's.
+        if want.key is None and self.ring.reaches(after):
+            return await super().page(after, want, most_bytes)
+        found = await self._store.events(
+            EventQuery(after, min(_PAGE_EVENTS, 100), self.ring.head, want.key, want.events)  # type: ignore[arg-type]  # keys of this log are subjects
+        )
+        if after + 1 < found.first or found.position.epoch != self.epoch:
+            raise Trimmed()
+        return Page([self._entry(event) for event in found.events], found.seen)
+
+    async def _catch_up(self) -> None:
+        while True:
+            page = await self._store.events(EventQuery(self.ring.head, _PAGE_EVENTS))
+            if page.position.epoch != self.epoch or page.first > self.ring.head + 1:
+                # Another life of the log, or more than it keeps was written in half a second: readers find out by
+                # themselves that they cannot go on from where they are.
+                log.warning("the log went on elsewhere", extra={"position": str(page.position)})
+                self._start_at(page.position)
+                self._on_failure()
+                return
+            for event in page.events:
+                self._publish(event)
+            if self.ring.head >= page.position.seq:
+                return
+
+    def _publish(self, event: Event) -> None:
+        if event.type == "user.deleted":
+            self._redact(event)
+        self.append(self._entry(event))
+        if event.ends_access:
+            self.flush()
+            self._on_ending(event)
+
+    def _redact(self, deleted: Event) -> None:
+        """The ring holds copies of what the store has just forgotten."""
+        for entry in self.ring.after(self.ring.first - 1, 1 << 62):
+            if entry.key == deleted.subject and entry.event.startswith("user."):
+                data = compact(json.loads(entry.data) | {"user": None})
+                self.ring.replace(_made(entry.seq, entry.key, entry.event, entry.position, data))
+
+    def _entry(self, event: Event) -> Entry:
+        return _made(
+            event.seq, event.subject, event.type, str(Position(self.epoch, event.seq)), event_json(event, self.epoch)
+        )
+
+    def _start_at(self, position: Position) -> None:
+        self.epoch = position.epoch
+        self.ring = Ring(position.seq, _RING_ENTRIES, _RING_BYTES)
+
+
+def _made(seq: int, key: object, event: str, position: str, data: bytes) -> Entry:
+    return Entry(seq, key, event, position, data, b'{"type":"event","event":' + data + b"}")

@@ -1,0 +1,79 @@
+"""The newest entries of one log, shared by everybody who reads it."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from service.realtime.frames import Entry
+
+
+class Ring:
+    """Entries with dense seqs up to `head`, bounded by count and bytes; the oldest go first.
+
+    Args:
+        head: seq of the last entry before the first one that will be appended.
+    """
+
+    def __init__(self, head: int, most_entries: int, most_bytes: int) -> None:
+        self.head = head
+        self._most_entries = most_entries
+        self._most_bytes = most_bytes
+        self._entries: list[Entry] = []
+        self._start = 0
+        self._bytes = 0
+
+    @property
+    def first(self) -> int:
+        """The lowest seq still held; head + 1 when nothing is."""
+        return self.head - len(self) + 1
+
+    def __len__(self) -> int:
+        return len(self._entries) - self._start
+
+    def append(self, entry: Entry) -> None:
+        """Add the next entry; a seq that does not follow is a fault of the caller."""
+        if entry.seq != self.head + 1:
+            raise ValueError(f"entry {entry.seq} does not follow {self.head}")
+        self._entries.append(entry)
+        self.head = entry.seq
+        self._bytes += _size(entry)
+        while len(self) > self._most_entries or (self._bytes > self._most_bytes and len(self) > 1):
+            self.drop_oldest()
+
+    def oldest(self) -> Entry | None:
+        return self._entries[self._start] if len(self) else None
+
+    def drop_oldest(self) -> None:
+        self._bytes -= _size(self._entries[self._start])
+        self._start += 1
+        # Moving the rest down each time would cost the length of the ring; at half it costs nothing worth counting.
+        if self._start * 2 >= len(self._entries):
+            del self._entries[: self._start]
+            self._start = 0
+
+    def reaches(self, seq: int) -> bool:
+        """Whether a reader at `seq` finds everything behind it here."""
+        return seq >= self.first - 1
+
+    def after(self, seq: int, most_bytes: int) -> list[Entry]:
+        """Entries behind `seq`, which the ring must reach: at least one if there is any, then as many as fit."""
+        start = self._start + seq - self.first + 1
+        found: list[Entry] = []
+        size = 0
+        for entry in islice(self._entries, start, None):
+            size += _size(entry)
+            if found and size > most_bytes:
+                break
+            found.append(entry)
+        return found
+
+    def replace(self, entry: Entry) -> None:
+        """Put another entry in the place of the one with its seq, if that is still held."""
+        if self.first <= entry.seq <= self.head:
+            index = self._start + entry.seq - self.first
+            self._bytes += _size(entry) - _size(self._entries[index])
+            self._entries[index] = entry
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.data) + len(entry.frame) + 200

@@ -1,0 +1,226 @@
+"""One WebSocket of `/v1/ws`: what it is in, what it follows, how it ends. The commands are in `commands.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from typing import Any, Final
+from uuid import UUID
+
+from aiohttp import WSCloseCode, web
+
+from service.domain.errors import Conflict, NotFound
+from service.domain.positions import Position
+from service.realtime import closing
+from service.realtime.closing import Ending
+from service.realtime.connection import Connection
+from service.realtime.frames import Form, compact, text_frame
+from service.realtime.hub import Hub
+from service.realtime.log import Want
+from service.realtime.reader import Reader
+from service.realtime.rooms import Rooms
+from service.security.authenticator import Principal
+from service.tasks import Tasks
+from service.telemetry.logs import utc
+
+MOST_BAD_FRAMES: Final = 20
+_BAD_FRAMES_IN_S: Final = 60.0
+_CLOSE_S: Final = 2.0
+
+log = logging.getLogger("roster.websocket")
+
+
+class WebSocket(Connection):
+    """The state of one connection. Frames go out through `send`, in the order of the calls.
+
+    Args:
+        messages_per_s: frames that the client may send; 0 for no bound.
+    """
+
+    kind = "websocket"
+
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.WebSocketResponse,
+        principal: Principal,
+        client: str,
+        *,
+        hub: Hub,
+        rooms: Rooms,
+        tasks: Tasks,
+        messages_per_s: int,
+    ) -> None:
+        super().__init__(request, Form.WEBSOCKET, principal, client)
+        self.rooms: dict[str, Reader] = {}
+        self.feed: Reader | None = None
+        self._response = response
+        self._hub = hub
+        self._rooms = rooms
+        self._tasks = tasks
+        self._attending: asyncio.Task[None] | None = None
+        self._messages_per_s = messages_per_s
+        self._allowance = float(messages_per_s)
+        self._counted_at = time.monotonic()
+        self._bad_frames: deque[float] = deque(maxlen=MOST_BAD_FRAMES)
+
+    def wake(self) -> None:
+        # A task for as long as there is something to do: an idle connection costs none.
+        if self._attending is None:
+            self._attending = self._tasks.start(self._attend(), f"websocket {self.id}")
+
+    async def _attend(self) -> None:
+        try:
+            await self.catch_up()
+            if self.ending is not None:
+                await self._finish()
+        except ConnectionError:
+            pass  # the receiving side hears of it too, and leaves
+        except Exception:
+            log.exception("a reader failed", extra={"connection": self.id})
+            self.abort()  # a socket lives exactly as long as its feed
+        finally:
+            self._attending = None
+
+    def send(self, frame: dict[str, Any]) -> None:
+        """Send one frame, without waiting."""
+        self.write(text_frame(compact(frame)))
+
+    def count_message(self) -> None:
+        """Count one frame of the client; too many a second end the connection."""
+        if not self._messages_per_s:
+            return
+        now = time.monotonic()
+        # A bucket of one second's worth: bursts are fine, a rate above is not.
+        refilled = self._allowance + (now - self._counted_at) * self._messages_per_s
+        self._allowance = min(refilled, float(self._messages_per_s)) - 1
+        self._counted_at = now
+        if self._allowance < 0:
+            self.end(closing.TOO_MANY_MESSAGES)
+
+    def count_bad_frame(self) -> None:
+        """Count one frame that could not be carried out; twenty in a minute end the connection."""
+        now = time.monotonic()
+        self._bad_frames.append(now)
+        if len(self._bad_frames) == MOST_BAD_FRAMES and now - self._bad_frames[0] < _BAD_FRAMES_IN_S:
+            self.end(closing.POLICY)
+
+    def join(self, name: str, after: Position | None, history: int) -> dict[str, Any]:
+        """Enter a room and say from where it will be read: `after` wins over the last `history` messages.
+
+        Who is in it already is told so and goes on as before. `read_room` begins the reading, behind the answer.
+        """
+        if (present := self.rooms.get(name)) is not None:
+            return self._joined(name, present.position, recovered=True)
+        room = self._rooms.enter(name, self.principal)
+        oldest, head = self._rooms.recoverable(room), room.head
+        recovered = after is None or (after.epoch == room.epoch and oldest <= after.seq <= head.seq)
+        seq = head.seq
+        if after is None:
+            seq = max(oldest, head.seq - history)
+        elif recovered:
+            seq = after.seq
+        self.rooms[name] = Reader(room, self, Want(), seq, lambda: self.end(closing.TOO_SLOW))
+        return self._joined(name, Position(room.epoch, seq), recovered=recovered)
+
+    def read_room(self, name: str) -> None:
+        self._read(self.rooms[name])
+
+    def broadcast(self, name: str, data: Any) -> dict[str, Any]:
+        """Send a message to everybody in a room that this connection is in. Raises `Conflict` when it is not."""
+        room = self._rooms.get(name)
+        if name not in self.rooms or room is None:
+            raise Conflict("Join the room before you send to it.")
+        entry = self._rooms.send(room, self.principal, data)
+        return {"type": "sent", "room": name, "id": entry.position}
+
+    def members(self, name: str, after: UUID | None) -> dict[str, Any]:
+        """A page of a room's members. Raises `NotFound`."""
+        room = self._rooms.get(name)
+        if room is None:
+            raise NotFound()
+        page, following = room.presence.page(after)
+        return {
+            "type": "members",
+            "room": name,
+            "members": [member.brief() | {"since": utc(member.since.timestamp())} for member in page],
+            "next": following and str(following),
+        }
+
+    def leave(self, name: str) -> None:
+        """Leave a room; harmless when not in it."""
+        reader = self.rooms.pop(name, None)
+        if reader is not None:
+            self._stop(reader)
+            self._rooms.leave(reader.log, self.principal)  # type: ignore[arg-type]  # what rooms hold are rooms
+
+    async def place(self, after: Position | None) -> tuple[str | None, Position]:
+        """Why the feed cannot go on from there, or None; and from where it will."""
+        reason = None if after is None else await self._hub.lost(after)
+        return reason, self._hub.head if after is None or reason else after
+
+    def subscribe(self, want: Want, seq: int) -> None:
+        """Follow the feed from there; a second call replaces the first."""
+        self.unsubscribe()
+        self.feed = self._read(Reader(self._hub, self, want, seq, self._tell_trimmed))
+
+    def unsubscribe(self) -> None:
+        if self.feed is not None:
+            self._stop(self.feed)
+            self.feed = None
+
+    def _joined(self, name: str, position: Position, *, recovered: bool) -> dict[str, Any]:
+        room = self._rooms.get(name)
+        count = 0 if room is None else len(room.presence)
+        return {"type": "joined", "room": name, "position": str(position), "recovered": recovered, "count": count}
+
+    def ping(self) -> None:
+        if self.feed is not None:
+            self.send({"type": "heartbeat", "position": str(self.feed.position)})
+
+    async def finished(self) -> None:
+        """Wait until the ending that was asked for has been carried out."""
+        if self._attending is not None:
+            await asyncio.shield(self._attending)
+
+    async def _finish(self) -> None:
+        ending: Ending = self.ending or closing.FAULT
+        frame: dict[str, Any] = {"type": "closing", "reason": ending.reason}
+        frame["reconnect_after_ms"] = self.reconnect_after_ms if ending.reconnect else None
+        self.send(frame)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(_CLOSE_S):
+                await self._response.close(code=ending.code, message=ending.reason.encode())
+
+    def close(self) -> None:
+        for name in list(self.rooms):
+            self.leave(name)
+        self.unsubscribe()
+        super().close()
+
+    def _tell_trimmed(self) -> None:
+        self.tell_reset("trimmed", self._hub.head)
+
+    def tell_reset(self, reason: str, position: Position) -> None:
+        resync = "/v1/users" if self.principal.caller.is_admin else "/v1/users/me"
+        self.send({"type": "reset", "feed": True, "reason": reason, "position": str(position), "resync": resync})
+
+    def _read(self, reader: Reader) -> Reader:
+        if reader not in self.readers:
+            self.readers.add(reader)
+            self.wake()
+        return reader
+
+    def _stop(self, reader: Reader) -> None:
+        reader.close()
+        self.readers.discard(reader)
+
+
+def close_code(received: int | None) -> int:
+    """What to answer to a close frame with that code (RFC 6455, 7.4): reserved ones are a protocol error."""
+    if received in (1004, 1005, 1006, 1015):
+        return WSCloseCode.PROTOCOL_ERROR
+    return received or WSCloseCode.OK
