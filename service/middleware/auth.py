@@ -1,0 +1,84 @@
+"""Who asks: the operation of the view says which credentials it takes."""
+
+from __future__ import annotations
+
+import hmac
+from ipaddress import ip_address
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from service.domain.errors import BadRequest, Forbidden, InvalidToken, Unauthenticated
+from service.keys import AUTHENTICATOR, PRINCIPAL, SETTINGS
+from service.operations import Access
+from service.security.authenticator import Principal
+from service.security.origins import is_same_origin
+
+STREAM_COOKIE: Final = "roster_stream"
+
+
+@web.middleware
+async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
+    # Nothing is asked of an unknown path or method: both answer the same with or without a token.
+    operation = getattr(request.match_info.handler, "operations", {}).get(request.method)
+    if operation is not None and operation.access is not Access.PUBLIC:
+        if operation.access is Access.OPERATOR:
+            _check_operator(request)
+        else:
+            principal = await authenticate(request, streams=operation.access is Access.STREAM)
+            if principal is not None:
+                request[PRINCIPAL] = principal
+    return await handler(request)
+
+
+async def authenticate(request: web.Request, *, streams: bool) -> Principal | None:
+    """The principal of a request; None only for a WebSocket that brings nothing and may still send `auth`.
+
+    Raises `Unauthenticated`, and `BadRequest` when credentials come in two places (RFC 6750, 2).
+    """
+    authenticator = request.app[AUTHENTICATOR]
+    given = request.headers.get(hdrs.AUTHORIZATION)
+    ticket = request.query.get("ticket") if streams and request.query_string else None
+    if given is not None:
+        if ticket is not None:
+            raise BadRequest("Send the ticket or the Authorization header, not both.")
+        scheme, _, token = given.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated()
+        return authenticator.remembered(token) or await authenticator.bearer(token.strip())
+    cookie = request.cookies.get(STREAM_COOKIE) if streams else None
+    if ticket is not None:
+        try:
+            return await authenticator.ticket(ticket)
+        except Unauthenticated:
+            # EventSource comes back with the same address: the spent ticket stands in it, the cookie speaks for it.
+            if cookie is None:
+                raise
+    if cookie is not None:
+        if not is_same_origin(request, request.app[SETTINGS].public_url):
+            raise Forbidden("The stream cookie is only taken from pages of this origin.")
+        return await authenticator.cookie(cookie)
+    if streams and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        return None
+    raise Unauthenticated()
+
+
+def _check_operator(request: web.Request) -> None:
+    token = request.app[SETTINGS].metrics_token
+    if token:
+        given = request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ")
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise InvalidToken() if given else Unauthenticated()
+    elif not _is_loopback(request):
+        raise Forbidden("Only loopback may read this; ROSTER_METRICS_TOKEN opens it to others.")
+
+
+def _is_loopback(request: web.Request) -> bool:
+    # The peer itself, not what it says of whom it speaks for: a proxy on this host would open it to the world.
+    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    try:
+        return ip_address(request.remote or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,75 @@
+"""CORS through aiohttp-cors, with what it leaves out: `Vary`, 404 and 405, and views without the method asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+import aiohttp_cors
+from aiohttp import hdrs, web
+
+_EXPOSED: Final = (
+    "ETag",
+    "Link",
+    "Location",
+    "Roster-Position",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-Id",
+)
+_ALLOWED: Final = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
+
+
+class CorsMixin(aiohttp_cors.CorsViewMixin):
+    """For every view: without the override a method that the view lacks drops the connection (aiohttp-cors #177)."""
+
+    @classmethod
+    def get_request_config(cls, request: web.Request, request_method: str) -> Mapping[str, Any]:
+        try:
+            config: Mapping[str, Any] = super().get_request_config(  # type: ignore[no-untyped-call]  # the library is not
+                request, request_method
+            )
+        except KeyError:
+            if request.method == hdrs.METH_OPTIONS:
+                raise  # a preflight for a method that is not there: the library answers 403
+            defaults = request.config_dict[aiohttp_cors.APP_CONFIG_KEY].defaults
+            return cast(Mapping[str, Any], defaults)
+        return config
+
+
+def is_preflight(request: web.Request) -> bool:
+    """Whether a browser asks if it may send another request; any other OPTIONS is an ordinary one."""
+    return (
+        request.method == hdrs.METH_OPTIONS
+        and hdrs.ORIGIN in request.headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+    )
+
+
+def set_up_cors(app: web.Application, origins: Sequence[str]) -> None:
+    """Allow these origins, never with credentials, on every route there is: call it when all are added."""
+    options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library is not typed
+        allow_credentials=False, allow_headers=_ALLOWED, expose_headers=_EXPOSED, allow_methods="*", max_age=600
+    )
+    cors = aiohttp_cors.setup(app, defaults=dict.fromkeys(origins, options))
+    for route in list(app.router.routes()):
+        if isinstance(route.handler, type) and issubclass(route.handler, CorsMixin):
+            cors.add(route)
+    # Its hook looks through the router for each answer; only one to a request with an Origin can need it.
+    library_hook = app.on_response_prepare.pop()
+    allowed = frozenset(origins)
+
+    async def finish(request: web.Request, response: web.StreamResponse) -> None:
+        vary = response.headers.get(hdrs.VARY)
+        response.headers[hdrs.VARY] = "Origin" if vary is None else f"{vary}, Origin"
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None:
+            return
+        await library_hook(request, response)
+        missing = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers
+        if origin in allowed and missing and not is_preflight(request):
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin  # 404 and 405 have no route with CORS
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(_EXPOSED)
+
+    app.on_response_prepare.append(finish)

@@ -1,0 +1,108 @@
+"""Every refusal becomes a problem document; what nobody foresaw becomes a 500 that says nothing and a log line that does."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from service import problems as kinds
+from service.domain import errors
+from service.keys import CLIENT, REQUEST_ID
+from service.problems import Kind, Refused
+from service.schemas.problems import FieldProblem, Problem
+
+log = logging.getLogger("roster.problems")
+
+_BY_STATUS = {
+    400: kinds.BAD_REQUEST,
+    403: kinds.FORBIDDEN,
+    404: kinds.NOT_FOUND,
+    405: kinds.METHOD_NOT_ALLOWED,
+    413: kinds.TOO_LARGE,
+    417: kinds.BAD_REQUEST,
+}
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except (errors.Refusal, Refused) as error:
+        return problem(request, error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _of_framework(request, error)
+    except ConnectionError:
+        raise  # the client went away: there is nobody to answer
+    except Exception as error:
+        log.exception(
+            "unhandled error",
+            extra={"request_id": request[REQUEST_ID], "method": request.method, "client": request[CLIENT]},
+        )
+        return problem(request, error)
+
+
+def problem(request: web.Request, error: BaseException) -> web.Response:
+    """The answer to a request that ended with this error."""
+    kind = kinds.kind_of(error)
+    more: dict[str, Any] = {}
+    headers: dict[str, str] = {}
+    match error:
+        case Refused():
+            headers.update(error.headers)
+        case errors.Invalid():
+            more["errors"] = [FieldProblem(pointer=e.pointer, code=e.code, detail=e.detail) for e in error.errors]
+        case errors.Taken():
+            more["errors"] = [
+                FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
+                for name in error.fields
+            ]
+        case errors.PositionLost():
+            more |= {"reason": error.reason, "position": error.position, "resync": "/v1/users"}
+        case errors.TooMany() | errors.Unavailable():
+            headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
+        case errors.InvalidToken():
+            # RFC 6750, 3.1: a reason only where a token was sent.
+            headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="roster", error="invalid_token"'
+        case errors.Unauthenticated():
+            headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="roster"'
+        case _:
+            pass
+    detail = str(error) if kind is not kinds.INTERNAL else kind.remedy
+    return render(request, kind, detail, headers, **more)
+
+
+def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str], **more: Any) -> web.Response:
+    document = Problem(
+        type=f"/problems/{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        instance=request.rel_url.raw_path,
+        request_id=request[REQUEST_ID],
+        **more,
+    )
+    headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    return web.Response(
+        status=kind.status,
+        body=document.model_dump_json(exclude_none=True).encode(),
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def _of_framework(request: web.Request, error: web.HTTPException) -> web.Response:
+    kind = _BY_STATUS.get(error.status, kinds.BAD_REQUEST if error.status < 500 else kinds.INTERNAL)
+    headers: dict[str, str] = {}
+    detail = kind.remedy
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
+        detail = f"{request.method[:20]} is not known here; {headers[hdrs.ALLOW]} are."
+    elif error.status == 413:
+        detail = f"The body may have {request.client_max_size:,} bytes at most."
+    return render(request, kind, detail, headers)
