@@ -1,0 +1,42 @@
+"""The whole surface, in one table: what a path is served by. Which methods it has stands in the view."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.views.aggregate import Aggregate
+from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Register
+from service.views.echo import Echo
+from service.views.events import Events, Feed
+from service.views.operations import Live, MetricsPage, Ready
+from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
+from service.views.users import Me, UserById, Users
+from service.views.websocket import Socket
+
+routes = web.RouteTableDef()
+
+routes.view("/v1/auth/register")(Register)
+routes.view("/v1/auth/login")(LogIn)
+routes.view("/v1/auth/refresh")(RefreshTokens)
+routes.view("/v1/auth/logout")(LogOut)
+routes.view("/v1/auth/ticket")(MakeTicket)
+
+routes.view("/v1/users")(Users)
+routes.view("/v1/users/me")(Me)
+routes.view("/v1/users/{id}")(UserById)
+
+routes.view("/v1/events")(Events)
+routes.view("/v1/feed")(Feed)
+routes.view("/v1/ws")(Socket)
+routes.view("/v1/echo")(Echo)
+routes.view("/v1/aggregate")(Aggregate)
+
+routes.view("/health/live")(Live)
+routes.view("/health/ready")(Ready)
+routes.view("/metrics")(MetricsPage)
+
+routes.view("/")(Home)
+routes.view("/docs")(Docs)
+routes.view("/openapi.yaml")(OpenApiYaml)
+routes.view("/openapi.json")(OpenApiJson)
+routes.view("/problems/{slug}")(ProblemPage)

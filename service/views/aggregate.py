@@ -1,0 +1,49 @@
+"""Several upstreams in one answer."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.keys import AGGREGATOR, REQUEST_ID, SETTINGS
+from service.operations import Access, Operation, Reply, operation
+from service.outbound.failures import Failed
+from service.problems import Refused
+from service.schemas.aggregate import AggregateAnswer, Sources
+from service.views.base import View, json_answer
+
+
+class Aggregate(View):
+    @operation(
+        Operation(
+            summary="Ask several upstreams at once",
+            description=(
+                "Upstreams are named in `ROSTER_UPSTREAMS`, never by the caller. They are asked at the same time and answered "
+                "in the order asked; what fails stands in its place and `complete` is false."
+            ),
+            tag="aggregate",
+            access=Access.BEARER,
+            query=Sources,
+            replies={200: Reply("What came, in time.", AggregateAnswer)},
+            refusals=(problems.BAD_REQUEST, problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+        )
+    )
+    async def get(self) -> web.Response:
+        app = self.request.app
+        known = app[SETTINGS].upstreams
+        names = self.query(Sources).sources.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            there_are = f"there are {', '.join(known)}" if known else "ROSTER_UPSTREAMS names none"
+            raise Refused(problems.BAD_REQUEST, f"There is no source {unknown[0]!r}; {there_are}.")
+        came = await app[AGGREGATOR].fetch(names, self.request[REQUEST_ID])
+        results = {
+            name: {"error": {"code": result.code, "detail": result.detail}}
+            if isinstance(result, Failed)
+            else {"status": result.status, "ms": result.ms, "data": result.data}
+            for name, result in came.results.items()
+        }
+        body = json.dumps({"results": results, "complete": came.complete}, separators=(",", ":"))
+        return json_answer(body.encode(), headers={hdrs.CACHE_CONTROL: "no-store"})

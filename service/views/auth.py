@@ -1,0 +1,235 @@
+"""Registering, logging in, staying in and leaving."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from contextlib import nullcontext
+from datetime import timedelta
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain import accounts, logins
+from service.domain.accounts import NewUser
+from service.domain.errors import BadRequest, InvalidCredentials, InvalidGrant, RegistrationClosed, TooMany, Unavailable
+from service.domain.logins import LoggedIn
+from service.keys import AUTHENTICATOR, CLIENT, CLOCK, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
+from service.middleware.auth import STREAM_COOKIE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.auth import Login, Refresh, Ticket, Tokens
+from service.schemas.users import Registration, UserAnswer
+from service.security import grants
+from service.security.authenticator import TICKET_TTL
+from service.views.base import View, json_answer
+from service.views.users import created
+
+_TAG = "auth"
+_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+_BODY_REFUSALS = (
+    problems.BAD_REQUEST,
+    problems.MALFORMED_JSON,
+    problems.TIMEOUT,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_MEDIA_TYPE,
+    problems.INVALID_FIELDS,
+    problems.TOO_MANY,
+    problems.UNAVAILABLE,
+)
+_TOKENS = Reply("The session's tokens.", Tokens, headers={"Cache-Control": "`no-store`: nobody may keep a copy."})
+
+
+class Register(View):
+    @operation(
+        Operation(
+            summary="Register an account",
+            description="Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            body=Registration,
+            body_examples={
+                "ada": {
+                    "username": "ada",
+                    "email": "ada@example.com",
+                    "name": "Ada Lovelace",
+                    "password": "correct horse battery staple",
+                }
+            },
+            replies={
+                201: Reply(
+                    "The account that was made.",
+                    UserAnswer,
+                    headers={
+                        "Location": "Its address.",
+                        "ETag": "Its version, `<epoch>-<version>`.",
+                        "Roster-Position": "Position in the log at which this answer is true.",
+                    },
+                )
+            },
+            refusals=(problems.FORBIDDEN, problems.TAKEN, *_BODY_REFUSALS),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        if app[SETTINGS].registration == "closed":
+            raise RegistrationClosed()
+        new = NewUser(**(await self.body(Registration)).model_dump())
+        registration = accounts.create(app[STORE], app[HASHER], app[CLOCK], new, None)
+        return created(await self.write(registration, "register"))
+
+
+class LogIn(View):
+    @operation(
+        Operation(
+            summary="Log in",
+            description=(
+                "With a JSON body, or with `Authorization: Basic` and no body. A wrong login and a wrong password "
+                "answer the same, after the same time. Failures are limited per account and network."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            body=Login,
+            body_required=False,
+            body_examples={"ada": {"login": "ada", "password": "correct horse battery staple"}},
+            headers={"Authorization": "`Basic …` (RFC 7617), instead of the body."},
+            replies={200: _TOKENS},
+            refusals=(problems.INVALID_CREDENTIALS, *_BODY_REFUSALS),
+        )
+    )
+    async def post(self) -> web.Response:
+        given = self.request.headers.get(hdrs.AUTHORIZATION)
+        login = _basic(given) if given is not None else await self.body(Login)
+        app = self.request.app
+        limit, attempts = app[LOGIN_LIMIT], app[METRICS].logins
+        try:
+            async with limit.attempt(login.login, self.request[CLIENT]) if limit else nullcontext():
+                entered = logins.log_in(
+                    app[STORE],
+                    app[HASHER],
+                    app[CLOCK],
+                    login=login.login,
+                    password=login.password,
+                    ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
+                )
+                answer = _tokens(self.request, await self.write(entered, "log in"))
+        except (InvalidCredentials, TooMany, Unavailable) as error:
+            attempts.labels(problems.kind_of(error).code).inc()
+            raise
+        attempts.labels("ok").inc()
+        return answer
+
+
+class RefreshTokens(View):
+    @operation(
+        Operation(
+            summary="Refresh the tokens",
+            description=(
+                "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
+                "gets that same successor: two tabs, or an answer that got lost, do no harm. An older one was copied by "
+                "somebody, and ends the whole session."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            body=Refresh,
+            replies={200: _TOKENS},
+            refusals=(problems.INVALID_GRANT, *_BODY_REFUSALS),
+        )
+    )
+    async def post(self) -> web.Response:
+        body = await self.body(Refresh)
+        grant = grants.parse(body.refresh_token)
+        if grant is None:
+            raise InvalidGrant()
+        app = self.request.app
+        renewal = logins.refresh(
+            app[STORE],
+            app[CLOCK],
+            grant.session_id,
+            grant.generation,
+            lambda session: grant.authentic("refresh", session),
+        )
+        return _tokens(self.request, await self.write(renewal, "refresh"))
+
+
+class LogOut(View):
+    @operation(
+        Operation(
+            summary="Log out",
+            description="Ends this session: its access and refresh tokens, and its open streams.",
+            tag=_TAG,
+            access=Access.BEARER,
+            replies={204: Reply("The session has ended.")},
+            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        await self.write(logins.log_out(app[STORE], app[CLOCK], principal.caller.id, principal.session_id), "log out")
+        answer = web.Response(status=204, headers=_NO_STORE)
+        answer.del_cookie(STREAM_COOKIE, path="/v1")
+        return answer
+
+
+class MakeTicket(View):
+    @operation(
+        Operation(
+            summary="Get a ticket for a stream",
+            description=(
+                "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream; the "
+                "cookie that comes with it lets the same page come back to it while the session lives."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            replies={
+                200: Reply(
+                    "A ticket.",
+                    Ticket,
+                    headers={"Set-Cookie": "`roster_stream`: HttpOnly, SameSite=Strict, only for streams."},
+                )
+            },
+            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
+        body = Ticket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
+        answer = json_answer(body.model_dump_json().encode(), headers=_NO_STORE)
+        answer.set_cookie(
+            STREAM_COOKIE,
+            cookie,
+            path="/v1",
+            httponly=True,
+            samesite="Strict",
+            secure=app[SETTINGS].public_url.startswith("https:") or None,
+            max_age=app[SETTINGS].refresh_ttl_s,
+        )
+        return answer
+
+
+def _basic(given: str) -> Login:
+    """The login that `Authorization: Basic` carries (RFC 7617), in UTF-8."""
+    scheme, _, encoded = given.partition(" ")
+    try:
+        login, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        colon = login = password = ""
+    if scheme.lower() != "basic" or not colon:
+        raise BadRequest(
+            "Send `Authorization: Basic` with base64 of login:password in UTF-8, or a JSON body without it."
+        )
+    if not login or not password or len(login) > 254 or len(password) > 1024:
+        raise InvalidCredentials()
+    return Login.model_construct(login=login, password=password)
+
+
+def _tokens(request: web.Request, entered: LoggedIn) -> web.Response:
+    tokens = request.app[TOKENS]
+    session = entered.session
+    answer = Tokens(
+        access_token=tokens.issue(entered.user.id, session.id),
+        expires_in=tokens.ttl_s,
+        refresh_token=grants.issue(session, "refresh"),
+        session_id=session.id,
+    )
+    return json_answer(answer.model_dump_json().encode(), headers=_NO_STORE)

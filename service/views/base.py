@@ -1,0 +1,123 @@
+"""What every view shares: read a body or a query, run a write, render an answer, HEAD and OPTIONS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from aiohttp import hdrs, web
+from aiohttp.web import StreamResponse
+from pydantic import BaseModel, ValidationError
+
+from service import problems
+from service.domain.accounts import Caller
+from service.domain.errors import FieldError, Invalid, Unauthenticated
+from service.keys import PRINCIPAL, SETTINGS, TASKS
+from service.middleware.cors import CorsMixin, is_preflight
+from service.operations import Operation, operation_of
+from service.problems import Refused
+from service.schemas.errors import field_errors
+from service.security.authenticator import Principal
+from service.strict_json import Malformed, parse_json
+
+B = TypeVar("B", bound=BaseModel)
+T = TypeVar("T")
+
+_VERBS = ("get", "post", "put", "patch", "delete")
+
+
+class View(web.View, CorsMixin):
+    """A resource. Its methods are marked with `operation`; HEAD comes with `get`, OPTIONS always."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        promised = {verb.upper(): operation_of(getattr(cls, verb, None)) for verb in _VERBS}
+        operations = {verb: operation for verb, operation in promised.items() if operation is not None}
+        if "GET" in operations:
+            # RFC 9110, 9.3.2: the same as GET without the content, which aiohttp leaves out by itself.
+            operations["HEAD"] = operations["GET"]
+            if not hasattr(cls, "head"):
+                cls.head = cls.get  # type: ignore[attr-defined]  # subclasses with GET have it
+        cls.operations = operations
+
+    async def options(self) -> StreamResponse:
+        """A preflight goes to aiohttp-cors; any other OPTIONS asks what is allowed (RFC 9110, 9.3.7)."""
+        if is_preflight(self.request):
+            preflight: StreamResponse = await super().options()  # type: ignore[no-untyped-call]  # aiohttp-cors is not typed
+            return preflight
+        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(sorted({*self.operations, "OPTIONS"}))})
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks; on a path that asks for credentials the middleware has seen to it."""
+        principal: Principal | None = self.request.get(PRINCIPAL)
+        if principal is None:
+            raise Unauthenticated()
+        return principal
+
+    @property
+    def caller(self) -> Caller:
+        return self.principal.caller
+
+    async def write(self, work: Coroutine[Any, Any, T], name: str) -> T:
+        """Carry a write to its end, whether the client waits for it or goes away."""
+        return await self.request.app[TASKS].finish(work, name)
+
+    async def body(self, model: type[B], *media_types: str) -> B:
+        """Read the JSON body as `model`; raises `Refused` when it cannot be read and `Invalid` when it breaks a rule."""
+        accepted = media_types or ("application/json",)
+        charset = (self.request.charset or "utf-8").lower()
+        if self.request.content_type not in accepted or charset not in ("utf-8", "utf8"):
+            accept: dict[str, str] = {hdrs.ACCEPT: ", ".join(accepted)}
+            if self.request.method == "PATCH":
+                accept["Accept-Patch"] = ", ".join(accepted)  # RFC 5789, 2.2
+            raise Refused(
+                problems.UNSUPPORTED_MEDIA_TYPE, f"Send the body as {' or '.join(accepted)}, in UTF-8.", accept
+            )
+        try:
+            value = parse_json(await self.read())
+        except Malformed as error:
+            raise Refused(problems.MALFORMED_JSON, str(error)) from None
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise Invalid(*field_errors(error, "/")) from None
+
+    async def read(self) -> bytes:
+        """The whole body, within the limits of size and time."""
+        try:
+            async with asyncio.timeout(self.request.app[SETTINGS].body_timeout_s):
+                return await self.request.read()
+        except TimeoutError:
+            raise Refused(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
+        except web.RequestPayloadError:
+            # Framing that breaks off or a coding that does not decode: what follows on this connection is unknown.
+            raise Refused(
+                problems.BAD_REQUEST, "The body does not arrive as its headers announce it.", {hdrs.CONNECTION: "close"}
+            ) from None
+
+    def query(self, model: type[B]) -> B:
+        """Read the query parameters as `model`; raises `Refused`, with a bad parameter named."""
+        given = self.request.query
+        if len(given) != len(set(given)):
+            raise Refused(problems.BAD_REQUEST, "A query parameter stands twice.")
+        try:
+            return model.model_validate(dict(given))
+        except ValidationError as error:
+            raise BadQuery(*field_errors(error, "")) from None
+
+
+class BadQuery(Refused, Invalid):
+    """Query parameters that break a rule: 400, because they are part of the address."""
+
+    def __init__(self, *errors: FieldError) -> None:
+        named = "; ".join(f"`{error.pointer}`: {error.detail}" for error in errors)
+        Refused.__init__(self, problems.BAD_REQUEST, f"A query parameter is not what it must be: {named}.")
+        self.errors = errors
+
+
+def json_answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

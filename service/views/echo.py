@@ -1,0 +1,82 @@
+"""A WebSocket that gives everything back unchanged: to test clients, proxies and this server's framing."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from service import problems
+from service.domain.errors import NotFound
+from service.keys import CLIENT, ECHOES, SETTINGS
+from service.operations import Access, Operation, Reply, operation
+from service.problems import Refused
+from service.security.limits import network_of
+from service.security.origins import may_connect
+from service.views.base import View
+from service.views.websocket import check_handshake
+
+_RESERVED = (1004, 1005, 1006, 1015)
+
+
+class Echo(View):
+    @operation(
+        Operation(
+            summary="Echo over a WebSocket",
+            description="Text and binary messages come back unchanged. `ROSTER_ECHO=false` switches it off.",
+            tag="websocket",
+            access=Access.PUBLIC,
+            replies={101: Reply("The connection is a WebSocket now.")},
+            refusals=(
+                problems.BAD_REQUEST,
+                problems.FOREIGN_ORIGIN,
+                problems.NOT_FOUND,
+                problems.UPGRADE_REQUIRED,
+                problems.TOO_MANY,
+                problems.UNAVAILABLE,
+            ),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        request, app = self.request, self.request.app
+        settings = app[SETTINGS]
+        if not settings.echo:
+            raise NotFound()
+        check_handshake(request)
+        if not may_connect(request, settings.public_url, settings.cors_origins):
+            raise Refused(problems.FOREIGN_ORIGIN)
+        socket = web.WebSocketResponse(
+            heartbeat=settings.heartbeat_s,
+            compress=False,
+            max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
+            autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
+        )
+        with app[ECHOES].place(network_of(request[CLIENT]), socket):
+            await socket.prepare(request)
+            try:
+                await _echo(socket, settings.stall_s)
+            except (ConnectionError, TimeoutError):
+                pass  # the peer left, or does not read
+            finally:
+                transport = request.transport
+                if transport is not None and transport.get_write_buffer_size():
+                    transport.abort()  # such a peer would keep its buffer and descriptor
+        return socket
+
+
+async def _echo(socket: web.WebSocketResponse, stall_s: float) -> None:
+    while True:
+        message = await socket.receive()
+        # This task alone waits for the socket, so ending its wait disturbs nobody else's.
+        async with asyncio.timeout(stall_s):
+            if message.type is WSMsgType.TEXT:
+                await socket.send_str(message.data)
+            elif message.type is WSMsgType.BINARY:
+                await socket.send_bytes(message.data)
+            elif message.type is WSMsgType.CLOSE:
+                # RFC 6455, 7.4.1: these must not stand in a close frame.
+                reserved = message.data in _RESERVED
+                await socket.close(code=WSCloseCode.PROTOCOL_ERROR if reserved else message.data or WSCloseCode.OK)
+                return
+            else:
+                return  # closed, or an error that aiohttp has answered with its close code

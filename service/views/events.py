@@ -1,0 +1,128 @@
+"""The log, as pages and as a stream."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.accounts import Caller
+from service.domain.errors import PositionLost
+from service.domain.ports import EventQuery
+from service.domain.positions import Position
+from service.keys import CLIENT, CONNECTIONS, HUB, STORE, STREAMED_BYTES
+from service.operations import Access, Operation, Reply, operation
+from service.realtime.eventstream import EventStream, Start
+from service.realtime.log import Want
+from service.schemas.events import EventFilter, EventList, FeedFilter, event_json
+from service.views.base import View, json_answer
+
+_TAG = "events"
+_AUTH_REFUSALS = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY)
+
+_STREAM_EXAMPLE = """retry: 2715
+id: k3f9q2xw-1041
+event: hello
+data: {"position":"k3f9q2xw-1041"}
+
+id: k3f9q2xw-1042
+event: user.updated
+data: {"id":"k3f9q2xw-1042","type":"user.updated",…}
+
+"""
+
+
+class Events(View):
+    @operation(
+        Operation(
+            summary="Read the log in pages",
+            description=(
+                "Administrators read all events, members those about themselves. Without `after` it begins at the oldest "
+                "event kept. A position that the log no longer reaches answers 410 with where to go on."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            query=EventFilter,
+            replies={
+                200: Reply(
+                    "A page of events, oldest first.",
+                    EventList,
+                    headers={"Roster-Position": "Head of the log: where to go on when `next` is null."},
+                )
+            },
+            refusals=(problems.BAD_REQUEST, problems.POSITION_LOST, *_AUTH_REFUSALS),
+        )
+    )
+    async def get(self) -> web.Response:
+        wanted = self.query(EventFilter)
+        store = self.request.app[STORE]
+        head = await store.position()
+        after = 0
+        if wanted.after not in (None, "0"):
+            position = Position.parse(wanted.after)
+            reason = "epoch" if position.epoch != head.epoch else "ahead" if position.seq > head.seq else None
+            if reason is not None:
+                raise PositionLost(reason, str(head))
+            after = position.seq
+        types = frozenset(wanted.types.split(",")) if wanted.types else None
+        page = await store.events(EventQuery(after, wanted.limit, None, subject_for(self.caller), types))
+        if wanted.after not in (None, "0") and after + 1 < page.first:
+            raise PositionLost("trimmed", str(page.position))
+        epoch = page.position.epoch
+        following = f'"{Position(epoch, page.seen)}"' if page.seen < page.position.seq else "null"
+        items = b",".join(event_json(event, epoch) for event in page.events)
+        return json_answer(
+            b'{"items":[%b],"next":%b}' % (items, following.encode()),
+            headers={
+                "Roster-Position": str(page.position),
+                hdrs.CACHE_CONTROL: "private, no-cache",
+                hdrs.VARY: "Authorization",
+            },
+        )
+
+
+class Feed(View):
+    @operation(
+        Operation(
+            summary="Follow the log live",
+            description=(
+                "Server-sent events. `hello` comes first, then every event behind the position asked for, then what "
+                "happens. `reset` tells that events were lost: read `resync` again and go on. `closing` tells that the "
+                "stream ends and when to come back. Comments with an `id` come every 15 seconds."
+            ),
+            tag=_TAG,
+            access=Access.STREAM,
+            query=FeedFilter,
+            headers={
+                "Last-Event-ID": "Position behind which to go on; EventSource sends it by itself. Wins over `after`."
+            },
+            replies={200: Reply("The stream.", media_type="text/event-stream", example=_STREAM_EXAMPLE)},
+            refusals=(problems.BAD_REQUEST, problems.FORBIDDEN, *_AUTH_REFUSALS),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        wanted = self.query(FeedFilter)
+        app = self.request.app
+        start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
+        types = frozenset(wanted.types.split(",")) if wanted.types else None
+        stream = EventStream(self.request, self.principal, self.request[CLIENT])
+        if self.request.method == "HEAD":
+            return stream.response
+        try:
+            await stream.run(
+                app[HUB],
+                Want(subject_for(self.caller), types),
+                start,
+                limit=wanted.limit,
+                resync="/v1/users" if self.caller.is_admin else "/v1/users/me",
+                connections=app[CONNECTIONS],
+            )
+        finally:
+            self.request[STREAMED_BYTES] = stream.sent_bytes
+        return stream.response
+
+
+def subject_for(caller: Caller) -> UUID | None:
+    """What a caller may read: an administrator everything, a member what is about itself."""
+    return None if caller.is_admin else caller.id

@@ -1,0 +1,82 @@
+"""What operators and their machines ask for."""
+
+from __future__ import annotations
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.errors import Unavailable
+from service.keys import CONNECTIONS, HUB, METRICS, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.health import Health
+from service.views.base import View, json_answer
+
+_TAG = "operations"
+_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+_OK = Health(status="ok").model_dump_json().encode()
+
+# A log that could not be followed for so long makes this process blind to revocation.
+_MOST_SILENT_S = 5.0
+
+
+class Live(View):
+    @operation(
+        Operation(
+            summary="Whether the process lives",
+            description="Looks at nothing else: a store that is down must not have the process restarted.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            limited=False,
+            replies={200: Reply("It does.", Health)},
+            refusals=(),
+        )
+    )
+    async def get(self) -> web.Response:
+        return json_answer(_OK, headers=_NO_STORE)
+
+
+class Ready(View):
+    @operation(
+        Operation(
+            summary="Whether requests should come here",
+            description="False while the service stops, while the store does not answer, and while the log cannot be followed.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            limited=False,
+            replies={200: Reply("They should.", Health)},
+            refusals=(problems.UNAVAILABLE,),
+        )
+    )
+    async def get(self) -> web.Response:
+        app = self.request.app
+        if app[CONNECTIONS].draining is not None:
+            raise Unavailable(5, "The service is stopping.")
+        if app[HUB].silent_s > _MOST_SILENT_S:
+            raise Unavailable(1, "The log cannot be followed.")
+        if not await app[STORE].healthy():
+            raise Unavailable(1, "The store does not answer.")
+        return json_answer(_OK, headers=_NO_STORE)
+
+
+class MetricsPage(View):
+    @operation(
+        Operation(
+            summary="Figures for Prometheus",
+            description="For loopback, or with `ROSTER_METRICS_TOKEN` as bearer token.",
+            tag=_TAG,
+            access=Access.OPERATOR,
+            replies={
+                200: Reply(
+                    "The figures.",
+                    media_type="text/plain",
+                    example='roster_http_requests_total{method="GET",route="/v1/users/{id}",status="200"} 42.0\n',
+                )
+            },
+            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.FORBIDDEN, problems.TOO_MANY),
+        )
+    )
+    async def get(self) -> web.Response:
+        return web.Response(
+            body=self.request.app[METRICS].text(),
+            headers={hdrs.CONTENT_TYPE: "text/plain; version=1.0.0; charset=utf-8", **_NO_STORE},
+        )

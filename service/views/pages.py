@@ -1,0 +1,116 @@
+"""Pages for people: what this is, the API's documentation, what each problem means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import aiohttp_jinja2
+from aiohttp import hdrs, web
+
+from service import __version__, problems
+from service.domain.errors import NotFound
+from service.keys import OPENAPI, SETTINGS
+from service.operations import Access, Operation, Reply, operation
+from service.views.base import View
+
+_TAG = "pages"
+_HTML = "text/html"
+
+# No script and no style but our own files: what somebody manages to write into a page stays text.
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    hdrs.CACHE_CONTROL: "no-cache",
+}
+
+
+class Home(View):
+    @operation(
+        Operation(
+            summary="What this is",
+            description="A page for people.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The page.", media_type=_HTML)},
+            refusals=(problems.TOO_MANY,),
+        )
+    )
+    async def get(self) -> web.Response:
+        settings = self.request.app[SETTINGS]
+        # Never from the Host header: whoever sends it would choose where these commands go.
+        origin = settings.public_url or f"http://127.0.0.1:{settings.port}"
+        return _page(self.request, "home.html", version=__version__, origin=origin)
+
+
+class Docs(View):
+    @operation(
+        Operation(
+            summary="Documentation of the API",
+            description="Swagger UI over `/openapi.json`, from this service's own files.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The page.", media_type=_HTML)},
+            refusals=(problems.TOO_MANY,),
+        )
+    )
+    async def get(self) -> web.Response:
+        return _page(self.request, "docs.html")
+
+
+class ProblemPage(View):
+    @operation(
+        Operation(
+            summary="What a problem means",
+            description="Where the `type` of a problem document leads.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The page.", media_type=_HTML)},
+            refusals=(problems.NOT_FOUND, problems.TOO_MANY),
+        )
+    )
+    async def get(self) -> web.Response:
+        kind = problems.KINDS.get(self.request.match_info["slug"])
+        if kind is None:
+            raise NotFound()
+        return _page(self.request, "problem.html", kind=kind)
+
+
+class OpenApiYaml(View):
+    @operation(
+        Operation(
+            summary="This description, as YAML",
+            description="OpenAPI 3.1.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The document.", media_type="application/yaml")},
+            refusals=(problems.TOO_MANY,),
+        )
+    )
+    async def get(self) -> web.Response:
+        return web.Response(
+            text=self.request.app[OPENAPI].yaml, headers={hdrs.CONTENT_TYPE: "application/yaml; charset=utf-8"}
+        )
+
+
+class OpenApiJson(View):
+    @operation(
+        Operation(
+            summary="This description, as JSON",
+            description="OpenAPI 3.1.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The document.", media_type="application/json", example={"openapi": "3.1.0"})},
+            refusals=(problems.TOO_MANY,),
+        )
+    )
+    async def get(self) -> web.Response:
+        return web.Response(text=self.request.app[OPENAPI].json, content_type="application/json")
+
+
+def _page(request: web.Request, template: str, **context: object) -> web.Response:
+    page = aiohttp_jinja2.render_template(template, request, context)
+    page.headers.update(PAGE_HEADERS)
+    return page

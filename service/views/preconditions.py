@@ -1,0 +1,61 @@
+"""ETags and the conditions that name them (RFC 9110, 8.8 and 13)."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service.domain.errors import BadRequest, Stale
+from service.domain.positions import Position
+
+_TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|\Z)')
+
+
+def etag(epoch: str, version: int) -> str:
+    return f'"{epoch}-{version}"'
+
+
+def not_modified(request: web.Request, tag: str) -> bool:
+    """Whether `If-None-Match` names the present ETag: compared weakly, so `W/` makes no difference."""
+    given = request.headers.get(hdrs.IF_NONE_MATCH)
+    if given is None:
+        return False
+    return given == tag or given.strip() == "*" or any(f'"{opaque}"' == tag for _, opaque in _tags(given))
+
+
+def accepted_versions(request: web.Request, epoch: str) -> frozenset[int] | None:
+    """The versions that `If-Match` accepts, compared strongly; None for any.
+
+    A tag of another epoch or a weak one matches no version, which is not an error: the answer is 412. Raises
+    `BadRequest` when the header is no list of ETags, `Stale` when nothing in it can match.
+    """
+    given = request.headers.getall(hdrs.IF_MATCH, [])
+    if not given:
+        return None
+    text = ",".join(given)
+    if text.strip() == "*":
+        return None
+    versions = set()
+    for weak, opaque in _tags(text):
+        try:
+            position = Position.parse(opaque)
+        except BadRequest:
+            continue
+        if not weak and position.epoch == epoch:
+            versions.add(position.seq)
+    if not versions:
+        raise Stale()
+    return frozenset(versions)
+
+
+def _tags(text: str) -> list[tuple[bool, str]]:
+    found, place = [], 0
+    while place < len(text):
+        match = _TAG.match(text, place)
+        if match is None:
+            raise BadRequest('`If-Match` and `If-None-Match` take "*" or a list of ETags in quotes.')
+        found.append((match[1] is not None, match[2]))
+        place = match.end()
+    return found

@@ -1,0 +1,289 @@
+"""User accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain import accounts
+from service.domain.accounts import Change, NewUser
+from service.domain.errors import Forbidden, NotFound
+from service.domain.ports import Snapshot, UserQuery
+from service.domain.positions import Position
+from service.domain.users import User
+from service.keys import CLOCK, CURSORS, HASHER, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.users import (
+    UserAnswer,
+    UserCreate,
+    UserFilter,
+    UserList,
+    UserPatch,
+    UserReplace,
+    user_answer,
+    user_json,
+)
+from service.views.base import View, json_answer
+from service.views.preconditions import accepted_versions, etag, not_modified
+
+_TAG = "users"
+_POSITION = {"Roster-Position": "Position in the log at which this answer is true; open the feed `after` it."}
+_VERSIONED = {**_POSITION, "ETag": "The user's version, `<epoch>-<version>`."}
+_IF_MATCH = {"If-Match": "ETags of the versions that may be changed; any other answers 412."}
+_PRIVATE: dict[str, str] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization"}
+
+_READ_REFUSALS = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.NOT_FOUND, problems.TOO_MANY)
+_WRITE_REFUSALS = (
+    problems.BAD_REQUEST,
+    problems.MALFORMED_JSON,
+    problems.UNAUTHENTICATED,
+    problems.INVALID_TOKEN,
+    problems.FORBIDDEN,
+    problems.NOT_FOUND,
+    problems.TIMEOUT,
+    problems.TAKEN,
+    problems.LAST_ADMIN,
+    problems.STALE,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_MEDIA_TYPE,
+    problems.INVALID_FIELDS,
+    problems.TOO_MANY,
+    problems.UNAVAILABLE,
+)
+
+
+class Users(View):
+    @operation(
+        Operation(
+            summary="List users",
+            description=(
+                "For administrators. Keep the `Roster-Position` of the first page and open the feed `after` it: with "
+                "the pages and the events whose `id` is above the `version` you hold, nothing is missed or seen twice."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            query=UserFilter,
+            replies={
+                200: Reply(
+                    "A page of users.", UserList, headers={**_POSITION, "Link": "`rel=next`: the page after this one."}
+                )
+            },
+            refusals=(
+                problems.BAD_REQUEST,
+                problems.UNAUTHENTICATED,
+                problems.INVALID_TOKEN,
+                problems.FORBIDDEN,
+                problems.TOO_MANY,
+            ),
+        )
+    )
+    async def get(self) -> web.Response:
+        self._for_admins()
+        wanted = self.query(UserFilter)
+        app = self.request.app
+        filters = wanted.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
+        page = await app[STORE].users(
+            UserQuery(
+                limit=wanted.limit + 1,  # one more tells whether there is another page
+                sort=wanted.sort,
+                after=None if wanted.cursor is None else app[CURSORS].read(wanted.cursor, filters),
+                q=wanted.q,
+                role=wanted.role,
+                active=None if wanted.active is None else wanted.active == "true",
+            )
+        )
+        items = page.value[: wanted.limit]
+        following = app[CURSORS].write(items[-1], filters) if len(page.value) > wanted.limit else None
+        headers = {**_PRIVATE, "Roster-Position": str(page.position)}
+        if following is not None:
+            query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
+            headers[hdrs.LINK] = f'</v1/users?{query}>; rel="next"'
+        answer = UserList.model_construct(items=[user_answer(user) for user in items], next=following)
+        return json_answer(answer.model_dump_json().encode(), headers=headers)
+
+    @operation(
+        Operation(
+            summary="Create a user",
+            description="For administrators. Without a password the account cannot log in.",
+            tag=_TAG,
+            access=Access.BEARER,
+            body=UserCreate,
+            body_examples={
+                "member": {
+                    "username": "grace",
+                    "email": "grace@example.com",
+                    "name": "Grace Hopper",
+                    "password": "correct horse battery staple",
+                }
+            },
+            replies={
+                201: Reply("The user that was made.", UserAnswer, headers={**_VERSIONED, "Location": "Its address."})
+            },
+            refusals=tuple(
+                kind
+                for kind in _WRITE_REFUSALS
+                if kind not in (problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE)
+            ),
+        )
+    )
+    async def post(self) -> web.Response:
+        self._for_admins()
+        new = NewUser(**(await self.body(UserCreate)).model_dump())
+        app = self.request.app
+        made = await self.write(
+            accounts.create(app[STORE], app[HASHER], app[CLOCK], new, self.caller.id), "create user"
+        )
+        return created(made)
+
+    def _for_admins(self) -> None:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may list and create users; /v1/users/me is yours.")
+
+
+class UserById(View):
+    @operation(
+        Operation(
+            summary="Read a user",
+            description="Members read themselves; another's id answers 404, like one that does not exist.",
+            tag=_TAG,
+            access=Access.BEARER,
+            headers={"If-None-Match": "ETags that the caller holds; the present one answers 304."},
+            replies={
+                200: Reply("The user.", UserAnswer, headers=_VERSIONED),
+                304: Reply("The caller's copy is still true.", headers=_VERSIONED),
+            },
+            refusals=(problems.BAD_REQUEST, *_READ_REFUSALS),
+        )
+    )
+    async def get(self) -> web.Response:
+        return await read(self, self._user_id())
+
+    @operation(
+        Operation(
+            summary="Replace a user",
+            description=(
+                "`name` and `age` that are left out are emptied; `role` and `active` stay as they are. A member may repeat "
+                "but not change these two. Changing one's own e-mail address needs `current_password`."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            body=UserReplace,
+            body_examples={"profile": {"username": "ada", "email": "ada@example.com", "name": "Ada King", "age": 36}},
+            headers=_IF_MATCH,
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=_VERSIONED)},
+            refusals=_WRITE_REFUSALS,
+        )
+    )
+    async def put(self) -> web.Response:
+        body = await self.body(UserReplace)
+        return await self._change(body.fields(), body.model_fields_set, body.current_password)
+
+    @operation(
+        Operation(
+            summary="Change a user",
+            description=(
+                "A JSON merge patch: what is left out stays. A patch that changes nothing writes nothing. A member may "
+                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            body=UserPatch,
+            body_types=("application/merge-patch+json", "application/json"),
+            body_examples={"rename": {"name": "Ada King"}, "forget the age": {"age": None}},
+            headers=_IF_MATCH,
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=_VERSIONED)},
+            refusals=_WRITE_REFUSALS,
+        )
+    )
+    async def patch(self) -> web.Response:
+        body = await self.body(UserPatch, "application/merge-patch+json", "application/json")
+        return await self._change(body.fields(), body.model_fields_set, body.current_password)
+
+    @operation(
+        Operation(
+            summary="Delete a user",
+            description="Ends its sessions and streams; earlier events about it keep no copy of it.",
+            tag=_TAG,
+            access=Access.BEARER,
+            headers=_IF_MATCH,
+            replies={204: Reply("It is gone.", headers=_POSITION)},
+            refusals=(problems.BAD_REQUEST, *_READ_REFUSALS, problems.LAST_ADMIN, problems.STALE),
+        )
+    )
+    async def delete(self) -> web.Response:
+        app = self.request.app
+        versions = await self._versions()
+        deletion = accounts.delete(app[STORE], app[CLOCK], self.caller, self._user_id(), versions)
+        gone = await self.write(deletion, "delete user")
+        return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
+
+    async def _change(self, fields: dict[str, Any], named: set[str], password: str | None) -> web.Response:
+        app = self.request.app
+        wanted = Change(fields, password if "current_password" in named else None, await self._versions())
+        change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
+        changed = await self.write(change, "change user")
+        return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
+
+    async def _versions(self) -> frozenset[int] | None:
+        if hdrs.IF_MATCH not in self.request.headers:
+            return None
+        # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
+        found = await self.request.app[STORE].user(self._user_id())
+        if found.value is None or not self.caller.sees(self._user_id()):
+            raise NotFound()
+        return accepted_versions(self.request, found.position.epoch)
+
+    def _user_id(self) -> UUID:
+        text = self.request.match_info["id"]
+        # One spelling for one user: UUID() also takes braces, `urn:uuid:` and no hyphens.
+        if len(text) != 36:
+            raise NotFound()
+        try:
+            return UUID(text)
+        except ValueError:
+            raise NotFound() from None
+
+
+class Me(View):
+    @operation(
+        Operation(
+            summary="Read your own account",
+            description="The same as `/v1/users/{id}` with your id.",
+            tag=_TAG,
+            access=Access.BEARER,
+            headers={"If-None-Match": "ETags that the caller holds; the present one answers 304."},
+            replies={
+                200: Reply("Your account.", UserAnswer, headers=_VERSIONED),
+                304: Reply("Your copy is still true.", headers=_VERSIONED),
+            },
+            refusals=(problems.BAD_REQUEST, problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+        )
+    )
+    async def get(self) -> web.Response:
+        return await read(self, self.caller.id)
+
+
+async def read(view: View, user_id: UUID) -> web.Response:
+    """The answer to a request to read a user."""
+    found = await view.request.app[STORE].user(user_id)
+    if found.value is None or not view.caller.sees(user_id):
+        raise NotFound()
+    headers = _headers(found.value, found.position)
+    if hdrs.IF_NONE_MATCH in view.request.headers and not_modified(view.request, headers[hdrs.ETAG]):
+        return web.Response(status=304, headers=headers)
+    return json_answer(user_json(found.value), headers=headers)
+
+
+def created(made: Snapshot[User]) -> web.Response:
+    """The answer to a request that made a user."""
+    headers = _headers(made.value, made.position)
+    headers[hdrs.LOCATION] = f"/v1/users/{made.value.id}"
+    return json_answer(user_json(made.value), status=201, headers=headers)
+
+
+def _headers(user: User, position: Position) -> dict[str, str]:
+    return {**_PRIVATE, hdrs.ETAG: etag(position.epoch, user.version), "Roster-Position": str(position)}
