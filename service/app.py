@@ -1,0 +1,204 @@
+"""The one place that chooses implementations and joins everything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp_jinja2
+import jinja2
+import swagger_ui_bundle
+from aiohttp import hdrs, web
+
+from service import keys, middleware
+from service.domain import accounts
+from service.domain.accounts import NewUser
+from service.domain.events import Event
+from service.domain.ports import Hasher, Store
+from service.middleware.cors import set_up_cors
+from service.openapi import OpenApi
+from service.outbound.aggregate import Aggregator
+from service.outbound.session import open_session
+from service.realtime import closing
+from service.realtime.connections import Connections
+from service.realtime.echoes import Echoes
+from service.realtime.hub import Hub
+from service.realtime.rooms import Rooms
+from service.routes import routes
+from service.security.authenticator import Authenticator
+from service.security.cursors import Cursors
+from service.security.limits import LoginLimit, RequestLimit
+from service.security.passwords import Argon2Hasher
+from service.security.tokens import AccessTokens
+from service.settings import Settings
+from service.store.memory import MemoryStore
+from service.tasks import Tasks
+from service.telemetry.access import AccessLog
+from service.telemetry.metrics import Metrics
+
+log = logging.getLogger("roster")
+
+_WEB = Path(__file__).parent / "web"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    hasher: Hasher | None = None,
+    access_log: AccessLog | None = None,
+) -> web.Application:
+    """Build the application. Nothing is opened before it starts.
+
+    Args:
+        store: instead of the one that `settings` names.
+        hasher: instead of argon2id with the parameters of production, which cost 43 ms a password.
+        access_log: where a line for each request goes; None for nowhere.
+    """
+    secret = settings.jwt_secret or secrets.token_hex(32)
+    clock = now
+    store = store or MemoryStore(clock, keep_events=settings.log_keep_events, keep_bytes=settings.log_keep_bytes)
+    hasher = hasher or Argon2Hasher(settings.hash_workers or None, settings.hash_queue)
+    metrics = Metrics()
+    tokens = AccessTokens(secret, settings.public_url or "roster", settings.access_ttl_s)
+    authenticator = Authenticator(store, tokens, clock)
+    connections = Connections(
+        metrics,
+        most_per_user=settings.max_connections_per_user,
+        stall_s=settings.stall_s,
+        most_buffered=settings.send_buffer_total_bytes,
+        ping_s={"feed": settings.ping_s, "websocket": settings.heartbeat_s},
+    )
+
+    def on_ending(event: Event) -> None:
+        authenticator.follow((event,))
+        connections.follow(event)
+
+    hub = Hub(store, on_ending, lambda: connections.end_all(closing.FEED_FAILED))
+    rate, login_rate = settings.request_rate, settings.login_rate
+
+    app = web.Application(middlewares=middleware.in_order(settings), client_max_size=settings.max_body_bytes)
+    app[keys.SETTINGS] = settings
+    app[keys.CLOCK] = clock
+    app[keys.STORE] = store
+    app[keys.HASHER] = hasher
+    app[keys.TOKENS] = tokens
+    app[keys.AUTHENTICATOR] = authenticator
+    app[keys.CURSORS] = Cursors(secret)
+    app[keys.ADDRESS_LIMIT] = RequestLimit(rate) if rate else None
+    app[keys.USER_LIMIT] = RequestLimit(rate) if rate else None
+    app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
+    app[keys.HUB] = hub
+    app[keys.ROOMS] = Rooms(
+        clock,
+        history=settings.room_history,
+        history_s=settings.room_history_s,
+        gather_s=settings.presence_gather_s,
+        leave_s=settings.presence_leave_s,
+    )
+    app[keys.CONNECTIONS] = connections
+    app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
+    app[keys.TASKS] = Tasks()
+    app[keys.METRICS] = metrics
+    app[keys.ACCESS_LOG] = access_log
+    app[keys.OPENAPI] = OpenApi()
+
+    app.add_routes(routes)
+    app.router.add_static("/static/swagger", str(swagger_ui_bundle.swagger_ui_path), name="swagger")
+    app.router.add_static("/static", _WEB / "static", name="static")
+    aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
+    set_up_cors(app, settings.cors_origins)
+    app.on_response_prepare.append(_finish_headers)
+
+    # Opened in this order, closed in the reverse one.
+    app.cleanup_ctx.extend((_store, _admin, _hub, _outbound, _tasks))
+    app.on_shutdown.append(_end_streams)
+    return app
+
+
+async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries, streams and refusals included."""
+    headers = response.headers
+    headers[hdrs.SERVER] = "roster"  # not which versions it runs on
+    headers["X-Content-Type-Options"] = "nosniff"
+    request_id = request.get(keys.REQUEST_ID)
+    if request_id is not None:
+        headers["X-Request-Id"] = request_id
+    allowance = request.get(keys.ALLOWANCE)
+    if allowance is not None:
+        headers["RateLimit"] = f'"{allowance.policy}";r={allowance.remaining};t={allowance.reset_s}'
+        headers["RateLimit-Policy"] = allowance.terms
+
+
+@contextlib.asynccontextmanager
+async def _store(app: web.Application) -> AsyncIterator[None]:
+    await app[keys.STORE].open()
+    yield
+    await app[keys.STORE].close()
+
+
+@contextlib.asynccontextmanager
+async def _admin(app: web.Application) -> AsyncIterator[None]:
+    """Make the first administrator, so that somebody can let others in."""
+    settings, hasher = app[keys.SETTINGS], app[keys.HASHER]
+    password = settings.admin_password or secrets.token_urlsafe(12)
+    admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
+    made = await accounts.ensure_admin(app[keys.STORE], hasher, app[keys.CLOCK], admin)
+    # Only a password that nobody knows yet has to be told.
+    app[keys.MADE_PASSWORD] = password if made and not settings.admin_password else None
+    yield
+    hasher.close()
+
+
+@contextlib.asynccontextmanager
+async def _hub(app: web.Application) -> AsyncIterator[None]:
+    """Follow the log, and look after those who read it."""
+    hub, rooms = app[keys.HUB], app[keys.ROOMS]
+    await hub.open()
+    watch = app[keys.CONNECTIONS].watch(also=rooms.sweep)
+    tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    rooms.close()
+
+
+@contextlib.asynccontextmanager
+async def _outbound(app: web.Application) -> AsyncIterator[None]:
+    """The one session for calls out."""
+    settings = app[keys.SETTINGS]
+    async with open_session(settings) as session:
+        app[keys.OUTBOUND] = session
+        app[keys.AGGREGATOR] = Aggregator(
+            session,
+            settings.upstreams,
+            concurrency=settings.aggregate_concurrency,
+            timeout_s=settings.aggregate_timeout_s,
+            max_bytes=settings.outbound_max_bytes,
+        )
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _tasks(app: web.Application) -> AsyncIterator[None]:
+    """Bring to its end what was begun, before anything that it uses closes."""
+    yield
+    await app[keys.TASKS].close(app[keys.SETTINGS].shutdown_timeout_s)
+
+
+async def _end_streams(app: web.Application) -> None:
+    """Tell every stream to come back later; a handler that is not told costs twice the shutdown timeout."""
+    settings = app[keys.SETTINGS]
+    await asyncio.gather(
+        app[keys.CONNECTIONS].drain(settings.drain_spread_s, settings.shutdown_timeout_s), app[keys.ECHOES].drain()
+    )
