@@ -1,0 +1,95 @@
+"""A peer on a bare socket: says exactly these bytes, half of them, or stops reading."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class RawPeer:
+    """A connection without manners."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, data: bytes | str) -> None:
+        self.writer.write(data.encode("latin-1") if isinstance(data, str) else data)
+        await self.writer.drain()
+
+    async def answer(self, timeout_s: float = 5.0, *, head: bool = False) -> Answer:
+        """Read one answer, framed by its Content-Length, by chunks, or by the end of the connection."""
+        async with asyncio.timeout(timeout_s):
+            text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            lines = text.split("\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:-2])}
+            status = int(lines[0].split()[1])
+            if head or status in (101, 204, 304):
+                body = b""
+            elif "content-length" in headers:
+                body = await self.reader.readexactly(int(headers["content-length"]))
+            elif headers.get("transfer-encoding") == "chunked":
+                body = b""
+                while size := int(await self.reader.readline(), 16):
+                    body += (await self.reader.readexactly(size + 2))[:-2]
+                await self.reader.readline()
+            else:
+                body = await self.reader.read()
+        return Answer(status, headers, body)
+
+    async def is_closed(self, timeout_s: float = 5.0) -> bool:
+        """Whether the other side ends the connection within the time; what comes before that is thrown away."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while await self.reader.read(65_536):
+                    pass
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+        return True
+
+    async def upgrade(self, path: str, *headers: str) -> Answer:
+        """Ask for a WebSocket."""
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [
+            f"GET {path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}",
+            "Sec-WebSocket-Version: 13",
+            *headers,
+        ]
+        await self.send("\r\n".join(lines) + "\r\n\r\n")
+        return await self.answer()
+
+
+@asynccontextmanager
+async def raw_peer(port: int, *, receive_buffer: int | None = None, **kwargs: Any) -> AsyncIterator[RawPeer]:
+    """Connect to loopback; a small `receive_buffer` makes a peer that does not read fill up soon."""
+    sock = socket.socket()
+    if receive_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=sock, **kwargs)
+    try:
+        yield RawPeer(reader, writer)
+    finally:
+        writer.transport.abort()
