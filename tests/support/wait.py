@@ -1,0 +1,17 @@
+"""Waiting on a condition instead of on a guess about time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+async def until(predicate: Callable[[], object], timeout: float = 5.0) -> None:
+    """Return as soon as `predicate()` is true; AssertionError after `timeout` seconds."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not predicate():
+        if loop.time() > deadline:
+            name = getattr(predicate, "__qualname__", repr(predicate))
+            raise AssertionError(f"{name} did not become true within {timeout} s")
+        await asyncio.sleep(0.005)
