@@ -1,0 +1,86 @@
+"""Load on one target: `wrk` where it is installed, else the client of this package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from bench import client
+from bench.fetch import Target, WrongAnswer
+from bench.serve import HOST
+
+CONNECTIONS: Final = 32
+
+Tool = Literal["wrk", "own"]
+
+_WRK_SCRIPT: Final = Path(__file__).with_name("wrk.lua")
+_WRK_MARGIN_S: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one stretch of load saw.
+
+    Attributes:
+        requests: answers of 200; `wrk` tells only a status of 400 and above from it.
+        failures: other answers, broken connections, timeouts.
+    """
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    failures: int
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return self.requests / self.seconds
+
+
+def available() -> Tool:
+    """The better tool that is here: ours, in Python, needs nearly as much time for a request as a bare server."""
+    return "wrk" if shutil.which("wrk") else "own"
+
+
+def generate(tool: Tool, target: Target, seconds: int) -> Sample:
+    """Ask on all connections, each as fast as it is answered, for that long; raises `WrongAnswer` if nothing comes."""
+    sample = _wrk(target, seconds) if tool == "wrk" else _own(target, seconds)
+    if sample.requests == 0:
+        raise WrongAnswer(f"{target.path} on port {target.port}: no answer in {seconds} s, {sample.failures} failures")
+    return sample
+
+
+def _wrk(target: Target, seconds: int) -> Sample:
+    headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
+    url = f"http://{HOST}:{target.port}{target.path}"
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(_WRK_SCRIPT), *headers, url]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _WRK_MARGIN_S)
+    if run.returncode != 0:
+        raise WrongAnswer(f"wrk: {run.stderr.strip() or run.stdout.strip()}")
+    told = json.loads(run.stdout.splitlines()[-1])
+    return Sample(
+        requests=told["requests"],
+        seconds=told["duration_us"] / 1e6,
+        p50_ms=told["p50_us"] / 1e3,
+        p99_ms=told["p99_us"] / 1e3,
+        failures=told["failures"],
+    )
+
+
+def _own(target: Target, seconds: int) -> Sample:
+    lines = [f"GET {target.path} HTTP/1.1", f"Host: {HOST}:{target.port}"]
+    lines += [f"{name}: {value}" for name, value in target.headers.items()]
+    request = "\r\n".join([*lines, "", ""]).encode("ascii")
+    tally = client.run(HOST, target.port, request, CONNECTIONS, seconds)
+    return Sample(
+        requests=len(tally.latencies_s),
+        seconds=tally.seconds,
+        p50_ms=tally.percentile_s(50) * 1e3,
+        p99_ms=tally.percentile_s(99) * 1e3,
+        failures=tally.failures,
+    )

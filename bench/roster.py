@@ -1,0 +1,48 @@
+"""Roster as it is deployed: `python -m service` with its settings in the environment, and a login."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bench.fetch import Target, expect, get, post
+from bench.serve import Server, free_port, serving
+
+# Nothing is switched off: the limits count every request, they are only too high to refuse one.
+_SETTINGS: Final = {
+    "ROSTER_HOST": "127.0.0.1",
+    "ROSTER_STORE_URL": "memory://",
+    "ROSTER_LOG_FORMAT": "json",
+    "ROSTER_LOG_LEVEL": "info",
+    "ROSTER_RATE_LIMIT": "100000000/minute",
+    "ROSTER_ACCESS_TTL_S": "86400",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """A running Roster and a login of its administrator."""
+
+    server: Server
+    user: dict[str, Any]
+    authorization: Mapping[str, str]
+
+    def target(self, path: str) -> Target:
+        """A request to it with the administrator's token."""
+        return Target(self.server.port, path, self.authorization)
+
+
+@contextmanager
+def running(core: int | None, settings: Mapping[str, str] | None = None) -> Iterator[Roster]:
+    """Roster on a free port, with those settings beside the usual; raises `NotServing`, `WrongAnswer`."""
+    port, password = free_port(), secrets.token_urlsafe(24)
+    environ = {**_SETTINGS, "ROSTER_PORT": str(port), "ROSTER_ADMIN_PASSWORD": password, **(settings or {})}
+    with serving("Roster", ["-m", "service"], port, core, environ) as server:
+        login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
+        token = expect(login, 200, "login to Roster").json()["access_token"]
+        authorization = {"Authorization": f"Bearer {token}"}
+        me = expect(get(Target(port, "/v1/users/me", authorization)), 200, "Roster's GET /v1/users/me")
+        yield Roster(server, me.json(), authorization)
