@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp_jinja2
 import jinja2
 import swagger_ui_bundle
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import keys, middleware
 from service.domain import accounts
@@ -21,6 +21,7 @@ from service.domain.accounts import NewUser
 from service.domain.events import Event
 from service.domain.ports import Hasher, Store
 from service.middleware.cors import set_up_cors
+from service.middleware.headers import finish_headers
 from service.openapi import OpenApi
 from service.outbound.aggregate import Aggregator
 from service.outbound.session import open_session
@@ -32,7 +33,7 @@ from service.realtime.rooms import Rooms
 from service.routes import routes
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
-from service.security.limits import LoginLimit, RequestLimit
+from service.security.limits import LoginLimit
 from service.security.passwords import Argon2Hasher
 from service.security.tokens import AccessTokens
 from service.settings import Settings
@@ -84,9 +85,12 @@ def create_app(
         connections.follow(event)
 
     hub = Hub(store, on_ending, lambda: connections.end_all(closing.FEED_FAILED))
-    rate, login_rate = settings.request_rate, settings.login_rate
+    login_rate = settings.login_rate
 
-    app = web.Application(middlewares=middleware.in_order(settings), client_max_size=settings.max_body_bytes)
+    app = web.Application(
+        middlewares=middleware.in_order(settings, authenticator, metrics, access_log),
+        client_max_size=settings.max_body_bytes,
+    )
     app[keys.SETTINGS] = settings
     app[keys.CLOCK] = clock
     app[keys.STORE] = store
@@ -94,8 +98,6 @@ def create_app(
     app[keys.TOKENS] = tokens
     app[keys.AUTHENTICATOR] = authenticator
     app[keys.CURSORS] = Cursors(secret)
-    app[keys.ADDRESS_LIMIT] = RequestLimit(rate) if rate else None
-    app[keys.USER_LIMIT] = RequestLimit(rate) if rate else None
     app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = Rooms(
@@ -109,34 +111,18 @@ def create_app(
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = Tasks()
     app[keys.METRICS] = metrics
-    app[keys.ACCESS_LOG] = access_log
     app[keys.OPENAPI] = OpenApi()
 
     app.add_routes(routes)
     app.router.add_static("/static/swagger", str(swagger_ui_bundle.swagger_ui_path), name="swagger")
     app.router.add_static("/static", _WEB / "static", name="static")
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
-    set_up_cors(app, settings.cors_origins)
-    app.on_response_prepare.append(_finish_headers)
+    app.on_response_prepare.append(finish_headers(set_up_cors(app, settings.cors_origins)))
 
     # Opened in this order, closed in the reverse one.
     app.cleanup_ctx.extend((_store, _admin, _hub, _outbound, _tasks))
     app.on_shutdown.append(_end_streams)
     return app
-
-
-async def _finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries, streams and refusals included."""
-    headers = response.headers
-    headers[hdrs.SERVER] = "roster"  # not which versions it runs on
-    headers["X-Content-Type-Options"] = "nosniff"
-    request_id = request.get(keys.REQUEST_ID)
-    if request_id is not None:
-        headers["X-Request-Id"] = request_id
-    allowance = request.get(keys.ALLOWANCE)
-    if allowance is not None:
-        headers["RateLimit"] = f'"{allowance.policy}";r={allowance.remaining};t={allowance.reset_s}'
-        headers["RateLimit-Policy"] = allowance.terms
 
 
 @contextlib.asynccontextmanager

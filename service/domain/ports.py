@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from service.domain.events import Event
@@ -22,11 +22,10 @@ Clock = Callable[[], datetime]
 Sort = Literal["created_at", "-created_at", "username", "-username"]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot(Generic[T_co]):
+class Snapshot(NamedTuple, Generic[T]):
     """A value and the position at which it is true: both were read at once."""
 
-    value: T_co
+    value: T
     position: Position
 
 

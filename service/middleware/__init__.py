@@ -5,24 +5,32 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from service.middleware.access import access
+from service.middleware.admission import Step, admission
 from service.middleware.auth import auth
-from service.middleware.client_address import client_address
 from service.middleware.guards import guards
 from service.middleware.limits import address_limit, user_limit
 from service.middleware.problems import problems
-from service.middleware.request_id import request_id
+from service.security.authenticator import Authenticator
+from service.security.limits import RequestLimit
 from service.settings import Settings
+from service.telemetry.access import AccessLog
+from service.telemetry.metrics import Metrics
 
 
-def in_order(settings: Settings) -> tuple[Middleware, ...]:
+def in_order(
+    settings: Settings, authenticator: Authenticator, metrics: Metrics, log: AccessLog | None
+) -> tuple[Middleware, ...]:
+    rate = settings.request_rate
+    steps: tuple[Step | None, ...] = (
+        guards(settings.allowed_hosts, settings.max_body_bytes),  # before anything is looked up
+        address_limit(RequestLimit("address", rate)) if rate else None,  # before a token is looked at, which costs more
+        auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
+        user_limit(RequestLimit("user", rate)) if rate else None,  # one user behind many addresses
+    )
     return (
-        request_id,  # everything below names the request
-        client_address(settings.proxies),  # the log and the limits need to know who it is
-        access,  # sees every answer, the problems' too
+        # The request's id and its client's address come first: everything below names the request by them.
+        access(settings.proxies, metrics.requests, log),  # sees every answer, the problems' too
         problems,  # turns what is raised below into answers
-        # CORS stands here: aiohttp-cors works when an answer is prepared and by preflight routes (cors.py)
-        guards(frozenset(host.lower() for host in settings.allowed_hosts), settings.max_body_bytes),  # before any work
-        address_limit,  # before a token is looked at, which costs more
-        auth,  # from here on it is known who asks
-        user_limit,  # one user behind many addresses
+        # CORS stands here: aiohttp-cors works by preflight routes and when an answer is prepared (cors.py, headers.py).
+        admission(*(step for step in steps if step is not None)),
     )

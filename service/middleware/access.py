@@ -2,52 +2,56 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from time import perf_counter
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
-from service.keys import ACCESS_LOG, CLIENT, METRICS, PRINCIPAL, REQUEST_ID, STREAMED_BYTES
-from service.telemetry.access import Served
+from service.context import Context
+from service.keys import CONTEXT
+from service.middleware.client_address import client_address
+from service.middleware.request_id import request_id
+from service.settings import Network
+from service.telemetry.access import AccessLog
+from service.telemetry.metrics import RequestMetrics
 
 _CLIENT_LEFT = 499  # nobody was there any more to be answered; the number is nginx's
 
 
-@web.middleware
-async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
-    began = perf_counter()
-    status, sent = _CLIENT_LEFT, 0
-    try:
-        response = await handler(request)
-        status = response.status
-        if isinstance(response, web.Response):
-            body = response.body
-            sent = len(body) if isinstance(body, (bytes, bytearray)) else response.content_length or 0
-        return response
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
-        status = 500
-        raise
-    finally:
-        app = request.app
-        resource = request.match_info.route.resource
-        route = "-" if resource is None else resource.canonical
-        seconds = perf_counter() - began
-        app[METRICS].requests.observe(request.method, route, status, seconds)
-        log = app[ACCESS_LOG]
-        if log is not None:
-            principal = request.get(PRINCIPAL)
-            log.put(
-                Served(
+def access(proxies: Sequence[Network], metrics: RequestMetrics, log: AccessLog | None) -> Middleware:
+    """Begin the request's context, and tell how the request ended."""
+
+    @web.middleware
+    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = perf_counter()
+        context = request[CONTEXT] = Context(request_id(request), client_address(request, proxies))
+        status, sent = _CLIENT_LEFT, 0
+        try:
+            response = await handler(request)
+            status = response.status
+            body = response.body if isinstance(response, web.Response) else None
+            sent = len(body) if isinstance(body, bytes) else 0
+            return response
+        except Exception:
+            status = 500
+            raise
+        finally:
+            seconds = perf_counter() - began
+            resource = request.match_info.route.resource
+            route = "-" if resource is None else resource.canonical
+            metrics.observe(request.method, route, status, seconds)
+            if log is not None:
+                principal = context.principal
+                log.put(
                     request.method,
                     route,
                     status,
                     seconds,
-                    request.get(STREAMED_BYTES, sent),
-                    request[REQUEST_ID],
-                    principal and principal.caller.id,
-                    request[CLIENT],
+                    sent if context.streamed_bytes is None else context.streamed_bytes,
+                    context.request_id,
+                    None if principal is None else principal.user,
+                    context.client,
                 )
-            )
+
+    return tell

@@ -3,41 +3,53 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable
 from ipaddress import ip_address
 from typing import Final
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
+from service.context import Context
 from service.domain.errors import BadRequest, Forbidden, InvalidToken, Unauthenticated
-from service.keys import AUTHENTICATOR, PRINCIPAL, SETTINGS
+from service.middleware.admission import Step
 from service.operations import Access
-from service.security.authenticator import Principal
+from service.security.authenticator import Authenticator, Principal
 from service.security.origins import is_same_origin
 
 STREAM_COOKIE: Final = "roster_stream"
 
 
-@web.middleware
-async def auth(request: web.Request, handler: Handler) -> web.StreamResponse:
-    # Nothing is asked of an unknown path or method: both answer the same with or without a token.
-    operation = getattr(request.match_info.handler, "operations", {}).get(request.method)
-    if operation is not None and operation.access is not Access.PUBLIC:
+def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> Step:
+    """Find the principal of a request whose operation asks for one."""
+
+    def authenticate(request: web.Request, context: Context) -> Awaitable[None] | None:
+        # Nothing is asked of an unknown path or method: both answer the same with or without a token.
+        operation = context.operation
+        if operation is None or operation.access is Access.PUBLIC:
+            return None
         if operation.access is Access.OPERATOR:
-            _check_operator(request)
-        else:
-            principal = await authenticate(request, streams=operation.access is Access.STREAM)
-            if principal is not None:
-                request[PRINCIPAL] = principal
-    return await handler(request)
+            _check_operator(request, metrics_token)
+            return None
+        given = request.headers.get(hdrs.AUTHORIZATION)
+        if given is not None and given[:7] == "Bearer ":
+            context.principal = authenticator.remembered(given[7:])
+            if context.principal is not None and not request.query_string:
+                return None
+        return find(request, context, streams=operation.access is Access.STREAM)
+
+    async def find(request: web.Request, context: Context, *, streams: bool) -> None:
+        context.principal = await _principal(request, authenticator, public_url, streams=streams)
+
+    return authenticate
 
 
-async def authenticate(request: web.Request, *, streams: bool) -> Principal | None:
+async def _principal(
+    request: web.Request, authenticator: Authenticator, public_url: str, *, streams: bool
+) -> Principal | None:
     """The principal of a request; None only for a WebSocket that brings nothing and may still send `auth`.
 
     Raises `Unauthenticated`, and `BadRequest` when credentials come in two places (RFC 6750, 2).
     """
-    authenticator = request.app[AUTHENTICATOR]
     given = request.headers.get(hdrs.AUTHORIZATION)
     ticket = request.query.get("ticket") if streams and request.query_string else None
     if given is not None:
@@ -46,7 +58,7 @@ async def authenticate(request: web.Request, *, streams: bool) -> Principal | No
         scheme, _, token = given.partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated()
-        return authenticator.remembered(token) or await authenticator.bearer(token.strip())
+        return await authenticator.bearer(token.strip())
     cookie = request.cookies.get(STREAM_COOKIE) if streams else None
     if ticket is not None:
         try:
@@ -56,7 +68,7 @@ async def authenticate(request: web.Request, *, streams: bool) -> Principal | No
             if cookie is None:
                 raise
     if cookie is not None:
-        if not is_same_origin(request, request.app[SETTINGS].public_url):
+        if not is_same_origin(request, public_url):
             raise Forbidden("The stream cookie is only taken from pages of this origin.")
         return await authenticator.cookie(cookie)
     if streams and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
@@ -64,11 +76,11 @@ async def authenticate(request: web.Request, *, streams: bool) -> Principal | No
     raise Unauthenticated()
 
 
-def _check_operator(request: web.Request) -> None:
-    token = request.app[SETTINGS].metrics_token
+def _check_operator(request: web.Request, token: str) -> None:
     if token:
         given = request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), token.encode()):
+        # aiohttp reads a byte that is not UTF-8 as half a surrogate pair.
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
             raise InvalidToken() if given else Unauthenticated()
     elif not _is_loopback(request):
         raise Forbidden("Only loopback may read this; ROSTER_METRICS_TOKEN opens it to others.")

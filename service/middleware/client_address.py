@@ -6,25 +6,15 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from service.keys import CLIENT
 from service.settings import Network
 
 
-def client_address(proxies: Sequence[Network]) -> Middleware:
-    """Find the client's address: the last one in `X-Forwarded-For` that is not a trusted proxy's."""
-
-    @web.middleware
-    async def find(request: web.Request, handler: Handler) -> web.StreamResponse:
-        peer = request.remote or "unknown"
-        request[CLIENT] = _behind(peer, request, proxies) if proxies else peer
-        return await handler(request)
-
-    return find
-
-
-def _behind(peer: str, request: web.Request, proxies: Sequence[Network]) -> str:
+def client_address(request: web.Request, proxies: Sequence[Network]) -> str:
+    """The last address in `X-Forwarded-For` that is not a trusted proxy's; the peer's where that is none."""
+    peer = request.remote or "unknown"
+    if not proxies:
+        return peer
     # Several headers are one list (RFC 9110, 5.3). Each proxy adds at the right, so only from there can it be trusted.
     chain = ",".join(request.headers.getall("X-Forwarded-For", ())).split(",")
     client = peer
@@ -33,8 +23,7 @@ def _behind(peer: str, request: web.Request, proxies: Sequence[Network]) -> str:
             address = ip_address(hop.strip())
         except ValueError:
             break
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
+        address = getattr(address, "ipv4_mapped", None) or address
         client = str(address)
         if not any(address in network for network in proxies):
             break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import aiohttp_cors
@@ -19,6 +19,8 @@ _EXPOSED: Final = (
     "X-Request-Id",
 )
 _ALLOWED: Final = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
+
+Grant = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 class CorsMixin(aiohttp_cors.CorsViewMixin):
@@ -47,8 +49,11 @@ def is_preflight(request: web.Request) -> bool:
     )
 
 
-def set_up_cors(app: web.Application, origins: Sequence[str]) -> None:
-    """Allow these origins, never with credentials, on every route there is: call it when all are added."""
+def set_up_cors(app: web.Application, origins: Sequence[str]) -> Grant:
+    """Allow these origins, never with credentials, on every route there is: call it when all are added.
+
+    Returns what has to be called for each answer to a request with an `Origin`.
+    """
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library is not typed
         allow_credentials=False, allow_headers=_ALLOWED, expose_headers=_EXPOSED, allow_methods="*", max_age=600
     )
@@ -60,16 +65,12 @@ def set_up_cors(app: web.Application, origins: Sequence[str]) -> None:
     library_hook = app.on_response_prepare.pop()
     allowed = frozenset(origins)
 
-    async def finish(request: web.Request, response: web.StreamResponse) -> None:
-        vary = response.headers.get(hdrs.VARY)
-        response.headers[hdrs.VARY] = "Origin" if vary is None else f"{vary}, Origin"
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None:
-            return
+    async def grant(request: web.Request, response: web.StreamResponse) -> None:
         await library_hook(request, response)
+        origin = request.headers[hdrs.ORIGIN]
         missing = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers
         if origin in allowed and missing and not is_preflight(request):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin  # 404 and 405 have no route with CORS
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(_EXPOSED)
 
-    app.on_response_prepare.append(finish)
+    return grant

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
-from aiohttp import HttpVersion11, hdrs, web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from service import problems
+from service.context import Context
+from service.middleware.admission import Step
 from service.problems import Refused
 
 _MOST_PARAMETERS: Final = 50
+# A name, an IPv4 or a bracketed IPv6 address, then perhaps a port. RFC 3986, 3.2.2 has more, no name in DNS has.
+_HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?\Z", re.ASCII)
+_CLOSE: Final[dict[str, str]] = {hdrs.CONNECTION: "close"}
 
 
-def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Middleware:
+def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
     """Refuse foreign hosts, paths and bodies that mean something else to somebody else."""
+    allowed = frozenset(host.lower() for host in allowed_hosts)
 
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        headers = request.headers
+    def guard(request: web.Request, _: Context) -> None:
+        version = request.version
+        if version != HttpVersion11 and version != HttpVersion10:
+            # aiohttp's parser lets 0.9 and 2.0 pass and answers them as if they were 1.0.
+            raise Refused(problems.BAD_REQUEST, "HTTP/1.1 and HTTP/1.0 are spoken here.", _CLOSE)
+        host = request.headers.get(hdrs.HOST)
+        if host is not None or allowed:
+            _check_host(host or "", allowed)
         raw = request.raw_path
         if raw[:1] != "/":
             _check_absolute_form(request)
-        if allowed_hosts:
-            _check_host(request.host, allowed_hosts)
         if "%" in raw:
             _check_path(request.rel_url.raw_path)
-        if request.query_string and request.query_string.count("&") >= _MOST_PARAMETERS:
+        if raw.count("&") >= _MOST_PARAMETERS:
             raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
-        if hdrs.CONTENT_LENGTH in headers or hdrs.TRANSFER_ENCODING in headers:
+        if request.body_exists:
             _check_body(request, max_body_bytes)
-        if hdrs.UPGRADE in headers:
+        if hdrs.UPGRADE in request.headers:
             _check_upgrade(request)
-        return await handler(request)
 
     return guard
 
@@ -46,9 +55,18 @@ def _check_absolute_form(request: web.Request) -> None:
 
 
 def _check_host(host: str, allowed: Collection[str]) -> None:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name.lower() not in allowed:
+    name = _host_name(host)
+    if name is None:
+        # RFC 9112, 3.2: 400 for a value that is not valid; what it means to a proxy in front is anybody's guess.
+        raise Refused(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
+    if allowed and name not in allowed:
         raise Refused(problems.MISDIRECTED)
+
+
+@lru_cache(maxsize=64)  # clients name the same few
+def _host_name(host: str) -> str | None:
+    match = _HOST.match(host)
+    return match and match[1].lower()
 
 
 def _check_path(path: str) -> None:
@@ -65,10 +83,11 @@ def _check_body(request: web.Request, max_body_bytes: int) -> None:
         raise Refused(
             problems.NOT_IMPLEMENTED,
             "Of the transfer codings only `chunked` is understood.",
-            {hdrs.CONNECTION: "close"},
+            _CLOSE,
         )
-    encoding = headers.get(hdrs.CONTENT_ENCODING)
-    if encoding is not None and encoding.strip().lower() not in ("", "identity", "gzip", "deflate"):
+    # Several headers are one list (RFC 9110, 5.3), of which aiohttp would undo the first.
+    encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING, ()))
+    if encoding.strip().lower() not in ("", "identity", "gzip", "deflate"):
         raise Refused(
             problems.UNSUPPORTED_MEDIA_TYPE,
             "Of the content codings gzip and deflate are understood, one at a time.",
@@ -77,13 +96,11 @@ def _check_body(request: web.Request, max_body_bytes: int) -> None:
     length = request.content_length
     if length is not None and length > max_body_bytes:
         # Said from the header: nobody has to send 10^12 bytes to hear it.
-        raise Refused(
-            problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", {hdrs.CONNECTION: "close"}
-        )
+        raise Refused(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
 
 
 def _check_upgrade(request: web.Request) -> None:
     # RFC 6455, 4.2.1: at least HTTP/1.1; RFC 9110, 7.8: Upgrade in an older message must be ignored. A WebSocket
     # that a 1.0 proxy does not understand would become a tunnel for smuggled requests.
     if request.headers[hdrs.UPGRADE].strip().lower() == "websocket" and request.version < HttpVersion11:
-        raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "close"})
+        raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", **_CLOSE})

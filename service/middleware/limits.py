@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from service.keys import ADDRESS_LIMIT, ALLOWANCE, CLIENT, PRINCIPAL, USER_LIMIT, Allowance
-from service.operations import Operation
-from service.security.limits import network_of
-
-
-@web.middleware
-async def address_limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    limit = request.app[ADDRESS_LIMIT]
-    if limit is not None and _counts(request):
-        client = request[CLIENT]
-        key = network_of(client) if ":" in client else client
-        request[ALLOWANCE] = Allowance("address", limit.terms, *limit.hit(key))
-    return await handler(request)
+from service.context import Context
+from service.middleware.admission import Step
+from service.security.limits import RequestLimit, network_of
 
 
-@web.middleware
-async def user_limit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    limit = request.app[USER_LIMIT]
-    principal = request.get(PRINCIPAL)
-    if limit is not None and principal is not None:
-        remaining, reset_s = limit.hit(principal.caller.id)
-        if remaining < request[ALLOWANCE].remaining:
-            request[ALLOWANCE] = Allowance("user", limit.terms, remaining, reset_s)
-    return await handler(request)
+def address_limit(limit: RequestLimit) -> Step:
+    """Count the request for the network of its client."""
+
+    def count(_: web.Request, context: Context) -> None:
+        if context.operation is None or context.operation.limited:
+            client = context.client
+            context.remaining, context.reset_s = limit.hit(network_of(client) if ":" in client else client, monotonic())
+            context.limit = limit
+
+    return count
 
 
-def _counts(request: web.Request) -> bool:
-    operation: Operation | None = getattr(request.match_info.handler, "operations", {}).get(request.method)
-    return operation is None or operation.limited
+def user_limit(limit: RequestLimit) -> Step:
+    """Count it for the user: one behind many addresses is still one."""
+
+    def count(_: web.Request, context: Context) -> None:
+        if context.principal is not None:
+            remaining, reset_s = limit.hit(context.principal.user, monotonic())
+            if context.limit is None or remaining < context.remaining:
+                context.remaining, context.reset_s = remaining, reset_s
+                context.limit = limit
+
+    return count

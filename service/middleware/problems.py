@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from service import problems as kinds
 from service.domain import errors
-from service.keys import CLIENT, REQUEST_ID
+from service.keys import CONTEXT
 from service.problems import Kind, Refused
 from service.schemas.problems import FieldProblem, Problem
 
@@ -40,10 +40,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except ConnectionError:
         raise  # the client went away: there is nobody to answer
     except Exception as error:
-        log.exception(
-            "unhandled error",
-            extra={"request_id": request[REQUEST_ID], "method": request.method, "client": request[CLIENT]},
-        )
+        context = request[CONTEXT]
+        extra = {"request_id": context.request_id, "method": request.method, "client": context.client}
+        log.exception("unhandled error", extra=extra)
         return problem(request, error)
 
 
@@ -84,16 +83,19 @@ def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str
         status=kind.status,
         detail=detail,
         instance=request.rel_url.raw_path,
-        request_id=request[REQUEST_ID],
+        request_id=request[CONTEXT].request_id,
         **more,
     )
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
-    return web.Response(
+    answer = web.Response(
         status=kind.status,
         body=document.model_dump_json(exclude_none=True).encode(),
         content_type="application/problem+json",
         headers=headers,
     )
+    if "close" in headers.get(hdrs.CONNECTION, ""):
+        answer.force_close()  # the header alone is only said, and what follows would be read as the next request
+    return answer
 
 
 def _of_framework(request: web.Request, error: web.HTTPException) -> web.Response:

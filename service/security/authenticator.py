@@ -31,11 +31,13 @@ class Principal:
 
     Attributes:
         caller: as the rules know it.
+        user: its id as text, for logs and limits.
         expires_at: seconds since 1970 at which these credentials end by themselves.
         renewable: whether they are an access token, which a client renews; a cookie or ticket lasts with its session.
     """
 
     caller: Caller
+    user: str
     username: str
     session_id: UUID
     expires_at: float
@@ -136,7 +138,7 @@ class Authenticator:
 
 
 def _principal(session: Session, user: User, expires_at: float, *, renewable: bool) -> Principal:
-    return Principal(Caller(user.id, user.role), user.username, session.id, expires_at, renewable)
+    return Principal(Caller(user.id, user.role), str(user.id), user.username, session.id, expires_at, renewable)
 
 
 def _digest(ticket: str) -> bytes:

@@ -27,36 +27,46 @@ class RequestLimit:
     is bounded and nothing has to be swept.
     """
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, name: str, rate: Rate) -> None:
+        self.name = name
         self.count = rate.most
         self.seconds = rate.seconds
         self.terms = f'"address";q={rate.most};w={rate.seconds}, "user";q={rate.most};w={rate.seconds}'
-        self._window = 0
+        self._ends = 0.0
         self._now: dict[object, int] = {}
         self._before: dict[object, int] = {}
 
-    def hit(self, key: object) -> tuple[int, int]:
-        """Count one request; what is left and in how many seconds more is. Raises `TooMany`."""
-        window, inside = divmod(time.monotonic(), self.seconds)
-        if window != self._window:
-            self._before = self._now if window == self._window + 1 else {}
-            self._now = {}
-            self._window = int(window)
+    def hit(self, key: object, now: float) -> tuple[int, int]:
+        """Count one request; what is left and in how many seconds more is. Raises `TooMany`.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        left_s = self._ends - now
+        if left_s <= 0:
+            left_s = self._turn(now)
         used = self._now.get(key, 0)
         before = self._before.get(key)
-        weight = used if before is None else used + before * (self.seconds - inside) / self.seconds
-        reset_s = int(self.seconds - inside) + 1
+        weight = used if before is None else used + before * left_s / self.seconds
         if weight >= self.count:
-            raise TooMany(self._wait(used, before or 0, inside))
+            raise TooMany(self._wait(used, before or 0, left_s))
         if used or len(self._now) < _MOST_KEYS:
             self._now[key] = used + 1
-        return int(self.count - weight - 1), reset_s
+        return int(self.count - weight - 1), int(left_s) + 1
 
-    def _wait(self, used: int, before: int, inside: float) -> float:
+    def _turn(self, now: float) -> float:
+        """Begin the window that `now` lies in; how long it lasts."""
+        follows = now - self._ends < self.seconds
+        self._before = self._now if follows else {}
+        self._now = {}
+        self._ends = self._ends + self.seconds if follows else now + self.seconds
+        return self._ends - now
+
+    def _wait(self, used: int, before: int, left_s: float) -> float:
         if used >= self.count or before == 0:
-            return self.seconds - inside
+            return left_s
         # When so much of the window before has moved out that one more fits.
-        return max(1.0, self.seconds - inside - (self.count - 1 - used) * self.seconds / before)
+        return max(1.0, left_s - (self.count - 1 - used) * self.seconds / before)
 
 
 class LoginLimit:

@@ -6,7 +6,6 @@ What does not fit is dropped, and the next line that does says how many.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -15,6 +14,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TextIO
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -38,12 +40,11 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
-    def put(self, line: str) -> None:
-        """Hand over a line, without its end; never waits."""
-        if len(self._lines) >= self._most:
-            self._dropped += 1
-        else:
-            self._lines.append(line)
+    def put(self, *lines: str) -> None:
+        """Hand over lines, without their ends; never waits."""
+        room = self._most - len(self._lines)
+        self._lines.extend(lines[:room])
+        self._dropped += max(len(lines) - room, 0)
 
     def flush(self) -> None:
         """Have what was handed over written soon."""
@@ -121,13 +122,30 @@ def extras(record: logging.LogRecord) -> Mapping[str, Any]:
 
 def utc(seconds: float) -> str:
     """A moment as RFC 3339 with milliseconds."""
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(seconds * 1000) % 1000:03d}Z"
+    return utc_ms(int(seconds * 1000))
+
+
+def utc_ms(milliseconds: int) -> str:
+    """The same from whole milliseconds since 1970."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
 
 
 def chosen_format(setting: Literal["auto", "json", "console"], stream: TextIO) -> Literal["json", "console"]:
     if setting == "auto":
         return "console" if stream.isatty() else "json"
     return setting
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """What the parser refuses becomes one line at level info: anybody can send it, as often as they like."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, (HttpProcessingError, RequestPayloadError)):
+        return True
+    record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", None
+    record.exc_info = record.exc_text = None
+    record.levelno, record.levelname = logging.INFO, "INFO"
+    return logging.getLogger().isEnabledFor(logging.INFO)
 
 
 def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> LineWriter:
@@ -139,24 +157,8 @@ def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None =
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # Its "Unhandled exception" repeats what our own line says better; its warnings about peers are input, not faults.
-    logging.getLogger("aiohttp.server").setLevel(logging.ERROR)
+    aiohttp_log = logging.getLogger("aiohttp.server")
+    aiohttp_log.setLevel(logging.ERROR)
+    aiohttp_log.addFilter(_is_fault)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     return writer
-
-
-class Batch:
-    """Gathers lines of one loop and hands them on a few times a second: a wake-up of the thread for each costs 12 µs."""
-
-    def __init__(self, writer: LineWriter, every_s: float = 0.1) -> None:
-        self._writer = writer
-        self._every_s = every_s
-        self._timer: asyncio.TimerHandle | None = None
-
-    def put(self, line: str) -> None:
-        self._writer.put(line)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._every_s, self._hand_on)
-
-    def _hand_on(self) -> None:
-        self._timer = None
-        self._writer.flush()

@@ -18,42 +18,50 @@ _BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
+class _Served:
+    """Requests of one method and route. `times`: how many in each bucket, then all seconds together."""
+
+    __slots__ = ("statuses", "times")
+
+    def __init__(self) -> None:
+        self.statuses: dict[int, int] = {}
+        self.times = [0.0] * (len(_BOUNDS_S) + 2)
+
+
 class RequestMetrics(Collector):
     """Requests by method, route template and status, and how long they took."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, int], int] = {}
-        self._times: dict[tuple[str, str], list[float]] = {}
+        self._served: dict[tuple[str, str], _Served] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        if method not in _METHODS:
-            method = "other"  # whatever clients make up must not become a label
-        key = (method, route, status)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        times = self._times.get((method, route))
-        if times is None:
-            times = self._times[method, route] = [0.0] * (len(_BOUNDS_S) + 2)
-        times[bisect_left(_BOUNDS_S, seconds)] += 1
-        times[-1] += seconds
+        served = self._served.get((method, route))
+        if served is None:
+            # Whatever clients make up must not become a label.
+            key = (method if method in _METHODS else "other", route)
+            served = self._served.setdefault(key, _Served())
+        served.statuses[status] = served.statuses.get(status, 0) + 1
+        served.times[bisect_left(_BOUNDS_S, seconds)] += 1
+        served.times[-1] += seconds
 
     def collect(self) -> Iterator[Metric]:
-        served = CounterMetricFamily(
+        requests = CounterMetricFamily(
             "roster_http_requests", "Requests answered, by route template.", labels=("method", "route", "status")
         )
-        for (method, route, status), count in self._counts.items():
-            served.add_metric((method, route, str(status)), count)
-        yield served
         took = HistogramMetricFamily(
             "roster_http_request_seconds",
             "Time from request to answer; for streams, how long they lasted.",
             labels=("method", "route"),
         )
-        for (method, route), times in self._times.items():
+        for (method, route), served in self._served.items():
+            for status, count in served.statuses.items():
+                requests.add_metric((method, route, str(status)), count)
             total, buckets = 0.0, []
-            for bound, inside in zip((*map(str, _BOUNDS_S), "+Inf"), times, strict=False):
+            for bound, inside in zip((*map(str, _BOUNDS_S), "+Inf"), served.times, strict=False):
                 total += inside
                 buckets.append((bound, total))
-            took.add_metric((method, route), buckets, times[-1])
+            took.add_metric((method, route), buckets, served.times[-1])
+        yield requests
         yield took
 
 

@@ -7,7 +7,7 @@ import json
 from aiohttp import hdrs, web
 
 from service import problems
-from service.keys import AGGREGATOR, REQUEST_ID, SETTINGS
+from service.keys import AGGREGATOR, CONTEXT, SETTINGS
 from service.operations import Access, Operation, Reply, operation
 from service.outbound.failures import Failed
 from service.problems import Refused
@@ -38,7 +38,7 @@ class Aggregate(View):
         if unknown:
             there_are = f"there are {', '.join(known)}" if known else "ROSTER_UPSTREAMS names none"
             raise Refused(problems.BAD_REQUEST, f"There is no source {unknown[0]!r}; {there_are}.")
-        came = await app[AGGREGATOR].fetch(names, self.request[REQUEST_ID])
+        came = await app[AGGREGATOR].fetch(names, self.request[CONTEXT].request_id)
         results = {
             name: {"error": {"code": result.code, "detail": result.detail}}
             if isinstance(result, Failed)

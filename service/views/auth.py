@@ -14,7 +14,7 @@ from service.domain import accounts, logins
 from service.domain.accounts import NewUser
 from service.domain.errors import BadRequest, InvalidCredentials, InvalidGrant, RegistrationClosed, TooMany, Unavailable
 from service.domain.logins import LoggedIn
-from service.keys import AUTHENTICATOR, CLIENT, CLOCK, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
+from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Login, Refresh, Ticket, Tokens
@@ -102,7 +102,7 @@ class LogIn(View):
         app = self.request.app
         limit, attempts = app[LOGIN_LIMIT], app[METRICS].logins
         try:
-            async with limit.attempt(login.login, self.request[CLIENT]) if limit else nullcontext():
+            async with limit.attempt(login.login, self.request[CONTEXT].client) if limit else nullcontext():
                 entered = logins.log_in(
                     app[STORE],
                     app[HASHER],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from aiohttp import hdrs, web
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service import problems
 from service.domain.accounts import Caller
 from service.domain.errors import FieldError, Invalid, Unauthenticated
-from service.keys import PRINCIPAL, SETTINGS, TASKS
+from service.keys import CONTEXT, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
 from service.problems import Refused
@@ -43,17 +43,29 @@ class View(web.View, CorsMixin):
                 cls.head = cls.get  # type: ignore[attr-defined]  # subclasses with GET have it
         cls.operations = operations
 
+    def __await__(self) -> Generator[Any, None, StreamResponse]:
+        """Call the method that the request names; raises 405 for one that the view lacks."""
+        method = self.request.method
+        if method not in self.operations and method != hdrs.METH_OPTIONS:
+            raise web.HTTPMethodNotAllowed(method, self.allowed)
+        answer: Coroutine[Any, Any, StreamResponse] = getattr(self, method.lower())()
+        return answer.__await__()
+
+    @property
+    def allowed(self) -> list[str]:
+        return sorted({*self.operations, hdrs.METH_OPTIONS})
+
     async def options(self) -> StreamResponse:
         """A preflight goes to aiohttp-cors; any other OPTIONS asks what is allowed (RFC 9110, 9.3.7)."""
         if is_preflight(self.request):
             preflight: StreamResponse = await super().options()  # type: ignore[no-untyped-call]  # aiohttp-cors is not typed
             return preflight
-        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(sorted({*self.operations, "OPTIONS"}))})
+        return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(self.allowed)})
 
     @property
     def principal(self) -> Principal:
         """Who asks; on a path that asks for credentials the middleware has seen to it."""
-        principal: Principal | None = self.request.get(PRINCIPAL)
+        principal = self.request[CONTEXT].principal
         if principal is None:
             raise Unauthenticated()
         return principal

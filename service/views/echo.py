@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 from service import problems
 from service.domain.errors import NotFound
-from service.keys import CLIENT, ECHOES, SETTINGS
+from service.keys import CONTEXT, ECHOES, SETTINGS
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
+from service.realtime.websocket import close_code
 from service.security.limits import network_of
 from service.security.origins import may_connect
 from service.views.base import View
 from service.views.websocket import check_handshake
-
-_RESERVED = (1004, 1005, 1006, 1015)
 
 
 class Echo(View):
@@ -51,7 +50,7 @@ class Echo(View):
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
             autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )
-        with app[ECHOES].place(network_of(request[CLIENT]), socket):
+        with app[ECHOES].place(network_of(request[CONTEXT].client), socket):
             await socket.prepare(request)
             try:
                 await _echo(socket, settings.stall_s)
@@ -74,9 +73,7 @@ async def _echo(socket: web.WebSocketResponse, stall_s: float) -> None:
             elif message.type is WSMsgType.BINARY:
                 await socket.send_bytes(message.data)
             elif message.type is WSMsgType.CLOSE:
-                # RFC 6455, 7.4.1: these must not stand in a close frame.
-                reserved = message.data in _RESERVED
-                await socket.close(code=WSCloseCode.PROTOCOL_ERROR if reserved else message.data or WSCloseCode.OK)
+                await socket.close(code=close_code(message.data))
                 return
             else:
                 return  # closed, or an error that aiohttp has answered with its close code

@@ -11,7 +11,7 @@ from service.domain.accounts import Caller
 from service.domain.errors import PositionLost
 from service.domain.ports import EventQuery
 from service.domain.positions import Position
-from service.keys import CLIENT, CONNECTIONS, HUB, STORE, STREAMED_BYTES
+from service.keys import CONNECTIONS, CONTEXT, HUB, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.realtime.eventstream import EventStream, Start
 from service.realtime.log import Want
@@ -77,7 +77,7 @@ class Events(View):
             headers={
                 "Roster-Position": str(page.position),
                 hdrs.CACHE_CONTROL: "private, no-cache",
-                hdrs.VARY: "Authorization",
+                hdrs.VARY: "Authorization, Origin",
             },
         )
 
@@ -106,7 +106,7 @@ class Feed(View):
         app = self.request.app
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        stream = EventStream(self.request, self.principal, self.request[CLIENT])
+        stream = EventStream(self.request, self.principal, self.request[CONTEXT].client)
         if self.request.method == "HEAD":
             return stream.response
         try:
@@ -119,7 +119,7 @@ class Feed(View):
                 connections=app[CONNECTIONS],
             )
         finally:
-            self.request[STREAMED_BYTES] = stream.sent_bytes
+            self.request[CONTEXT].streamed_bytes = stream.sent_bytes
         return stream.response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -34,7 +35,7 @@ _TAG = "users"
 _POSITION = {"Roster-Position": "Position in the log at which this answer is true; open the feed `after` it."}
 _VERSIONED = {**_POSITION, "ETag": "The user's version, `<epoch>-<version>`."}
 _IF_MATCH = {"If-Match": "ETags of the versions that may be changed; any other answers 412."}
-_PRIVATE: dict[str, str] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization"}
+_PRIVATE: dict[str, str] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
 
 _READ_REFUSALS = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.NOT_FOUND, problems.TOO_MANY)
 _WRITE_REFUSALS = (
@@ -226,7 +227,8 @@ class UserById(View):
         wanted = Change(fields, password if "current_password" in named else None, await self._versions())
         change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
         changed = await self.write(change, "change user")
-        return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
+        body, headers = _shown(changed.value, changed.position)
+        return json_answer(body, headers=headers)
 
     async def _versions(self) -> frozenset[int] | None:
         if hdrs.IF_MATCH not in self.request.headers:
@@ -238,14 +240,10 @@ class UserById(View):
         return accepted_versions(self.request, found.position.epoch)
 
     def _user_id(self) -> UUID:
-        text = self.request.match_info["id"]
-        # One spelling for one user: UUID() also takes braces, `urn:uuid:` and no hyphens.
-        if len(text) != 36:
+        user_id = _parse_id(self.request.match_info["id"])
+        if user_id is None:
             raise NotFound()
-        try:
-            return UUID(text)
-        except ValueError:
-            raise NotFound() from None
+        return user_id
 
 
 class Me(View):
@@ -267,23 +265,36 @@ class Me(View):
         return await read(self, self.caller.id)
 
 
+@functools.lru_cache(4096)  # 0.1 µs instead of 1.3
+def _parse_id(text: str) -> UUID | None:
+    # One spelling for one user: UUID() also takes braces, `urn:uuid:` and no hyphens.
+    if len(text) != 36:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
     found = await view.request.app[STORE].user(user_id)
     if found.value is None or not view.caller.sees(user_id):
         raise NotFound()
-    headers = _headers(found.value, found.position)
+    body, headers = _shown(found.value, found.position)
     if hdrs.IF_NONE_MATCH in view.request.headers and not_modified(view.request, headers[hdrs.ETAG]):
         return web.Response(status=304, headers=headers)
-    return json_answer(user_json(found.value), headers=headers)
+    return json_answer(body, headers=headers)
 
 
 def created(made: Snapshot[User]) -> web.Response:
     """The answer to a request that made a user."""
-    headers = _headers(made.value, made.position)
+    body, headers = _shown(made.value, made.position)
     headers[hdrs.LOCATION] = f"/v1/users/{made.value.id}"
-    return json_answer(user_json(made.value), status=201, headers=headers)
+    return json_answer(body, status=201, headers=headers)
 
 
-def _headers(user: User, position: Position) -> dict[str, str]:
-    return {**_PRIVATE, hdrs.ETAG: etag(position.epoch, user.version), "Roster-Position": str(position)}
+def _shown(user: User, position: Position) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of an answer that shows a user."""
+    headers = {**_PRIVATE, hdrs.ETAG: etag(position.epoch, user.version), "Roster-Position": str(position)}
+    return user_json(user), headers

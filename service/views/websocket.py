@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import itertools
 import logging
+from typing import Final
 
-from aiohttp import WSMsgType, hdrs, web
+from aiohttp import HttpVersion11, WSMessage, WSMsgType, hdrs, web
 
 from service import problems
 from service.domain.errors import BadRequest, Refusal
 from service.keys import (
     AUTHENTICATOR,
-    CLIENT,
     CONNECTIONS,
+    CONTEXT,
     HUB,
-    PRINCIPAL,
-    REQUEST_ID,
     ROOMS,
     SETTINGS,
-    STREAMED_BYTES,
     TASKS,
 )
 from service.operations import Access, Operation, Reply, operation
@@ -29,7 +28,7 @@ from service.realtime import closing
 from service.realtime.commands import Commands, error_frame, expiry, parse_auth
 from service.realtime.frames import compact
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
-from service.realtime.websocket import WebSocket
+from service.realtime.websocket import WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
 from service.security.origins import may_connect
@@ -38,6 +37,8 @@ from service.views.base import View
 
 log = logging.getLogger("roster.websocket")
 
+_CLOSE_S: Final = 2.0
+_FRAMES_A_TURN: Final = 32
 _HANDSHAKE_REFUSALS = (problems.BAD_REQUEST, problems.UPGRADE_REQUIRED, problems.TOO_MANY)
 
 
@@ -63,25 +64,32 @@ class Socket(View):
         if not may_connect(request, settings.public_url, settings.cors_origins):
             raise Refused(problems.FOREIGN_ORIGIN)
         response = web.WebSocketResponse(
+            timeout=_CLOSE_S,
             protocols=("roster.v1",),
             heartbeat=settings.heartbeat_s,
             compress=False,  # 118 KB a connection against 16
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
+            autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )
         await response.prepare(request)
-        principal = request.get(PRINCIPAL) or await self._first_frame(response)
+        context = request[CONTEXT]
+        principal = context.principal or await self._first_frame(response)
         if principal is not None:
-            request[PRINCIPAL] = principal
+            context.principal = principal
             await self._serve(response, principal)
         return response
 
     async def _first_frame(self, response: web.WebSocketResponse) -> Principal | None:
         """Wait for `auth`; None when it did not come, after the socket was closed."""
+        app = self.request.app
         try:
-            async with asyncio.timeout(self.request.app[SETTINGS].ws_auth_timeout_s):
+            async with app[CONNECTIONS].anteroom(app[SETTINGS].ws_auth_timeout_s):
                 message = await response.receive()
+                if message.type is WSMsgType.CLOSE:
+                    await response.close(code=close_code(message.data))
+                    return None
                 if message.type is WSMsgType.TEXT:
-                    principal = await self.request.app[AUTHENTICATOR].bearer(parse_auth(message.data).token)
+                    principal = await app[AUTHENTICATOR].bearer(parse_auth(message.data).token)
                     await response.send_str(
                         compact({"type": "authenticated", "expires_at": expiry(principal)}).decode()
                     )
@@ -90,7 +98,8 @@ class Socket(View):
             pass
         except (Refusal, Malformed) as error:
             await response.send_str(compact(error_frame(error)).decode())
-        await response.close(code=closing.UNAUTHENTICATED.code, message=closing.UNAUTHENTICATED.reason.encode())
+        ending = app[CONNECTIONS].draining or closing.UNAUTHENTICATED
+        await response.close(code=ending.code, message=ending.reason.encode())
         return None
 
     async def _serve(self, response: web.WebSocketResponse, principal: Principal) -> None:
@@ -100,57 +109,73 @@ class Socket(View):
             request,
             response,
             principal,
-            request[CLIENT],
+            request[CONTEXT].client,
             hub=app[HUB],
             rooms=app[ROOMS],
             tasks=app[TASKS],
             messages_per_s=settings.ws_messages_per_s,
         )
         commands = Commands(peer, app[AUTHENTICATOR].bearer)
+        peer.send(
+            {
+                "type": "hello",
+                "connection": peer.id,
+                "user": {"id": str(principal.caller.id), "username": principal.username},
+                "heartbeat_s": settings.heartbeat_s,
+                "expires_at": expiry(principal),
+                "limits": {
+                    "message_bytes": settings.ws_max_message_bytes,
+                    "messages_per_s": settings.ws_messages_per_s,
+                    "rooms": MOST_ROOMS_PER_CONNECTION,
+                },
+                "position": str(app[HUB].head),
+            }
+        )
+        # After `hello`, which comes first also where the connection is one too many and ends here.
         connections.add(peer)
         try:
-            peer.send(
-                {
-                    "type": "hello",
-                    "connection": peer.id,
-                    "user": {"id": str(principal.caller.id), "username": principal.username},
-                    "heartbeat_s": settings.heartbeat_s,
-                    "expires_at": expiry(principal),
-                    "limits": {
-                        "message_bytes": settings.ws_max_message_bytes,
-                        "messages_per_s": settings.ws_messages_per_s,
-                        "rooms": MOST_ROOMS_PER_CONNECTION,
-                    },
-                    "position": str(app[HUB].head),
-                }
-            )
             await self._receive(response, peer, commands)
         except ConnectionError:
             pass  # the client left in the middle of a write
-        except Exception:
-            log.exception("a command failed", extra={"request_id": request[REQUEST_ID]})
-            peer.end(closing.FAULT)
-            await peer.finished()
         finally:
             peer.close()
             connections.remove(peer)
-            request[STREAMED_BYTES] = peer.sent_bytes
-            # What a peer that never reads has left in the buffer would keep its memory and descriptor.
-            if not peer.is_gone and peer.buffered_bytes:
+            request[CONTEXT].streamed_bytes = peer.sent_bytes
+            # What a peer that never reads has left in the buffer would keep its memory and descriptor, closing or not.
+            if peer.buffered_bytes:
                 peer.abort()
 
     async def _receive(self, response: web.WebSocketResponse, peer: WebSocket, commands: Commands) -> None:
-        async for message in response:
-            if peer.ending is not None:
-                continue  # read on to the peer's close frame, but carry out nothing more
-            peer.count_message()
-            if message.type is WSMsgType.TEXT:
-                await commands.receive(message.data)
-            elif message.type is WSMsgType.BINARY:
-                commands.refuse(BadRequest("Frames are JSON text here; binary frames go to /v1/echo."))
+        """Carry out frames until the closing handshake is done or the connection lost."""
+        for number in itertools.count(1):
+            message = await response.receive()
+            if message.type is WSMsgType.CLOSE:
+                await peer.hang_up(message.data)
+                return
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                return  # gone, or closed by aiohttp for a breach of the protocol
+            if peer.ending is None:
+                peer.count_message()
+            # Who was told to go is read from on to its close frame, but nothing more is carried out.
+            if peer.ending is None:
+                await self._carry_out(message, peer, commands)
             # Its own answers fill its own socket: who does not read them is not read from either.
             if peer.is_full:
                 await peer.drained()
+            elif number % _FRAMES_A_TURN == 0:
+                await asyncio.sleep(0)  # receiving what is there already never waits: others need their turn
+
+    async def _carry_out(self, message: WSMessage, peer: WebSocket, commands: Commands) -> None:
+        try:
+            if message.type is WSMsgType.TEXT:
+                await commands.receive(message.data)
+            else:
+                commands.refuse(BadRequest("Frames are JSON text here; binary frames go to /v1/echo."))
+        except ConnectionError:
+            raise
+        except Exception:
+            log.exception("a command failed", extra={"request_id": self.request[CONTEXT].request_id})
+            peer.end(closing.FAULT)
 
 
 def check_handshake(request: web.Request) -> None:
@@ -159,9 +184,11 @@ def check_handshake(request: web.Request) -> None:
     A refused upgrade closes the connection: a proxy that did not check for 101 would take what follows for frames.
     """
     headers = request.headers
+    # RFC 6455, 4.1: GET, and HTTP/1.1 or higher; aiohttp would also upgrade HEAD and HTTP/1.0.
+    fits = request.method == hdrs.METH_GET and request.version >= HttpVersion11
     close: dict[str, str] = {hdrs.CONNECTION: "close"}
     tokens = [token.strip().lower() for token in headers.get(hdrs.CONNECTION, "").split(",")]
-    if headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket" or "upgrade" not in tokens:
+    if not fits or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket" or "upgrade" not in tokens:
         # RFC 9110, 15.5.22: 426 must say what to upgrade to.
         raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "Upgrade, close"})
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != ["13"]:

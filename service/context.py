@@ -1,0 +1,41 @@
+"""What is known about one request while it is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from service.operations import Operation
+from service.security.authenticator import Principal
+
+
+class Limit(Protocol):
+    """A request limit, as the `RateLimit-Policy` header tells it."""
+
+    name: str
+    terms: str
+
+
+@dataclass(slots=True)
+class Context:
+    """One object for all that middleware finds out: a key for each would cost a look-up for each.
+
+    Attributes:
+        request_id: its name, in the answer, the log and problems.
+        client: address of the client, behind trusted proxies.
+        operation: what the view promises for this method; None for a path or method that is not there.
+        principal: who asks; None while nobody has said so.
+        limit: the tightest that counts it; None when none does.
+        remaining: requests left of that.
+        reset_s: seconds until more are.
+        streamed_bytes: what a stream sent; None for other answers.
+    """
+
+    request_id: str
+    client: str
+    operation: Operation | None = None
+    principal: Principal | None = None
+    limit: Limit | None = None
+    remaining: int = 0
+    reset_s: int = 0
+    streamed_bytes: int | None = None
