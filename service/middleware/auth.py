@@ -31,9 +31,11 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
             _check_operator(request, metrics_token)
             return None
         given = request.headers.get(hdrs.AUTHORIZATION)
-        if given is not None and given[:7] == "Bearer ":
-            context.principal = authenticator.remembered(given[7:])
-            if context.principal is not None and not request.query_string:
+        if given is not None:
+            principal = authenticator.remembered(given)
+            # A query may hold a ticket: both at once are refused below.
+            if principal is not None and (operation.access is Access.BEARER or not request.query_string):
+                context.principal = principal
                 return None
         return find(request, context, streams=operation.access is Access.STREAM)
 

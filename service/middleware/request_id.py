@@ -20,4 +20,4 @@ def request_id(request: web.Request) -> str:
     given = request.headers.get("X-Request-Id")
     if given is not None and _VALID.match(given) is not None:
         return given
-    return f"{_PREFIX}-{next(_numbers):06x}"
+    return f"{_PREFIX}-{next(_numbers)}"

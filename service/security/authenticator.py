@@ -59,14 +59,18 @@ class Authenticator:
         self._tokens_of: dict[UUID, set[str]] = {}
         self._endings = 0
 
-    def remembered(self, token: str) -> Principal | None:
-        """The principal of a token that was checked before and has not ended; None asks for `bearer`."""
-        principal = self._remembered.get(token)
+    def remembered(self, authorization: str) -> Principal | None:
+        """The principal of an `Authorization` header that was checked before and has not ended.
+
+        None asks for `bearer`. The whole header is the key: nothing has to be cut out of it.
+        """
+        principal = self._remembered.get(authorization)
         return principal if principal is not None and principal.expires_at > time.time() else None
 
     async def bearer(self, token: str) -> Principal:
         """Check an access token; raises `InvalidToken`."""
-        principal = self.remembered(token)
+        authorization = f"Bearer {token}"
+        principal = self.remembered(authorization)
         if principal is not None:
             return principal
         claims = self._tokens.verify(token)
@@ -77,7 +81,7 @@ class Authenticator:
         principal = _principal(session, user, min(claims.expires_at, session.expires_at.timestamp()), renewable=True)
         # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
         if endings == self._endings:
-            self._remember(token, principal)
+            self._remember(authorization, principal)
         return principal
 
     async def cookie(self, text: str) -> Principal:
@@ -122,11 +126,11 @@ class Authenticator:
             raise InvalidToken()
         return found
 
-    def _remember(self, token: str, principal: Principal) -> None:
+    def _remember(self, authorization: str, principal: Principal) -> None:
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._forget_oldest()
-        self._remembered[token] = principal
-        self._tokens_of.setdefault(principal.caller.id, set()).add(token)
+        self._remembered[authorization] = principal
+        self._tokens_of.setdefault(principal.caller.id, set()).add(authorization)
 
     def _forget_oldest(self) -> None:
         token, principal = next(iter(self._remembered.items()))

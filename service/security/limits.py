@@ -1,4 +1,4 @@
-"""Limits on how often: any request, by two integers; failed logins, by the `limits` library."""
+"""Limits on how often: any request, by one number a key; failed logins, by the `limits` library."""
 
 from __future__ import annotations
 
@@ -20,53 +20,42 @@ _MOST_KEYS: Final = 100_000
 
 
 class RequestLimit:
-    """A sliding window of two fixed ones: so many requests a key in any `seconds`, to within a few per cent.
+    """So many requests a key in so many seconds, by the generic cell rate algorithm: one number a key.
 
-    What a key did in the window before counts by the share of it that still lies inside the last `seconds`, so that
-    nobody gets twice the rate across a border. Both windows are dictionaries of integers and are dropped whole: memory
-    is bounded and nothing has to be swept.
+    The number is when the key's allowance will be whole again. Each request moves it on by one share of the time, and
+    is refused where it would lie more than the whole time ahead: bursts up to the limit pass, a rate above it does not.
     """
 
     def __init__(self, name: str, rate: Rate) -> None:
         self.name = name
-        self.count = rate.most
-        self.seconds = rate.seconds
         self.terms = f'"address";q={rate.most};w={rate.seconds}, "user";q={rate.most};w={rate.seconds}'
-        self._ends = 0.0
-        self._now: dict[object, int] = {}
-        self._before: dict[object, int] = {}
+        self._seconds = float(rate.seconds)
+        self._share_s = rate.seconds / rate.most
+        self._whole_at: dict[object, float] = {}
 
     def hit(self, key: object, now: float) -> tuple[int, int]:
-        """Count one request; what is left and in how many seconds more is. Raises `TooMany`.
+        """Count one request; how many are left, and in how many seconds all are. Raises `TooMany`.
 
         Args:
             now: seconds of a monotonic clock.
         """
-        left_s = self._ends - now
-        if left_s <= 0:
-            left_s = self._turn(now)
-        used = self._now.get(key, 0)
-        before = self._before.get(key)
-        weight = used if before is None else used + before * left_s / self.seconds
-        if weight >= self.count:
-            raise TooMany(self._wait(used, before or 0, left_s))
-        if used or len(self._now) < _MOST_KEYS:
-            self._now[key] = used + 1
-        return int(self.count - weight - 1), int(left_s) + 1
+        whole_at = self._whole_at.get(key)
+        if whole_at is None or whole_at < now:
+            if whole_at is None and len(self._whole_at) >= _MOST_KEYS:
+                key = self._make_room(key, now)
+            whole_at = now
+        whole_at += self._share_s
+        used_s = whole_at - now
+        if used_s > self._seconds + 1e-6:
+            raise TooMany(used_s - self._seconds)
+        self._whole_at[key] = whole_at
+        # The millionth keeps what is exact in decimals from being rounded down.
+        return int((self._seconds - used_s) / self._share_s + 1e-6), int(used_s) + 1
 
-    def _turn(self, now: float) -> float:
-        """Begin the window that `now` lies in; how long it lasts."""
-        follows = now - self._ends < self.seconds
-        self._before = self._now if follows else {}
-        self._now = {}
-        self._ends = self._ends + self.seconds if follows else now + self.seconds
-        return self._ends - now
-
-    def _wait(self, used: int, before: int, left_s: float) -> float:
-        if used >= self.count or before == 0:
-            return left_s
-        # When so much of the window before has moved out that one more fits.
-        return max(1.0, left_s - (self.count - 1 - used) * self.seconds / before)
+    def _make_room(self, key: object, now: float) -> object:
+        """Forget keys whose allowance is whole; where none is, all new ones share one."""
+        self._whole_at = {known: whole_at for known, whole_at in self._whole_at.items() if whole_at > now}
+        return key if len(self._whole_at) < _MOST_KEYS else None
 
 
 class LoginLimit:
