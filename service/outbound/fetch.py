@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
 
-from service.outbound.decode import Undecodable, decode
 from service.outbound.failures import INVALID_JSON, TOO_LARGE, Unusable, not_json
+from service.strict_json import Malformed, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ async def _read_json(response: ClientResponse, max_bytes: int) -> Any:
     if not body and response.status != 200:
         return None
     try:
-        return decode(body)
-    except Undecodable as error:
+        return parse_json(body)
+    except Malformed as error:
         raise Unusable(INVALID_JSON) from error
 
 
