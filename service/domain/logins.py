@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import uuid_utils.compat
@@ -13,7 +13,7 @@ import uuid_utils.compat
 from service.domain.errors import InvalidCredentials, InvalidGrant
 from service.domain.events import Event
 from service.domain.ports import Clock, Hasher, Store, Transaction
-from service.domain.sessions import Presented, Session, judge, rotated
+from service.domain.sessions import MOST_SESSIONS, Presented, Session, judge, rotated
 from service.domain.users import User, normalise_email
 
 
@@ -49,10 +49,19 @@ async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, pass
         user = await transaction.user(session.user_id)
         if user is None or not user.active:
             raise InvalidCredentials()
+        await _make_room(transaction, user, now)
         await transaction.put_session(session)
         return user
 
     return LoggedIn(session, (await store.write(work)).value)
+
+
+async def _make_room(transaction: Transaction, user: User, now: datetime) -> None:
+    """End the oldest sessions of a user who has as many as one may have."""
+    newest_first = sorted(await transaction.sessions_of(user.id), key=lambda session: session.created_at, reverse=True)
+    for session in newest_first[MOST_SESSIONS - 1 :]:
+        await transaction.delete_session(session.id)
+        await transaction.append(Event("session.ended", now, None, user.id, session_id=session.id, reason="limit"))
 
 
 async def refresh(

@@ -10,6 +10,8 @@ from uuid import UUID
 
 # Two tabs may refresh at once, and an answer may get lost: the predecessor still gets the same successor so long.
 GRACE: Final = timedelta(seconds=10)
+# Of one user; one more login ends the oldest. A program that logs in for every call must not fill the store.
+MOST_SESSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)

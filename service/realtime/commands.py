@@ -173,7 +173,7 @@ class Commands:
 F = TypeVar("F", bound=Frame)
 _Act = Callable[[Commands, Any], Awaitable[None]]
 
-_TABLE: dict[str, tuple[type[Frame], _Act]] = {
+COMMANDS: dict[str, tuple[type[Frame], _Act]] = {
     "auth": (Auth, Commands._auth),
     "broadcast": (Broadcast, Commands._broadcast),
     "echo": (Echo, Commands._echo),
@@ -187,7 +187,7 @@ _TABLE: dict[str, tuple[type[Frame], _Act]] = {
 
 
 class UnknownType(Refusal):
-    sentence = f"`type` must be one of {', '.join(_TABLE)}."
+    sentence = f"`type` must be one of {', '.join(COMMANDS)}."
 
 
 def parse_auth(text: str) -> Auth:
@@ -230,7 +230,7 @@ def _ref(value: dict[str, Any]) -> str | None:
 
 def _command(value: dict[str, Any]) -> tuple[type[Frame], _Act]:
     kind = value.get("type")
-    found = _TABLE.get(kind) if isinstance(kind, str) else None
+    found = COMMANDS.get(kind) if isinstance(kind, str) else None
     if found is None:
         raise UnknownType()
     return found

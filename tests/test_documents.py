@@ -1,0 +1,129 @@
+"""What the documents say is so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import __version__
+from service.realtime import closing
+from service.realtime.closing import Ending
+from service.realtime.commands import COMMANDS
+from service.reference import markdown_table
+from tests.support.server import serve
+
+ROOT = Path(__file__).parents[1]
+# Under CI nothing is left out: there its absence fails.
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None and "CI" not in os.environ, reason="README's commands are for curl"
+)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_settings_table_is_that_of_settings() -> None:
+    """README's table of settings is what `Settings` says of itself."""
+    table = re.search(r"<!-- settings: .*? -->\n(.*?)<!-- end of settings -->", README, re.DOTALL)
+
+    assert table is not None
+    assert table[1] == markdown_table()
+
+
+def test_changelog_begins_with_this_version() -> None:
+    """The newest entry of the changelog is the version of the package."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.search(r"^## (\S+)", changelog, re.MULTILINE)
+
+    assert newest is not None
+    assert newest[1] == __version__
+
+
+def test_every_way_to_end_is_in_the_protocol() -> None:
+    """The table of close codes has every code with every reason that the service uses."""
+    page = (ROOT / "docs" / "websocket.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith(("| 1", "| 4"))]
+    endings = [value for value in vars(closing).values() if isinstance(value, Ending) and value.code != 1000]
+
+    missing = [e for e in endings if not any(row.startswith(f"| {e.code} ") and f"`{e.reason}`" in row for row in rows)]
+    assert not missing
+
+
+def test_every_command_is_in_the_protocol() -> None:
+    """The protocol page has a row for every frame that a client may send, and no other."""
+    page = (ROOT / "docs" / "websocket.md").read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `\{"type":"(\w+)"[^|]*\| `?(?:\{"type":"\w+"|\w+)', page, re.MULTILINE)
+
+    assert set(COMMANDS) <= set(rows)
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in README and docs names a file that is there."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@needs_curl
+async def test_readme_walk_works_word_for_word(tmp_path: Path) -> None:
+    """The walk in README, run in one shell, does what it says."""
+    walk = README.split("## A walk of five minutes")[1].split("## In production")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", walk, re.DOTALL)
+    async with serve() as server:
+        # In a folder of its own, with this Python where the walk expects that of the project.
+        (tmp_path / ".venv" / "bin").mkdir(parents=True)
+        (tmp_path / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        script = "set -u\n" + "\n".join(blocks).replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+        script = script.replace(".venv/bin/python", sys.executable)
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-c", script, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        output, _ = await asyncio.wait_for(shell.communicate(), 40)
+    text = output.decode()
+
+    assert shell.returncode == 0, text
+    assert "event: user.updated" in text
+    assert '"changed":["name"]' in text
+    assert '"age":36' in text
+    assert "/problems/stale" in text
+    assert '"data":"hello, room"' in text
+    assert "/problems/invalid-token" in text
+    assert not (tmp_path / "feed.txt").exists()
+
+
+@needs_curl
+async def test_make_run_serves(tmp_path: Path) -> None:
+    """`make run` prints once where it serves and how to get in, and answers there."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTER_")}
+    environment |= {"ROSTER_PORT": "0", "ROSTER_LOG_FORMAT": "json"}
+    venv = sys.prefix
+    # The stamp is taken as it is: the environment that runs this test has what it stands for.
+    process = await asyncio.create_subprocess_exec(
+        "make", "--old-file", f"{venv}/.run", f"VENV={venv}", "run",
+        cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        banner = ""
+        async with asyncio.timeout(20):
+            while "data " not in banner:
+                banner += (await process.stdout.readline()).decode()
+        address = re.search(r"http://127\.0\.0\.1:\d+", banner)
+        assert address is not None
+        shell = await asyncio.create_subprocess_exec(
+            "curl", "-s", f"{address[0]}/health/ready", stdout=asyncio.subprocess.PIPE
+        )
+        answer, _ = await shell.communicate()
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.communicate(), 20)
+
+    assert json.loads(answer) == {"status": "ok"}
+    assert re.search(r"login admin +password \S{12,}", banner), banner
+    assert f"{address[0]}/docs" in banner
+    assert "kept in memory" in banner
