@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: help run test check format openapi bench clean
+.PHONY: help run test check format openapi documents bench clean
 
 help:  ## say what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile
@@ -26,13 +26,16 @@ format: $(VENV)/.check  ## format the code
 	$(VENV)/bin/ruff format .
 
 openapi: $(VENV)/.run  ## write openapi.yaml anew
-	$(VENV)/bin/python -m service openapi > openapi.yaml
+	@$(VENV)/bin/python -m service openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
+
+documents: openapi  ## write anew all that is made from code: openapi.yaml, .env.example
+	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
 
 bench: $(VENV)/.bench  ## measure, and print ratios
 	@$(VENV)/bin/python -m bench
 
 clean:  ## forget the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 
 # Stamps are set only after success; `python3 -m venv` without ensurepip would leave half a folder behind.
 $(VENV)/bin/python:

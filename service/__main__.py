@@ -1,4 +1,4 @@
-"""The command line: `python -m service [serve|openapi|health]`."""
+"""The command line: `python -m service [serve|health|openapi|settings]`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="roster", description="User accounts, a live feed, rooms.")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("serve", help="serve until SIGINT or SIGTERM (what happens without a command)")
-    commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
     commands.add_parser("health", help="ask the service on this host whether it is ready; exit 0 if it is")
+    commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
+    settings = commands.add_parser("settings", help="print every setting with its default and its meaning")
+    settings.add_argument("--format", choices=("env", "markdown"), default="env", help="as .env.example, or as a table")
     chosen = parser.parse_args()
-    run = {"openapi": _openapi, "health": _health}.get(chosen.command, _serve)
-    sys.exit(run())
+    match chosen.command:
+        case "health":
+            sys.exit(_health())
+        case "openapi":
+            _openapi()
+        case "settings":
+            _settings(chosen.format)
+        case _:
+            sys.exit(_serve())
 
 
 def _serve() -> str | None:
@@ -35,26 +44,35 @@ def _serve() -> str | None:
 
 
 def _openapi() -> None:
-    from service.openapi import document, to_yaml
+    from service.openapi.text import OpenApi
 
-    sys.stdout.write(to_yaml(document()))
+    sys.stdout.write(OpenApi().yaml)
+
+
+def _settings(form: str) -> None:
+    from service.reference import env_example, markdown_table
+
+    sys.stdout.write(env_example() if form == "env" else markdown_table())
 
 
 def _health() -> str | None:
-    import urllib.error
+    import http.client
     import urllib.request
 
-    from service.settings import load
+    from service.settings import SettingsError, load
 
-    settings = load()
+    try:
+        settings = load()
+    except SettingsError as error:
+        return f"roster: {error}"
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
     address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/health/ready"
     request = urllib.request.Request(address, headers={"Host": (*settings.allowed_hosts, host)[0]})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=3):
             return None
-    except urllib.error.URLError as error:
-        return f"roster: not ready ({error.reason})"
+    except (OSError, http.client.HTTPException) as error:  # URLError and HTTPError are OSErrors, with a reason
+        return f"roster: not ready ({getattr(error, 'reason', error)})"
 
 
 def _loop_factory_run(work: Coroutine[Any, Any, None]) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from service import keys, settings
 from service.app import create_app
 from service.domain.ports import Hasher
+from service.runner import Runner
 from service.settings import PREFIX, Settings, SettingsError, unknown_variables
 from service.telemetry import logs
 from service.telemetry.access import AccessLog
@@ -27,58 +28,51 @@ async def make_runner(chosen: Settings | None = None, *, hasher: Hasher | None =
     """The application, ready to be set up on sockets.
 
     Args:
-        chosen: None reads them from the environment, takes over logging and tells of made passwords in the log: what a
-            process that serves does. Tests give theirs and keep their own logging.
+        chosen: None, as gunicorn calls it, reads them from the environment, takes over logging and tells a made password
+            in the log. Tests give theirs and keep their own logging.
         hasher: as for `create_app`.
+
+    Raises `SettingsError`.
     """
     if chosen is not None:
-        return _runner(create_app(chosen, hasher=hasher), chosen)
+        return Runner(create_app(chosen, hasher=hasher))
+    runner = _process_runner()
+    runner.app.on_startup.append(_tell_password)
+    return runner
+
+
+def _process_runner() -> web.AppRunner:
+    """The runner of a process of its own: settings of the environment, all logging through one writer."""
     chosen = settings.load()
     form = logs.chosen_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form)
     for name in unknown_variables():
         log.warning("no setting has this name", extra={"variable": name})
-    access_log = AccessLog(logs.Batch(writer), form) if log.isEnabledFor(logging.INFO) else None
+    access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
     app = create_app(chosen, access_log=access_log)
 
     async def close_log(_: web.Application) -> None:
+        if access_log is not None:
+            access_log.close()
         writer.close()
 
     app.on_cleanup.append(close_log)
-    return _runner(app, chosen)
+    return Runner(app)
 
 
-async def make_worker() -> web.AppRunner:
-    """For gunicorn: says in the log what `python -m service` says on the terminal."""
-    runner = await make_runner()
-
-    async def announce(app: web.Application) -> None:
-        password = app[keys.MADE_PASSWORD]
-        if password is not None:
-            extra = {"login": app[keys.SETTINGS].admin_username, "password": password}
-            log.warning("first administrator made; this password is shown once", extra=extra)
-
-    runner.app.on_startup.append(announce)
-    return runner
+async def _tell_password(app: web.Application) -> None:
+    """Say in the log what `serve` says on the terminal."""
+    password = app[keys.MADE_PASSWORD]
+    if password is not None:
+        extra = {"login": app[keys.SETTINGS].admin_username, "password": password}
+        # Nobody gets in without it, so no level keeps it back.
+        level = max(logging.WARNING, log.getEffectiveLevel())
+        log.log(level, "first administrator made; this password is shown once", extra=extra)
 
 
-def _runner(app: web.Application, chosen: Settings) -> web.AppRunner:
-    return web.AppRunner(
-        app,
-        # A client that leaves a quiet stream is noticed at once, not at the next write. Writes are shielded.
-        handler_cancellation=True,
-        # A handler that does not end by itself costs this twice: it is told, then cancelled.
-        shutdown_timeout=chosen.shutdown_timeout_s,
-        # aiohttp's own default keeps half-sent headers for an hour.
-        keepalive_timeout=chosen.keepalive_s,
-        # One line a request is written by our own middleware, in a quarter of the time.
-        access_log=None,
-    )
-
-
-async def serve(chosen: Settings | None = None) -> None:
-    """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, OSError for the port."""
-    runner = await make_runner(chosen)
+async def serve() -> None:
+    """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, also when the port is taken."""
+    runner = _process_runner()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from service.context import Context
 from service.keys import CONTEXT
 from service.middleware.client_address import client_address
-from service.middleware.request_id import request_id
+from service.middleware.request_id import request_ids
 from service.settings import Network
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import RequestMetrics
@@ -21,6 +21,7 @@ _CLIENT_LEFT = 499  # nobody was there any more to be answered; the number is ng
 
 def access(proxies: Sequence[Network], metrics: RequestMetrics, log: AccessLog | None) -> Middleware:
     """Begin the request's context, and tell how the request ended."""
+    request_id = request_ids()
 
     @web.middleware
     async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -33,6 +34,11 @@ def access(proxies: Sequence[Network], metrics: RequestMetrics, log: AccessLog |
             body = response.body if isinstance(response, web.Response) else None
             sent = len(body) if isinstance(body, bytes) else 0
             return response
+        except ConnectionError:
+            raise  # the client went away
+        except web.HTTPException as answer:
+            status = answer.status
+            raise
         except Exception:
             status = 500
             raise

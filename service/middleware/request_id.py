@@ -5,19 +5,24 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 # What a proxy made may be kept; anything else could break a log line.
 _VALID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
-_PREFIX: Final = secrets.token_hex(4)
-_numbers = itertools.count(1)
 
 
-def request_id(request: web.Request) -> str:
-    """The `X-Request-Id` that came with it if that is fit for a log line, else a new one."""
-    given = request.headers.get("X-Request-Id")
-    if given is not None and _VALID.match(given) is not None:
-        return given
-    return f"{_PREFIX}-{next(_numbers)}"
+def request_ids() -> Callable[[web.Request], str]:
+    """What names requests. Made by each process for itself: gunicorn's workers share the modules of their master."""
+    prefix, numbers = secrets.token_hex(4), itertools.count(1)
+
+    def request_id(request: web.Request) -> str:
+        """The `X-Request-Id` that came with it if that is fit for a log line, else a new one."""
+        given = request.headers.get("X-Request-Id")
+        if given is not None and _VALID.match(given) is not None:
+            return given
+        return f"{prefix}-{next(numbers)}"
+
+    return request_id

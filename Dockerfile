@@ -1,0 +1,30 @@
+ARG PYTHON=3.13-slim
+
+FROM python:${PYTHON} AS build
+WORKDIR /build
+# The environment that is copied has no pip of its own: nothing can be installed where the service runs.
+RUN python3 -m venv --without-pip /opt/roster
+# Dependencies first: they change seldom, and this layer with them.
+COPY pyproject.toml constraints.txt ./
+RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+        >requirements.txt \
+    && python3 -m pip --python /opt/roster install --no-cache-dir --disable-pip-version-check \
+        --requirement requirements.txt --constraint constraints.txt
+COPY service ./service
+RUN python3 -m pip --python /opt/roster install --no-cache-dir --disable-pip-version-check --no-deps .
+
+FROM python:${PYTHON}
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin roster
+COPY --from=build /opt/roster /opt/roster
+COPY gunicorn.conf.py /etc/roster/gunicorn.conf.py
+ENV PATH=/opt/roster/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    ROSTER_HOST=0.0.0.0 \
+    ROSTER_PORT=8080
+# Nothing is written here; the file system may be read-only.
+WORKDIR /srv
+USER 10001
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["python", "-m", "service", "health"]
+CMD ["gunicorn", "--config", "/etc/roster/gunicorn.conf.py"]

@@ -1,0 +1,116 @@
+"""The service as it is deployed: a process of its own, under gunicorn, with the configuration that is shipped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+import tempfile
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO, Final
+
+import aiohttp
+from aiohttp import web
+
+from tests.support.server import ADMIN_PASSWORD, Server
+from tests.support.wait import until
+
+ROOT: Final = Path(__file__).parent.parent.parent
+COMMAND: Final = ("-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"))
+
+_START_S: Final = 20.0
+_SETTINGS: Final = {
+    "ROSTER_PORT": "0",
+    "ROSTER_ADMIN_PASSWORD": ADMIN_PASSWORD,
+    "ROSTER_JWT_SECRET": "a secret of tests, of 32 bytes at least",
+    "ROSTER_LOG_FORMAT": "json",
+    "ROSTER_DRAIN_SPREAD_S": "0.2",
+    "ROSTER_SHUTDOWN_TIMEOUT_S": "2",
+}
+
+
+class Gunicorn:
+    """A master with its worker, listening. `server` speaks to it; its `app` is empty, the real one is over there."""
+
+    def __init__(self, process: Process, stderr: IO[bytes], server: Server) -> None:
+        self.server = server
+        self._process = process
+        self._stderr = stderr
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the master."""
+        self._process.send_signal(number)
+
+    async def exit_code(self, timeout_s: float) -> int:
+        """What the master ended with; TimeoutError if it does not."""
+        async with asyncio.timeout(timeout_s):
+            return await self._process.wait()
+
+    def log(self) -> str:
+        """All that was written to stderr so far."""
+        return _text(self._stderr)
+
+
+@asynccontextmanager
+async def gunicorn(**settings: str) -> AsyncIterator[Gunicorn]:
+    """Run it until the end of the block, with these variables: `gunicorn(ROSTER_PING_S="1")`."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stderr:
+        process = await start(*COMMAND, folder=folder, stderr=stderr, **settings)
+        try:
+            port = await _port(process, stderr)
+            connector = aiohttp.TCPConnector(limit=0)
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
+                yield Gunicorn(process, stderr, Server(web.Application(), port, session))
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def finished(*command: str, **settings: str) -> tuple[int, str]:
+    """Run Python with `command`, which must end by itself; its exit code and what it wrote to stderr."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = await start(*command, folder=folder, stderr=asyncio.subprocess.PIPE, **settings)
+        try:
+            async with asyncio.timeout(_START_S):
+                _, stderr = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode is not None
+    return process.returncode, stderr.decode()
+
+
+async def start(*command: str, folder: str, stderr: IO[bytes] | int, **settings: str) -> Process:
+    """Start Python in `folder`, where no `.env` lies, with the settings of tests and none of this machine."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("ROSTER_", "GUNICORN_"))}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        cwd=folder,
+        env={**environ, "PYTHONPATH": str(ROOT), **_SETTINGS, **settings},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
+        start_new_session=True,  # so that no worker outlives a failed test
+    )
+
+
+async def _port(process: Process, stderr: IO[bytes]) -> int:
+    def listening() -> re.Match[str] | None:
+        return re.search(r"Listening at: http://127\.0\.0\.1:([0-9]+)", _text(stderr))
+
+    await until(lambda: listening() or process.returncode is not None, timeout=_START_S)
+    found = listening()
+    assert found, _text(stderr)
+    return int(found[1])
+
+
+def _text(file: IO[bytes]) -> str:
+    # At a place of its own: the process shares the file's, and would go on writing where we stopped reading.
+    return os.pread(file.fileno(), 1 << 20, 0).decode()

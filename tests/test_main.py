@@ -1,0 +1,61 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from service.reference import env_example, markdown_table
+from tests.support.gunicorn import ROOT, finished
+from tests.support.server import Server
+
+
+async def test_port_that_is_taken_is_one_line(server: Server) -> None:
+    """Serving on a port that somebody else has ends at once, with one line that names both variables."""
+    code, text = await finished("-m", "service", ROSTER_PORT=str(server.port))
+
+    assert code == 1
+    assert text.count("\n") == 1, text
+    assert text.startswith(f"roster: ROSTER_HOST='127.0.0.1' ROSTER_PORT={server.port}: cannot listen there (")
+
+
+async def test_bad_setting_is_one_line() -> None:
+    """A setting that cannot be used ends the process with its name and its value."""
+    code, text = await finished("-m", "service", ROSTER_WORKERS="none")
+
+    assert code == 1
+    assert text.count("\n") == 1, text
+    assert text.startswith("roster: ROSTER_WORKERS='none': ")
+
+
+async def test_secret_that_cannot_be_used_is_not_shown() -> None:
+    """The value of a secret stays out of the sentence that refuses it."""
+    code, text = await finished("-m", "service", ROSTER_JWT_SECRET="too short")
+
+    assert code == 1
+    assert text.startswith("roster: ROSTER_JWT_SECRET=(hidden): must be at least 32 bytes")
+    assert "too short" not in text
+
+
+async def test_health_is_that_of_the_service(server: Server) -> None:
+    """The health command ends with 0 while the service on this host is ready, and with 1 and a line when nobody answers."""
+    assert await finished("-m", "service", "health", ROSTER_PORT=str(server.port)) == (0, "")
+
+    code, text = await finished("-m", "service", "health", ROSTER_PORT="1")
+    assert code == 1
+    assert text.startswith("roster: not ready (")
+
+
+async def test_settings_are_printed_as_both_documents() -> None:
+    """The settings command prints what `.env.example` and the table in README hold."""
+    assert await _printed("settings") == env_example()
+    assert await _printed("settings", "--format", "markdown") == markdown_table()
+
+
+async def _printed(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()

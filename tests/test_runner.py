@@ -1,0 +1,81 @@
+"""How the service comes to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from service.keys import CONNECTIONS
+from tests.support.peer import raw_peer
+from tests.support.server import PASSWORD, Server, serve
+from tests.support.wait import until
+
+
+@asynccontextmanager
+async def stoppable(**settings: Any) -> AsyncIterator[tuple[Server, asyncio.Event]]:
+    """A running service that begins to stop when the event is set; the block ends when it has stopped."""
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        server = await stack.enter_async_context(serve(**settings))
+        running = stack.pop_all()
+
+        async def end() -> None:
+            await stop.wait()
+            await running.aclose()
+
+        tasks.create_task(end(), name="stop the service")
+        yield server, stop
+
+
+async def test_request_whose_body_is_on_its_way_is_answered() -> None:
+    """A request that has begun before the stop is read to its end and answered; aiohttp by itself would drop the rest."""
+    async with stoppable() as (server, stop):
+        await server.member("ada")
+        body = json.dumps({"login": "ada", "password": PASSWORD}).encode()
+        async with raw_peer(server.port) as peer:
+            await peer.send(
+                "POST /v1/auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+            )
+            async with asyncio.timeout(5):  # the answer to Expect says that the request has reached its handler
+                assert (await peer.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+
+            stop.set()
+            await until(lambda: server.app[CONNECTIONS].draining)
+            await peer.send(body)
+
+            assert (await peer.answer()).status == 200
+
+
+async def test_body_that_never_comes_does_not_hold_the_service() -> None:
+    """A request that stalls is waited for no longer than the shutdown timeout, then its connection ends."""
+    async with stoppable(shutdown_timeout_s=0.2) as (server, stop), raw_peer(server.port) as peer:
+        await peer.send(
+            "POST /v1/auth/login HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            "Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+        )
+        async with asyncio.timeout(5):
+            await peer.reader.readuntil(b"\r\n\r\n")
+
+        stop.set()
+
+        assert await peer.is_closed()
+
+
+async def test_websocket_is_heard_until_its_turn_to_end_comes() -> None:
+    """While streams end one after the other, those whose turn has not come are served as before."""
+    async with stoppable(drain_spread_s=1.0) as (server, stop):
+        ada = await server.member("ada")
+        async with server.ws(ada) as first, server.ws(ada) as second:
+            for socket in (first, second):
+                assert (await socket.receive_json(timeout=5))["type"] == "hello"
+
+            stop.set()
+            assert (await first.receive_json(timeout=5))["type"] == "closing"
+            await second.send_json({"type": "ping"})
+
+            assert (await second.receive_json(timeout=5))["type"] == "pong"
+            assert (await second.receive_json(timeout=5))["type"] == "closing"
