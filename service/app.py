@@ -22,7 +22,7 @@ from service.domain.events import Event
 from service.domain.ports import Hasher, Store
 from service.middleware.cors import set_up_cors
 from service.middleware.headers import finish_headers
-from service.openapi import OpenApi
+from service.openapi.text import OpenApi
 from service.outbound.aggregate import Aggregator
 from service.outbound.session import open_session
 from service.realtime import closing

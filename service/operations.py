@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
+from service import problems
 from service.problems import Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,16 +30,18 @@ class Reply:
 
     Attributes:
         model: of its JSON body; None for another or no body.
-        media_type: of a body that is not JSON.
-        example: of the body; None where the model's own examples say enough.
-        headers: name to what it says.
+        media_type: of a body without a model.
+        example: of that body.
+        events: for an event stream, each name of an event with the model of its data.
+        headers: those that come with it; `service/openapi/headers.py` says what each is.
     """
 
     description: str
     model: type[BaseModel] | None = None
     media_type: str | None = None
     example: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    headers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,58 @@ class Operation:
     """One method of one path.
 
     Attributes:
+        id: unique; what a generated client calls its function.
+        refusals: what the view itself refuses with; `every_refusal` adds what follows from the rest.
         limited: whether the request limits count it; health checks must get through.
         body: model of the JSON body, with the media types that are taken for it.
-        headers: request headers that matter, name to what they do.
+        body_examples: by name; empty where the model's own examples say enough.
+        headers: those of the request that matter; `service/openapi/headers.py` says what each does.
     """
 
+    id: str
     summary: str
     description: str
     tag: str
     access: Access
     replies: Mapping[int, Reply]
-    refusals: Sequence[Kind]
+    refusals: Sequence[Kind] = ()
     limited: bool = True
     body: type[BaseModel] | None = None
     body_types: Sequence[str] = ("application/json",)
     body_required: bool = True
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     query: type[BaseModel] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Sequence[str] = ()
+
+    @property
+    def every_refusal(self) -> frozenset[Kind]:
+        """What a caller must be ready for: the view's own refusals, and those of whatever reads what it takes."""
+        every = {*self.refusals, *_REFUSALS_OF_ACCESS[self.access]}
+        if self.limited:
+            every.add(problems.TOO_MANY)
+        if self.query is not None:
+            every.add(problems.BAD_REQUEST)
+        if self.body is not None:
+            every.update(_REFUSALS_OF_BODIES)
+        return frozenset(every)
+
+
+_CREDENTIALS: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
+_REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {
+    Access.PUBLIC: (),
+    Access.BEARER: (*_CREDENTIALS, problems.UNAVAILABLE),  # whether a token was revoked cannot be told without the log
+    # Credentials in two places; a cookie from a foreign page.
+    Access.STREAM: (*_CREDENTIALS, problems.UNAVAILABLE, problems.BAD_REQUEST, problems.FORBIDDEN),
+    Access.OPERATOR: (*_CREDENTIALS, problems.FORBIDDEN),
+}
+_REFUSALS_OF_BODIES: Final = (
+    problems.BAD_REQUEST,
+    problems.MALFORMED_JSON,
+    problems.TIMEOUT,
+    problems.TOO_LARGE,
+    problems.UNSUPPORTED_MEDIA_TYPE,
+    problems.INVALID_FIELDS,
+)
 
 
 def operation(promised: Operation) -> Callable[[F], F]:

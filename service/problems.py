@@ -8,11 +8,12 @@ caller's doing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from service.domain import errors
+from service.domain.errors import FieldError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,17 @@ class Kind:
 class Refused(Exception):
     """A refusal of the transport itself, of a kind of this page; `detail` is a sentence that is safe to show."""
 
-    def __init__(self, kind: Kind, detail: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: Sequence[FieldError] = (),
+    ) -> None:
         super().__init__(detail or kind.title + ".")
         self.kind = kind
         self.headers = headers or {}
+        self.errors = errors
 
 
 BAD_REQUEST: Final = Kind(

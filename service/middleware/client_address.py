@@ -20,7 +20,8 @@ def client_address(request: web.Request, proxies: Sequence[Network]) -> str:
     client = peer
     for hop in [peer, *reversed(chain)]:
         try:
-            address = ip_address(hop.strip())
+            # Without its zone, which means something on one host only and could hold anything.
+            address = ip_address(hop.strip().partition("%")[0])
         except ValueError:
             break
         address = getattr(address, "ipv4_mapped", None) or address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from functools import lru_cache
 from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -15,6 +14,7 @@ from service.middleware.admission import Step
 from service.problems import Refused
 
 _MOST_PARAMETERS: Final = 50
+_MOST_KNOWN_HOSTS: Final = 64  # clients name the same few
 # A name, an IPv4 or a bracketed IPv6 address, then perhaps a port. RFC 3986, 3.2.2 has more, no name in DNS has.
 _HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?\Z", re.ASCII)
 _CLOSE: Final[dict[str, str]] = {hdrs.CONNECTION: "close"}
@@ -23,15 +23,20 @@ _CLOSE: Final[dict[str, str]] = {hdrs.CONNECTION: "close"}
 def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
     """Refuse foreign hosts, paths and bodies that mean something else to somebody else."""
     allowed = frozenset(host.lower() for host in allowed_hosts)
+    known_hosts: set[str | None] = set()
 
     def guard(request: web.Request, _: Context) -> None:
         version = request.version
-        if version != HttpVersion11 and version != HttpVersion10:
+        if version is not HttpVersion11 and version != HttpVersion11 and version != HttpVersion10:
             # aiohttp's parser lets 0.9 and 2.0 pass and answers them as if they were 1.0.
             raise Refused(problems.BAD_REQUEST, "HTTP/1.1 and HTTP/1.0 are spoken here.", _CLOSE)
-        host = request.headers.get(hdrs.HOST)
-        if host is not None or allowed:
-            _check_host(host or "", allowed)
+        headers = request.headers
+        host = headers.get(hdrs.HOST)
+        if host not in known_hosts:
+            if host is not None or allowed:
+                _check_host(host or "", allowed)
+            if len(known_hosts) < _MOST_KNOWN_HOSTS:
+                known_hosts.add(host)
         raw = request.raw_path
         if raw[:1] != "/":
             _check_absolute_form(request)
@@ -41,7 +46,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
             raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
         if request.body_exists:
             _check_body(request, max_body_bytes)
-        if hdrs.UPGRADE in request.headers:
+        if hdrs.UPGRADE in headers:
             _check_upgrade(request)
 
     return guard
@@ -55,18 +60,12 @@ def _check_absolute_form(request: web.Request) -> None:
 
 
 def _check_host(host: str, allowed: Collection[str]) -> None:
-    name = _host_name(host)
-    if name is None:
+    match = _HOST.match(host)
+    if match is None:
         # RFC 9112, 3.2: 400 for a value that is not valid; what it means to a proxy in front is anybody's guess.
         raise Refused(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
-    if allowed and name not in allowed:
+    if allowed and match[1].lower() not in allowed:
         raise Refused(problems.MISDIRECTED)
-
-
-@lru_cache(maxsize=64)  # clients name the same few
-def _host_name(host: str) -> str | None:
-    match = _HOST.match(host)
-    return match and match[1].lower()
 
 
 def _check_path(path: str) -> None:

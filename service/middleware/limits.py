@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 
 from aiohttp import web
 
 from service.context import Context
+from service.domain.errors import TooMany
 from service.middleware.admission import Step
 from service.security.limits import RequestLimit, network_of
 
@@ -17,8 +19,7 @@ def address_limit(limit: RequestLimit) -> Step:
     def count(_: web.Request, context: Context) -> None:
         if context.operation is None or context.operation.limited:
             client = context.client
-            context.remaining, context.reset_s = limit.hit(network_of(client) if ":" in client else client, monotonic())
-            context.limit = limit
+            _hit(limit, network_of(client) if ":" in client else client, context)
 
     return count
 
@@ -28,9 +29,17 @@ def user_limit(limit: RequestLimit) -> Step:
 
     def count(_: web.Request, context: Context) -> None:
         if context.principal is not None:
-            remaining, reset_s = limit.hit(context.principal.user, monotonic())
-            if context.limit is None or remaining < context.remaining:
-                context.remaining, context.reset_s = remaining, reset_s
-                context.limit = limit
+            _hit(limit, context.principal.user, context)
 
     return count
+
+
+def _hit(limit: RequestLimit, key: str, context: Context) -> None:
+    """Count, and have the answer tell the tighter limit: the one that refuses, above all."""
+    try:
+        remaining, reset_s = limit.hit(key, monotonic())
+    except TooMany as error:
+        context.limit, context.remaining, context.reset_s = limit, 0, math.ceil(error.retry_after_s)
+        raise
+    if context.limit is None or remaining < context.remaining:
+        context.limit, context.remaining, context.reset_s = limit, remaining, reset_s

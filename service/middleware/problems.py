@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -11,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from service import problems as kinds
 from service.domain import errors
+from service.domain.errors import FieldError
 from service.keys import CONTEXT
 from service.problems import Kind, Refused
 from service.schemas.problems import FieldProblem, Problem
@@ -54,15 +56,19 @@ def problem(request: web.Request, error: BaseException) -> web.Response:
     match error:
         case Refused():
             headers.update(error.headers)
+            if error.errors:
+                more["errors"] = _fields(error.errors)
         case errors.Invalid():
-            more["errors"] = [FieldProblem(pointer=e.pointer, code=e.code, detail=e.detail) for e in error.errors]
+            more["errors"] = _fields(error.errors)
         case errors.Taken():
             more["errors"] = [
                 FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
                 for name in error.fields
             ]
         case errors.PositionLost():
-            more |= {"reason": error.reason, "position": error.position, "resync": "/v1/users"}
+            principal = request[CONTEXT].principal
+            resync = "/v1/users" if principal is not None and principal.caller.is_admin else "/v1/users/me"
+            more |= {"reason": error.reason, "position": error.position, "resync": resync}
         case errors.TooMany() | errors.Unavailable():
             headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
         case errors.InvalidToken():
@@ -76,6 +82,10 @@ def problem(request: web.Request, error: BaseException) -> web.Response:
     return render(request, kind, detail, headers, **more)
 
 
+def _fields(found: Sequence[FieldError]) -> list[FieldProblem]:
+    return [FieldProblem(pointer=error.pointer, code=error.code, detail=error.detail) for error in found]
+
+
 def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str], **more: Any) -> web.Response:
     document = Problem(
         type=f"/problems/{kind.slug}",
@@ -87,6 +97,9 @@ def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str
         **more,
     )
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+    if hdrs.UPGRADE in request.headers:
+        # A proxy that did not wait for 101 takes what follows for frames: it must not be read as a request here.
+        headers.setdefault(hdrs.CONNECTION, "close")
     answer = web.Response(
         status=kind.status,
         body=document.model_dump_json(exclude_none=True).encode(),

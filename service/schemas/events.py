@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from service.domain.events import EVENT_TYPES, EndReason, Event, EventType
 from service.domain.positions import Position
@@ -36,6 +37,9 @@ Types = Annotated[
 class EventAnswer(Answer):
     """Something that happened to an account."""
 
+    # What a type of event does not have is left out, never null.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     id: Annotated[str, Field(examples=["k3f9q2xw-1042"])]
     """Its position in the log, `<epoch>-<seq>`."""
     type: Annotated[EventType, Field(examples=["user.updated"])]
@@ -48,11 +52,11 @@ class EventAnswer(Answer):
     """The user whom it is about."""
     user: UserAnswer | None
     """The user as this event left it; null for `user.deleted` and `session.ended`, and once the user is deleted."""
-    changed: Annotated[list[str] | None, Field(examples=[["name"]])] = None
+    changed: Annotated[list[str], Field(examples=[["name"]])] | SkipJsonSchema[None] = None
     """For `user.updated`: the fields that differ."""
-    session_id: UUID | None = None
+    session_id: UUID | SkipJsonSchema[None] = None
     """For `session.ended`: which session."""
-    reason: EndReason | None = None
+    reason: EndReason | SkipJsonSchema[None] = None
     """For `session.ended`: why."""
 
 
@@ -89,8 +93,8 @@ class FeedFilter(TicketQuery):
     limit: (
         Annotated[
             int,
-            BeforeValidator(digits),
             Field(ge=1, le=10_000, description="End the stream after so many events.", examples=[10]),
+            BeforeValidator(digits),
         ]
         | None
     ) = None

@@ -38,6 +38,13 @@ def _no_control(text: str) -> str:
     return text
 
 
+def _address_alone(value: Any) -> Any:
+    # EmailStr takes `Ada <ada@example.com>` and keeps what is in the brackets: another reader may keep the rest.
+    if isinstance(value, str) and "<" in value:
+        raise PydanticCustomError("not_alone", "Must be an address alone, without a name")
+    return value
+
+
 def _email(text: str) -> str:
     text = users.normalise_email(text)
     if len(text.encode()) > users.EMAIL_MAX:
@@ -55,6 +62,12 @@ def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def _whole(value: Any) -> Any:
+    # JSON has one kind of number, and to JSON Schema (2020-12, Validation 6.1.1) 36.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"  # what `_no_control` takes
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}\Z", re.ASCII)
 
 
@@ -84,6 +97,7 @@ Email = Annotated[
         description="Unique address, at most 254 bytes; kept in lower case and NFC, so that two spellings of one address are equal.",
         examples=["ada@example.com"],
     ),
+    BeforeValidator(_address_alone),
 ]
 Name = Annotated[
     str,
@@ -91,12 +105,22 @@ Name = Annotated[
     AfterValidator(_nfc),
     Field(
         max_length=users.NAME_MAX,
-        description="Name for people, at most 100 code points; may be empty.",
+        description="Name for people, at most 100 code points without control characters; may be empty.",
         examples=["Ada Lovelace"],
+        json_schema_extra={"pattern": _PRINTABLE},
     ),
 ]
+# Compared with what is kept in NFC. A NUL would not get past a database.
+Search = Annotated[
+    str,
+    AfterValidator(_no_control),
+    AfterValidator(_nfc),
+    Field(min_length=1, max_length=users.NAME_MAX, examples=["ada"], json_schema_extra={"pattern": _PRINTABLE}),
+]
 Age = Annotated[
-    int, Field(ge=0, le=users.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36])
+    int,
+    Field(ge=0, le=users.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36]),
+    BeforeValidator(_whole),
 ]
 Role = Annotated[
     Literal["member", "admin"],
@@ -109,8 +133,9 @@ Password = Annotated[
     Field(
         min_length=users.PASSWORD_MIN,
         max_length=users.PASSWORD_MAX,
-        description="8 to 1,024 code points, any of Unicode; hashed with argon2id, never shown.",
+        description="8 to 1,024 code points, any of Unicode but not spaces alone; hashed with argon2id, never shown.",
         examples=["correct horse battery staple"],
+        json_schema_extra={"format": "password", "pattern": r"[^\s\u001c-\u001f\u0085]"},
     ),
 ]
 CurrentPassword = Annotated[
@@ -123,6 +148,6 @@ CurrentPassword = Annotated[
 ]
 Limit = Annotated[
     int,
-    BeforeValidator(digits),
     Field(ge=1, le=100, description="How many at most, 1 to 100.", examples=[20]),
+    BeforeValidator(digits),
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from service.schemas.fields import Answer
 
@@ -23,6 +24,9 @@ class FieldProblem(Answer):
 class Problem(Answer):
     """Why a request was refused, and what to do."""
 
+    # What a kind of problem does not have is left out, never null.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
     type: Annotated[str, Field(examples=["/problems/invalid-fields"])]
     """Address of a page about this kind of problem; stable."""
     title: Annotated[str, Field(examples=["Some fields break a rule"])]
@@ -33,13 +37,13 @@ class Problem(Answer):
     """This case, for people."""
     instance: Annotated[str, Field(examples=["/v1/users"])]
     """The path that was asked for."""
-    request_id: Annotated[str, Field(examples=["q7x2-00002a"])]
+    request_id: Annotated[str, Field(examples=["0c41b2c9-2a"])]
     """Name of this request in the logs."""
-    errors: list[FieldProblem] | None = None
+    errors: list[FieldProblem] | SkipJsonSchema[None] = None
     """For fields and parameters: each broken rule."""
-    reason: Annotated[str | None, Field(examples=["trimmed"])] = None
+    reason: Annotated[str, Field(examples=["trimmed"])] | SkipJsonSchema[None] = None
     """For a lost position: `trimmed`, `epoch` or `ahead`."""
-    position: Annotated[str | None, Field(examples=["k3f9q2xw-1042"])] = None
+    position: Annotated[str, Field(examples=["k3f9q2xw-1042"])] | SkipJsonSchema[None] = None
     """For a lost position: where to go on."""
-    resync: Annotated[str | None, Field(examples=["/v1/users"])] = None
+    resync: Annotated[str, Field(examples=["/v1/users"])] | SkipJsonSchema[None] = None
     """For a lost position: what to read again before."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
 from service.domain.users import User
 from service.schemas.fields import (
@@ -21,11 +21,14 @@ from service.schemas.fields import (
     Password,
     Query,
     Role,
+    Search,
     Username,
 )
 
 # A factory, because a default would be shown in the schema as a value that has a meaning.
 LEFT_OUT: Any = Field(default_factory=lambda: None)
+
+_CURSOR = "nzoce-JIDWWn8Buc3jSqUlsiYWRhIiwgIjAxOTNhNWM4N2IxZTdjM2E5ZjUyM2QxZjBhNmI4YzExIl0"
 
 
 class UserAnswer(Answer):
@@ -110,7 +113,7 @@ class UserList(Answer):
 
     items: list[UserAnswer]
     """The users of this page, in the order asked for."""
-    next: Annotated[str | None, Field(examples=["eyJ…"])]
+    next: Annotated[str | None, Field(examples=[_CURSOR])]
     """Cursor of the page after this one; null when this is the last. The `Link` header has it as an address."""
 
 
@@ -118,12 +121,12 @@ class UserFilter(Query):
     """Which users, and in what order."""
 
     limit: Limit = 20
-    cursor: Annotated[str, Field(max_length=1000, examples=["eyJ…"])] | None = None
+    cursor: Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$", examples=[_CURSOR])] | None = None
     """`next` of the page before, asked with the same filters and order."""
-    q: Annotated[str, Field(min_length=1, max_length=100, examples=["ada"])] | None = None
+    q: Search | None = None
     """Part of the username, e-mail address or name, whatever its case."""
     role: Role | None = None
-    active: Annotated[Literal["true", "false"], Field(examples=["true"])] | None = None
+    active: Annotated[Literal["true", "false"], WithJsonSchema({"type": "boolean", "examples": [True]})] | None = None
     """Only active accounts, or only inactive ones."""
     sort: Annotated[Literal["created_at", "-created_at", "username", "-username"], Field(examples=["-created_at"])] = (
         "created_at"

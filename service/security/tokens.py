@@ -78,4 +78,7 @@ class AccessTokens:
             raise InvalidToken()
         if not 0 < expires - issued <= self.ttl_s:
             raise InvalidToken()
-        return Claims(UUID(payload["sub"]), UUID(payload["sid"]), expires)
+        user_id, session_id = payload["sub"], payload["sid"]
+        if type(user_id) is not str or type(session_id) is not str:
+            raise InvalidToken()  # UUID() would fail on them with whatever error it happens to meet
+        return Claims(UUID(user_id), UUID(session_id), expires)

@@ -7,26 +7,28 @@ Nothing in it needs escaping: every value is ours, or was checked before it got 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from typing import Literal
 
 from service.telemetry.logs import LineWriter, utc_ms
 
+_Served = tuple[float, str, str, int, float, int, str, str | None, str]
+
 
 class AccessLog:
-    """Turns served requests into lines, and hands them on a few times a second.
+    """Turns served requests into lines, some times a second.
 
-    Waking the writer's thread for each line costs 12 µs.
+    A request only leaves its values behind. Made all at once the lines cost half of what they do one by one between
+    requests, and the writer's thread is woken once: each waking costs 12 µs.
     """
 
-    def __init__(self, writer: LineWriter, form: Literal["json", "console"], every_s: float = 0.1) -> None:
+    def __init__(self, writer: LineWriter, form: Literal["json", "console"], every_s: float = 0.05) -> None:
         self._writer = writer
         self._every_s = every_s
-        self._lines: list[str] = []
+        self._served: list[_Served] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._json = form == "json"
-        self._made_at = 0
-        self._stamp = ""
+        self._line = _json_line if form == "json" else _console_line
 
     def put(
         self,
@@ -39,34 +41,42 @@ class AccessLog:
         user: str | None,
         client: str,
     ) -> None:
-        """Write the line of a request that was answered. `seconds`: from its head read to the answer made."""
-        if self._json:
-            who = "null" if user is None else f'"{user}"'
-            line = (
-                f'{{"time":"{self._now()}","level":"info","logger":"roster.access","msg":"request",'
-                f'"method":"{method}","route":"{route}","status":{status},"ms":{seconds * 1000:.3f},'
-                f'"bytes":{sent_bytes},"request_id":"{request_id}","user":{who},"client":"{client}"}}'
-            )
-        else:
-            line = (
-                f"{time.strftime('%H:%M:%S')} {status} {method} {route} {seconds * 1000:.1f} ms {sent_bytes} B "
-                f"id={request_id} user={user or '-'} client={client}"
-            )
-
-        self._lines.append(line)
+        """Have a line written for a request that was answered. `seconds`: from its head read to the answer made."""
+        self._served.append((time.time(), method, route, status, seconds, sent_bytes, request_id, user, client))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every_s, self._hand_on)
 
+    def close(self) -> None:
+        """Hand on what has gathered, before the writer closes. Safe to call twice."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._hand_on()
+
     def _hand_on(self) -> None:
         self._timer = None
-        lines, self._lines = self._lines, []
-        self._writer.put(*lines)
+        served, self._served = self._served, []
+        line = self._line
+        self._writer.put(*[line(one) for one in served])
         self._writer.flush()
 
-    def _now(self) -> str:
-        # Made once a millisecond: a busy service writes some thirty lines in one.
-        now = int(time.time() * 1000)
-        if now != self._made_at:
-            self._made_at = now
-            self._stamp = utc_ms(now)
-        return self._stamp
+
+def _json_line(served: _Served) -> str:
+    when, method, route, status, seconds, sent_bytes, request_id, user, client = served
+    who = "null" if user is None else f'"{user}"'
+    return (
+        f'{{"time":"{_stamp(int(when * 1000))}","level":"info","logger":"roster.access","msg":"request",'
+        f'"method":"{method}","route":"{route}","status":{status},"ms":{seconds * 1000:.3f},'
+        f'"bytes":{sent_bytes},"request_id":"{request_id}","user":{who},"client":"{client}"}}'
+    )
+
+
+def _console_line(served: _Served) -> str:
+    when, method, route, status, seconds, sent_bytes, request_id, user, client = served
+    return (
+        f"{time.strftime('%H:%M:%S', time.localtime(when))} {status} {method} {route} {seconds * 1000:.1f} ms "
+        f"{sent_bytes} B id={request_id} user={user or '-'} client={client}"
+    )
+
+
+# A busy service writes some thirty lines in one millisecond.
+_stamp = functools.lru_cache(16)(utc_ms)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from aiohttp.web import RequestPayloadError
 
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
-log = logging.getLogger("roster")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class LineWriter:
@@ -110,10 +111,17 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         extra = "".join(f" {name}={value}" for name, value in extras(record).items())
-        line = f"{record.getMessage()}{extra}".encode("unicode_escape").decode() if not record.exc_info else ""
+        line = _CONTROL.sub(_escaped, f"{record.getMessage()}{extra}")
         if record.exc_info:
-            line = f"{record.getMessage()}{extra}\n{self.formatException(record.exc_info)}"
+            # A traceback is many lines by itself; what somebody sent may stand in its last one.
+            line += "".join(
+                f"\n{_CONTROL.sub(_escaped, part)}" for part in self.formatException(record.exc_info).split("\n")
+            )
         return f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {record.levelname.lower():7} {line}"
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
 
 
 def extras(record: logging.LogRecord) -> Mapping[str, Any]:

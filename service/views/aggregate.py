@@ -18,6 +18,7 @@ from service.views.base import View, json_answer
 class Aggregate(View):
     @operation(
         Operation(
+            id="aggregate",
             summary="Ask several upstreams at once",
             description=(
                 "Upstreams are named in `ROSTER_UPSTREAMS`, never by the caller. They are asked at the same time and answered "
@@ -27,7 +28,6 @@ class Aggregate(View):
             access=Access.BEARER,
             query=Sources,
             replies={200: Reply("What came, in time.", AggregateAnswer)},
-            refusals=(problems.BAD_REQUEST, problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
         )
     )
     async def get(self) -> web.Response:

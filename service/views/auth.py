@@ -12,7 +12,15 @@ from aiohttp import hdrs, web
 from service import problems
 from service.domain import accounts, logins
 from service.domain.accounts import NewUser
-from service.domain.errors import BadRequest, InvalidCredentials, InvalidGrant, RegistrationClosed, TooMany, Unavailable
+from service.domain.errors import (
+    BadRequest,
+    InvalidCredentials,
+    InvalidGrant,
+    RegistrationClosed,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+)
 from service.domain.logins import LoggedIn
 from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
 from service.middleware.auth import STREAM_COOKIE
@@ -26,22 +34,13 @@ from service.views.users import created
 
 _TAG = "auth"
 _NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
-_BODY_REFUSALS = (
-    problems.BAD_REQUEST,
-    problems.MALFORMED_JSON,
-    problems.TIMEOUT,
-    problems.TOO_LARGE,
-    problems.UNSUPPORTED_MEDIA_TYPE,
-    problems.INVALID_FIELDS,
-    problems.TOO_MANY,
-    problems.UNAVAILABLE,
-)
-_TOKENS = Reply("The session's tokens.", Tokens, headers={"Cache-Control": "`no-store`: nobody may keep a copy."})
+_TOKENS = Reply("The session's tokens.", Tokens, headers=("Cache-Control",))
 
 
 class Register(View):
     @operation(
         Operation(
+            id="register",
             summary="Register an account",
             description="Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403.",
             tag=_TAG,
@@ -56,17 +55,9 @@ class Register(View):
                 }
             },
             replies={
-                201: Reply(
-                    "The account that was made.",
-                    UserAnswer,
-                    headers={
-                        "Location": "Its address.",
-                        "ETag": "Its version, `<epoch>-<version>`.",
-                        "Roster-Position": "Position in the log at which this answer is true.",
-                    },
-                )
+                201: Reply("The account that was made.", UserAnswer, headers=("Location", "ETag", "Roster-Position"))
             },
-            refusals=(problems.FORBIDDEN, problems.TAKEN, *_BODY_REFUSALS),
+            refusals=(problems.FORBIDDEN, problems.TAKEN, problems.UNAVAILABLE),
         )
     )
     async def post(self) -> web.Response:
@@ -81,6 +72,7 @@ class Register(View):
 class LogIn(View):
     @operation(
         Operation(
+            id="log_in",
             summary="Log in",
             description=(
                 "With a JSON body, or with `Authorization: Basic` and no body. A wrong login and a wrong password "
@@ -91,14 +83,19 @@ class LogIn(View):
             body=Login,
             body_required=False,
             body_examples={"ada": {"login": "ada", "password": "correct horse battery staple"}},
-            headers={"Authorization": "`Basic …` (RFC 7617), instead of the body."},
             replies={200: _TOKENS},
-            refusals=(problems.INVALID_CREDENTIALS, *_BODY_REFUSALS),
+            refusals=(problems.UNAUTHENTICATED, problems.INVALID_CREDENTIALS, problems.UNAVAILABLE),
         )
     )
     async def post(self) -> web.Response:
-        given = self.request.headers.get(hdrs.AUTHORIZATION)
-        login = _basic(given) if given is not None else await self.body(Login)
+        scheme, _, encoded = self.request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        # Another scheme is no login: many a client sends its old access token with everything.
+        if scheme.lower() == "basic":
+            login = _basic(encoded)
+        elif self.request.body_exists:
+            login = await self.body(Login)
+        else:
+            raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
         app = self.request.app
         limit, attempts = app[LOGIN_LIMIT], app[METRICS].logins
         try:
@@ -122,6 +119,7 @@ class LogIn(View):
 class RefreshTokens(View):
     @operation(
         Operation(
+            id="refresh_tokens",
             summary="Refresh the tokens",
             description=(
                 "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
@@ -132,7 +130,7 @@ class RefreshTokens(View):
             access=Access.PUBLIC,
             body=Refresh,
             replies={200: _TOKENS},
-            refusals=(problems.INVALID_GRANT, *_BODY_REFUSALS),
+            refusals=(problems.INVALID_GRANT, problems.UNAVAILABLE),
         )
     )
     async def post(self) -> web.Response:
@@ -154,12 +152,12 @@ class RefreshTokens(View):
 class LogOut(View):
     @operation(
         Operation(
+            id="log_out",
             summary="Log out",
             description="Ends this session: its access and refresh tokens, and its open streams.",
             tag=_TAG,
             access=Access.BEARER,
-            replies={204: Reply("The session has ended.")},
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+            replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
         )
     )
     async def post(self) -> web.Response:
@@ -173,6 +171,7 @@ class LogOut(View):
 class MakeTicket(View):
     @operation(
         Operation(
+            id="create_ticket",
             summary="Get a ticket for a stream",
             description=(
                 "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream; the "
@@ -180,14 +179,7 @@ class MakeTicket(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
-            replies={
-                200: Reply(
-                    "A ticket.",
-                    Ticket,
-                    headers={"Set-Cookie": "`roster_stream`: HttpOnly, SameSite=Strict, only for streams."},
-                )
-            },
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY),
+            replies={200: Reply("A ticket.", Ticket, headers=("Set-Cookie", "Cache-Control"))},
         )
     )
     async def post(self) -> web.Response:
@@ -207,17 +199,14 @@ class MakeTicket(View):
         return answer
 
 
-def _basic(given: str) -> Login:
+def _basic(encoded: str) -> Login:
     """The login that `Authorization: Basic` carries (RFC 7617), in UTF-8."""
-    scheme, _, encoded = given.partition(" ")
     try:
         login, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
     except (binascii.Error, ValueError):
         colon = login = password = ""
-    if scheme.lower() != "basic" or not colon:
-        raise BadRequest(
-            "Send `Authorization: Basic` with base64 of login:password in UTF-8, or a JSON body without it."
-        )
+    if not colon:
+        raise BadRequest("Send `Authorization: Basic` with base64 of login:password in UTF-8, or a JSON body.")
     if not login or not password or len(login) > 254 or len(password) > 1024:
         raise InvalidCredentials()
     return Login.model_construct(login=login, password=password)

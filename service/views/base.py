@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from service import problems
 from service.domain.accounts import Caller
-from service.domain.errors import FieldError, Invalid, Unauthenticated
+from service.domain.errors import Invalid, Unauthenticated
 from service.keys import CONTEXT, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
@@ -58,6 +58,9 @@ class View(web.View, CorsMixin):
     async def options(self) -> StreamResponse:
         """A preflight goes to aiohttp-cors; any other OPTIONS asks what is allowed (RFC 9110, 9.3.7)."""
         if is_preflight(self.request):
+            if not self.request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").isascii():
+                # The library would repeat it in its refusal, and a byte that is not UTF-8 cannot be written.
+                raise Refused(problems.BAD_REQUEST, "Names of headers are ASCII.")
             preflight: StreamResponse = await super().options()  # type: ignore[no-untyped-call]  # aiohttp-cors is not typed
             return preflight
         return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(self.allowed)})
@@ -119,16 +122,12 @@ class View(web.View, CorsMixin):
         try:
             return model.model_validate(dict(given))
         except ValidationError as error:
-            raise BadQuery(*field_errors(error, "")) from None
-
-
-class BadQuery(Refused, Invalid):
-    """Query parameters that break a rule: 400, because they are part of the address."""
-
-    def __init__(self, *errors: FieldError) -> None:
-        named = "; ".join(f"`{error.pointer}`: {error.detail}" for error in errors)
-        Refused.__init__(self, problems.BAD_REQUEST, f"A query parameter is not what it must be: {named}.")
-        self.errors = errors
+            # Not 422, as for a body: parameters are part of the address.
+            raise Refused(
+                problems.BAD_REQUEST,
+                "A query parameter is not what it must be; `errors` names each.",
+                errors=field_errors(error, ""),
+            ) from None
 
 
 def json_answer(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

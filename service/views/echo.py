@@ -11,27 +11,28 @@ from service.domain.errors import NotFound
 from service.keys import CONTEXT, ECHOES, SETTINGS
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
+from service.realtime.connection import let_go
 from service.realtime.websocket import close_code
 from service.security.limits import network_of
 from service.security.origins import may_connect
 from service.views.base import View
-from service.views.websocket import check_handshake
+from service.views.websocket import HANDSHAKE_HEADERS, check_handshake
 
 
 class Echo(View):
     @operation(
         Operation(
+            id="open_echo",
             summary="Echo over a WebSocket",
             description="Text and binary messages come back unchanged. `ROSTER_ECHO=false` switches it off.",
             tag="websocket",
             access=Access.PUBLIC,
-            replies={101: Reply("The connection is a WebSocket now.")},
+            replies={101: Reply("The connection is a WebSocket now.", headers=HANDSHAKE_HEADERS)},
             refusals=(
                 problems.BAD_REQUEST,
                 problems.FOREIGN_ORIGIN,
                 problems.NOT_FOUND,
                 problems.UPGRADE_REQUIRED,
-                problems.TOO_MANY,
                 problems.UNAVAILABLE,
             ),
         )
@@ -57,9 +58,7 @@ class Echo(View):
             except (ConnectionError, TimeoutError):
                 pass  # the peer left, or does not read
             finally:
-                transport = request.transport
-                if transport is not None and transport.get_write_buffer_size():
-                    transport.abort()  # such a peer would keep its buffer and descriptor
+                let_go(request.transport)
         return socket
 
 

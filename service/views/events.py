@@ -9,33 +9,35 @@ from aiohttp import hdrs, web
 from service import problems
 from service.domain.accounts import Caller
 from service.domain.errors import PositionLost
-from service.domain.ports import EventQuery
+from service.domain.events import EVENT_TYPES
+from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position
 from service.keys import CONNECTIONS, CONTEXT, HUB, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.realtime.eventstream import EventStream, Start
 from service.realtime.log import Want
-from service.schemas.events import EventFilter, EventList, FeedFilter, event_json
+from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
+from service.schemas.feed import Closing, Hello, Reset
 from service.views.base import View, json_answer
 
 _TAG = "events"
-_AUTH_REFUSALS = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.TOO_MANY)
 
-_STREAM_EXAMPLE = """retry: 2715
-id: k3f9q2xw-1041
-event: hello
-data: {"position":"k3f9q2xw-1041"}
+_STREAM = """\
+    retry: 2715
+    id: k3f9q2xw-1041
+    event: hello
+    data: {"position":"k3f9q2xw-1041"}
 
-id: k3f9q2xw-1042
-event: user.updated
-data: {"id":"k3f9q2xw-1042","type":"user.updated",…}
-
+    id: k3f9q2xw-1042
+    event: user.updated
+    data: {"id":"k3f9q2xw-1042","type":"user.updated",…}
 """
 
 
 class Events(View):
     @operation(
         Operation(
+            id="list_events",
             summary="Read the log in pages",
             description=(
                 "Administrators read all events, members those about themselves. Without `after` it begins at the oldest "
@@ -44,31 +46,20 @@ class Events(View):
             tag=_TAG,
             access=Access.BEARER,
             query=EventFilter,
-            replies={
-                200: Reply(
-                    "A page of events, oldest first.",
-                    EventList,
-                    headers={"Roster-Position": "Head of the log: where to go on when `next` is null."},
-                )
-            },
-            refusals=(problems.BAD_REQUEST, problems.POSITION_LOST, *_AUTH_REFUSALS),
+            replies={200: Reply("A page of events, oldest first.", EventList, headers=("Roster-Position",))},
+            refusals=(problems.POSITION_LOST,),
         )
     )
     async def get(self) -> web.Response:
         wanted = self.query(EventFilter)
-        store = self.request.app[STORE]
-        head = await store.position()
-        after = 0
-        if wanted.after not in (None, "0"):
-            position = Position.parse(wanted.after)
-            reason = "epoch" if position.epoch != head.epoch else "ahead" if position.seq > head.seq else None
-            if reason is not None:
-                raise PositionLost(reason, str(head))
-            after = position.seq
+        asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        page = await store.events(EventQuery(after, wanted.limit, None, subject_for(self.caller), types))
-        if wanted.after not in (None, "0") and after + 1 < page.first:
-            raise PositionLost("trimmed", str(page.position))
+        page = await self.request.app[STORE].events(
+            EventQuery(asked.seq if asked else 0, wanted.limit, None, subject_for(self.caller), types)
+        )
+        reason = asked and _lost(asked, page)
+        if reason:
+            raise PositionLost(reason, str(page.position))
         epoch = page.position.epoch
         following = f'"{Position(epoch, page.seen)}"' if page.seen < page.position.seq else "null"
         items = b",".join(event_json(event, epoch) for event in page.events)
@@ -85,20 +76,31 @@ class Events(View):
 class Feed(View):
     @operation(
         Operation(
+            id="follow_feed",
             summary="Follow the log live",
             description=(
                 "Server-sent events. `hello` comes first, then every event behind the position asked for, then what "
                 "happens. `reset` tells that events were lost: read `resync` again and go on. `closing` tells that the "
-                "stream ends and when to come back. Comments with an `id` come every 15 seconds."
+                "stream ends and when to come back. Comments with an `id` come every 15 seconds, so that a quiet reader "
+                f"does not age.\n\n{_STREAM}"
             ),
             tag=_TAG,
             access=Access.STREAM,
             query=FeedFilter,
-            headers={
-                "Last-Event-ID": "Position behind which to go on; EventSource sends it by itself. Wins over `after`."
+            headers=("Last-Event-ID",),
+            replies={
+                200: Reply(
+                    "The stream.",
+                    media_type="text/event-stream",
+                    events={
+                        "hello": Hello,
+                        **dict.fromkeys(EVENT_TYPES, EventAnswer),
+                        "reset": Reset,
+                        "closing": Closing,
+                    },
+                    headers=("Cache-Control",),
+                )
             },
-            replies={200: Reply("The stream.", media_type="text/event-stream", example=_STREAM_EXAMPLE)},
-            refusals=(problems.BAD_REQUEST, problems.FORBIDDEN, *_AUTH_REFUSALS),
         )
     )
     async def get(self) -> web.StreamResponse:
@@ -121,6 +123,15 @@ class Feed(View):
         finally:
             self.request[CONTEXT].streamed_bytes = stream.sent_bytes
         return stream.response
+
+
+def _lost(asked: Position, page: EventPage) -> str | None:
+    """Why the log cannot be read from there, judged by the very page that was read; None when it can."""
+    if asked.epoch != page.position.epoch:
+        return "epoch"
+    if asked.seq > page.position.seq:
+        return "ahead"
+    return "trimmed" if asked.seq + 1 < page.first else None
 
 
 def subject_for(caller: Caller) -> UUID | None:

@@ -22,13 +22,13 @@ _MOST_SILENT_S = 5.0
 class Live(View):
     @operation(
         Operation(
+            id="get_liveness",
             summary="Whether the process lives",
             description="Looks at nothing else: a store that is down must not have the process restarted.",
             tag=_TAG,
             access=Access.PUBLIC,
             limited=False,
             replies={200: Reply("It does.", Health)},
-            refusals=(),
         )
     )
     async def get(self) -> web.Response:
@@ -38,6 +38,7 @@ class Live(View):
 class Ready(View):
     @operation(
         Operation(
+            id="get_readiness",
             summary="Whether requests should come here",
             description="False while the service stops, while the store does not answer, and while the log cannot be followed.",
             tag=_TAG,
@@ -61,6 +62,7 @@ class Ready(View):
 class MetricsPage(View):
     @operation(
         Operation(
+            id="get_metrics",
             summary="Figures for Prometheus",
             description="For loopback, or with `ROSTER_METRICS_TOKEN` as bearer token.",
             tag=_TAG,
@@ -72,7 +74,6 @@ class MetricsPage(View):
                     example='roster_http_requests_total{method="GET",route="/v1/users/{id}",status="200"} 42.0\n',
                 )
             },
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.FORBIDDEN, problems.TOO_MANY),
         )
     )
     async def get(self) -> web.Response:

@@ -10,7 +10,9 @@ from aiohttp import hdrs, web
 from service.domain.errors import BadRequest, Stale
 from service.domain.positions import Position
 
-_TAG: Final = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|\Z)')
+# aiohttp reads headers as UTF-8, so that obs-text may be any character above ASCII. Empty elements of a list count as
+# none (RFC 9110, 5.6.1.2).
+_TAG: Final = re.compile(r'[ \t,]*(W/)?"([\x21\x23-\x7e\x80-\U0010ffff]*)"[ \t]*(?:,[ \t,]*|\Z)')
 
 
 def etag(epoch: str, version: int) -> str:
@@ -19,9 +21,7 @@ def etag(epoch: str, version: int) -> str:
 
 def not_modified(request: web.Request, tag: str) -> bool:
     """Whether `If-None-Match` names the present ETag: compared weakly, so `W/` makes no difference."""
-    given = request.headers.get(hdrs.IF_NONE_MATCH)
-    if given is None:
-        return False
+    given = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ()))
     return given == tag or given.strip() == "*" or any(f'"{opaque}"' == tag for _, opaque in _tags(given))
 
 

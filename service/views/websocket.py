@@ -26,6 +26,7 @@ from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
 from service.realtime import closing
 from service.realtime.commands import Commands, error_frame, expiry, parse_auth
+from service.realtime.connection import let_go
 from service.realtime.frames import compact
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import WebSocket, close_code
@@ -39,12 +40,13 @@ log = logging.getLogger("roster.websocket")
 
 _CLOSE_S: Final = 2.0
 _FRAMES_A_TURN: Final = 32
-_HANDSHAKE_REFUSALS = (problems.BAD_REQUEST, problems.UPGRADE_REQUIRED, problems.TOO_MANY)
+HANDSHAKE_HEADERS = ("Upgrade", "Connection", "Sec-WebSocket-Accept")
 
 
 class Socket(View):
     @operation(
         Operation(
+            id="open_websocket",
             summary="Open a WebSocket",
             description=(
                 "Echo, rooms, presence and the feed, in JSON text frames (subprotocol `roster.v1`). Without credentials in "
@@ -53,8 +55,11 @@ class Socket(View):
             tag="websocket",
             access=Access.STREAM,
             query=TicketQuery,
-            replies={101: Reply("The connection is a WebSocket now.")},
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_TOKEN, problems.FOREIGN_ORIGIN, *_HANDSHAKE_REFUSALS),
+            headers=("Sec-WebSocket-Protocol",),
+            replies={
+                101: Reply("The connection is a WebSocket now.", headers=(*HANDSHAKE_HEADERS, "Sec-WebSocket-Protocol"))
+            },
+            refusals=(problems.FOREIGN_ORIGIN, problems.UPGRADE_REQUIRED),
         )
     )
     async def get(self) -> web.StreamResponse:
@@ -141,9 +146,7 @@ class Socket(View):
             peer.close()
             connections.remove(peer)
             request[CONTEXT].streamed_bytes = peer.sent_bytes
-            # What a peer that never reads has left in the buffer would keep its memory and descriptor, closing or not.
-            if peer.buffered_bytes:
-                peer.abort()
+            let_go(request.transport)
 
     async def _receive(self, response: web.WebSocketResponse, peer: WebSocket, commands: Commands) -> None:
         """Carry out frames until the closing handshake is done or the connection lost."""

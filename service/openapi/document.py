@@ -1,0 +1,104 @@
+"""The whole description, from the route table down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from aiohttp import web
+
+from service import __version__
+from service.openapi import headers, refusals
+from service.openapi.operations import describe
+from service.openapi.schemas import Schemas
+from service.operations import Operation
+from service.routes import routes
+from service.views.base import View
+
+_ABOUT: Final = """\
+Every change to an account commits together with its event. The event's number in the log is *the* position, and
+everything uses it: a user's `version` and `ETag`, the `id` of the feed, `after`, and the `Roster-Position` of an answer.
+
+**Begin** with `POST /v1/auth/login` and send `Authorization: Bearer <access_token>`. A browser, whose EventSource and
+WebSocket send no header, gets a ticket from `POST /v1/auth/ticket`.
+
+**Follow** without a gap and without a repeat: list the users, keep the `Roster-Position` of the first page, open
+`GET /v1/feed` `after` it, and pass over events whose number is not above the `version` you hold.
+
+**Refusals** are problem documents (RFC 9457); their `type` leads to a page that says what to do. An unknown path is
+404 and another method 405 with `Allow`, with or without a token. Parameters that are not described here, or stand
+twice, are 400; unknown fields of a body 422. What is no HTTP request at all, or has a header or an address of more
+than 8 KiB, is answered 400 in plain text.
+
+**Every path** answers `OPTIONS`, and `HEAD` where it has `GET`. Every answer carries `X-Request-Id`: yours, if you sent
+1 to 64 of `A-Za-z0-9._-`. While requests are limited, `RateLimit` and `RateLimit-Policy` tell what is left.
+"""
+_TAGS: Final = {
+    "auth": "Accounts are entered with a password; an access token goes with every request, a refresh token renews it.",
+    "users": "User accounts. Every change commits with its event; the event's number is the account's version.",
+    "events": "What changed, as pages and live. One position for everything: ETag, SSE id, WebSocket position.",
+    "websocket": "Rooms, presence, echo and the feed in one connection. The frames are described in docs/websocket.md.",
+    "aggregate": "Other services, asked through this one.",
+    "operations": "For operators and their machines.",
+    "pages": "For people.",
+}
+_SECURITY_SCHEMES: Final = {
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token from `POST /v1/auth/login`.",
+    },
+    "ticket": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "From `POST /v1/auth/ticket`; opens one stream, within 30 seconds.",
+    },
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "roster_stream",
+        "description": "Comes with a ticket and lets a page of this origin come back to its stream.",
+    },
+    "operator": {"type": "http", "scheme": "bearer", "description": "`ROSTER_METRICS_TOKEN`."},
+}
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    schemas = Schemas(operation for _, _, operation in operations())
+    paths: dict[str, dict[str, Any]] = {}
+    for path, method, operation in operations():
+        paths.setdefault(path, {})[method] = describe(path, operation, schemas)
+    refused = [operation.every_refusal for _, _, operation in operations()]
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Roster",
+            "version": __version__,
+            "summary": "User accounts, a feed of what changed, and rooms: one log, one position.",
+            "description": _ABOUT,
+        },
+        "servers": [{"url": "/", "description": "Where this description was read."}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "paths": paths,
+        "components": {
+            "securitySchemes": _SECURITY_SCHEMES,
+            "headers": headers.components(),
+            "responses": refusals.responses(refused),
+            "examples": refusals.examples(refused),
+            "schemas": schemas.components,
+        },
+    }
+
+
+def operations() -> Iterator[tuple[str, str, Operation]]:
+    """Every path, method and operation of the route table; HEAD follows from GET and is left out."""
+    for route in routes:
+        view = route.handler if isinstance(route, web.RouteDef) else None
+        if not (isinstance(view, type) and issubclass(view, View)) or not isinstance(route, web.RouteDef):
+            raise TypeError(f"{route} is not the route of a view")
+        for method, operation in view.operations.items():
+            if method != "HEAD":
+                yield route.path, method.lower(), operation

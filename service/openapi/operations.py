@@ -1,0 +1,104 @@
+"""One operation, as OpenAPI writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from service.openapi import headers, parameters, refusals
+from service.openapi.headers import POSITION
+from service.openapi.schemas import Schemas, example_of
+from service.operations import Access, Operation, Reply
+
+_SECURITY: Final[Mapping[Access, list[dict[str, list[str]]]]] = {
+    Access.PUBLIC: [],
+    Access.BEARER: [{"bearer": []}],
+    Access.STREAM: [{"bearer": []}, {"ticket": []}, {"cookie": []}],
+    Access.OPERATOR: [{}, {"operator": []}],
+}
+
+
+def describe(path: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    """An Operation Object."""
+    security = _SECURITY[operation.access]
+    if operation.access is Access.STREAM and 101 in operation.replies:
+        security = [*security, {}]  # the first frame may bring the token
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "description": operation.description,
+        "tags": [operation.tag],
+        "security": security,
+    }
+    if found := [*parameters.of_path(path), *parameters.of_query(operation), *headers.parameters(operation.headers)]:
+        described["parameters"] = found
+    if operation.body is not None:
+        examples = operation.body_examples or {"example": example_of(operation.body)}
+        content = {
+            "schema": schemas.body(operation.body),
+            "examples": {name: {"value": value} for name, value in examples.items()},
+        }
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": dict.fromkeys(operation.body_types, content),
+        }
+    described["responses"] = {
+        **{str(status): _reply(reply, operation.limited, schemas) for status, reply in operation.replies.items()},
+        **refusals.references(operation.every_refusal),
+    }
+    return described
+
+
+def _reply(reply: Reply, limited: bool, schemas: Schemas) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": reply.description,
+        "headers": headers.references(*reply.headers, *headers.ALWAYS, *(headers.OF_LIMITED if limited else ())),
+    }
+    if reply.model is not None:
+        content = {"schema": schemas.answer(reply.model), "example": example_of(reply.model)}
+        described["content"] = {"application/json": content}
+    elif reply.media_type is not None and reply.events:
+        described["content"] = {reply.media_type: _event_stream(reply, schemas)}
+    elif reply.media_type is not None:
+        kind = "string" if isinstance(reply.example, str) else "object"
+        described["content"] = {reply.media_type: {"schema": {"type": kind}, "example": reply.example}}
+    return described
+
+
+def _event_stream(reply: Reply, schemas: Schemas) -> dict[str, Any]:
+    """A stream, as what a reader of server-sent events makes of each event: 3.1 has no words for the stream itself."""
+    by_model: dict[type[BaseModel], list[str]] = {}
+    for name, model in reply.events.items():
+        by_model.setdefault(model, []).append(name)
+    schema = {
+        "description": "One event of the stream.",
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {**POSITION, "description": "Where the reader is now; EventSource sends it as `Last-Event-ID`."},
+            "event": {"type": "string"},
+            "data": {"type": "string"},
+            "retry": {"type": "integer", "description": "Milliseconds to wait before coming back."},
+        },
+        "oneOf": [
+            {
+                "properties": {
+                    "event": {"enum": names},
+                    "data": {"contentMediaType": "application/json", "contentSchema": schemas.answer(model)},
+                }
+            }
+            for model, names in by_model.items()
+        ],
+    }
+    examples = {frame["event"]: {"value": frame} for frame in map(_frame, by_model.values(), by_model)}
+    return {"schema": schema, "examples": examples}
+
+
+def _frame(names: list[str], model: type[BaseModel]) -> dict[str, str]:
+    data = example_of(model)
+    frame = {"event": data.get("type", names[0]), "data": json.dumps(data, ensure_ascii=False, separators=(",", ":"))}
+    position = data.get("position", data.get("id"))
+    return frame if position is None else {"id": position, **frame}

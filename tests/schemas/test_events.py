@@ -1,0 +1,99 @@
+"""Events as they go out."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from service.domain.events import Event
+from service.schemas.events import EventAnswer, EventFilter, event_json
+from service.schemas.users import user_json
+from tests.support.domain import a_user, created, updated
+
+NOW = datetime(2026, 11, 21, 9, 30, 0, 5, UTC)
+
+
+def written(event: Event) -> dict[str, Any]:
+    text = event_json(event, "k3f9q2xw")
+    assert b"\n" not in text
+    EventAnswer.model_validate_json(text)
+    fields: dict[str, Any] = json.loads(text)
+    return fields
+
+
+def test_event_carries_the_user_as_it_left_it() -> None:
+    """An event about a user is told with its place, time, people, and the user with that version."""
+    event = created(a_user()).at(7)
+    fields = written(event)
+
+    assert list(fields) == ["id", "type", "time", "actor", "subject", "user"]
+    assert (fields["id"], fields["type"], fields["time"]) == ("k3f9q2xw-7", "user.created", "2026-11-21T09:30:00Z")
+    assert fields["actor"] == fields["subject"] == str(event.subject)
+    assert event.user is not None
+    assert fields["user"] == json.loads(user_json(event.user))
+    assert fields["user"]["version"] == 7
+
+
+def test_update_names_what_changed() -> None:
+    """An update tells which fields differ."""
+    assert written(updated(a_user(), "name", "age").at(7))["changed"] == ["name", "age"]
+
+
+def test_end_of_a_session_names_it() -> None:
+    """The end of a session tells which one and why, and who ended it, null when the service did."""
+    session_id = uuid.uuid4()
+    fields = written(Event("session.ended", NOW, None, uuid.uuid4(), session_id=session_id, reason="reuse", seq=7))
+
+    assert list(fields) == ["id", "type", "time", "actor", "subject", "user", "session_id", "reason"]
+    assert (fields["actor"], fields["user"], fields["session_id"], fields["reason"]) == (
+        None,
+        None,
+        str(session_id),
+        "reuse",
+    )
+    assert fields["time"] == "2026-11-21T09:30:00.000005Z"
+
+
+def test_user_that_is_gone_is_null() -> None:
+    """A deletion, and every earlier event about a deleted user, say `user: null` rather than nothing."""
+    gone = written(Event("user.deleted", NOW, None, uuid.uuid4(), seq=7))
+    earlier = written(updated(a_user(), "name").at(7).redacted())
+
+    assert gone["user"] is None
+    assert (earlier["user"], earlier["changed"]) == (None, ["name"])
+
+
+@pytest.mark.parametrize("after", ["0", "k3f9q2xw-0", "k3f9q2xw-1042"])
+@pytest.mark.parametrize("types", ["user.created", "user.created,session.ended"])
+def test_part_of_the_log_is_asked_for(after: str, types: str) -> None:
+    """A position or 0, and types with commas between, say which part of the log."""
+    wanted = EventFilter.model_validate({"after": after, "types": types, "limit": "100"})
+
+    assert (wanted.after, wanted.types, wanted.limit) == (after, types, 100)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"after": ""},
+        {"after": "1"},
+        {"after": "k3f9q2xw-"},
+        {"after": "k3f9q2xw-1\n"},
+        {"types": ""},
+        {"types": "user.renamed"},
+        {"types": "user.created,"},
+        {"types": "userXcreated"},
+        {"types": "user.created user.updated"},
+        {"limit": "0"},
+        {"until": "5"},
+    ],
+)
+def test_other_questions_are_refused(query: dict[str, str]) -> None:
+    """Malformed positions, unknown types and unknown parameters are refused."""
+    with pytest.raises(ValidationError):
+        EventFilter.model_validate(query)
