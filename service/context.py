@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from service.domain.errors import TooMany
 from service.operations import Operation
 from service.security.authenticator import Principal
 
@@ -28,6 +29,7 @@ class Context:
         limit: the tightest that counts it; None when none does.
         remaining: requests left of that.
         reset_s: seconds until more are.
+        turned_away: why a feed may not be served now; it is for the view to say so in the stream.
         streamed_bytes: what a stream sent; None for other answers.
     """
 
@@ -38,4 +40,5 @@ class Context:
     limit: Limit | None = None
     remaining: int = 0
     reset_s: int = 0
+    turned_away: TooMany | None = None
     streamed_bytes: int | None = None

@@ -84,6 +84,11 @@ class Operation:
             every.update(_REFUSALS_OF_BODIES)
         return frozenset(every)
 
+    @property
+    def is_feed(self) -> bool:
+        """Whether it answers with an event stream."""
+        return any(reply.events for reply in self.replies.values())
+
 
 _CREDENTIALS: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
 _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {

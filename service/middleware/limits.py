@@ -40,6 +40,10 @@ def _hit(limit: RequestLimit, key: str, context: Context) -> None:
         remaining, reset_s = limit.hit(key, monotonic())
     except TooMany as error:
         context.limit, context.remaining, context.reset_s = limit, 0, math.ceil(error.retry_after_s)
-        raise
+        if context.operation is None or not context.operation.is_feed:
+            raise
+        # EventSource never comes back from a 429 (WHATWG HTML, 9.2.3): the stream itself says when to.
+        context.turned_away = error
+        return
     if context.limit is None or remaining < context.remaining:
         context.limit, context.remaining, context.reset_s = limit, remaining, reset_s

@@ -17,6 +17,8 @@ from service.security.authenticator import Principal
 
 FULL_BYTES: Final = 65_536  # asyncio's and uvloop's own high-water mark
 
+_LINGER_S: Final = 1.0
+
 _numbers = itertools.count(1)
 
 
@@ -47,6 +49,9 @@ class Connection:
 
     def write(self, data: bytes) -> bool:
         """Send, without waiting; False when the socket is full now."""
+        # uvloop raises for a closed transport, which would cost the readers after this one what they are handed.
+        if self._transport.is_closing():
+            return True
         self.sent_bytes += len(data)
         self._transport.write(data)
         return self._transport.get_write_buffer_size() < FULL_BYTES
@@ -60,27 +65,32 @@ class Connection:
     def is_full(self) -> bool:
         return self._transport.get_write_buffer_size() >= FULL_BYTES
 
-    @property
-    def is_gone(self) -> bool:
-        return self._transport.is_closing()
-
     def ping(self) -> None:
         """Show that the connection lives, and up to where it was served."""
 
-    def tell_closing(self) -> None:
-        """Announce the ending, where the form of the stream has words for it."""
-
     def wake(self) -> None:
-        """Have the connection's own task look at its readers and at its ending."""
+        """Have the connection's own task look at its readers."""
         raise NotImplementedError
 
-    def end(self, ending: Ending) -> None:
-        """Bring the stream to an end; the first reason stands. Its own task does it, so nobody waits here."""
-        if self.ending is None:
-            self.ending = ending
-            # Spread out, so that those who leave together do not come back together.
-            self.reconnect_after_ms = random.randint(250, 2_000) if ending.reconnect else 0
-            self.wake()
+    def take_leave(self) -> None:
+        """Tell the peer of the ending, or have the connection's own task do so. Called once; waits for nothing."""
+        raise NotImplementedError
+
+    def end(self, ending: Ending, after_s: float = 0) -> None:
+        """Bring the stream to an end; the first reason stands. Waits for nothing.
+
+        Args:
+            after_s: seconds before which coming back is of no use.
+        """
+        if self.ending is not None:
+            return
+        self.ending = ending
+        # Spread out, so that those who leave together do not come back together.
+        self.reconnect_after_ms = int(after_s * 1000) + random.randint(250, 2_000) if ending.reconnect else 0
+        # At once: what is committed behind the event that ends a stream is nothing that it may still read.
+        for reader in self.readers:
+            reader.close()
+        self.take_leave()
 
     def abort(self) -> None:
         """Free the socket and all that is buffered for it, whether the peer reads or not."""
@@ -93,10 +103,10 @@ class Connection:
         """
         while self._is_open() and (behind := [reader for reader in self.readers if not reader.live]):
             for reader in behind:
-                # One may have been closed while another waited for the socket.
+                await self.drained()
+                # It may have been taken out, and the stream ended, while the socket was waited for.
                 if reader in self.readers and self._is_open():
                     await reader.step()
-                    await self.drained()
 
     def _is_open(self) -> bool:
         return self.ending is None
@@ -112,3 +122,16 @@ class Connection:
         for reader in self.readers:
             reader.close()
         self.readers.clear()
+
+
+def let_go(transport: asyncio.Transport | None) -> None:
+    """Close a socket whose handler is done.
+
+    Closing alone waits for the peer to take what was written, for ever, and keeps memory and descriptor so long; tearing
+    it down at once would cost a slow peer the close frame. So it gets a little time.
+    """
+    if transport is None:
+        return
+    transport.close()
+    if transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)

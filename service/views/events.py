@@ -14,6 +14,7 @@ from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position
 from service.keys import CONNECTIONS, CONTEXT, HUB, STORE
 from service.operations import Access, Operation, Reply, operation
+from service.realtime import closing
 from service.realtime.eventstream import EventStream, Start
 from service.realtime.log import Want
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
@@ -111,6 +112,9 @@ class Feed(View):
         stream = EventStream(self.request, self.principal, self.request[CONTEXT].client)
         if self.request.method == "HEAD":
             return stream.response
+        turned_away = self.request[CONTEXT].turned_away
+        if turned_away is not None:
+            stream.end(closing.TOO_MANY_REQUESTS, turned_away.retry_after_s)
         try:
             await stream.run(
                 app[HUB],

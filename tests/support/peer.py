@@ -39,7 +39,7 @@ class RawPeer:
             lines = text.split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:-2])}
             status = int(lines[0].split()[1])
-            if head or status in (101, 204, 304):
+            if head or status < 200 or status in (204, 304):
                 body = b""
             elif "content-length" in headers:
                 body = await self.reader.readexactly(int(headers["content-length"]))

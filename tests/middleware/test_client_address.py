@@ -1,0 +1,83 @@
+"""Who is at the other end, behind the proxies that are trusted."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from service.middleware.client_address import client_address
+from service.settings import Network
+from tests.support.server import Server, serve
+
+OURS: tuple[Network, ...] = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.0/8"))
+
+
+def found(peer: str | None, *forwarded: str, proxies: tuple[Network, ...] = OURS) -> str:
+    headers = CIMultiDict([("X-Forwarded-For", value) for value in forwarded])
+    request: Any = SimpleNamespace(remote=peer, headers=headers)
+    return client_address(request, proxies)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.7"], "192.0.2.1"),  # who is not trusted may say what it likes
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7"], "198.51.100.7"),
+        ("10.0.0.1", ["203.0.113.66, 198.51.100.7"], "198.51.100.7"),  # what the client itself said stands to the left
+        ("10.0.0.1", ["198.51.100.7, 10.0.0.3,10.0.0.2"], "198.51.100.7"),
+        ("10.0.0.1", ["203.0.113.66", "198.51.100.7", "10.0.0.2"], "198.51.100.7"),
+        ("10.0.0.1", ["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", ["198.51.100.7, unknown"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7:4711"], "10.0.0.1"),
+        ("10.0.0.1", [""], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.7,"], "10.0.0.1"),
+        ("::ffff:10.0.0.1", ["::ffff:198.51.100.7"], "198.51.100.7"),
+        ("fd00::1", ["2001:DB8:0:0::1"], "2001:db8::1"),
+        ("fd00::1%eth0", ['2001:db8::1%"}{"user":"admin"}'], "2001:db8::1"),
+        (None, ["198.51.100.7"], "unknown"),
+        ("", ["198.51.100.7"], "unknown"),
+    ],
+)
+def test_client_is_the_last_that_is_not_ours(peer: str | None, forwarded: list[str], client: str) -> None:
+    """Read from the right, the first address that no trusted proxy has is the client's; what is none ends the search."""
+    assert found(peer, *forwarded) == client
+
+
+def test_nobody_is_believed_without_a_setting() -> None:
+    """Where no proxy is trusted the peer is the client."""
+    assert found("10.0.0.1", "198.51.100.7", proxies=()) == "10.0.0.1"
+
+
+@given(st.lists(st.text(max_size=40) | st.ip_addresses().map(str), max_size=5))
+def test_client_is_always_an_address(forwarded: list[str]) -> None:
+    """Whatever is sent, the client's address is one, and fit for a log line."""
+    client = found("10.0.0.1", *forwarded)
+
+    assert str(ip_address(client)) == client
+    assert "%" not in client
+
+
+async def buckets(server: Server, *forwarded: str) -> list[int]:
+    """What is left of the limit after one request from each of these, in turn: a client has a limit of its own."""
+    left = []
+    for value in forwarded:
+        async with server.request("GET", "/", headers={"X-Forwarded-For": value}) as answer:
+            left.append(int(answer.headers["RateLimit"].split(";r=")[1].split(";")[0]))
+    return left
+
+
+async def test_limits_count_the_client_behind_the_proxy() -> None:
+    """Behind a trusted proxy each client has its own limit, an IPv6 one with all of its /64; else they share the peer's."""
+    async with serve(rate_limit="100/minute", trusted_proxies=("127.0.0.0/8",)) as server:
+        assert await buckets(server, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [99, 99, 98]
+        assert await buckets(server, "2001:db8::1", "2001:db8::ffff", "2001:db8:0:1::1") == [99, 98, 99]
+    async with serve(rate_limit="100/minute") as server:
+        assert await buckets(server, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [99, 98, 97]

@@ -1,0 +1,156 @@
+"""Hashing: what it takes, what it refuses, and that the loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from argon2 import extract_parameters
+
+from service.domain.errors import Unavailable
+from service.security.passwords import Argon2Hasher
+from tests.support.wait import until
+
+
+@pytest.fixture
+async def hasher() -> AsyncIterator[Argon2Hasher]:
+    """Hashes in no time."""
+    hasher = Argon2Hasher(workers=2, queue=2, memory_kib=64)
+    yield hasher
+    hasher.close()
+
+
+async def test_password_matches_its_hash_and_no_other(hasher: Argon2Hasher) -> None:
+    """A password matches the hash that was made of it, which is another each time; any other does not."""
+    hashed = await hasher.hash("correct horse")
+
+    assert await hasher.verify(hashed, "correct horse")
+    for other in ("correct horse ", "Correct horse", "correct", "", "correct horse\0"):
+        assert not await hasher.verify(hashed, other)
+    assert await hasher.hash("correct horse") != hashed
+
+
+@pytest.mark.parametrize(
+    ("one", "same"),
+    [
+        ("caf\u00e9 \u00e0 la", "cafe\u0301 a\u0300 la"),
+        ("\ufb01ve", "five"),
+        ("\uff41\uff42\uff43", "abc"),
+        ("\u212bngstr\u00f6m", "\u00c5ngstro\u0308m"),
+    ],
+)
+async def test_spellings_that_unicode_calls_the_same_match(hasher: Argon2Hasher, one: str, same: str) -> None:
+    """Two keyboards may send different code points for the same letters (NFKC)."""
+    assert await hasher.verify(await hasher.hash(one), same)
+
+
+@pytest.mark.parametrize("password", ["x" * 72 + "a", "before\0behind", "😀" * 1024, "\ufdfa" * 1024])
+async def test_every_letter_counts(hasher: Argon2Hasher, password: str) -> None:
+    """Nothing is cut off: not behind 72 bytes, not behind a NUL, not of a thousand letters that become eighteen each."""
+    hashed = await hasher.hash(password)
+
+    assert await hasher.verify(hashed, password)
+    assert not await hasher.verify(hashed, password[:-1])
+
+
+@pytest.mark.parametrize("kept", ["", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", "plain text"])
+async def test_what_is_no_hash_matches_nothing(hasher: Argon2Hasher, kept: str) -> None:
+    """A hash that cannot be read, as after a bad import, lets nobody in and is no error."""
+    assert not await hasher.verify(kept, "correct horse")
+    assert not await hasher.verify(kept, kept)
+
+
+async def test_parameters_are_those_of_asvs() -> None:
+    """Without other settings: argon2id, 47,104 KiB, one pass, one lane (ASVS 5.0, appendix C)."""
+    hasher = Argon2Hasher()
+    parameters = extract_parameters(await hasher.hash("correct horse"))
+    hasher.close()
+
+    assert parameters.type.name == "ID"
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (47_104, 1, 1)
+
+
+async def test_no_hash_takes_as_long_as_a_hash() -> None:
+    """An unknown account is checked as long as a known one: the clock must not tell them apart."""
+    hasher = Argon2Hasher(workers=1, memory_kib=16_384)
+    hashed = await hasher.hash("correct horse")
+    await hasher.verify(None, "warms up: the hash of nobody is made once")
+
+    async def took(password_hash: str | None) -> float:
+        began = time.perf_counter()
+        assert not await hasher.verify(password_hash, "wrong")
+        return time.perf_counter() - began
+
+    known, unknown = [], []
+    for _ in range(9):  # in turn, so that what else the machine does falls on both
+        known.append(await took(hashed))
+        unknown.append(await took(None))
+    hasher.close()
+
+    assert 0.5 < statistics.median(unknown) / statistics.median(known) < 2
+
+
+async def test_loop_goes_on_while_passwords_are_hashed() -> None:
+    """Hashing takes threads of its own: the loop turns meanwhile, and the default executor stays free."""
+    hasher = Argon2Hasher(workers=1, queue=8, memory_kib=32_768)
+    hashing = [asyncio.create_task(hasher.hash("correct horse")) for _ in range(5)]
+    turns = 0
+    while not all(task.done() for task in hashing):
+        await asyncio.sleep(0)
+        turns += 1
+    names = {thread.name.rpartition("_")[0] for thread in threading.enumerate()}
+    hasher.close()
+
+    assert turns > 20
+    assert "hash" in names
+
+
+async def test_too_many_at_once_are_refused(hasher: Argon2Hasher) -> None:
+    """Over the bound a password is refused at once and says when to come back; when some are done others are taken."""
+    slow = Argon2Hasher(workers=1, queue=2, memory_kib=32_768)
+    waiting = [asyncio.create_task(slow.hash("correct horse")) for _ in range(3)]
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable) as refused:
+        await slow.hash("one too many")
+    assert refused.value.retry_after_s >= 1
+    await asyncio.gather(*waiting)
+    assert await slow.hash("correct horse")
+    slow.close()
+
+
+async def test_who_goes_away_frees_its_place_when_the_thread_is_done() -> None:
+    """A caller that is cancelled leaves its password to the thread: the place is free again only when that is done."""
+    hasher = Argon2Hasher(workers=1, queue=0, memory_kib=32_768)
+    gone = asyncio.create_task(hasher.hash("correct horse"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    taken: list[str] = []
+
+    async def try_again() -> None:
+        while not taken:
+            try:
+                taken.append(await hasher.hash("correct horse"))
+            except Unavailable:
+                await asyncio.sleep(0.001)
+
+    trying = asyncio.create_task(try_again())
+    await until(lambda: taken)
+    await trying
+    hasher.close()
+
+
+async def test_close_is_safe_twice() -> None:
+    """Closing lets the threads go, and again does nothing."""
+    hasher = Argon2Hasher(workers=1, memory_kib=64)
+    await hasher.hash("correct horse")
+
+    hasher.close()
+    hasher.close()
+    await until(lambda: not any(thread.name.startswith("hash_") for thread in threading.enumerate()))

@@ -1,0 +1,60 @@
+"""A page in Chromium, and everything that goes wrong in it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:  # it is an extra of its own
+    from playwright.async_api import ConsoleMessage, Page, Response
+
+CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS: Final = (
+    "--no-sandbox",  # as root, which a container often is
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+Browse = Callable[..., AbstractAsyncContextManager["Page"]]
+
+
+def missing() -> str | None:
+    """What is needed and not there; None if nothing is."""
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed"
+    return None if CHROMIUM else "there is no chromium, chromium-browser or google-chrome on PATH"
+
+
+@asynccontextmanager
+async def browse(url: str, **context: Any) -> AsyncIterator[Page]:
+    """Open a page; AssertionError at the end of the block if anything in it failed or was refused."""
+    from playwright.async_api import async_playwright
+
+    wrong: list[str] = []
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):  # what the policy of a page forbids is told here
+            wrong.append(message.text)
+
+    def on_response(response: Response) -> None:
+        if not response.ok:
+            wrong.append(f"{response.url}: {response.status}")
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = await browser.new_page(**context)
+        page.on("console", on_console)
+        page.on("response", on_response)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+        await page.goto(url)
+        yield page
+        await browser.close()
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,85 @@
+"""What the rules are tested with: a hasher that takes no time, and users made up of what a test cares about."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import uuid_utils.compat
+
+from service.domain.accounts import Caller
+from service.domain.events import Event
+from service.domain.ports import Store, Transaction, Written
+from service.domain.users import User
+
+_numbers = itertools.count(1)
+
+
+class PlainHasher:
+    """Keeps `Hasher` without hiding anything.
+
+    Attributes:
+        hashed, verified: passwords it was asked about, in order.
+        before_verify: called, if set, before each answer: what may happen while a real hash is computed.
+    """
+
+    def __init__(self) -> None:
+        self.hashed: list[str] = []
+        self.verified: list[str] = []
+        self.before_verify: Callable[[], Awaitable[object]] | None = None
+
+    async def hash(self, password: str) -> str:
+        self.hashed.append(password)
+        return f"hash of {password}"
+
+    async def verify(self, password_hash: str | None, password: str) -> bool:
+        self.verified.append(password)
+        if self.before_verify is not None:
+            await self.before_verify()
+        return password_hash == f"hash of {password}"
+
+    def close(self) -> None: ...
+
+
+def a_user(**fields: Any) -> User:
+    """A user that no other has anything in common with, but for the fields given."""
+    number = next(_numbers)
+    when = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    made: dict[str, Any] = {
+        "id": uuid_utils.compat.uuid7(),
+        "username": f"user{number}",
+        "email": f"user{number}@example.com",
+        "name": "",
+        "age": None,
+        "role": "member",
+        "active": True,
+        "created_at": when,
+        "updated_at": when,
+    }
+    return User(**(made | fields))
+
+
+def created(user: User, actor: UUID | None = None) -> Event:
+    return Event("user.created", user.created_at, actor or user.id, user.id, user)
+
+
+def updated(user: User, *changed: str) -> Event:
+    return Event("user.updated", user.updated_at, user.id, user.id, user, changed)
+
+
+def caller(user: User) -> Caller:
+    return Caller(user.id, user.role)
+
+
+async def keep(store: Store, *users: User) -> Written[None]:
+    """Have the store hold these users, each with its event, in one write."""
+
+    async def work(transaction: Transaction) -> None:
+        for user in users:
+            await transaction.put_user(user)
+            await transaction.append(created(user))
+
+    return await store.write(work)

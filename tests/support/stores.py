@@ -1,0 +1,67 @@
+"""What the contract of stores is tested with; knows the ports and no store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from service.domain.events import Event
+from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.sessions import Session
+from service.domain.users import User
+from tests.support.clock import ManualClock
+
+T = TypeVar("T")
+
+
+class Opener(Protocol):
+    """Opens an empty store; `keep_events` bounds its log."""
+
+    def __call__(self, clock: ManualClock, *, keep_events: int = ...) -> AbstractAsyncContextManager[Store]: ...
+
+
+class Broken(Exception):
+    """What a work raises that fails for reasons of its own."""
+
+
+def a_session(user: User, now: datetime, **fields: Any) -> Session:
+    made = Session(uuid.uuid4(), user.id, uuid.uuid4().bytes * 2, now, now + timedelta(days=30), now)
+    return replace(made, **fields)
+
+
+async def keep_session(store: Store, *sessions: Session) -> None:
+    async def work(transaction: Transaction) -> None:
+        for session in sessions:
+            await transaction.put_session(session)
+
+    await store.write(work)
+
+
+async def erase(store: Store, user: User) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.delete_user(user.id)
+        await transaction.append(Event("user.deleted", user.updated_at, None, user.id))
+
+    await store.write(work)
+
+
+async def ask(store: Store, question: Callable[[Transaction], Awaitable[T]]) -> T:
+    """What a transaction that only looks sees."""
+    return (await store.write(question)).value
+
+
+async def whole_log(store: Store, page: int = 1000, **query: Any) -> list[Event]:
+    """Every event that is held, read page by page as a follower does."""
+    found: list[Event] = []
+    after = 0
+    while True:
+        events = await store.events(EventQuery(after, page, **query))
+        found += events.events
+        assert events.seen > after or not events.events
+        after = events.seen
+        if after >= min(events.position.seq, query.get("until") or events.position.seq):
+            return found

@@ -1,0 +1,127 @@
+"""A stream without a socket: its peer reads when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from typing import Literal
+from uuid import UUID
+
+import uuid_utils.compat
+
+from service.domain.accounts import Caller
+from service.domain.users import Role
+from service.realtime.closing import Ending
+from service.realtime.connection import FULL_BYTES, Connection
+from service.realtime.frames import Entry, Form
+from service.realtime.reader import Reader
+from service.security.authenticator import Principal
+
+_numbers = itertools.count(1)
+_SEQ = re.compile(rb"data: ([0-9]+)\n\n")
+
+
+def a_principal(
+    user_id: UUID | None = None, *, role: Role = "member", session_id: UUID | None = None, expires_at: float = 1e12
+) -> Principal:
+    user_id = user_id or uuid_utils.compat.uuid7()
+    number = next(_numbers)
+    return Principal(
+        Caller(user_id, role), str(user_id), f"user{number}", session_id or uuid_utils.compat.uuid7(), expires_at
+    )
+
+
+def an_entry(seq: int, key: object = None, event: str = "message", *, size: int = 0) -> Entry:
+    """An entry whose data is its seq, with a frame of that many bytes more."""
+    return Entry(seq, key, event, f"e-{seq}", b"%d" % seq, b"f" * size)
+
+
+class FakeStream(Connection):
+    """A connection that writes to memory.
+
+    Attributes:
+        received: what the peer has read.
+        buffered: what it has not; at `full_bytes` the socket counts as full.
+        told: the ending that its peer was told.
+        aborted: whether it was torn down.
+    """
+
+    def __init__(
+        self,
+        principal: Principal | None = None,
+        *,
+        form: Form = Form.PLAIN,
+        kind: Literal["feed", "websocket"] = "feed",
+        full_bytes: int = FULL_BYTES,
+    ) -> None:
+        # Nothing of the base class's own beginning: there is no request and no transport.
+        self.id = f"fake{next(_numbers)}"
+        self.kind = kind
+        self.form = form
+        self.principal = principal or a_principal()
+        self.client = "127.0.0.1"
+        self.readers: set[Reader] = set()
+        self.opened_at = 0.0
+        self.sent_bytes = 0
+        self.ending: Ending | None = None
+        self.reconnect_after_ms = 0
+        self.received = b""
+        self.buffered = b""
+        self.pings = 0
+        self.told: Ending | None = None
+        self.aborted = False
+        self.full_bytes = full_bytes
+        self.woken = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def write(self, data: bytes) -> bool:
+        self.sent_bytes += len(data)
+        self.buffered += data
+        if self.is_full:
+            self._room.clear()
+        return not self.is_full
+
+    @property
+    def buffered_bytes(self) -> int:
+        return len(self.buffered)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.buffered) >= self.full_bytes
+
+    def read(self, size: int | None = None) -> None:
+        """Have the peer take so many bytes, or all."""
+        taken, self.buffered = self.buffered[:size], b"" if size is None else self.buffered[size:]
+        self.received += taken
+        if not self.is_full:
+            self._room.set()
+
+    @property
+    def seqs(self) -> list[int]:
+        """The seqs of the entries that the peer has read, where the form is that of an event stream."""
+        return [int(seq) for seq in _SEQ.findall(self.received)]
+
+    @property
+    def written_seqs(self) -> list[int]:
+        """The same of all that was written, read or not."""
+        return [int(seq) for seq in _SEQ.findall(self.received + self.buffered)]
+
+    def ping(self) -> None:
+        self.pings += 1
+
+    def wake(self) -> None:
+        self.woken.set()
+
+    def take_leave(self) -> None:
+        self.told = self.ending
+        self.woken.set()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self._room.set()
+
+    async def drained(self) -> None:
+        await asyncio.sleep(0)
+        await self._room.wait()
