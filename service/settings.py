@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     Field,
     NonNegativeFloat,
@@ -23,6 +24,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
+
+from service.domain import users
 
 Network = IPv4Network | IPv6Network
 
@@ -54,7 +57,12 @@ class Settings(BaseSettings):
     """What can be chosen without changing code. Names end in their unit."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", frozen=True, extra="ignore", use_attribute_docstrings=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
     )
 
     host: str = "127.0.0.1"
@@ -188,11 +196,27 @@ class Settings(BaseSettings):
             raise ValueError("must be at least 32 bytes; `openssl rand -hex 32` makes one")
         return text
 
+    @field_validator("admin_username")
+    @classmethod
+    def _username(cls, text: str) -> str:
+        # Logins are read in lower case: an administrator by another rule would be made and could never log in.
+        if re.fullmatch(users.USERNAME_PATTERN, text) is None:
+            raise ValueError("must be 3 to 32 of a-z 0-9 . _ -")
+        return text
+
+    @field_validator("admin_email")
+    @classmethod
+    def _email(cls, text: str) -> str:
+        try:
+            return users.normalise_email(validate_email(text, check_deliverability=False).normalized)
+        except EmailNotValidError as error:
+            raise ValueError(f"is not an e-mail address: {error}") from None
+
     @field_validator("admin_password")
     @classmethod
     def _password(cls, text: str) -> str:
-        if text and not 8 <= len(text) <= 1024:
-            raise ValueError("must have 8 to 1,024 characters")
+        if text and (not users.PASSWORD_MIN <= len(text) <= users.PASSWORD_MAX or not text.strip()):
+            raise ValueError("must have 8 to 1,024 characters, not spaces alone")
         return text
 
     @field_validator("store_url")
@@ -258,7 +282,9 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError("\n".join(dict.fromkeys(lines))) from None
     except UnreadableSetting as error:
         name = str(error).split('"')[1].upper()
-        raise SettingsError(f"{PREFIX}{name}={os.environ.get(PREFIX + name)!r}: is not JSON") from None
+        # From `.env` as well, which the environment does not have.
+        value = getattr(error.__cause__, "doc", None)
+        raise SettingsError(f"{PREFIX}{name}={value!r}: is not JSON") from None
 
 
 def unknown_variables() -> list[str]:

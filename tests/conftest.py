@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 from tests.support.server import Server, serve
+
+# How long an example takes says something about the machine, and nothing about the code.
+hypothesis.settings.register_profile("roster", deadline=None)
+hypothesis.settings.load_profile("roster")
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture(autouse=True)
 async def _nothing_left_over() -> AsyncIterator[None]:
     """Every task that a test started has ended with it."""
-    before = asyncio.all_tasks()
+    before = left = asyncio.all_tasks()
     yield
     for _ in range(50):
         left = asyncio.all_tasks() - before - {asyncio.current_task()}

@@ -171,7 +171,9 @@ async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wa
     if user is None or user.email == email:
         return False
     credentials = await store.credentials(user.email)
-    return await hasher.verify(credentials.password_hash if credentials else None, wanted.current_password)
+    if credentials is None or credentials.user.id != user_id:
+        return False  # the address has gone elsewhere meanwhile
+    return await hasher.verify(credentials.password_hash, wanted.current_password)
 
 
 async def _visible(transaction: Transaction, caller: Caller, user_id: UUID, versions: frozenset[int] | None) -> User:

@@ -106,7 +106,8 @@ class Transaction(Protocol):
 
     async def session(self, session_id: UUID) -> Session | None: ...
 
-    async def sessions_of(self, user_id: UUID) -> Sequence[Session]: ...
+    async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
+        """A user's sessions, the oldest first."""
 
     async def put_user(self, user: User) -> None:
         """Insert or replace; raises `Taken` when another has its username or e-mail address."""

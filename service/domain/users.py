@@ -80,7 +80,8 @@ def normalise_email(address: str) -> str:
     The part before the @ is case-sensitive by RFC 5321, 2.4, and case-insensitive at every provider people use:
     telling two accounts apart by case alone would only help somebody who wants to be mistaken for another.
     """
-    return unicodedata.normalize("NFC", address).lower()
+    # NFC last: lower case can take a composed character apart, and what is shown must log in as it stands.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", address).lower())
 
 
 def has_control(text: str) -> bool:

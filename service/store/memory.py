@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TypeVar
 from uuid import UUID
 
@@ -59,7 +59,8 @@ class MemoryStore:
         session = self._tables.sessions.get(session_id)
         if session is None or session.expires_at <= self._clock():
             return None
-        return session, self._tables.users[session.user_id]
+        user = self._tables.users.get(session.user_id)
+        return None if user is None else (session, user)
 
     async def events(self, query: EventQuery) -> EventPage:
         return self._log.page(query)
@@ -82,15 +83,16 @@ class MemoryStore:
         event = self._log.append(event)
         if event.type == "user.deleted":
             self._log.redact(event.subject)
-        elif event.user is not None:
+        elif event.user is not None and event.subject in self._tables.users:  # the same write may have deleted it since
             self._tables.users[event.subject] = event.user
         return event
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
         now = self._clock()
-        # All tickets live equally long, so the oldest come first and this finds each of them once.
-        while self._tickets and (oldest := next(iter(self._tickets)), self._tickets[oldest][1] <= now)[1]:
-            del self._tickets[oldest]
+        # All tickets live equally long: the oldest come first, and the first that still lives ends the search.
+        expired = list(takewhile(lambda kept: self._tickets[kept][1] <= now, self._tickets))
+        for kept in expired:
+            del self._tickets[kept]
         self._tickets[digest] = (session_id, expires_at)
 
     async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
@@ -180,7 +182,8 @@ class MemoryTransaction:
         return self._tables.sessions.get(session_id)
 
     async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
-        return [self._tables.sessions[session_id] for session_id in self._tables.sessions_of.get(user_id, ())]
+        sessions = (self._tables.sessions[session_id] for session_id in self._tables.sessions_of.get(user_id, ()))
+        return sorted(sessions, key=lambda session: (session.created_at, session.id))
 
     async def put_user(self, user: User) -> None:
         tables = self._tables
@@ -246,7 +249,7 @@ def _matches(user: User, query: UserQuery) -> bool:
     if query.q is None:
         return True
     needle = query.q.casefold()
-    return needle in user.username or needle in user.email or needle in user.name.casefold()
+    return needle in user.username or needle in user.email.casefold() or needle in user.name.casefold()
 
 
 def _run(work: Awaitable[T]) -> T:

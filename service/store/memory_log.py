@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Iterable
 from itertools import islice
 from uuid import UUID
 
@@ -64,12 +65,22 @@ class MemoryLog:
             found.append(event)
         return EventPage(found, max(seen, query.after), first, self.position)
 
-    def _range(self, low: int, high: int, subject: UUID | None) -> list[Event]:
+    def _range(self, low: int, high: int, subject: UUID | None) -> Iterable[Event]:
         first = self.first
         if subject is None:
-            return list(islice(self._events, low - first, max(high - first + 1, 0)))
+            return self._slice(low - first, high - first + 1)
         seqs = self._by_subject.get(subject, [])
-        return [self._events[seq - first] for seq in seqs[bisect_right(seqs, low - 1) : bisect_right(seqs, high)]]
+        return (self._events[seq - first] for seq in seqs[bisect_right(seqs, low - 1) : bisect_right(seqs, high)])
+
+    def _slice(self, start: int, stop: int) -> Iterable[Event]:
+        # From the nearer end: whoever follows the log asks at each commit for the last few of 100,000, which from the
+        # other end take 0.3 ms to reach.
+        size = len(self._events)
+        if start >= stop:
+            return ()
+        if start < size - start:
+            return islice(self._events, start, stop)
+        return reversed(list(islice(reversed(self._events), size - stop, size - start)))
 
     def _forget_oldest(self) -> None:
         event = self._events.popleft()

@@ -58,7 +58,7 @@ class Echo(View):
             except (ConnectionError, TimeoutError):
                 pass  # the peer left, or does not read
             finally:
-                let_go(request.transport)
+                await let_go(socket, request.transport)
         return socket
 
 

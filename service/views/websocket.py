@@ -78,10 +78,19 @@ class Socket(View):
         )
         await response.prepare(request)
         context = request[CONTEXT]
-        principal = context.principal or await self._first_frame(response)
-        if principal is not None:
-            context.principal = principal
-            await self._serve(response, principal)
+        try:
+            principal = context.principal or await self._first_frame(response)
+            if principal is not None:
+                context.principal = principal
+                await self._serve(response, principal)
+        except ConnectionError:
+            pass  # the client left in the middle of a write
+        except Exception:
+            # A response that has begun cannot become a 500.
+            log.exception("a socket failed", extra={"request_id": context.request_id})
+            await response.close(code=closing.FAULT.code, message=closing.FAULT.reason.encode())
+        finally:
+            await let_go(response, request.transport)
         return response
 
     async def _first_frame(self, response: web.WebSocketResponse) -> Principal | None:
@@ -140,13 +149,10 @@ class Socket(View):
         connections.add(peer)
         try:
             await self._receive(response, peer, commands)
-        except ConnectionError:
-            pass  # the client left in the middle of a write
         finally:
             peer.close()
             connections.remove(peer)
             request[CONTEXT].streamed_bytes = peer.sent_bytes
-            let_go(request.transport)
 
     async def _receive(self, response: web.WebSocketResponse, peer: WebSocket, commands: Commands) -> None:
         """Carry out frames until the closing handshake is done or the connection lost."""

@@ -1,0 +1,43 @@
+"""Which stores keep the contract of `Store`. A new one is a new line in `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.domain.ports import Store
+from service.store.memory import MemoryStore
+from tests.support.clock import ManualClock
+from tests.support.stores import Opener
+
+
+@asynccontextmanager
+async def memory(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
+    store = MemoryStore(clock, keep_events=keep_events)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+STORES: Mapping[str, Opener] = {"memory": memory}
+
+
+# Of the session, because a test that draws examples opens a store for each of them.
+@pytest.fixture(params=STORES, scope="session")
+def opener(request: pytest.FixtureRequest) -> Opener:
+    return STORES[request.param]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def store(opener: Opener, clock: ManualClock) -> AsyncIterator[Store]:
+    async with opener(clock) as store:
+        yield store

@@ -1,0 +1,76 @@
+"""What every store promises of its log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.ports import EventQuery, Transaction
+from service.domain.users import User
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, created, keep, updated
+from tests.support.stores import Opener, whole_log
+
+
+@settings(max_examples=50)
+@given(data=st.data(), subjects=st.lists(st.integers(0, 2), max_size=25))
+async def test_pages_of_the_log_are_what_was_asked_for(
+    opener: Opener, data: st.DataObject, subjects: list[int]
+) -> None:
+    """Any page of the log is the part of it that was asked for, in order, and says from where to go on."""
+    users = [a_user() for _ in range(3)]
+    events = [
+        (updated if number % 2 else created)(replace(users[who], name=str(number)))
+        for number, who in enumerate(subjects)
+    ]
+    clock = ManualClock()
+    async with opener(clock) as store:
+
+        async def work(transaction: Transaction) -> None:
+            for event in events:
+                await transaction.put_user(cast(User, event.user))
+                await transaction.append(event)
+
+        await store.write(work)
+        log = [event.at(seq) for seq, event in enumerate(events, 1)]
+        after = data.draw(st.integers(0, len(log)))
+        upto = data.draw(st.none() | st.integers(after, len(log) + 1))
+        subject = data.draw(st.none() | st.sampled_from([user.id for user in users]))
+        types = data.draw(st.none() | st.sets(st.sampled_from(["user.created", "user.updated"])).map(frozenset))
+        limit = data.draw(st.integers(1, 30))
+        page = await store.events(EventQuery(after, limit, upto, subject, types))
+
+        end = len(log) if upto is None else min(upto, len(log))
+        wanted = [
+            event
+            for event in log[after:end]
+            if subject in (None, event.subject) and (types is None or event.type in types)
+        ]
+        assert list(page.events) == wanted[:limit]
+        assert page.seen == (end if len(wanted) <= limit else wanted[limit - 1].seq)
+        assert page.first == 1
+        assert page.position == await store.position()
+        assert await whole_log(store, limit, subject=subject, types=types) == [
+            event for event in log if subject in (None, event.subject) and (types is None or event.type in types)
+        ]
+
+
+async def test_log_keeps_its_newest_events(opener: Opener, clock: ManualClock) -> None:
+    """At least as many events as promised are held; `first` says where they begin, and from there nothing is missing."""
+    async with opener(clock, keep_events=10) as store:
+        users = [a_user() for _ in range(35)]
+        for user in users:
+            await keep(store, user)
+        page = await store.events(EventQuery(0, 1000))
+
+        assert 1 <= page.first <= 26
+        assert [event.seq for event in page.events] == list(range(page.first, 36))
+        assert (page.seen, page.position.seq) == (35, 35)
+        behind = await store.events(EventQuery(30, 2))
+        assert [event.seq for event in behind.events] == [31, 32]
+        assert behind.first == page.first
+        assert await whole_log(store, subject=users[34].id) == [created(users[34]).at(35)]
+        assert (await store.user(users[0].id)).value == users[0].at(1)  # a row is not forgotten with its event

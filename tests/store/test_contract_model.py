@@ -1,0 +1,162 @@
+"""Any writes, those that fail among them, against a model of what a store holds."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain.errors import Taken
+from service.domain.events import Event
+from service.domain.ports import Store, Transaction, UserQuery
+from service.domain.sessions import Session, rotated
+from service.domain.users import Credentials, User
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, created, updated
+from tests.support.stores import Broken, Opener, a_session, ask, whole_log
+
+
+@dataclass
+class Model:
+    """What a store holds, as plainly as can be."""
+
+    users: dict[uuid.UUID, User] = field(default_factory=dict)
+    passwords: dict[uuid.UUID, str] = field(default_factory=dict)
+    sessions: dict[uuid.UUID, Session] = field(default_factory=dict)
+    log: list[Event] = field(default_factory=list)
+
+    def append(self, event: Event) -> None:
+        event = event.at(len(self.log) + 1)
+        self.log.append(event)
+        if event.user is not None:
+            self.users[event.subject] = event.user
+        if event.type == "user.deleted":
+            self.log = [replace(each, user=None) if each.subject == event.subject else each for each in self.log]
+
+
+SLOTS = [uuid.UUID(int=number) for number in range(1, 4)]
+NAMES = st.sampled_from(["ada", "bob", "eve"])
+STEPS = st.one_of(
+    st.tuples(
+        st.just("put"), st.sampled_from(SLOTS), NAMES, NAMES, st.sampled_from(["member", "admin"]), st.booleans()
+    ),
+    st.tuples(st.just("password"), st.sampled_from(SLOTS)),
+    st.tuples(st.just("delete"), st.sampled_from(SLOTS)),
+    st.tuples(st.just("open"), st.sampled_from(SLOTS), st.sampled_from(SLOTS)),
+    st.tuples(st.just("rotate"), st.sampled_from(SLOTS)),
+    st.tuples(st.just("end"), st.sampled_from(SLOTS)),
+    st.tuples(st.just("fail")),
+)
+
+
+async def take(step: tuple[Any, ...], model: Model, transaction: Transaction, now: datetime) -> None:
+    """Take one step in the model and in the store."""
+    match step:
+        case ("put", slot, username, email, role, active):
+            user = replace(a_user(id=slot), username=username, email=f"{email}@example.com", role=role, active=active)
+            others = [other for other in model.users.values() if other.id != slot]
+            fields = {"username", "email"}
+            clash = {name for name in fields for other in others if getattr(other, name) == getattr(user, name)}
+            if clash:
+                with pytest.raises(Taken) as refused:
+                    await transaction.put_user(user)
+                assert set(refused.value.fields) == clash
+                raise refused.value
+            await transaction.put_user(user)
+            event = updated(user, "username") if slot in model.users else created(user)
+            await transaction.append(event)
+            model.append(event)
+        case ("password", slot) if slot in model.users:
+            model.passwords[slot] = f"hash {len(model.passwords)}"
+            await transaction.put_password(slot, model.passwords[slot])
+        case ("delete", slot) if slot in model.users:
+            for session in await transaction.sessions_of(slot):
+                await transaction.delete_session(session.id)
+                del model.sessions[session.id]
+            await transaction.delete_user(slot)
+            del model.users[slot]
+            model.passwords.pop(slot, None)
+            event = Event("user.deleted", now, None, slot)
+            await transaction.append(event)
+            model.append(event)
+        case ("open", number, slot) if slot in model.users and number not in model.sessions:
+            model.sessions[number] = a_session(model.users[slot], now, id=number)
+            await transaction.put_session(model.sessions[number])
+        case ("rotate", number) if number in model.sessions:
+            model.sessions[number] = rotated(model.sessions[number], now)
+            await transaction.put_session(model.sessions[number])
+        case ("end", number) if number in model.sessions:
+            session = model.sessions.pop(number)
+            await transaction.delete_session(number)
+            event = Event("session.ended", now, None, session.user_id, session_id=number, reason="logout")
+            await transaction.append(event)
+            model.append(event)
+        case ("fail",):
+            raise Broken
+        case _:
+            pass  # there is nobody to do it to
+
+
+async def same(store: Store, model: Model) -> None:
+    """The store holds what the model holds, however it is asked."""
+    assert (await store.position()).seq == len(model.log)
+    assert await whole_log(store) == model.log
+    listed = (await store.users(UserQuery(100, "username"))).value
+    assert list(listed) == sorted(model.users.values(), key=lambda user: user.username)
+    for slot in SLOTS:
+        user, session = model.users.get(slot), model.sessions.get(slot)
+        assert (await store.user(slot)).value == user
+        assert await store.session(slot) == (None if session is None else (session, model.users[session.user_id]))
+        assert await whole_log(store, subject=slot) == [event for event in model.log if event.subject == slot]
+
+        async def sessions(transaction: Transaction, slot: uuid.UUID = slot) -> Sequence[Session]:
+            return await transaction.sessions_of(slot)
+
+        expected = [session for session in model.sessions.values() if session.user_id == slot]
+        assert sorted(await ask(store, sessions), key=lambda session: session.id) == sorted(
+            expected, key=lambda session: session.id
+        )
+    for name in ("ada", "bob", "eve"):
+        by_username = [user for user in model.users.values() if user.username == name]
+        by_email = [user for user in model.users.values() if user.email == f"{name}@example.com"]
+        for login, found in ((name, by_username), (f"{name}@example.com", by_email)):
+            assert await store.credentials(login) == (
+                Credentials(found[0], model.passwords.get(found[0].id)) if found else None
+            )
+
+    async def admins(transaction: Transaction) -> int:
+        return await transaction.active_admins()
+
+    assert await ask(store, admins) == sum(user.is_active_admin for user in model.users.values())
+
+
+@settings(max_examples=100)
+@given(st.lists(st.lists(STEPS, max_size=5), max_size=8))
+async def test_failed_writes_leave_no_trace(opener: Opener, writes: list[list[tuple[Any, ...]]]) -> None:
+    """After any writes a store holds what those that succeeded did, and nothing of those that failed."""
+    clock = ManualClock()
+    model = Model()
+    async with opener(clock) as store:
+        for steps in writes:
+            attempt = copy.deepcopy(model)
+
+            async def work(
+                transaction: Transaction, steps: list[tuple[Any, ...]] = steps, attempt: Model = attempt
+            ) -> None:
+                for step in steps:
+                    await take(step, attempt, transaction, clock())
+
+            try:
+                await store.write(work)
+                model = attempt
+            except (Broken, Taken):
+                pass
+            clock.advance(1)
+        await same(store, model)

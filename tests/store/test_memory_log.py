@@ -1,0 +1,95 @@
+"""The log of the memory store, and its two bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain.events import Event
+from service.domain.ports import EventQuery
+from service.store.memory_log import MemoryLog
+from tests.support.domain import a_user, created
+
+ALL = 1_000_000
+
+
+def weight(event: Event) -> int:
+    """What an event counts for: a kilobyte and the text of its user."""
+    user = event.user
+    return 1_000 + (len(user.username) + len(user.email) + len(user.name) if user else 0)
+
+
+@given(
+    keep_events=st.integers(1, 8),
+    keep_bytes=st.integers(1, 12_000),
+    steps=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5_000), st.integers(0, 4)), max_size=30),
+)
+def test_log_holds_what_fits(keep_events: int, keep_bytes: int, steps: list[tuple[int, int, int]]) -> None:
+    """After any appends and redactions the newest events are held, as many as fit into both bounds, one at least."""
+    users = [a_user() for _ in range(4)]
+    log = MemoryLog(keep_events, keep_bytes)
+    held: list[Event] = []
+    for seq, (who, length, redacted) in enumerate(steps, 1):
+        event = created(replace(users[who], name="x" * length))
+        assert log.append(event) == event.at(seq)
+        held.append(event.at(seq))
+        while len(held) > keep_events or (len(held) > 1 and sum(map(weight, held)) > keep_bytes):
+            del held[0]
+        if redacted < len(users):
+            log.redact(users[redacted].id)
+            held = [each.redacted() if each.subject == users[redacted].id else each for each in held]
+
+        assert log.position.seq == seq
+        assert log.first == held[0].seq
+        assert log.page(EventQuery(0, ALL)).events == held
+        for user in users:
+            assert log.page(EventQuery(0, ALL, subject=user.id)).events == [
+                each for each in held if each.subject == user.id
+            ]
+
+
+@given(st.integers(1, 30), st.data())
+def test_page_is_read_from_the_nearer_end(size: int, data: st.DataObject) -> None:
+    """A page comes out in order from wherever it is, the parts that are no longer held left out."""
+    log = MemoryLog(20, ALL)
+    for _ in range(size):
+        log.append(created(a_user()))
+    after = data.draw(st.integers(0, size + 2))
+    upto = data.draw(st.none() | st.integers(0, size + 2))
+    limit = data.draw(st.integers(1, 30))
+    page = log.page(EventQuery(after, limit, upto))
+
+    wanted = list(range(max(after + 1, log.first), min(size, size if upto is None else upto) + 1))
+    assert [event.seq for event in page.events] == wanted[:limit]
+    assert page.first == max(1, size - 19)
+    assert page.seen >= after
+
+
+def test_empty_log_begins_behind_its_head() -> None:
+    """A log that holds nothing begins with the event that comes next."""
+    log = MemoryLog(10, ALL)
+
+    assert (log.position.seq, log.first) == (0, 1)
+
+
+def test_event_larger_than_the_bound_is_held_alone() -> None:
+    """The newest event is held however large it is: its readers have not seen it yet."""
+    log = MemoryLog(10, 1_500)
+    log.append(created(a_user()))
+    log.append(created(a_user(name="x" * 10_000)))
+
+    assert [event.seq for event in log.page(EventQuery(0, ALL)).events] == [2]
+
+
+def test_redaction_frees_its_share() -> None:
+    """What redaction takes out of the log makes room for other events."""
+    ada = a_user(name="x" * 5_000)
+    log = MemoryLog(10, 9_000)
+    log.append(created(ada))
+    log.redact(ada.id)
+    for _ in range(7):
+        log.append(created(a_user()))
+
+    assert log.first == 1

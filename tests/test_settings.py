@@ -1,0 +1,200 @@
+"""Settings: read once, frozen, refused at start with the variable and the value."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.settings import PREFIX, Rate, Settings, SettingsError, load, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment of whoever runs the tests nor a `.env` of theirs is read."""
+    for name in list(os.environ):
+        if name.startswith(PREFIX):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    """What is said when these variables are set."""
+    for name, value in variables.items():
+        monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    return str(error.value)
+
+
+def test_nothing_has_to_be_set() -> None:
+    """Without a variable the service keeps data in memory and listens on loopback."""
+    settings = load()
+
+    assert (settings.host, settings.port, settings.store_url) == ("127.0.0.1", 8080, "memory://")
+    assert (settings.access_ttl_s, settings.refresh_ttl_s) == (900, 2_592_000)
+    assert (settings.request_rate, settings.login_rate) == (Rate(1200, 60), Rate(10, 900))
+    assert (settings.admin_username, settings.admin_email, settings.registration) == (
+        "admin",
+        "admin@example.com",
+        "open",
+    )
+    assert (settings.cors_origins, settings.allowed_hosts, settings.proxies, settings.upstreams) == ((), (), (), {})
+
+
+def test_arguments_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An argument beats the environment, and that beats `.env`."""
+    (tmp_path / ".env").write_text("ROSTER_PORT=1\nROSTER_WORKERS=1\nROSTER_PING_S=1\n")
+    monkeypatch.setenv("ROSTER_PORT", "2")
+    monkeypatch.setenv("ROSTER_WORKERS", "2")
+    settings = load(port=3)
+
+    assert (settings.port, settings.workers, settings.ping_s) == (3, 2, 1)
+
+
+def test_settings_do_not_change() -> None:
+    """What was read at start stays as it is."""
+    with pytest.raises(ValidationError):
+        load().port = 1  # type: ignore[misc]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("PORT", "65536", "less than or equal to 65535"),
+        ("PORT", "eighty", "valid integer"),
+        ("WORKERS", "0", "greater than 0"),
+        ("PING_S", "0", "greater than 0"),
+        ("KEEPALIVE_S", "inf", "finite"),
+        ("REGISTRATION", "maybe", "'open' or 'closed'"),
+        ("STORE_URL", "mysql://localhost", "in memory only"),
+        ("RATE_LIMIT", "1200", "1200/minute"),
+        ("RATE_LIMIT", "0/minute", "1200/minute"),
+        ("LOGIN_LIMIT", "10/fortnight", "10/15 minutes"),
+        ("CORS_ORIGINS", "https://app.example.com", "is not JSON"),
+        ("CORS_ORIGINS", '["*"]', "not an origin"),
+        ("CORS_ORIGINS", '["https://app.example.com/"]', "not an origin"),
+        ("CORS_ORIGINS", '["null"]', "not an origin"),
+        ("PUBLIC_URL", "roster.example.com", "not an origin"),
+        ("PUBLIC_URL", "https://roster.example.com/path", "not an origin"),
+        ("TRUSTED_PROXIES", '["10.0.0.1/8"]', "host bits"),
+        ("TRUSTED_PROXIES", '["proxy"]', "IPv4 or IPv6"),
+        ("UPSTREAMS", "{", "is not JSON"),
+        ("UPSTREAMS", '{"Weather":"https://example.com"}', "'Weather' is not a name"),
+        ("UPSTREAMS", '{"weather":"file:///etc/passwd"}', "http or https"),
+        ("ADMIN_USERNAME", "Admin", "3 to 32 of a-z"),
+        ("ADMIN_USERNAME", "admin\n", "3 to 32 of a-z"),
+        ("ADMIN_EMAIL", "admin", "not an e-mail address"),
+    ],
+)
+def test_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str) -> None:
+    """A value that cannot be used stops the start with the variable, the value and what would do."""
+    said = refused(monkeypatch, **{name: value})
+
+    assert said.startswith(f"ROSTER_{name}=")
+    assert value.strip('[{"}]\n').split('"')[0] in said
+    assert reason in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("JWT_SECRET", "x" * 31), ("ADMIN_PASSWORD", "seven77"), ("ADMIN_PASSWORD", " " * 9)]
+)
+def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """A secret that cannot be used is named without being shown, then or in a settings object."""
+    said = refused(monkeypatch, **{name: value})
+
+    assert said.startswith(f"ROSTER_{name}=(hidden): must ")
+    assert value not in said
+
+
+def test_settings_show_no_secret() -> None:
+    """What is printed of settings holds no secret."""
+    shown = repr(load(jwt_secret="s" * 32, admin_password="p" * 8, metrics_token="m" * 8))
+
+    assert not [secret for secret in ("s" * 32, "p" * 8, "m" * 8) if secret in shown]
+
+
+def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has made three mistakes need not start four times."""
+    said = refused(monkeypatch, PORT="x", WORKERS="-1", ADMIN_EMAIL="x")
+
+    assert [line.split("=")[0] for line in said.splitlines()] == ["ROSTER_PORT", "ROSTER_WORKERS", "ROSTER_ADMIN_EMAIL"]
+
+
+def test_unreadable_value_of_the_file_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A value that is no JSON is shown wherever it stands."""
+    (tmp_path / ".env").write_text("ROSTER_UPSTREAMS={nonsense\n")
+
+    assert refused(monkeypatch) == "ROSTER_UPSTREAMS='{nonsense': is not JSON"
+
+
+def test_variable_made_by_kubernetes_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable that Kubernetes makes for a Service named roster is refused with what helps."""
+    assert "enableServiceLinks: false" in refused(monkeypatch, PORT="tcp://10.0.0.1:8080")
+
+
+def test_slip_of_the_pen_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables with our prefix that nothing reads are listed."""
+    monkeypatch.setenv("ROSTER_PROT", "80")
+    monkeypatch.setenv("ROSTER_PORT", "80")
+
+    assert unknown_variables() == ["ROSTER_PROT"]
+
+
+def test_address_of_the_admin_is_normalised() -> None:
+    """The first administrator's address is kept as every other: else it could not log in with it."""
+    assert load(admin_email="Admin@BÜCHER.Example").admin_email == "admin@bücher.example"
+
+
+def test_values_are_made_ready() -> None:
+    """Origins are compared in lower case and without a slash at the end, networks as networks, `off` as no limit."""
+    settings = load(
+        public_url="https://Roster.example.com/",
+        cors_origins=("https://App.example.com",),
+        trusted_proxies=("10.0.0.0/8", "::1"),
+        rate_limit="off",
+        login_limit="off",
+    )
+
+    assert settings.public_url == "https://roster.example.com"
+    assert settings.cors_origins == ("https://app.example.com",)
+    assert settings.proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
+    assert (settings.request_rate, settings.login_rate) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("1/second", (1, 1)),
+        ("1200/minute", (1200, 60)),
+        ("10/15 minutes", (10, 900)),
+        ("5/hour", (5, 3600)),
+        ("5/2 days", (5, 172_800)),
+        ("999999999/second", (999_999_999, 1)),
+    ],
+)
+def test_rate_is_so_many_in_so_long(text: str, rate: tuple[int, int]) -> None:
+    """A rate names a number and a unit of time, of which there may be several."""
+    assert Rate.parse(text) == rate
+
+
+@given(st.text(max_size=20) | st.from_regex(r"[0-9]{0,11}/[0-9]{0,5} ?(second|minute|hour|day|week)?s?\n?"))
+def test_rate_is_positive_or_refused(text: str) -> None:
+    """Whatever is written, a rate lets something pass in some time, or is refused."""
+    try:
+        most, seconds = Rate.parse(text)
+    except ValueError:
+        return
+    assert most >= 1
+    assert seconds >= 1
+    assert text.strip() == text
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """Each setting has a sentence: it is its row in the table."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
