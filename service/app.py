@@ -12,12 +12,12 @@ from pathlib import Path
 
 import aiohttp_jinja2
 import jinja2
-import swagger_ui_bundle
 from aiohttp import web
 
 from service import keys, middleware
 from service.domain import accounts
 from service.domain.accounts import NewUser
+from service.domain.errors import Taken
 from service.domain.events import Event
 from service.domain.ports import Hasher, Store
 from service.middleware.cors import set_up_cors
@@ -30,7 +30,7 @@ from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
-from service.routes import routes
+from service.routes import files, routes
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.limits import LoginLimit
@@ -114,8 +114,7 @@ def create_app(
     app[keys.OPENAPI] = OpenApi()
 
     app.add_routes(routes)
-    app.router.add_static("/static/swagger", str(swagger_ui_bundle.swagger_ui_path), name="swagger")
-    app.router.add_static("/static", _WEB / "static", name="static")
+    app.add_routes(files)
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
     app.on_response_prepare.append(finish_headers(set_up_cors(app, settings.cors_origins)))
 
@@ -138,7 +137,11 @@ async def _admin(app: web.Application) -> AsyncIterator[None]:
     settings, hasher = app[keys.SETTINGS], app[keys.HASHER]
     password = settings.admin_password or secrets.token_urlsafe(12)
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
-    made = await accounts.ensure_admin(app[keys.STORE], hasher, app[keys.CLOCK], admin)
+    try:
+        made = await accounts.ensure_admin(app[keys.STORE], hasher, app[keys.CLOCK], admin)
+    except Taken as error:
+        made = False
+        log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     # Only a password that nobody knows yet has to be told.
     app[keys.MADE_PASSWORD] = password if made and not settings.admin_password else None
     yield

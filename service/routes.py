@@ -10,6 +10,7 @@ from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
+from service.views.static import Static
 from service.views.users import Me, UserById, Users
 from service.views.websocket import Socket
 
@@ -40,3 +41,7 @@ routes.view("/docs")(Docs)
 routes.view("/openapi.yaml")(OpenApiYaml)
 routes.view("/openapi.json")(OpenApiJson)
 routes.view("/problems/{slug}")(ProblemPage)
+
+# What the pages are made of is no part of the API, and its description leaves it out.
+files = web.RouteTableDef()
+files.view("/static/{name}")(Static)

@@ -32,6 +32,7 @@ Network = IPv4Network | IPv6Network
 PREFIX = "ROSTER_"
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(?:([1-9][0-9]{0,3}) )?(second|minute|hour|day)s?\Z")
+_USERINFO = re.compile(r"//[^/@\s]*@")  # the password of a store or an upstream
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -295,7 +296,11 @@ def unknown_variables() -> list[str]:
 
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
-    shown = "(hidden)" if name in ("jwt_secret", "admin_password", "metrics_token") else repr(problem["input"])
+    shown = (
+        "(hidden)"
+        if name in ("jwt_secret", "admin_password", "metrics_token")
+        else _USERINFO.sub("//…@", repr(problem["input"]))
+    )
     sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
     if str(problem["input"]).startswith("tcp://"):
         # Kubernetes gives every pod NAME_PORT=tcp://… for a Service called NAME.

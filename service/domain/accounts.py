@@ -9,7 +9,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, Taken, WrongPassword
+from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import EndReason, Event
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Written
 from service.domain.users import Role, User, changed_fields
@@ -143,7 +143,10 @@ async def end_sessions(
 
 
 async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUser) -> bool:
-    """Make the first administrator unless there is one; whether it was made. Safe to run on two hosts at once."""
+    """Make the first administrator unless there is one; whether it was made. Safe to run on two hosts at once.
+
+    Raises `Taken` when somebody who is no administrator has its username or address.
+    """
     password_hash = await hasher.hash(admin.password or "")
     now = clock()
     user = User(uuid_utils.compat.uuid7(), admin.username, admin.email, admin.name, None, "admin", True, now, now)
@@ -156,10 +159,7 @@ async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUse
         await transaction.append(Event("user.created", now, None, user.id, user))
         return True
 
-    try:
-        return (await store.write(work)).value
-    except Taken:
-        return False
+    return (await store.write(work)).value
 
 
 async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> bool:

@@ -26,7 +26,7 @@ CHANGEABLE: Final = ("username", "email", "name", "age", "role", "active")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class User:
     """What others may know of an account.
 

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, validate_email
 from pydantic_core import PydanticCustomError
 
 from service.domain import users
@@ -151,3 +151,11 @@ Limit = Annotated[
     Field(ge=1, le=100, description="How many at most, 1 to 100.", examples=[20]),
     BeforeValidator(digits),
 ]
+
+
+def spelled_login(login: str) -> str:
+    """A username or e-mail address in the one spelling that an account is found by."""
+    try:
+        return users.normalise_email(validate_email(login)[1])
+    except PydanticCustomError:  # a username, or no address at all: it will not be found
+        return users.normalise_email(login)

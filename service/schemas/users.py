@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -137,12 +138,13 @@ class UserFilter(Query):
 def user_json(user: User) -> bytes:
     """A user as it goes out. What was made for the very same object is given again: 0.2 µs instead of 2."""
     made = _made.get(id(user))
-    if made is not None and made[0] is user:
+    if made is not None and made[0]() is user:
         return made[1]
     if len(_made) >= _MOST_MADE:
         _made.clear()
     body = _USER.dump_json(user)
-    _made[id(user)] = (user, body)  # holding the user keeps its id() from being another's
+    # A reference that keeps nobody: what was deleted is gone, and an id() that is used again is noticed.
+    _made[id(user)] = (weakref.ref(user), body)
     return body
 
 
@@ -158,4 +160,4 @@ def _given(body: BaseModel) -> dict[str, Any]:
 # costs 1.5 µs on the hottest path, by way of a model 4.
 _USER = TypeAdapter(User)
 _MOST_MADE = 10_000
-_made: dict[int, tuple[User, bytes]] = {}
+_made: dict[int, tuple[weakref.ref[User], bytes]] = {}

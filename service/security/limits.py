@@ -13,8 +13,7 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from service.domain.errors import InvalidCredentials, TooMany
-from service.domain.users import normalise_email
+from service.domain.errors import InvalidCredentials, TooMany, WrongPassword
 from service.settings import Rate
 
 _MOST_KEYS: Final = 100_000
@@ -70,13 +69,13 @@ class LoginLimit:
         self._pending: Counter[tuple[str, str]] = Counter()
 
     @asynccontextmanager
-    async def attempt(self, login: str, client: str) -> AsyncIterator[None]:
-        """Wrap one login: raises `TooMany` before it if the account or the network has failed too often.
+    async def attempt(self, account: str, client: str) -> AsyncIterator[None]:
+        """Wrap one look at a password: raises `TooMany` before it if the account or the network has failed too often.
 
         Attempts under way count as failed until they have succeeded: a hundred at once get no further than a hundred
         in a row.
         """
-        keys = _keys(login, client)
+        keys = (("account", account), ("network", network_of(client)))
         for key in keys:
             self._pending[key] += 1
         try:
@@ -86,7 +85,7 @@ class LoginLimit:
                     raise TooMany(max(1.0, stats.reset_time - time.time()), "Too many failed logins; come back later.")
             try:
                 yield
-            except InvalidCredentials:
+            except (InvalidCredentials, WrongPassword):
                 for key in keys:
                     await self._limiter.hit(self._item, *key)
                 raise
@@ -108,8 +107,3 @@ def network_of(client: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ip_network((address, 64), strict=False))
-
-
-def _keys(login: str, client: str) -> tuple[tuple[str, str], ...]:
-    # In the spelling that finds the account: else every accent that can be written two ways doubles the guesses.
-    return ("account", normalise_email(login)), ("network", network_of(client))

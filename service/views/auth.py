@@ -26,6 +26,7 @@ from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, MET
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Login, Refresh, Ticket, Tokens
+from service.schemas.fields import spelled_login
 from service.schemas.users import Registration, UserAnswer
 from service.security import grants
 from service.security.authenticator import TICKET_TTL
@@ -98,13 +99,17 @@ class LogIn(View):
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
         app = self.request.app
         limit, attempts = app[LOGIN_LIMIT], app[METRICS].logins
+        spelled = spelled_login(login.login)
+        known = await app[STORE].credentials(spelled)
+        # By whichever name it is tried, it is one account.
+        account = spelled if known is None else str(known.user.id)
         try:
-            async with limit.attempt(login.login, self.request[CONTEXT].client) if limit else nullcontext():
+            async with limit.attempt(account, self.request[CONTEXT].client) if limit else nullcontext():
                 entered = logins.log_in(
                     app[STORE],
                     app[HASHER],
                     app[CLOCK],
-                    login=login.login,
+                    login=spelled,
                     password=login.password,
                     ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
                 )

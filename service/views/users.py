@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -16,7 +17,7 @@ from service.domain.errors import Forbidden, NotFound
 from service.domain.ports import Snapshot, UserQuery
 from service.domain.positions import Position
 from service.domain.users import User
-from service.keys import CLOCK, CURSORS, HASHER, STORE
+from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import (
     UserAnswer,
@@ -196,8 +197,12 @@ class UserById(View):
     async def _change(self, fields: dict[str, Any], named: set[str], password: str | None) -> web.Response:
         app = self.request.app
         wanted = Change(fields, password if "current_password" in named else None, await self._versions())
-        change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
-        changed = await self.write(change, "change user")
+        limit = app[LOGIN_LIMIT] if wanted.current_password is not None else None
+        client = self.request[CONTEXT].client
+        # A stolen token must not try passwords faster than a login may.
+        async with limit.attempt(self.principal.user, client) if limit else nullcontext():
+            change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
+            changed = await self.write(change, "change user")
         body, headers = _shown(changed.value, changed.position)
         return json_answer(body, headers=headers)
 

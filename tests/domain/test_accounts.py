@@ -451,13 +451,14 @@ async def test_first_admin_is_made_once() -> None:
 
 
 async def test_first_admin_does_not_displace_a_member() -> None:
-    """Where a member already has the administrator's name, that account is left as it is."""
+    """Where a member already has the administrator's name, that account is left as it is, and somebody is told."""
     clock = ManualClock()
     store = MemoryStore(clock)
     await keep(store, a_user(username="root"))
     admin = NewUser("root", "root@example.com", role="admin", password="root's password")
 
-    assert not await accounts.ensure_admin(store, PlainHasher(), clock, admin)
+    with pytest.raises(Taken):
+        await accounts.ensure_admin(store, PlainHasher(), clock, admin)
 
 
 def test_callers_see_themselves_and_admins_everybody() -> None:

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from service.domain import users
-from service.schemas.fields import Active, Age, Body, CurrentPassword, Email, Limit, Name, Password, Role, Username
+from service.schemas.fields import (
+    Active,
+    Age,
+    Body,
+    CurrentPassword,
+    Email,
+    Limit,
+    Name,
+    Password,
+    Role,
+    Username,
+    spelled_login,
+)
 
 COMBINED = "e\N{COMBINING ACUTE ACCENT}"  # one code point once composed
 FOX = "🦊"  # one code point, two UTF-16 units, four bytes
@@ -248,3 +260,17 @@ def test_limits_of_fields_are_those_of_the_domain() -> None:
     assert schemas[Name]["maxLength"] == users.NAME_MAX
     assert (schemas[Age]["minimum"], schemas[Age]["maximum"]) == (0, users.AGE_MAX)
     assert (schemas[Password]["minLength"], schemas[Password]["maxLength"]) == (users.PASSWORD_MIN, users.PASSWORD_MAX)
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("ada", "Ada", "ADA"),
+        ("zo\u00eb@x.com", "zoe\u0308@x.com", "ZO\u00cb@x.com", "ZOE\u0308@X.COM"),
+        ("karl", "\u212aarl", "KARL"),
+        ("ada@xn--bcher-kva.example", "ada@b\u00fccher.example", "Ada@B\u00dcCHER.example"),
+    ],
+)
+def test_login_has_one_spelling(spellings: tuple[str, ...]) -> None:
+    """Whatever spelling somebody types, it is looked up, and counted, as one."""
+    assert len({spelled_login(login) for login in spellings}) == 1

@@ -130,23 +130,6 @@ async def test_successes_are_free() -> None:
         assert not await refused(limit, "ada", "192.0.2.1")
 
 
-@pytest.mark.parametrize(
-    "spellings",
-    [
-        ("ada", "Ada", "ADA", "ada"),
-        ("zo\u00eb@x.com", "zoe\u0308@x.com", "ZO\u00cb@x.com", "ZOE\u0308@X.COM"),
-        ("karl", "\u212aarl", "KARL", "Karl"),
-    ],
-)
-async def test_spellings_of_an_account_count_together(spellings: tuple[str, ...]) -> None:
-    """Whatever spelling finds the account counts for it."""
-    limit = LoginLimit(Rate(3, 900))
-    for number, login in enumerate(spellings[:3]):
-        await fail(limit, login, f"192.0.2.{number}")
-
-    assert await refused(limit, spellings[3], "198.51.100.1")
-
-
 async def test_attempts_under_way_count_as_failed() -> None:
     """Of ten at the same time no more get to try than may fail; what was only begun is free again afterwards."""
     limit = LoginLimit(Rate(3, 900))

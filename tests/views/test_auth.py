@@ -439,9 +439,6 @@ async def test_nothing_secret_is_kept_in_the_log(server: Server) -> None:
         assert secret not in str(events)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a login is normalised in case and composition, not in the spelling of its domain"
-)
 async def test_address_logs_in_as_it_was_registered(server: Server) -> None:
     """Who registers with an address in the ASCII spelling of its domain logs in with that same text."""
     address = "ada@xn--bcher-kva.example"
@@ -449,7 +446,6 @@ async def test_address_logs_in_as_it_was_registered(server: Server) -> None:
     await server.log_in(address)
 
 
-@pytest.mark.xfail(strict=True, reason="the limit counts what was typed: username and address are two accounts to it")
 async def test_account_has_one_limit_whatever_it_is_called() -> None:
     """Failures under the username and under the e-mail address are failures of one account."""
     async with serve(login_limit="3/minute", trusted_proxies=("127.0.0.0/8",)) as server:

@@ -1,0 +1,37 @@
+"""Files of the pages: ours, and those of Swagger UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import swagger_ui_bundle
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.errors import NotFound
+from service.operations import Access, Operation, Reply, operation
+from service.views.base import View
+
+_FOLDERS: Final = (Path(__file__).parents[1] / "web" / "static", Path(str(swagger_ui_bundle.swagger_ui_path)))
+# Known from the start: no path that somebody makes up reaches the file system.
+_FILES: Final = {file.name: file for folder in reversed(_FOLDERS) for file in folder.iterdir() if file.is_file()}
+
+
+class Static(View):
+    @operation(
+        Operation(
+            id="get_static",
+            summary="A file of the pages",
+            description="Styles, scripts and icons.",
+            tag="pages",
+            access=Access.PUBLIC,
+            replies={200: Reply("The file.", media_type="application/octet-stream", example="…")},
+            refusals=(problems.NOT_FOUND,),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        file = _FILES.get(self.request.match_info["name"])
+        if file is None:
+            raise NotFound()
+        return web.FileResponse(file, headers={hdrs.CACHE_CONTROL: "no-cache"})
