@@ -1,0 +1,78 @@
+"""The rows of the memory store, with their indexes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from uuid import UUID
+
+from service.domain.ports import UserQuery
+from service.domain.sessions import Session
+from service.domain.users import Credentials, User, sort_key
+
+_Key = tuple[str, UUID]
+
+
+class Tables:
+    """Rows and their indexes. Sessions stand in the order in which they were made."""
+
+    def __init__(self) -> None:
+        self.users: dict[UUID, User] = {}
+        self.by_username: dict[str, UUID] = {}
+        self.by_email: dict[str, UUID] = {}
+        self.passwords: dict[UUID, str] = {}
+        self.sessions: dict[UUID, Session] = {}
+        self.sessions_of: dict[UUID, set[UUID]] = {}
+        self.active_admins = 0
+        self._sorted: dict[str, list[_Key]] = {"created_at": [], "username": []}
+
+    def credentials(self, user_id: UUID) -> Credentials | None:
+        user = self.users.get(user_id)
+        return None if user is None else Credentials(user, self.passwords.get(user_id))
+
+    def set_user(self, user: User) -> None:
+        for column, index in (("username", self.by_username), ("email", self.by_email)):
+            index[getattr(user, column)] = user.id
+        for column, keys in self._sorted.items():
+            insort(keys, (sort_key(user, column), user.id))
+        self.active_admins += user.is_active_admin
+        self.users[user.id] = user
+
+    def drop_user(self, user_id: UUID) -> User | None:
+        user = self.users.pop(user_id, None)
+        if user is not None:
+            self.active_admins -= user.is_active_admin
+            del self.by_username[user.username], self.by_email[user.email]
+            for column, keys in self._sorted.items():
+                del keys[bisect_left(keys, (sort_key(user, column), user.id))]
+        return user
+
+    def set_session(self, session: Session) -> None:
+        self.sessions[session.id] = session
+        self.sessions_of.setdefault(session.user_id, set()).add(session.id)
+
+    def drop_session(self, session_id: UUID) -> Session | None:
+        session = self.sessions.pop(session_id, None)
+        if session is not None:
+            of_user = self.sessions_of[session.user_id]
+            of_user.discard(session_id)
+            if not of_user:
+                del self.sessions_of[session.user_id]
+        return session
+
+    def select(self, query: UserQuery) -> map[User] | filter[User]:
+        keys = self._sorted[query.sort.removeprefix("-")]
+        if query.sort.startswith("-"):
+            end = len(keys) if query.after is None else bisect_left(keys, query.after)
+            places = range(end - 1, -1, -1)
+        else:
+            places = range(0 if query.after is None else bisect_right(keys, query.after), len(keys))
+        return filter(lambda user: _matches(user, query), (self.users[keys[place][1]] for place in places))
+
+
+def _matches(user: User, query: UserQuery) -> bool:
+    if query.role not in (None, user.role) or query.active not in (None, user.active):
+        return False
+    if query.q is None:
+        return True
+    needle = query.q.casefold()
+    return needle in user.username or needle in user.email.casefold() or needle in user.name.casefold()

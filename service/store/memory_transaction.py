@@ -1,0 +1,99 @@
+"""One write of the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from service.domain.errors import Taken
+from service.domain.events import Event
+from service.domain.sessions import Session
+from service.domain.users import Credentials, User
+from service.store.memory_tables import Tables
+
+
+class MemoryTransaction:
+    """Changes the tables at once and remembers how to take each step back."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.events: list[Event] = []
+        self._tables = tables
+        self._undo: list[Callable[[], object]] = []
+
+    def undo(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    async def user(self, user_id: UUID) -> User | None:
+        return self._tables.users.get(user_id)
+
+    async def credentials(self, user_id: UUID) -> Credentials | None:
+        return self._tables.credentials(user_id)
+
+    async def active_admins(self) -> int:
+        return self._tables.active_admins
+
+    async def session(self, session_id: UUID) -> Session | None:
+        return self._tables.sessions.get(session_id)
+
+    async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
+        sessions = (self._tables.sessions[session_id] for session_id in self._tables.sessions_of.get(user_id, ()))
+        return sorted(sessions, key=lambda session: (session.created_at, session.id))
+
+    async def put_user(self, user: User) -> None:
+        tables = self._tables
+        taken = [
+            column
+            for column, index in (("username", tables.by_username), ("email", tables.by_email))
+            if index.get(getattr(user, column), user.id) != user.id
+        ]
+        if taken:
+            raise Taken(*taken)
+        await self._drop_user(user.id)
+        tables.set_user(user)
+        self._undo.append(lambda: tables.drop_user(user.id))
+
+    async def put_password(self, user_id: UUID, password_hash: str) -> None:
+        passwords = self._tables.passwords
+        before = passwords.get(user_id)
+        passwords[user_id] = password_hash
+        self._undo.append(lambda: passwords.pop(user_id) if before is None else passwords.update({user_id: before}))
+
+    async def delete_user(self, user_id: UUID) -> None:
+        passwords = self._tables.passwords
+        before = passwords.pop(user_id, None)
+        if before is not None:
+            self._undo.append(lambda: passwords.update({user_id: before}))
+        await self._drop_user(user_id)
+
+    async def _drop_user(self, user_id: UUID) -> None:
+        before = self._tables.drop_user(user_id)
+        if before is not None:
+            self._undo.append(lambda: self._tables.set_user(before))
+
+    async def put_session(self, session: Session) -> None:
+        tables = self._tables
+        before = tables.sessions.get(session.id)
+        tables.set_session(session)
+        self._undo.append(lambda: tables.set_session(before) if before else tables.drop_session(session.id))
+        if before is None:
+            self._forget_expired(session.created_at)
+
+    def _forget_expired(self, now: datetime) -> None:
+        # All sessions live equally long, so the first that is still valid ends the search.
+        expired = []
+        for session in self._tables.sessions.values():
+            if session.expires_at > now:
+                break
+            expired.append(session.id)
+        for session_id in expired:
+            self._tables.drop_session(session_id)
+
+    async def delete_session(self, session_id: UUID) -> None:
+        before = self._tables.drop_session(session_id)
+        if before is not None:
+            self._undo.append(lambda: self._tables.set_session(before))
+
+    async def append(self, event: Event) -> None:
+        self.events.append(event)
