@@ -124,14 +124,15 @@ class Connection:
         self.readers.clear()
 
 
-def let_go(transport: asyncio.Transport | None) -> None:
-    """Close a socket whose handler is done.
+async def let_go(socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+    """Close a WebSocket whose handler is done. Waits for nothing.
 
     Closing alone waits for the peer to take what was written, for ever, and keeps memory and descriptor so long; tearing
     it down at once would cost a slow peer the close frame. So it gets a little time.
     """
-    if transport is None:
-        return
-    transport.close()
-    if transport.get_write_buffer_size():
-        asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+    if transport is not None:
+        transport.close()
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+    # Where the connection was lost, aiohttp's timer for the next heartbeat would keep all of it until then.
+    await socket.close(drain=False)

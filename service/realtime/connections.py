@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from uuid import UUID
 
 from service.domain.events import Event
@@ -21,11 +22,11 @@ _ABORT_AFTER_S = 5.0
 
 
 class Connections:
-    """The open streams of this process, looked at once a second.
+    """The open streams of this process, looked at once a second or oftener.
 
     Args:
         most_per_user: 0 for no bound.
-        stall_s: how long a full buffer may go without shrinking.
+        stall_s: how long the socket of a full buffer may take nothing.
         most_buffered: bytes of all send buffers together; over it the fullest ends first.
         ping_s: by kind, how often a stream shows that it lives.
     """
@@ -40,14 +41,20 @@ class Connections:
         self._ping_s = ping_s
         self._by_user: dict[UUID, set[Connection]] = {}
         self._pinged_at: dict[Connection, float] = {}
-        self._stuck: dict[Connection, tuple[int, float]] = {}
+        self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes that the socket had taken, and since when
         self._abort_at: dict[Connection, float] = {}
+        # Often enough for the shortest of what is promised.
+        self._look_every_s = min(1.0, stall_s / 4, *(interval / 2 for interval in ping_s.values()))
+        self._anteroom: set[asyncio.Timeout] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining: Ending | None = None
 
     def __len__(self) -> int:
         return len(self._pinged_at)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._pinged_at)
 
     def add(self, connection: Connection) -> None:
         """Take in a stream that was opened; it is told to end at once where it may not be."""
@@ -80,8 +87,13 @@ class Connections:
         log.info("stream ended", extra=_fields(connection) | {"reason": reason})
 
     def follow(self, event: Event) -> None:
-        """End the streams whose rights this event takes away."""
+        """End the streams whose rights this event takes away; those of a user who was renamed go on by the new name."""
         streams = list(self._by_user.get(event.subject, ()))
+        if not event.ends_access:
+            for stream in streams:
+                if event.user is not None:
+                    stream.principal = replace(stream.principal, username=event.user.username)
+            return
         match event.type:
             case "session.ended":
                 gone = event.reason in ("deleted", "deactivated")
@@ -98,9 +110,22 @@ class Connections:
         for connection in list(self._pinged_at):
             connection.end(ending)
 
+    @contextlib.asynccontextmanager
+    async def anteroom(self, timeout_s: float) -> AsyncIterator[None]:
+        """Time for somebody to say who it is: ends in TimeoutError, at once when the service stops."""
+        async with asyncio.timeout(timeout_s if self.draining is None else 0) as limit:
+            self._anteroom.add(limit)
+            try:
+                yield
+            finally:
+                self._anteroom.discard(limit)
+
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
         self.draining = closing.RESTART
+        for limit in self._anteroom:
+            if not limit.expired():
+                limit.reschedule(0)
         connections = list(self._pinged_at)
         pause_s = spread_s / max(len(connections), 1)
         for connection in connections:
@@ -112,13 +137,17 @@ class Connections:
         for connection in list(self._pinged_at):
             connection.abort()
 
-    async def watch(self, every_s: float = 1.0, *, also: Callable[[], None] | None = None) -> None:
+    async def watch(self, *, also: Callable[[], None] | None = None) -> None:
         """Look after the streams until cancelled."""
         while True:
-            await asyncio.sleep(every_s)
-            self.look(time.monotonic(), time.time())
-            if also is not None:
-                also()
+            await asyncio.sleep(self._look_every_s)
+            try:
+                self.look(time.monotonic(), time.time())
+                if also is not None:
+                    also()
+            except Exception:
+                # The next look must come: nothing else ends who is stuck or has expired.
+                log.exception("streams could not be looked after")
 
     def look(self, now: float, wall: float) -> None:
         """One look: ping, end what has expired or is stuck, abort what does not end."""
@@ -143,10 +172,12 @@ class Connections:
         if size < FULL_BYTES:
             self._stuck.pop(connection, None)
             return False
-        before, since = self._stuck.get(connection, (size + 1, now))
-        if size < before:
+        # Not the buffer's size: what is read on for a slow peer fills up again what it took.
+        taken = connection.sent_bytes - size
+        before, since = self._stuck.get(connection, (taken, now))
+        if taken > before:
             since = now
-        self._stuck[connection] = (size, since)
+        self._stuck[connection] = (taken, since)
         return now - since >= self._stall_s
 
     def _end_fattest(self, buffered: int, now: float) -> None:

@@ -44,7 +44,8 @@ class Echoes:
     async def drain(self) -> None:
         """Close all of them, each within two seconds."""
         self._draining = True
-        await asyncio.gather(*(self._close(socket) for socket in self._sockets))
+        # aiohttp's senders share one wait for the socket: whose time is over cancels it for the others as well.
+        await asyncio.gather(*(self._close(socket) for socket in self._sockets), return_exceptions=True)
 
     async def _close(self, socket: web.WebSocketResponse) -> None:
         with contextlib.suppress(TimeoutError, ConnectionError):

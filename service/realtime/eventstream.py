@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from typing import Final
@@ -11,6 +12,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from service.domain.errors import InvalidPosition
 from service.domain.positions import Position
+from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
 from service.realtime.connections import Connections
@@ -25,6 +27,8 @@ _HEADERS: Final = {
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
 _RETRY_MS: Final = (1_000, 4_000)
+
+_logger = logging.getLogger("roster.streams")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class EventStream(Connection):
     def wake(self) -> None:
         self._woken.set()
 
+    def take_leave(self) -> None:
+        self._woken.set()
+
     async def run(
         self, log: Log, want: Want, start: Start, *, limit: int | None, resync: str, connections: Connections
     ) -> None:
@@ -77,18 +84,28 @@ class EventStream(Connection):
         await self.response.prepare(self._request)
         connections.add(self)
         try:
-            await self._open(log, want, start, limit, resync)
-            while self.ending is None:
-                await self.catch_up()
-                await self._woken.wait()
-                self._woken.clear()
-            self._say_goodbye()
-            await self.response.write_eof()
+            await self._say_goodbye(await self._serve(log, want, start, limit, resync))
         except ConnectionError:
             pass  # the client left in the middle of a write
         finally:
             self.close()
             connections.remove(self)
+
+    async def _serve(self, log: Log, want: Want, start: Start, limit: int | None, resync: str) -> Ending:
+        """Read until there is a reason to end."""
+        try:
+            await self._open(log, want, start, limit, resync)
+            while self.ending is None:
+                await self.catch_up()
+                await self._woken.wait()
+                self._woken.clear()
+        except ConnectionError:
+            raise
+        except Exception:
+            # A response that has begun cannot become a 500, and EventSource never comes back from one.
+            _logger.exception("a reader failed", extra={"connection": self.id})
+            self.end(closing.FEED_FAILED)
+        return self.ending or closing.FAULT
 
     def ping(self) -> None:
         for reader in self.readers:
@@ -123,13 +140,14 @@ class EventStream(Connection):
                 reader = LimitedReader(log, self, want, position.seq, trimmed, limit)
             self.readers.add(reader)
 
-    def _say_goodbye(self) -> None:
-        ending: Ending | None = self.ending
-        if ending is None:
-            return
-        closing = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
+    async def _say_goodbye(self, ending: Ending) -> None:
+        told = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
         retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
-        self._send(retry + sse("closing", compact(closing)))
+        goodbye = retry + sse("closing", compact(told))
+        self.sent_bytes += len(goodbye)
+        # Through the response: where opening failed, not even the headers went out.
+        await self.response.write(goodbye)
+        await self.response.write_eof()
 
     def _send(self, data: bytes) -> None:
         self.write(chunk(data) if self.form is Form.CHUNKED else data)

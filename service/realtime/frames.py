@@ -55,6 +55,12 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
+def close_frame(code: int, reason: str) -> bytes:
+    """A close frame from the server (RFC 6455, 5.5.1); the reason has 123 bytes at most."""
+    payload = code.to_bytes(2, "big") + reason.encode()
+    return bytes((0x88, len(payload))) + payload
+
+
 def sse(event: str, data: bytes, position: str | None = None) -> bytes:
     """One event of an event stream; `event` and `position` are ours and hold no line break, nor does JSON."""
     head = f"event: {event}\n" if position is None else f"id: {position}\nevent: {event}\n"

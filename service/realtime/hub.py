@@ -29,16 +29,17 @@ class Hub(Log):
     """The log of accounts, as readers see it: keys are subjects, events are types.
 
     The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
-    clock. `on_ending` is called, in the order of the log, with each event that takes access away: after those before it
-    were handed out, before those behind it are.
+    clock. `on_principal` is called, in the order of the log, with each event that takes access away or renames who has
+    it: after those before it were handed out, before those behind it are.
     """
 
-    def __init__(self, store: Store, on_ending: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
+    def __init__(self, store: Store, on_principal: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
         super().__init__("", Ring(0, _RING_ENTRIES, _RING_BYTES))
         self._store = store
-        self._on_ending = on_ending
+        self._on_principal = on_principal
         self._on_failure = on_failure
         self._bell = asyncio.Event()
+        self._looked = asyncio.Event()
         self._followed_at = time.monotonic()
 
     async def open(self) -> None:
@@ -57,6 +58,8 @@ class Hub(Log):
             try:
                 await self._catch_up()
                 self._followed_at = time.monotonic()
+                looked, self._looked = self._looked, asyncio.Event()
+                looked.set()
             except Exception:
                 log.exception("the log cannot be followed")
                 self._on_failure()
@@ -70,11 +73,14 @@ class Hub(Log):
 
     async def lost(self, position: Position) -> str | None:
         """Why the feed cannot go on from there; judged by the store, of which this process may be a little behind."""
+        if position.epoch == self.epoch and position.seq > self.ring.head:
+            if position.seq > (await self._store.position()).seq:
+                return "ahead"
+            # A reader must not stand ahead of the ring: it would be handed again what it has seen.
+            while position.epoch == self.epoch and position.seq > self.ring.head:
+                await self._looked.wait()
         if position.epoch != self.epoch:
             return "epoch"
-        if position.seq > self.ring.head:
-            head = await self._store.position()
-            return "ahead" if position.epoch != head.epoch or position.seq > head.seq else None
         return "trimmed" if position.seq + 1 < await self.first() else None
 
     async def first(self) -> int:
@@ -112,9 +118,9 @@ class Hub(Log):
         if event.type == "user.deleted":
             self._redact(event)
         self.append(self._entry(event))
-        if event.ends_access:
+        if event.ends_access or "username" in event.changed:
             self.flush()
-            self._on_ending(event)
+            self._on_principal(event)
 
     def _redact(self, deleted: Event) -> None:
         """The ring holds copies of what the store has just forgotten."""
@@ -129,6 +135,7 @@ class Hub(Log):
         )
 
     def _start_at(self, position: Position) -> None:
+        self.flush()
         self.epoch = position.epoch
         self.ring = Ring(position.seq, _RING_ENTRIES, _RING_BYTES)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from service.domain.positions import Position
 from service.realtime.frames import Entry, Form, render
 from service.realtime.ring import Ring
+
+# What is written to a reader at once. A commit of thousands must not lie in every reader's buffer as a whole: whose
+# socket is full after the first piece reads the rest by itself.
+_PIECE_BYTES: Final = 262_144
 
 
 class Want(NamedTuple):
@@ -59,21 +63,34 @@ class Log:
         self.ring = ring
         self._groups: dict[object, dict[Want, _Group]] = {}
         self._gathered: dict[Want, _Group] = {}
+        self._gathered_bytes = 0
+        self._handed_out = ring.head
         self._flush_handle: asyncio.Handle | None = None
 
     @property
     def head(self) -> Position:
         return Position(self.epoch, self.ring.head)
 
+    @property
+    def handed_out(self) -> int:
+        """The seq up to which readers at the head were handed everything: what has gathered lies behind it."""
+        return self._handed_out if self._gathered else self.ring.head
+
     def append(self, entry: Entry) -> None:
-        """Put the next entry at the end; its readers get it at the end of this turn of the loop."""
+        """Put the next entry at the end; its readers get it at the end of this turn of the loop, if not before."""
+        self._handed_out = self.handed_out
         self.ring.append(entry)
         for key in (None, entry.key) if entry.key is not None else (None,):
             for group in self._groups.get(key, {}).values():
                 if group.want.takes(entry):
                     group.gathered.append(entry)
                     self._gathered[group.want] = group
-        if self._gathered and self._flush_handle is None:
+        if not self._gathered:
+            return
+        self._gathered_bytes += len(entry.frame)
+        if self._gathered_bytes >= _PIECE_BYTES:
+            self.flush()
+        elif self._flush_handle is None:
             self._flush_handle = asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
@@ -81,11 +98,13 @@ class Log:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        gathered, self._gathered = self._gathered, {}
-        for group in gathered.values():
+        for group in self._gathered.values():
             for reader in group.hand_out():
                 self.detach(reader, group.want)
                 reader.fall_behind(self.ring.head)
+        # Not before: a reader that was offered something may ask up to where it was served.
+        self._gathered.clear()
+        self._gathered_bytes = 0
 
     def attach(self, reader: LiveReader, want: Want, seq: int) -> bool:
         """Have a reader that stands at `seq` handed everything from now on; False if it is not at the head.

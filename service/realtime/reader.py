@@ -28,6 +28,7 @@ class Reader:
         self.log = log
         self.want = want
         self.live = False
+        self._closed = False
         self._connection = connection
         self._seq = seq
         self._on_trimmed = on_trimmed
@@ -39,7 +40,7 @@ class Reader:
     @property
     def position(self) -> Position:
         """Up to where everything this reader wants was sent."""
-        return self.log.head if self.live else Position(self.log.epoch, self._seq)
+        return Position(self.log.epoch, self.log.handed_out if self.live else self._seq)
 
     def offer(self, data: bytes) -> bool:
         return self._connection.write(data)
@@ -52,22 +53,26 @@ class Reader:
     async def step(self) -> None:
         """Send one page; at the head, go live in the very turn in which the place equals it."""
         try:
-            page = self._cut(await self.log.page(self._seq, self.want, PAGE_BYTES))
+            page = await self._page()
         except Trimmed:
-            self._seq = self.log.ring.head
-            self._on_trimmed()
+            if not self._closed:
+                self._seq = self.log.ring.head
+                self._on_trimmed()
+            return
+        # No await from here on: not between this check and the writing, nor between the last page and the attachment.
+        if self._closed:
             return
         if page.entries:
             self._connection.write(render(page.entries, self.form))
         self._seq = page.seen
-        # No await between the check and the attachment.
         self.live = self.log.attach(self, self.want, self._seq)
 
-    def _cut(self, page: Page) -> Page:
-        return page
+    async def _page(self) -> Page:
+        return await self.log.page(self._seq, self.want, PAGE_BYTES)
 
     def close(self) -> None:
         """Read no more. Safe to call twice."""
+        self._closed = True
         self.live = False
         self.log.detach(self, self.want)
 
@@ -89,13 +94,15 @@ class LimitedReader(Reader):
         return False
 
     def fall_behind(self, seq: int) -> None:
-        super().fall_behind(self._seq)
+        super().fall_behind(self.log.handed_out)
 
-    def _cut(self, page: Page) -> Page:
-        if len(page.entries) < self._left:
-            self._left -= len(page.entries)
-            return page
+    async def step(self) -> None:
+        await super().step()
+        if not self._left:
+            self._connection.end(LIMIT)
+
+    async def _page(self) -> Page:
+        page = await super()._page()
         entries = page.entries[: self._left]
-        self._left = 0
-        self._connection.end(LIMIT)
-        return Page(entries, entries[-1].seq)
+        self._left -= len(entries)
+        return Page(entries, page.seen if self._left else entries[-1].seq)

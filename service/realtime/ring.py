@@ -23,6 +23,11 @@ class Ring:
         self._bytes = 0
 
     @property
+    def bytes(self) -> int:
+        """What its entries take, about."""
+        return self._bytes
+
+    @property
     def first(self) -> int:
         """The lowest seq still held; head + 1 when nothing is."""
         return self.head - len(self) + 1
@@ -40,8 +45,10 @@ class Ring:
         while len(self) > self._most_entries or (self._bytes > self._most_bytes and len(self) > 1):
             self.drop_oldest()
 
-    def oldest(self) -> Entry | None:
-        return self._entries[self._start] if len(self) else None
+    def clear(self) -> None:
+        """Hold nothing; the next entry follows the last one all the same."""
+        self._entries.clear()
+        self._start = self._bytes = 0
 
     def drop_oldest(self) -> None:
         self._bytes -= _size(self._entries[self._start])

@@ -21,6 +21,9 @@ MOST_ROOMS_PER_CONNECTION: Final = 64
 _RING_BYTES: Final = 8 << 20
 # Readers a little behind must find what they miss here even where no history is kept for those who come back.
 _RING_ENTRIES: Final = 1_000
+# What a room keeps outlives its last member by an hour, and anybody can make another one.
+_MOST_BYTES: Final = 64 << 20  # of messages, in all rooms together
+_MOST_EMPTY: Final = 10_000  # rooms that only their history keeps; each takes about 2 KB besides
 _ADMINS_ONLY: Final = re.compile(r"admin\.")
 
 
@@ -79,7 +82,9 @@ class Rooms:
         self._history_s = history_s
         self._gather_s = gather_s
         self._leave_s = leave_s
-        self._rooms: dict[str, Room] = {}
+        self._rooms: dict[str, Room] = {}  # the one that was silent longest comes first
+        self._empty: dict[str, Room] = {}  # those without members; the one that has been so longest comes first
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -92,6 +97,7 @@ class Rooms:
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = Room(name, self._presence)
+        self._empty.pop(name, None)
         room.presence.enter(principal.caller.id, principal.username, self._clock())
         return room
 
@@ -100,19 +106,50 @@ class Rooms:
 
     def sweep(self) -> None:
         """Forget what is older than the history that is kept, and rooms with nothing left."""
-        oldest = self._clock().timestamp() - self._history_s
         for room in list(self._rooms.values()):
-            while room.times and (len(room.times) > self._history or room.times[0] < oldest):
-                room.times.pop(0)
-            if not room.times and not len(room.presence):
-                self._drop(room)
+            self._settle(room)
+
+    def _settle(self, room: Room) -> None:
+        oldest = self._clock().timestamp() - self._history_s
+        while room.times and (len(room.times) > self._history or room.times[0] < oldest):
+            room.times.pop(0)
+        if len(room.presence):
+            return
+        if not room.times:
+            self._drop(room)
+            return
+        # Nobody reads it now, and who comes back reads on from no further back.
+        before = room.ring.bytes
+        while len(room.ring) > len(room.times):
+            room.ring.drop_oldest()
+        self._bytes += room.ring.bytes - before
 
     def send(self, room: Room, principal: Principal, data: Any) -> Entry:
         now = self._clock()
         room.times.append(now.timestamp())
         if len(room.times) > self._history:
             del room.times[0]
-        return room.send(principal, data, now)
+        before = room.ring.bytes
+        entry = room.send(principal, data, now)
+        self._bytes += room.ring.bytes - before
+        self._rooms[room.name] = self._rooms.pop(room.name)
+        self._make_space()
+        return entry
+
+    def _emptied(self, room: Room) -> None:
+        self._empty[room.name] = room
+        self._settle(room)
+        self._make_space()
+
+    def _make_space(self) -> None:
+        """Forget empty rooms, then the history of those that were silent longest, until what is kept fits."""
+        while self._empty and (len(self._empty) > _MOST_EMPTY or self._bytes > _MOST_BYTES):
+            self._drop(next(iter(self._empty.values())))
+        while self._bytes > _MOST_BYTES:
+            room = next(iter(self._rooms.values()))
+            self._bytes -= room.ring.bytes
+            room.ring.clear()
+            self._rooms[room.name] = self._rooms.pop(room.name)
 
     def recoverable(self, room: Room) -> int:
         """The lowest seq that somebody who comes back may read on from."""
@@ -126,6 +163,8 @@ class Rooms:
         room.presence.close()
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
+            self._empty.pop(room.name, None)
+            self._bytes -= room.ring.bytes
 
     def _presence(self, room: Room) -> Presence:
-        return Presence(room.tell, self._gather_s, self._leave_s, self.sweep)
+        return Presence(room.tell, self._gather_s, self._leave_s, lambda: self._emptied(room))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from service.domain.positions import Position
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
-from service.realtime.frames import Form, compact, text_frame
+from service.realtime.frames import Form, close_frame, compact, text_frame
 from service.realtime.hub import Hub
 from service.realtime.log import Want
 from service.realtime.reader import Reader
@@ -28,7 +27,7 @@ from service.telemetry.logs import utc
 
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
-_CLOSE_S: Final = 2.0
+_RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 
 log = logging.getLogger("roster.websocket")
 
@@ -62,6 +61,7 @@ class WebSocket(Connection):
         self._rooms = rooms
         self._tasks = tasks
         self._attending: asyncio.Task[None] | None = None
+        self._close_sent = False
         self._messages_per_s = messages_per_s
         self._allowance = float(messages_per_s)
         self._counted_at = time.monotonic()
@@ -75,15 +75,17 @@ class WebSocket(Connection):
     async def _attend(self) -> None:
         try:
             await self.catch_up()
-            if self.ending is not None:
-                await self._finish()
         except ConnectionError:
             pass  # the receiving side hears of it too, and leaves
         except Exception:
             log.exception("a reader failed", extra={"connection": self.id})
-            self.abort()  # a socket lives exactly as long as its feed
+            self.end(closing.FEED_FAILED)  # a socket lives exactly as long as its feed
         finally:
             self._attending = None
+
+    def write(self, data: bytes) -> bool:
+        # Nothing may follow a close frame, be it ours or one that aiohttp sent (RFC 6455, 5.5.1).
+        return True if self._close_sent or self._response.closed else super().write(data)
 
     def send(self, frame: dict[str, Any]) -> None:
         """Send one frame, without waiting."""
@@ -181,19 +183,22 @@ class WebSocket(Connection):
         if self.feed is not None:
             self.send({"type": "heartbeat", "position": str(self.feed.position)})
 
-    async def finished(self) -> None:
-        """Wait until the ending that was asked for has been carried out."""
-        if self._attending is not None:
-            await asyncio.shield(self._attending)
-
-    async def _finish(self) -> None:
+    def take_leave(self) -> None:
+        # Not by aiohttp's `close`: called from another task than the receiving one it hangs up at once, and what the
+        # client has just sent turns that into a reset, which takes the reason with it.
         ending: Ending = self.ending or closing.FAULT
         frame: dict[str, Any] = {"type": "closing", "reason": ending.reason}
         frame["reconnect_after_ms"] = self.reconnect_after_ms if ending.reconnect else None
         self.send(frame)
-        with contextlib.suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._response.close(code=ending.code, message=ending.reason.encode())
+        self.write(close_frame(ending.code, ending.reason))
+        self._close_sent = True
+
+    async def hang_up(self, received: int) -> None:
+        """Complete the closing handshake after the client's close frame with that code; 0 when it named none."""
+        if self._close_sent:
+            self._transport.close()  # both have said it, and the server hangs up first (RFC 6455, 7.1.1)
+        else:
+            await self._response.close(code=close_code(received), drain=False)
 
     def close(self) -> None:
         for name in list(self.rooms):
@@ -219,8 +224,8 @@ class WebSocket(Connection):
         self.readers.discard(reader)
 
 
-def close_code(received: int | None) -> int:
+def close_code(received: int) -> int:
     """What to answer to a close frame with that code (RFC 6455, 7.4): reserved ones are a protocol error."""
-    if received in (1004, 1005, 1006, 1015):
+    if received in _RESERVED_CODES:
         return WSCloseCode.PROTOCOL_ERROR
     return received or WSCloseCode.OK

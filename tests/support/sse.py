@@ -67,7 +67,9 @@ class Stream:
 @asynccontextmanager
 async def open_stream(server: Server, path: str, by: Login | None, **kwargs: Any) -> AsyncIterator[Stream]:
     headers = {"Accept": "text/event-stream", **kwargs.pop("headers", {})}
-    async with server.request("GET", path, by, headers=headers, timeout=aiohttp.ClientTimeout(None), **kwargs) as answer:
+    async with server.request(
+        "GET", path, by, headers=headers, timeout=aiohttp.ClientTimeout(None), **kwargs
+    ) as answer:
         assert answer.status == 200, f"{answer.status} {await answer.text()}"
         assert answer.content_type == "text/event-stream"
         yield Stream(answer)

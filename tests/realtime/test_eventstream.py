@@ -1,0 +1,38 @@
+"""Where a reader of an event stream asks to begin."""
+
+from __future__ import annotations
+
+import pytest
+
+from service.domain.errors import InvalidPosition
+from service.domain.positions import Position
+from service.realtime.eventstream import Start
+
+PLACE, OTHER = Position("epoch", 7), Position("epoch", 9)
+
+
+@pytest.mark.parametrize(
+    ("last_event_id", "after", "start"),
+    [
+        (None, None, Start()),
+        (None, "0", Start(oldest=True)),
+        (None, str(PLACE), Start(PLACE)),
+        (str(PLACE), None, Start(PLACE)),
+        (str(PLACE), "0", Start(PLACE)),
+        (str(PLACE), str(OTHER), Start(PLACE)),
+        ("", None, Start()),
+        ("", str(OTHER), Start(OTHER)),
+        ("0", str(OTHER), Start(invalid=True)),
+        ("nonsense", str(OTHER), Start(invalid=True)),
+        ("epoch-7 ", None, Start(invalid=True)),
+    ],
+)
+def test_start_of_a_reader(last_event_id: str | None, after: str | None, start: Start) -> None:
+    """The header, from somebody who was here before, wins; where it cannot be read nobody knows what was missed."""
+    assert Start.of(last_event_id, after) == start
+
+
+def test_malformed_place_in_the_address_is_refused() -> None:
+    """A link that is wrong is the caller's to put right."""
+    with pytest.raises(InvalidPosition):
+        Start.of(None, "nonsense")

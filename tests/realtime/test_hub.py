@@ -1,0 +1,274 @@
+"""The feed's log: follows the store, whatever the store does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.domain.events import Event
+from service.domain.ports import EventPage, EventQuery, Transaction
+from service.domain.positions import Position
+from service.domain.users import User
+from service.realtime.frames import Form
+from service.realtime.hub import Hub
+from service.realtime.log import Trimmed, Want
+from service.store.memory import MemoryStore
+from tests.support.domain import a_user, created, keep, updated
+from tests.support.wait import until
+
+
+class FaultyStore(MemoryStore):
+    """A memory store that can be made to fail, to wait, or to have another past."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(lambda: datetime.now(UTC), **kwargs)
+        self.fails = False
+        self.epoch: str | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def events(self, query: EventQuery) -> EventPage:
+        await self.gate.wait()
+        if self.fails:
+            raise OSError("the disk is gone")
+        page = await super().events(query)
+        return replace(page, position=self._named(page.position))
+
+    async def position(self) -> Position:
+        return self._named(await super().position())
+
+    def _named(self, position: Position) -> Position:
+        return position if self.epoch is None else Position(self.epoch, position.seq)
+
+    async def commit(self, *events: Event) -> None:
+        """Put these events into the log, in one transaction."""
+
+        async def work(transaction: Transaction) -> None:
+            for event in events:
+                if event.type == "user.deleted":
+                    await transaction.delete_user(event.subject)
+                elif event.user is not None:
+                    await transaction.put_user(event.user)
+                await transaction.append(event)
+
+        await self.write(work)
+
+
+class Observed:
+    """A hub that follows, and what happened, in order: data handed out, endings, failures."""
+
+    def __init__(self, store: FaultyStore) -> None:
+        self.store = store
+        self.happened: list[object] = []
+        self.hub = Hub(store, self.on_ending, lambda: self.happened.append("failure"))
+        self.form = Form.PLAIN
+
+    def on_ending(self, event: Event) -> None:
+        self.happened.append(("ending", event.seq))
+
+    def offer(self, data: bytes) -> bool:
+        self.happened += [int(line.rpartition(b"-")[2]) for line in data.split(b"\n") if line.startswith(b"id: ")]
+        return True
+
+    def fall_behind(self, seq: int) -> None:
+        raise AssertionError("it takes everything")
+
+
+@pytest.fixture
+async def store() -> FaultyStore:
+    return FaultyStore()
+
+
+@pytest.fixture
+async def observed(store: FaultyStore) -> AsyncIterator[Observed]:
+    """A hub that follows the store, with a reader of everything at its head."""
+    observed = Observed(store)
+    await observed.hub.open()
+    assert observed.hub.attach(observed, Want(), observed.hub.ring.head)
+    follow = asyncio.create_task(observed.hub.follow())
+    yield observed
+    follow.cancel()
+    await asyncio.gather(follow, return_exceptions=True)
+
+
+def deleted(user: User) -> Event:
+    return Event("user.deleted", datetime.now(UTC), None, user.id)
+
+
+def ended(user: User) -> Event:
+    return Event("session.ended", datetime.now(UTC), user.id, user.id, session_id=UUID(int=1), reason="logout")
+
+
+async def test_commits_reach_readers_in_order(observed: Observed) -> None:
+    """Every event of every commit, as soon as the bell rings, once each."""
+    for _ in range(30):
+        await keep(observed.store, a_user(), a_user())
+        await asyncio.sleep(0)
+    await until(lambda: observed.hub.ring.head == 60)
+    await asyncio.sleep(0)
+
+    assert observed.happened == list(range(1, 61))
+
+
+async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) -> None:
+    """The log is looked at without being told."""
+    observed.store._rings.clear()
+    await keep(observed.store, a_user())
+
+    await until(lambda: observed.happened == [1], timeout=2)
+
+
+async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> None:
+    """What lies before an event that takes access away was handed out before, what lies behind it is so after."""
+    ada, bob = a_user(), a_user()
+    await observed.store.commit(
+        created(ada), created(bob), ended(ada), updated(bob, "name"), updated(replace(bob, role="admin"), "role")
+    )
+    await observed.store.commit(deleted(ada), updated(bob, "name"))
+    await until(lambda: observed.happened[-1:] == [7])
+
+    assert observed.happened == [1, 2, 3, ("ending", 3), 4, 5, ("ending", 5), 6, ("ending", 6), 7]
+
+
+async def test_store_that_fails_is_told_and_asked_again(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
+    """Readers are not left in silence; what was committed meanwhile comes when the store is back."""
+    observed.store.fails = True
+    await keep(observed.store, a_user())
+    await until(lambda: observed.happened)
+    assert observed.happened[0] == "failure"
+    assert observed.hub.silent_s > 0
+
+    observed.store.fails = False
+    await until(lambda: observed.happened[-1] == 1, timeout=2)
+    assert "the log cannot be followed" in caplog.text
+
+
+async def test_other_life_of_the_log_ends_what_was_read_from_this_one(observed: Observed) -> None:
+    """A restored store has another epoch: readers are told, and places of the old one are lost."""
+    await keep(observed.store, a_user(), a_user())
+    await until(lambda: observed.happened == [1, 2])
+    old = observed.hub.head
+    observed.store.epoch = "restored"
+    await keep(observed.store, a_user())
+    await until(lambda: "failure" in observed.happened)
+
+    assert observed.hub.head == Position("restored", 3)
+    assert await observed.hub.lost(old) == "epoch"
+    assert await observed.hub.lost(observed.hub.head) is None
+
+
+async def test_more_than_is_kept_in_one_commit_is_never_skipped_in_silence() -> None:
+    """Where the log has a hole, readers are ended and come back to be told so."""
+    observed = Observed(FaultyStore(keep_events=5))
+    await observed.hub.open()
+    observed.hub.attach(observed, Want(), 0)
+    follow = asyncio.create_task(observed.hub.follow())
+    await asyncio.sleep(0)
+    await keep(observed.store, *(a_user() for _ in range(10)))
+    await until(lambda: observed.happened)
+    follow.cancel()
+    await asyncio.gather(follow, return_exceptions=True)
+
+    assert observed.happened == ["failure"]
+    assert observed.hub.ring.head == 10
+    assert await observed.hub.lost(Position(observed.hub.epoch, 4)) == "trimmed"
+    with pytest.raises(Trimmed):
+        await observed.hub.page(4, Want(a_user().id), 1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("seq", "reason"), [(0, "trimmed"), (4, "trimmed"), (5, None), (10, None), (11, "ahead"), (10**17, "ahead")]
+)
+async def test_place_is_judged_by_what_the_store_keeps(seq: int, reason: str | None) -> None:
+    """Neither this process's ring nor how far it has come decides, but the store."""
+    hub = Observed(FaultyStore(keep_events=5)).hub
+    await keep(hub._store, *(a_user() for _ in range(10)))
+    await hub.open()
+
+    assert await hub.lost(Position(hub.epoch, seq)) == reason
+    assert await hub.lost(Position("other", seq)) == "epoch"
+    assert await hub.first() == 6
+
+
+async def test_place_that_this_process_has_not_come_to_yet_is_waited_for(observed: Observed) -> None:
+    """A reader that saw an event elsewhere is not "ahead", and is not handed that event again."""
+    observed.store.gate.clear()
+    await keep(observed.store, a_user(), a_user())
+    seen = await observed.store.position()
+    answer = asyncio.create_task(observed.hub.lost(seen))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not answer.done()
+    assert observed.hub.ring.head == 0
+
+    observed.store.gate.set()
+    assert await asyncio.wait_for(answer, 5) is None
+    assert observed.hub.ring.head == 2
+
+
+async def test_place_waited_for_is_lost_when_the_log_turns_out_to_be_another(observed: Observed) -> None:
+    """The wait ends with the epoch it was for."""
+    observed.store.gate.clear()
+    await keep(observed.store, a_user(), a_user())
+    answer = asyncio.create_task(observed.hub.lost(await observed.store.position()))
+    await asyncio.sleep(0)
+    observed.store.epoch = "restored"
+    observed.store.gate.set()
+
+    assert await asyncio.wait_for(answer, 5) == "epoch"
+
+
+async def test_member_reads_its_own_events_from_the_store(observed: Observed) -> None:
+    """Pages of one subject hold nothing of others, end at the head that readers have seen, and skip no place."""
+    ada = a_user()
+    await observed.store.commit(created(ada))
+    for number in range(150):
+        await keep(observed.store, a_user())
+        await observed.store.commit(updated(replace(ada, name=str(number)), "name"))
+    await until(lambda: observed.hub.ring.head == 301)
+    observed.store._rings.clear()
+    await observed.store.commit(updated(ada, "name"))  # committed, not yet followed
+
+    page = await observed.hub.page(0, Want(ada.id), 1 << 30)
+    rest = await observed.hub.page(page.seen, Want(ada.id), 1 << 30)
+    seqs = [entry.seq for entry in (*page.entries, *rest.entries)]
+
+    assert (len(page.entries), page.seen) == (100, page.entries[-1].seq)
+    assert seqs == list(range(1, 302, 2))
+    assert rest.seen == 301
+    assert (await observed.hub.page(1, Want(ada.id, frozenset({"session.ended"})), 1 << 30)).entries == []
+
+
+async def test_entry_holds_the_event_in_both_wire_forms(observed: Observed) -> None:
+    """The data of the stream and the frame of the WebSocket carry the same JSON, with the position as id."""
+    ada = a_user(name="Ada King")
+    await observed.store.commit(created(ada))
+    await until(lambda: observed.hub.ring.head == 1)
+    (entry,) = observed.hub.ring.after(0, 1 << 30)
+
+    event = json.loads(entry.data)
+    assert event["id"] == entry.position == str(observed.hub.head)
+    assert (event["type"], event["subject"], event["user"]["name"]) == ("user.created", str(ada.id), "Ada King")
+    assert json.loads(entry.frame) == {"type": "event", "event": event}
+
+
+async def test_deletion_leaves_no_copy_of_the_user_in_the_ring(observed: Observed) -> None:
+    """Whoever reads on from before a deletion sees that something happened to the user, but not the user."""
+    ada, bob = a_user(), a_user()
+    await observed.store.commit(created(ada), created(bob), updated(ada, "name"), ended(ada))
+    await until(lambda: observed.hub.ring.head == 4)
+    await observed.store.commit(deleted(ada))
+    await until(lambda: observed.hub.ring.head == 5)
+
+    entries = [json.loads(entry.data) for entry in observed.hub.ring.after(0, 1 << 30)]
+    stored = await observed.store.events(EventQuery(0, 10))
+    assert [event["user"] and event["user"]["id"] for event in entries] == [None, str(bob.id), None, None, None]
+    assert [event["type"] for event in entries] == [event.type for event in stored.events]
+    assert str(ada.email) not in json.dumps(entries)

@@ -1,0 +1,170 @@
+"""Who is in a room, and what the others are told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.realtime.presence import PAGE, Presence
+from tests.support.wait import until
+
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+ADA, BOB, CAT = (UUID(int=number) for number in (1, 2, 3))
+NAMES = {ADA: "ada", BOB: "bob", CAT: "cat"}
+GATHER_S = 0.01
+
+
+class Told:
+    """What was told, and how often the room was empty."""
+
+    def __init__(self, leave_s: float) -> None:
+        self.changes: list[dict[str, Any]] = []
+        self.empty = 0
+        self.presence = Presence(self.changes.append, GATHER_S, leave_s, self.on_empty)
+
+    def on_empty(self) -> None:
+        self.empty += 1
+
+    def enter(self, *user_ids: UUID) -> None:
+        for user_id in user_ids:
+            self.presence.enter(user_id, NAMES.get(user_id, f"user{user_id.int}"), NOW)
+
+
+@pytest.fixture
+def quick() -> Iterator[Told]:
+    """A room that whoever leaves has left at once."""
+    told = Told(0)
+    yield told
+    told.presence.close()
+
+
+@pytest.fixture
+def patient() -> Iterator[Told]:
+    """A room that waits for those who left longer than any test lasts."""
+    told = Told(3600)
+    yield told
+    told.presence.close()
+
+
+def names(members: list[dict[str, str]]) -> list[str]:
+    return [member["username"] for member in members]
+
+
+async def test_joins_of_a_while_are_told_together(quick: Told) -> None:
+    """Who comes within the time of gathering is told in one change, in the order of coming."""
+    quick.enter(BOB, ADA)
+    assert quick.changes == []
+    await until(lambda: quick.changes)
+    quick.enter(CAT)
+    await until(lambda: len(quick.changes) == 2)
+
+    first, second = quick.changes
+    assert (first["count"], names(first["joined"]), first["left"]) == (2, ["bob", "ada"], [])
+    assert (second["count"], names(second["joined"]), second["left"]) == (3, ["cat"], [])
+    assert first["joined"][0] == {"id": str(BOB), "username": "bob"}
+
+
+async def test_member_with_two_connections_is_one_member(quick: Told) -> None:
+    """A second tab is not told, and neither is the end of one of the two."""
+    quick.enter(ADA, ADA, BOB)
+    await until(lambda: quick.changes)
+    assert quick.changes[0]["count"] == len(quick.presence) == 2
+
+    quick.presence.leave(ADA)
+    quick.presence.leave(BOB)
+    await until(lambda: len(quick.changes) == 2)
+    assert (quick.changes[1]["count"], names(quick.changes[1]["left"])) == (1, ["bob"])
+
+    quick.presence.leave(ADA)
+    await until(lambda: len(quick.changes) == 3)
+    assert (quick.changes[2]["count"], names(quick.changes[2]["left"])) == (0, ["ada"])
+    assert quick.empty == 1
+
+
+async def test_quick_return_is_not_told(patient: Told) -> None:
+    """A member that comes back within its time never left; it stays in the list meanwhile."""
+    patient.enter(ADA, BOB)
+    await until(lambda: patient.changes)
+    for _ in range(3):
+        patient.presence.leave(ADA)
+        assert len(patient.presence) == 2
+        patient.enter(ADA)
+    patient.enter(CAT)
+    await until(lambda: len(patient.changes) == 2)
+
+    assert (names(patient.changes[1]["joined"]), patient.changes[1]["left"]) == (["cat"], [])
+    assert patient.empty == 0
+
+
+async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
+    """Who came and went between two tellings leaves no trace, nor does who went and came."""
+    told = Told(0)
+    told.presence = Presence(told.changes.append, 0.05, 0, told.on_empty)
+    told.enter(ADA, BOB)
+    await until(lambda: told.changes)
+
+    told.enter(CAT)
+    told.presence.leave(CAT)
+    told.presence.leave(BOB)
+    await until(lambda: len(told.presence) == 1)
+    told.enter(BOB)
+    await asyncio.sleep(0.06)  # longer than it gathers: what is not told then is not told
+    told.presence.leave(ADA)
+    await until(lambda: len(told.changes) == 2)
+
+    assert (names(told.changes[1]["left"]), told.changes[1]["joined"]) == (["ada"], [])
+    told.presence.close()
+
+
+async def test_above_a_hundred_members_numbers_are_told(quick: Told) -> None:
+    """Up to a hundred members are told by name, more only in number."""
+    quick.enter(*(UUID(int=number) for number in range(100)))
+    await until(lambda: quick.changes)
+    assert quick.changes[0]["count"] == len(quick.changes[0]["joined"]) == 100
+
+    quick.enter(UUID(int=100))
+    await until(lambda: len(quick.changes) == 2)
+    assert quick.changes[1] == {"count": 101}
+
+
+async def test_pages_name_every_member_once(patient: Told) -> None:
+    """Members come in the order of their ids, so many a page; the last page has nothing to go on with."""
+    ids = [UUID(int=number) for number in range(2 * PAGE + 50)]
+    patient.enter(*reversed(ids))
+
+    found, after = patient.presence.page(None)
+    pages = [found]
+    while after is not None:
+        assert after == found[-1].id
+        found, after = patient.presence.page(after)
+        pages.append(found)
+
+    assert [member.id for page in pages for member in page] == ids
+    assert [len(page) for page in pages] == [PAGE, PAGE, 50]
+
+
+async def test_page_goes_on_behind_a_member_that_has_gone(quick: Told) -> None:
+    """The place named need not be there any more; a full last page is the last one."""
+    ids = [UUID(int=number) for number in range(PAGE + 1)]
+    quick.enter(*ids)
+    quick.presence.leave(ids[0])
+    await until(lambda: len(quick.presence) == PAGE)
+
+    assert quick.presence.page(ids[0]) == quick.presence.page(None)
+    assert quick.presence.page(None)[1] is None
+
+
+async def test_closed_presence_tells_nothing(quick: Told) -> None:
+    """No timer of it fires any more."""
+    quick.enter(ADA)
+    quick.presence.leave(ADA)
+    quick.presence.close()
+    await asyncio.sleep(2 * GATHER_S)
+
+    assert quick.changes == []
+    assert quick.empty == 0

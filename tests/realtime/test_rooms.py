@@ -1,0 +1,445 @@
+"""Rooms: who gets what, what is kept for those who come back, and when a room is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from service import keys
+from service.realtime.frames import Form
+from service.realtime.log import Want
+from service.realtime.rooms import ROOM_NAME, Room, Rooms, may_enter
+from tests.support.clock import ManualClock
+from tests.support.server import Server, serve
+from tests.support.streams import FakeStream, a_principal
+from tests.support.wait import until
+from tests.support.ws import Client, Json, connect
+
+
+def rooms_of(clock: ManualClock, *, history: int = 5, history_s: float = 60) -> Rooms:
+    return Rooms(clock, history=history, history_s=history_s, gather_s=0.01, leave_s=0)
+
+
+async def said(client: Client, count: int) -> list[Any]:
+    """The data of the next so many messages; presence is passed over."""
+    return [(await client.until("message"))["data"] for _ in range(count)]
+
+
+async def quiet(client: Client) -> list[Json]:
+    """What has come up to now."""
+    assert await client.ask("ping") == {"type": "pong"}
+    frames = []
+    while client._aside:
+        frames.append(client._aside.popleft())
+    return frames
+
+
+# --- Without a server -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a", "0", "lobby", "admin.ops", "a" * 64, "a..b", "a-_.9"])
+def test_room_names_that_are_good(name: str) -> None:
+    """Lower case letters and digits, with dots, hyphens and underscores inside."""
+    assert re.match(ROOM_NAME, name)
+
+
+@pytest.mark.parametrize("name", ["", ".a", "-a", "_a", "A", "a" * 65, "a b", "ä", "a/b"])
+def test_room_names_that_are_not(name: str) -> None:
+    """What could be mistaken in a path or a log is no name."""
+    assert not re.match(ROOM_NAME, name)
+
+
+def test_admin_rooms_are_for_admins() -> None:
+    """`admin.` at the beginning decides, and nothing else."""
+    member, admin = a_principal(), a_principal(role="admin")
+
+    assert [may_enter(member, room) for room in ("lobby", "admin", "administration", "admin.ops", "my.admin.ops")] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
+    assert may_enter(admin, "admin.ops")
+
+
+async def test_message_is_the_same_bytes_for_everybody() -> None:
+    """Positions count from 1 in the room's own epoch; the frame says who, when and what."""
+    clock = ManualClock()
+    rooms, ada = rooms_of(clock), a_principal()
+    room, other = rooms.enter("lobby", ada), rooms.enter("other", ada)
+    assert room.epoch != other.epoch
+
+    entries = [rooms.send(room, ada, data) for data in ({"a": [1]}, None)]
+
+    assert [entry.position for entry in entries] == [f"{room.epoch}-1", f"{room.epoch}-2"]
+    assert json.loads(entries[0].frame) == {
+        "type": "message",
+        "room": "lobby",
+        "id": f"{room.epoch}-1",
+        "from": {"id": ada.user, "username": ada.username},
+        "time": "2026-11-21T09:30:00.000000Z",
+        "data": {"a": [1]},
+    }
+    rooms.close()
+
+
+async def test_history_is_bounded_by_count_and_age() -> None:
+    """Who comes back may read on from as many messages as are kept, none of them older than is promised."""
+    clock = ManualClock()
+    rooms, ada = rooms_of(clock, history=5, history_s=60), a_principal()
+    room = rooms.enter("lobby", ada)
+    for number in range(8):
+        rooms.send(room, ada, number)
+        clock.advance(10)
+    assert rooms.recoverable(room) == 3
+
+    rooms.sweep()
+    assert rooms.recoverable(room) == 3
+    clock.advance(10)  # the last five were sent 60, 50, 40, 30 and 20 seconds ago
+    rooms.sweep()
+    assert rooms.recoverable(room) == 3
+    clock.advance(1)
+    rooms.sweep()
+    assert rooms.recoverable(room) == 4
+    clock.advance(60)
+    rooms.sweep()
+    assert rooms.recoverable(room) == 8
+    rooms.close()
+
+
+async def test_room_lives_while_it_has_members_or_history() -> None:
+    """The last of both takes it away; a new one of that name is another room."""
+    clock = ManualClock()
+    rooms, ada = rooms_of(clock, history_s=60), a_principal()
+    silent, spoken = rooms.enter("silent", ada), rooms.enter("spoken", ada)
+    rooms.send(spoken, ada, 1)
+    rooms.sweep()
+    assert len(rooms) == 2
+
+    rooms.leave(silent, ada)
+    rooms.leave(spoken, ada)
+    await until(lambda: len(rooms) == 1)
+    assert rooms.get("spoken") is spoken
+    clock.advance(61)
+    rooms.sweep()
+    assert len(rooms) == 0
+
+    assert rooms.enter("spoken", ada).epoch != spoken.epoch
+    rooms.close()
+
+
+async def test_what_all_rooms_keep_is_bounded() -> None:
+    """Rooms that nobody is in are forgotten first, the longest empty before others; then the oldest history."""
+    most, half_megabyte = 64 << 20, "x" * (1 << 19)  # it counts twice: as data and as frame
+    rooms, ada = rooms_of(ManualClock(), history=1000, history_s=1e9), a_principal()
+    for number in range(40):
+        left = rooms.enter(f"left{number}", ada)
+        rooms.send(left, ada, half_megabyte)
+        rooms.leave(left, ada)
+    await until(lambda: all(not len(room.presence) for room in rooms._rooms.values()))
+    staying = [rooms.enter(f"staying{number}", ada) for number in range(12)]
+    for room in staying:
+        for _ in range(9):
+            rooms.send(room, ada, half_megabyte)
+            assert sum(room.ring.bytes for room in rooms._rooms.values()) == rooms._bytes <= most
+
+    assert len(rooms) == 12
+    assert [len(room.ring) > 0 for room in staying] == sorted(len(room.ring) > 0 for room in staying)
+    assert len(staying[0].ring) == 0
+    rooms.close()
+    assert rooms._bytes == 0
+
+
+async def test_number_of_rooms_that_nobody_is_in_is_bounded() -> None:
+    """Going from room to room and leaving a word in each fills no memory."""
+    clock = ManualClock()
+    rooms, ada = rooms_of(clock), a_principal()
+    for number in range(10_050):
+        room = rooms.enter(f"room{number}", ada)
+        rooms.send(room, ada, number)
+        rooms.leave(room, ada)
+    await until(lambda: len(rooms) == 10_000)
+
+    assert rooms.get("room49") is None
+    assert rooms.get("room50") is not None
+    rooms.close()
+
+
+async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
+    """Messages that served readers who were a little behind go with the last member."""
+    rooms, ada = rooms_of(ManualClock(), history=5), a_principal()
+    room = rooms.enter("lobby", ada)
+    for number in range(20):
+        rooms.send(room, ada, number)
+    assert len(room.ring) == 20
+    rooms.leave(room, ada)
+    await until(lambda: not len(room.presence))
+
+    assert len(room.ring) == 5
+    assert rooms._bytes == room.ring.bytes
+    rooms.close()
+
+
+async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() -> None:
+    """A change comes behind the messages sent before it; who reads history still is not told, nor is an event stream."""
+    room = Room("lobby", lambda room: rooms_of(ManualClock())._presence(room))
+    members = [FakeStream(form=Form.WEBSOCKET), FakeStream(form=Form.PLAIN)]
+
+    class Listener:
+        def __init__(self, stream: FakeStream) -> None:
+            self.stream, self.form, self.behind = stream, stream.form, list[int]()
+
+        def offer(self, data: bytes) -> bool:
+            return self.stream.write(data)
+
+        def fall_behind(self, seq: int) -> None:
+            self.behind.append(seq)
+
+    socket, stream = (Listener(member) for member in members)
+    for listener in (socket, stream):
+        room.attach(listener, Want(), 0)
+    room.send(a_principal(), "before", ManualClock()())
+    room.tell({"count": 1})
+    assert members[0].buffered.index(b"before") < members[0].buffered.index(b"presence")
+    assert b"presence" not in members[1].buffered
+
+    members[0].full_bytes = 1
+    room.tell({"count": 2})
+    assert socket.behind == [1]
+    assert set(room.live_readers()) == {stream}
+
+
+# --- Over WebSockets --------------------------------------------------------------------------------------------------
+
+
+async def test_every_member_hears_a_message_and_nobody_else(server: Server) -> None:
+    """The sender too, once; who has left or is in another room hears nothing."""
+    ada, bob = await server.member(), await server.member()
+    async with connect(server, ada) as one, connect(server, bob) as two, connect(server, bob) as other:
+        assert (await one.ask("join", room="lobby"))["count"] == 1
+        assert (await two.ask("join", room="lobby"))["count"] == 2
+        await other.ask("join", room="elsewhere")
+
+        sent = await one.ask("broadcast", room="lobby", data={"text": "hi"})
+        heard = [await one.until("message"), await two.until("message")]
+        assert heard[0] == heard[1]
+        assert heard[0]["id"] == sent["id"]
+        assert heard[0]["from"] == {"id": ada.id, "username": ada.username}
+
+        assert await two.ask("leave", room="lobby") == {"type": "left", "room": "lobby"}
+        await one.ask("broadcast", room="lobby", data=2)
+        assert (await one.until("message"))["data"] == 2
+        assert [frame for frame in await quiet(two) if frame["type"] == "message"] == []
+        assert [frame for frame in await quiet(other) if frame["type"] == "message"] == []
+
+
+async def test_renamed_member_speaks_by_its_new_name(server: Server) -> None:
+    """Over the connection that is open, and over a new one with the token that it had."""
+    ada = await server.member("ada")
+    async with connect(server, ada) as client:
+        await client.ask("join", room="lobby")
+        await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
+        await until(lambda: server.app[keys.HUB].ring.head == 3)
+        await client.ask("broadcast", room="lobby", data=1)
+        assert (await client.until("message"))["from"]["username"] == "lovelace"
+        async with connect(server, ada) as other:
+            assert other.hello["user"]["username"] == "lovelace"
+
+
+async def test_messages_of_all_senders_come_in_one_order(server: Server) -> None:
+    """Every member sees the same sequence, dense from the first to the last."""
+    ada = await server.member()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(server, ada)) for _ in range(8)]
+        for client in clients:
+            await client.ask("join", room="lobby")
+
+        async def speak(client: Client, name: int) -> None:
+            for number in range(25):
+                await client.send("broadcast", room="lobby", data=[name, number])
+
+        async def listen(client: Client) -> list[tuple[str, Any]]:
+            heard = [await client.until("message", 20) for _ in range(200)]
+            return [(message["id"], message["data"]) for message in heard]
+
+        heard, *_ = await asyncio.gather(
+            asyncio.gather(*(listen(client) for client in clients)),
+            *(speak(client, name) for name, client in enumerate(clients)),
+        )
+    assert all(one == heard[0] for one in heard)
+    assert [int(position.rpartition("-")[2]) for position, _ in heard[0]] == list(range(1, 201))
+    for name in range(8):
+        assert [number for _, (speaker, number) in heard[0] if speaker == name] == list(range(25))
+
+
+@pytest.mark.parametrize(("history", "expected"), [(0, []), (2, [5, 6]), (100, [2, 3, 4, 5, 6])])
+async def test_history_comes_behind_the_answer_and_before_what_is_new(history: int, expected: list[int]) -> None:
+    """`joined` first, then as many messages as were asked for and are kept, then live ones, without a seam."""
+    async with serve(room_history=5) as server:
+        ada = await server.member()
+        async with connect(server, ada) as speaker, connect(server, ada) as client:
+            await speaker.ask("join", room="lobby")
+            for number in range(7):
+                await speaker.ask("broadcast", room="lobby", data=number)
+            joined = await client.ask("join", room="lobby", history=history)
+            await speaker.ask("broadcast", room="lobby", data="live")
+            assert await said(client, len(expected) + 1) == [*expected, "live"]
+    seq = int(joined["position"].rpartition("-")[2])
+    assert (joined["recovered"], seq) == (True, 7 - len(expected))
+
+
+@pytest.mark.parametrize(
+    ("after", "recovered", "expected"),
+    [
+        ("EPOCH-5", True, [5, 6]),
+        ("EPOCH-7", True, []),
+        ("EPOCH-2", True, [2, 3, 4, 5, 6]),
+        ("EPOCH-1", False, []),
+        ("EPOCH-8", False, []),
+        ("other-5", False, []),
+    ],
+)
+async def test_coming_back_reads_on_where_it_can(after: str, recovered: bool, expected: list[int]) -> None:
+    """`recovered` says whether anything is missing; `after` wins over `history`."""
+    async with serve(room_history=5) as server:
+        ada = await server.member()
+        async with connect(server, ada) as speaker, connect(server, ada) as client:
+            epoch = (await speaker.ask("join", room="lobby"))["position"].rpartition("-")[0]
+            for number in range(7):
+                await speaker.ask("broadcast", room="lobby", data=number)
+            after = after.replace("EPOCH", epoch)
+            joined = await client.ask("join", room="lobby", after=after, history=3)
+            await speaker.ask("broadcast", room="lobby", data="live")
+            assert await said(client, len(expected) + 1) == [*expected, "live"]
+    assert joined["recovered"] is recovered
+    assert joined["position"] == (after if recovered else f"{epoch}-7")
+
+
+async def test_cut_off_member_misses_nothing_and_hears_nothing_twice(server: Server) -> None:
+    """Coming back after the last message heard, over and over, gives the whole conversation."""
+    ada = await server.member()
+    heard: list[Any] = []
+    async with connect(server, ada) as speaker:
+        epoch = (await speaker.ask("join", room="lobby"))["position"].rpartition("-")[0]
+        for round_ in range(5):
+            for number in range(10):
+                await speaker.ask("broadcast", room="lobby", data=round_ * 10 + number)
+            async with connect(server, ada) as client:
+                joined = await client.ask("join", room="lobby", after=f"{epoch}-{len(heard)}")
+                assert joined["recovered"]
+                await speaker.ask("ping")
+                heard += await said(client, 7)
+    assert heard == list(range(35))
+
+
+async def test_joining_twice_is_harmless(server: Server) -> None:
+    """The second answer says where the first has come; no message comes twice, no member is counted twice."""
+    ada = await server.member()
+    async with connect(server, ada) as client:
+        first = await client.ask("join", room="lobby")
+        await client.ask("broadcast", room="lobby", data=1)
+        again = await client.ask("join", room="lobby", history=10)
+        await client.ask("broadcast", room="lobby", data=2)
+        assert await said(client, 2) == [1, 2]
+        frames = await quiet(client)
+    assert again["count"] == first["count"] == 1
+    assert again["recovered"]
+    assert [frame for frame in frames if frame["type"] == "message"] == []
+
+
+async def test_who_comes_and_goes_is_told(server: Server) -> None:
+    """In one frame for those of a while; a second tab is the same member, a quick return is not told."""
+    ada, bob, cat = [await server.member() for _ in range(3)]
+    async with connect(server, ada) as watcher, AsyncExitStack() as stack:
+        await watcher.ask("join", room="lobby")
+        assert (await watcher.until("presence"))["joined"] == [{"id": ada.id, "username": ada.username}]
+        clients = [await stack.enter_async_context(connect(server, who)) for who in (bob, bob, cat)]
+        for client in clients:
+            await client.ask("join", room="lobby")
+        told = [await watcher.until("presence")]
+        while told[-1]["count"] < 3:
+            told.append(await watcher.until("presence"))
+        assert [member["id"] for one in told for member in one["joined"]] == [bob.id, cat.id]
+
+        await clients[0].ask("leave", room="lobby")
+        await clients[2].ask("leave", room="lobby")
+        left = await watcher.until("presence")
+        assert (left["count"], left["joined"]) == (2, [])
+        assert [member["id"] for member in left["left"]] == [cat.id]
+
+
+async def test_quick_return_over_a_new_connection_is_not_told() -> None:
+    """A page that is loaded again does not make its user leave."""
+    async with serve(presence_leave_s=3600) as server:
+        ada, bob = await server.member(), await server.member()
+        async with connect(server, ada) as watcher:
+            await watcher.ask("join", room="lobby")
+            await watcher.until("presence")
+            async with connect(server, bob) as client:
+                await client.ask("join", room="lobby")
+                assert (await watcher.until("presence"))["count"] == 2
+            async with connect(server, bob) as client:
+                assert (await client.ask("join", room="lobby"))["count"] == 2
+                await asyncio.sleep(0.06)  # three times as long as it gathers: what is not told then is not told
+                assert await quiet(watcher) == []
+
+
+async def test_members_are_listed(server: Server) -> None:
+    """By id, with their names and since when; also to who is not in the room, in pages."""
+    users = [await server.member() for _ in range(3)]
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(server, user)) for user in users]
+        for client in clients[:2]:
+            await client.ask("join", room="lobby")
+        page = await clients[2].ask("members", room="lobby")
+        rest = await clients[2].ask("members", room="lobby", cursor=users[0].id)
+        absent = await clients[2].ask("members", room="nowhere")
+    assert [member["id"] for member in page["members"]] == sorted(user.id for user in users[:2])
+    assert {member["username"] for member in page["members"]} == {user.username for user in users[:2]}
+    assert all(member["since"].endswith("Z") for member in page["members"])
+    assert page["next"] is None
+    assert [member["id"] for member in rest["members"]] == [users[1].id]
+    assert absent["code"] == "not_found"
+
+
+async def test_admin_rooms_answer_members_like_absent_ones(server: Server) -> None:
+    """Joining and listing say `not_found`, whether the room is there or not; admins meet in it."""
+    admin, ada = await server.admin(), await server.member()
+    async with connect(server, admin) as chief, connect(server, ada) as client:
+        assert (await chief.ask("join", room="admin.ops"))["type"] == "joined"
+        for room in ("admin.ops", "admin.none"):
+            answers = [await client.ask(type_, room=room) for type_ in ("join", "members")]
+            assert [(answer["type"], answer["code"]) for answer in answers] == [("error", "not_found")] * 2
+        assert (await client.ask("broadcast", room="admin.ops", data=1))["type"] == "error"
+        assert [frame["type"] for frame in await quiet(chief)] in (["presence"], [])
+
+
+async def test_reader_that_falls_off_the_ring_is_ended(server: Server) -> None:
+    """A room keeps a thousand messages for who is a little behind; further back it is 4408, and coming back helps."""
+    ada, bob = await server.member(), await server.member()
+    async with connect(server, bob) as speaker, server.ws(ada, max_msg_size=0) as socket:
+        slow = Client(socket)
+        await slow.expect("hello")
+        await slow.ask("join", room="lobby")
+        await speaker.ask("join", room="lobby")
+        assert socket._response.connection is not None
+        transport = socket._response.connection.transport
+        assert transport is not None
+        transport.pause_reading()
+        connection = next(one for one in server.app[keys.CONNECTIONS] if one.principal.user == ada.id)
+        while not connection.is_full:
+            await speaker.ask("broadcast", room="lobby", data="x" * 60_000)
+        for number in range(1100):
+            await speaker.ask("broadcast", room="lobby", data=number)
+        assert len(speaker._aside) > 1100
+        transport.resume_reading()
+        closing, code = await slow.closing()
+        assert (closing["reason"], code) == ("too_slow", 4408)
+        assert closing["reconnect_after_ms"] >= 250
+    await until(lambda: len(server.app[keys.CONNECTIONS]) == 0)
