@@ -21,7 +21,6 @@ from service.domain.errors import Taken
 from service.domain.events import Event
 from service.domain.ports import Hasher, Store
 from service.middleware.cors import set_up_cors
-from service.middleware.headers import finish_headers
 from service.openapi.text import OpenApi
 from service.outbound.aggregate import Aggregator
 from service.outbound.session import open_session
@@ -116,7 +115,7 @@ def create_app(
     app.add_routes(routes)
     app.add_routes(files)
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
-    app.on_response_prepare.append(finish_headers(set_up_cors(app, settings.cors_origins)))
+    app[keys.GRANT] = set_up_cors(app, settings.cors_origins)
 
     # Opened in this order, closed in the reverse one.
     app.cleanup_ctx.extend((_store, _admin, _hub, _outbound, _tasks))

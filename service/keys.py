@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from aiohttp.web import AppKey, RequestKey
 
 from service.context import Context
@@ -21,6 +22,9 @@ from service.security.tokens import AccessTokens
 from service.settings import Settings
 from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
+
+Grant = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
+"""Adds to an answer what CORS lets its page read."""
 
 
 class Described(Protocol):
@@ -51,5 +55,7 @@ TASKS = AppKey("tasks", Tasks)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
 METRICS = AppKey("metrics", Metrics)
+
+GRANT: AppKey[Grant] = AppKey("grant")
 
 CONTEXT = RequestKey("context", Context)

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from service.context import Context
 from service.domain.errors import BadRequest, Forbidden, InvalidToken, Unauthenticated
-from service.middleware.admission import Step
+from service.middleware.step import Step
 from service.operations import Access
 from service.security.authenticator import Authenticator, Principal
 from service.security.origins import is_same_origin

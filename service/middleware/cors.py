@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import aiohttp_cors
 from aiohttp import hdrs, web
+
+from service.keys import Grant
 
 _EXPOSED: Final = (
     "ETag",
@@ -19,8 +21,6 @@ _EXPOSED: Final = (
     "X-Request-Id",
 )
 _ALLOWED: Final = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
-
-Grant = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
 class CorsMixin(aiohttp_cors.CorsViewMixin):

@@ -10,7 +10,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from service import problems
 from service.context import Context
-from service.middleware.admission import Step
+from service.middleware.step import Step
 from service.problems import Refused
 
 _MOST_PARAMETERS: Final = 50

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from service import problems as kinds
+from service.context import Context
 from service.domain import errors
 from service.domain.errors import FieldError
 from service.keys import CONTEXT
 from service.problems import Kind, Refused
 from service.schemas.problems import FieldProblem, Problem
+from service.security.limits import LimitReached
 
 log = logging.getLogger("roster.problems")
 
@@ -29,27 +30,24 @@ _BY_STATUS = {
 }
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except (errors.Refusal, Refused) as error:
-        return problem(request, error)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        return _of_framework(request, error)
-    except ConnectionError:
-        raise  # the client went away: there is nobody to answer
-    except Exception as error:
-        context = request[CONTEXT]
-        extra = {"request_id": context.request_id, "method": request.method, "client": context.client}
-        log.exception("unhandled error", extra=extra)
-        return problem(request, error)
+def problem(request: web.Request, context: Context, error: Exception) -> web.Response:
+    """The answer to a request that ended with this error; raises it again where nobody is there to be answered."""
+    match error:
+        case errors.Refusal() | Refused():
+            return _of_refusal(request, context, error)
+        case web.HTTPException() if error.status < 400:
+            raise error
+        case web.HTTPException():
+            return _of_framework(request, error)
+        case ConnectionError():
+            raise error
+        case _:
+            extra = {"request_id": context.request_id, "method": request.method, "client": context.client}
+            log.error("unhandled error", exc_info=error, extra=extra)
+            return _of_refusal(request, context, error)
 
 
-def problem(request: web.Request, error: BaseException) -> web.Response:
-    """The answer to a request that ended with this error."""
+def _of_refusal(request: web.Request, context: Context, error: Exception) -> web.Response:
     kind = kinds.kind_of(error)
     more: dict[str, Any] = {}
     headers: dict[str, str] = {}
@@ -66,10 +64,13 @@ def problem(request: web.Request, error: BaseException) -> web.Response:
                 for name in error.fields
             ]
         case errors.PositionLost():
-            principal = request[CONTEXT].principal
+            principal = context.principal
             resync = "/v1/users" if principal is not None and principal.caller.is_admin else "/v1/users/me"
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
         case errors.TooMany() | errors.Unavailable():
+            if isinstance(error, LimitReached):
+                # The answer tells the limit that refuses, not one of which something is left.
+                context.limit, context.remaining, context.reset_s = error.limit, 0, math.ceil(error.retry_after_s)
             headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
         case errors.InvalidToken():
             # RFC 6750, 3.1: a reason only where a token was sent.

@@ -19,6 +19,14 @@ from service.settings import Rate
 _MOST_KEYS: Final = 100_000
 
 
+class LimitReached(TooMany):
+    """A request that a `RequestLimit` refuses."""
+
+    def __init__(self, limit: RequestLimit, retry_after_s: float) -> None:
+        super().__init__(retry_after_s)
+        self.limit = limit
+
+
 class RequestLimit:
     """So many requests a key in so many seconds, by the generic cell rate algorithm: one number a key.
 
@@ -34,7 +42,7 @@ class RequestLimit:
         self._whole_at: dict[object, float] = {}
 
     def hit(self, key: object, now: float) -> tuple[int, int]:
-        """Count one request; how many are left, and in how many seconds all are. Raises `TooMany`.
+        """Count one request; how many are left, and in how many seconds all are. Raises `LimitReached`.
 
         Args:
             now: seconds of a monotonic clock.
@@ -48,7 +56,7 @@ class RequestLimit:
         whole_at += self._share_s
         used_s = whole_at - now
         if used_s > self._seconds + 1e-6:
-            raise TooMany(used_s - self._seconds)
+            raise LimitReached(self, used_s - self._seconds)
         self._whole_at[key] = whole_at
         # The millionth keeps what is exact in decimals from being rounded down.
         return int((self._seconds - used_s) / self._share_s + 1e-6), int(used_s) + 1

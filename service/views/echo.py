@@ -9,6 +9,7 @@ from aiohttp import WSMsgType, web
 from service import problems
 from service.domain.errors import NotFound
 from service.keys import CONTEXT, ECHOES, SETTINGS
+from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
 from service.realtime.connection import let_go
@@ -52,6 +53,7 @@ class Echo(View):
             autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )
         with app[ECHOES].place(network_of(request[CONTEXT].client), socket):
+            await finish_headers(request, socket)
             await socket.prepare(request)
             try:
                 await _echo(socket, settings.stall_s)

@@ -13,6 +13,7 @@ from service.domain.events import EVENT_TYPES
 from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position
 from service.keys import CONNECTIONS, CONTEXT, HUB, STORE
+from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.realtime import closing
 from service.realtime.eventstream import EventStream, Start
@@ -112,6 +113,7 @@ class Feed(View):
         stream = EventStream(self.request, self.principal, self.request[CONTEXT].client)
         if self.request.method == "HEAD":
             return stream.response
+        await finish_headers(self.request, stream.response)
         turned_away = self.request[CONTEXT].turned_away
         if turned_away is not None:
             stream.end(closing.TOO_MANY_REQUESTS, turned_away.retry_after_s)

@@ -22,6 +22,7 @@ from service.keys import (
     SETTINGS,
     TASKS,
 )
+from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
 from service.realtime import closing
@@ -76,6 +77,7 @@ class Socket(View):
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
             autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )
+        await finish_headers(request, response)
         await response.prepare(request)
         context = request[CONTEXT]
         try:

@@ -1,0 +1,88 @@
+"""The way of every request, from its first line to its log line, as one middleware.
+
+Each concern is a plain function in a file of its own. As middlewares of their own the nine of them cost 14 µs a request,
+a third of all that the read path may; called from here, in the same order, they cost 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from service.context import Context
+from service.keys import CONTEXT, GRANT
+from service.middleware.client_address import client_address
+from service.middleware.headers import stamp
+from service.middleware.problems import problem
+from service.middleware.request_id import request_ids
+from service.middleware.step import Step
+from service.security.limits import LimitReached
+from service.settings import Network
+from service.telemetry.access import AccessLog
+from service.telemetry.metrics import RequestMetrics
+
+_CLIENT_LEFT = 499  # nobody was there any more to be answered; the number is nginx's
+
+
+def pipeline(
+    proxies: Sequence[Network], steps: Sequence[Step], metrics: RequestMetrics, log: AccessLog | None
+) -> Middleware:
+    """Name the request, take the steps, call the view, turn what is raised into a problem, finish headers, tell."""
+    request_id = request_ids()
+
+    @web.middleware
+    async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = perf_counter()
+        context = request[CONTEXT] = Context(request_id(request), client_address(request, proxies))
+        match = request.match_info
+        status = _CLIENT_LEFT
+        sent = 0
+        try:
+            try:
+                operations = getattr(match.handler, "operations", None)
+                if operations is not None:
+                    context.operation = operations.get(request.method)
+                for step in steps:
+                    try:
+                        waiting = step(request, context)
+                    except LimitReached as reached:
+                        if context.operation is None or not context.operation.is_feed:
+                            raise
+                        # EventSource never comes back from a 429 (WHATWG HTML, 9.2.3): the stream itself says when to.
+                        context.turned_away = reached
+                    else:
+                        if waiting is not None:
+                            await waiting
+                response = await handler(request)
+            except Exception as error:
+                response = problem(request, context, error)
+            status = response.status
+            if not response.prepared:
+                stamp(response.headers, context)
+                if hdrs.ORIGIN in request.headers:
+                    await request.app[GRANT](request, response)
+                if isinstance(response, web.Response) and isinstance(response.body, bytes):
+                    sent = len(response.body)
+            return response
+        finally:
+            seconds = perf_counter() - began
+            resource = match.route.resource
+            route = "-" if resource is None else resource.canonical
+            metrics.observe(request.method, route, status, seconds)
+            if log is not None:
+                principal = context.principal
+                log.put(
+                    request.method,
+                    route,
+                    status,
+                    seconds,
+                    sent if context.streamed_bytes is None else context.streamed_bytes,
+                    context.request_id,
+                    None if principal is None else principal.user,
+                    context.client,
+                )
+
+    return serve

@@ -1,0 +1,12 @@
+"""What one concern does with a request on its way in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from service.context import Context
+
+Step = Callable[[web.Request, Context], Awaitable[None] | None]
+"""Lets a request pass or raises; returns what has to be waited for, if anything has."""
