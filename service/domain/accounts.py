@@ -27,7 +27,7 @@ class Caller:
         return self.role == "admin"
 
     def sees(self, user_id: UUID) -> bool:
-        return self.is_admin or self.id == user_id
+        return self.role == "admin" or self.id == user_id
 
 
 @dataclass(frozen=True, slots=True)

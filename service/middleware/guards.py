@@ -13,6 +13,7 @@ from service.context import Context
 from service.middleware.step import Step
 from service.problems import Refused
 
+_SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _MOST_PARAMETERS: Final = 50
 _MOST_KNOWN_HOSTS: Final = 64  # clients name the same few
 # A name, an IPv4 or a bracketed IPv6 address, then perhaps a port. RFC 3986, 3.2.2 has more, no name in DNS has.
@@ -27,7 +28,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
 
     def guard(request: web.Request, _: Context) -> None:
         version = request.version
-        if version is not HttpVersion11 and version != HttpVersion11 and version != HttpVersion10:
+        if version is not HttpVersion11 and version not in _SPOKEN:
             # aiohttp's parser lets 0.9 and 2.0 pass and answers them as if they were 1.0.
             raise Refused(problems.BAD_REQUEST, "HTTP/1.1 and HTTP/1.0 are spoken here.", _CLOSE)
         headers = request.headers
@@ -42,7 +43,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
             _check_absolute_form(request)
         if "%" in raw:
             _check_path(request.rel_url.raw_path)
-        if raw.count("&") >= _MOST_PARAMETERS:
+        if "&" in raw and raw.count("&") >= _MOST_PARAMETERS:
             raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
         if request.body_exists:
             _check_body(request, max_body_bytes)

@@ -30,7 +30,7 @@ from service.schemas.users import (
     user_json,
 )
 from service.views.base import View, json_answer
-from service.views.preconditions import accepted_versions, etag, not_modified
+from service.views.preconditions import accepted_versions, not_modified
 
 _TAG = "users"
 _VERSIONED = ("ETag", "Roster-Position")
@@ -203,8 +203,7 @@ class UserById(View):
         async with limit.attempt(self.principal.user, client) if limit else nullcontext():
             change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
             changed = await self.write(change, "change user")
-        body, headers = _shown(changed.value, changed.position)
-        return json_answer(body, headers=headers)
+        return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
 
     async def _versions(self) -> frozenset[int] | None:
         if hdrs.IF_MATCH not in self.request.headers:
@@ -255,23 +254,29 @@ def _parse_id(text: str) -> UUID | None:
 
 async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
-    found = await view.request.app[STORE].user(user_id)
-    if found.value is None or not view.caller.sees(user_id):
+    request = view.request
+    user, position = await request.app[STORE].user(user_id)
+    if user is None or not view.principal.caller.sees(user_id):
         raise NotFound()
-    body, headers = _shown(found.value, found.position)
-    if hdrs.IF_NONE_MATCH in view.request.headers and not_modified(view.request, headers[hdrs.ETAG]):
+    headers = _headers(user, position)
+    if hdrs.IF_NONE_MATCH in request.headers and not_modified(request, headers[hdrs.ETAG]):
         return web.Response(status=304, headers=headers)
-    return json_answer(body, headers=headers)
+    return web.Response(body=user_json(user), content_type="application/json", headers=headers)
 
 
 def created(made: Snapshot[User]) -> web.Response:
     """The answer to a request that made a user."""
-    body, headers = _shown(made.value, made.position)
+    headers = _headers(made.value, made.position)
     headers[hdrs.LOCATION] = f"/v1/users/{made.value.id}"
-    return json_answer(body, status=201, headers=headers)
+    return json_answer(user_json(made.value), status=201, headers=headers)
 
 
-def _shown(user: User, position: Position) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers of an answer that shows a user."""
-    headers = {**_PRIVATE, hdrs.ETAG: etag(position.epoch, user.version), "Roster-Position": str(position)}
-    return user_json(user), headers
+def _headers(user: User, position: Position) -> dict[str, str]:
+    """What an answer that shows a user says of it."""
+    epoch, seq = position
+    return {
+        hdrs.CACHE_CONTROL: "private, no-cache",
+        hdrs.VARY: "Authorization, Origin",
+        hdrs.ETAG: f'"{epoch}-{user.version}"',
+        "Roster-Position": f"{epoch}-{seq}",
+    }
