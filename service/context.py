@@ -22,6 +22,7 @@ class Context:
     """One object for all that middleware finds out: a key for each would cost a look-up for each.
 
     Attributes:
+        began: when its head had been read, in seconds of a monotonic clock.
         request_id: its name, in the answer, the log and problems.
         client: address of the client, behind trusted proxies.
         operation: what the view promises for this method; None for a path or method that is not there.
@@ -33,6 +34,7 @@ class Context:
         streamed_bytes: what a stream sent; None for other answers.
     """
 
+    began: float
     request_id: str
     client: str
     operation: Operation | None = None

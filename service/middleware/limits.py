@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from aiohttp import web
 
 from service.context import Context
@@ -17,7 +15,9 @@ def address_limit(limit: RequestLimit) -> Step:
     def count(_: web.Request, context: Context) -> None:
         if context.operation is None or context.operation.limited:
             client = context.client
-            context.remaining, context.reset_s = limit.hit(network_of(client) if ":" in client else client, monotonic())
+            context.remaining, context.reset_s = limit.hit(
+                network_of(client) if ":" in client else client, context.began
+            )
             context.limit = limit
 
     return count
@@ -28,7 +28,7 @@ def user_limit(limit: RequestLimit) -> Step:
 
     def count(_: web.Request, context: Context) -> None:
         if context.principal is not None:
-            remaining, reset_s = limit.hit(context.principal.user, monotonic())
+            remaining, reset_s = limit.hit(context.principal.user, context.began)
             # The answer tells the tighter of the two.
             if context.limit is None or remaining < context.remaining:
                 context.limit, context.remaining, context.reset_s = limit, remaining, reset_s

@@ -32,11 +32,12 @@ def pipeline(
 ) -> Middleware:
     """Name the request, take the steps, call the view, turn what is raised into a problem, finish headers, tell."""
     request_id = request_ids()
+    templates: dict[web.AbstractRoute, str] = {}
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = perf_counter()
-        context = request[CONTEXT] = Context(request_id(request), client_address(request, proxies))
+        context = request[CONTEXT] = Context(began, request_id(request), client_address(request, proxies))
         match = request.match_info
         status = _CLIENT_LEFT
         sent = 0
@@ -64,19 +65,18 @@ def pipeline(
                 stamp(response.headers, context)
                 if hdrs.ORIGIN in request.headers:
                     await request.app[GRANT](request, response)
-                if isinstance(response, web.Response) and isinstance(response.body, bytes):
-                    sent = len(response.body)
+                body = response.body if isinstance(response, web.Response) else None
+                sent = len(body) if isinstance(body, bytes) else 0
             return response
         finally:
             seconds = perf_counter() - began
-            resource = match.route.resource
-            route = "-" if resource is None else resource.canonical
-            metrics.observe(request.method, route, status, seconds)
+            template = templates.get(match.route) or _template(match.route, templates)
+            metrics.observe(request.method, template, status, seconds)
             if log is not None:
                 principal = context.principal
                 log.put(
                     request.method,
-                    route,
+                    template,
                     status,
                     seconds,
                     sent if context.streamed_bytes is None else context.streamed_bytes,
@@ -86,3 +86,10 @@ def pipeline(
                 )
 
     return serve
+
+
+def _template(route: web.AbstractRoute, templates: dict[web.AbstractRoute, str]) -> str:
+    """The path as the route table has it; a path that is not there has none."""
+    if route.resource is None:
+        return "-"
+    return templates.setdefault(route, route.resource.canonical)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
+from multidict import istr
 
 # What a proxy made may be kept; anything else could break a log line.
+_HEADER: Final = istr("X-Request-Id")
 _VALID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 
 
@@ -20,7 +22,7 @@ def request_ids() -> Callable[[web.Request], str]:
 
     def request_id(request: web.Request) -> str:
         """The `X-Request-Id` that came with it if that is fit for a log line, else a new one."""
-        given = request.headers.get("X-Request-Id")
+        given = request.headers.get(_HEADER)
         if given is not None and _VALID.match(given) is not None:
             return given
         return f"{prefix}-{next(numbers)}"

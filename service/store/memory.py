@@ -46,7 +46,7 @@ class MemoryStore:
         return self._log.position
 
     async def user(self, user_id: UUID) -> Snapshot[User | None]:
-        return Snapshot(self._tables.users.get(user_id), self._log.position)
+        return Snapshot(self._tables.users.get(user_id.int), self._log.position)
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         return Snapshot(list(islice(self._tables.select(query), query.limit)), self._log.position)
@@ -59,7 +59,7 @@ class MemoryStore:
         session = self._tables.sessions.get(session_id)
         if session is None or session.expires_at <= self._clock():
             return None
-        user = self._tables.users.get(session.user_id)
+        user = self._tables.users.get(session.user_id.int)
         return None if user is None else (session, user)
 
     async def events(self, query: EventQuery) -> EventPage:
@@ -83,8 +83,10 @@ class MemoryStore:
         event = self._log.append(event)
         if event.type == "user.deleted":
             self._log.redact(event.subject)
-        elif event.user is not None and event.subject in self._tables.users:  # the same write may have deleted it since
-            self._tables.users[event.subject] = event.user
+        elif (
+            event.user is not None and event.subject.int in self._tables.users
+        ):  # the same write may have deleted it since
+            self._tables.users[event.subject.int] = event.user
         return event
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:

@@ -16,7 +16,8 @@ class Tables:
     """Rows and their indexes. Sessions stand in the order in which they were made."""
 
     def __init__(self) -> None:
-        self.users: dict[UUID, User] = {}
+        # By the integer in the id: a UUID hashes and compares in Python, 0.4 µs a look-up.
+        self.users: dict[int, User] = {}
         self.by_username: dict[str, UUID] = {}
         self.by_email: dict[str, UUID] = {}
         self.passwords: dict[UUID, str] = {}
@@ -26,7 +27,7 @@ class Tables:
         self._sorted: dict[str, list[_Key]] = {"created_at": [], "username": []}
 
     def credentials(self, user_id: UUID) -> Credentials | None:
-        user = self.users.get(user_id)
+        user = self.users.get(user_id.int)
         return None if user is None else Credentials(user, self.passwords.get(user_id))
 
     def set_user(self, user: User) -> None:
@@ -35,10 +36,10 @@ class Tables:
         for column, keys in self._sorted.items():
             insort(keys, (sort_key(user, column), user.id))
         self.active_admins += user.is_active_admin
-        self.users[user.id] = user
+        self.users[user.id.int] = user
 
     def drop_user(self, user_id: UUID) -> User | None:
-        user = self.users.pop(user_id, None)
+        user = self.users.pop(user_id.int, None)
         if user is not None:
             self.active_admins -= user.is_active_admin
             del self.by_username[user.username], self.by_email[user.email]
@@ -66,7 +67,7 @@ class Tables:
             places = range(end - 1, -1, -1)
         else:
             places = range(0 if query.after is None else bisect_right(keys, query.after), len(keys))
-        return filter(lambda user: _matches(user, query), (self.users[keys[place][1]] for place in places))
+        return filter(lambda user: _matches(user, query), (self.users[keys[place][1].int] for place in places))
 
 
 def _matches(user: User, query: UserQuery) -> bool:

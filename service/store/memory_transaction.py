@@ -26,7 +26,7 @@ class MemoryTransaction:
             self._undo.pop()()
 
     async def user(self, user_id: UUID) -> User | None:
-        return self._tables.users.get(user_id)
+        return self._tables.users.get(user_id.int)
 
     async def credentials(self, user_id: UUID) -> Credentials | None:
         return self._tables.credentials(user_id)

@@ -31,6 +31,7 @@ class View(web.View, CorsMixin):
     """A resource. Its methods are marked with `operation`; HEAD comes with `get`, OPTIONS always."""
 
     operations: ClassVar[Mapping[str, Operation]] = {}
+    _methods: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -42,18 +43,19 @@ class View(web.View, CorsMixin):
             if not hasattr(cls, "head"):
                 cls.head = cls.get  # type: ignore[attr-defined]  # subclasses with GET have it
         cls.operations = operations
+        cls._methods = {method: method.lower() for method in (*operations, hdrs.METH_OPTIONS)}
 
     def __await__(self) -> Generator[Any, None, StreamResponse]:
         """Call the method that the request names; raises 405 for one that the view lacks."""
-        method = self.request.method
-        if method not in self.operations and method != hdrs.METH_OPTIONS:
-            raise web.HTTPMethodNotAllowed(method, self.allowed)
-        answer: Coroutine[Any, Any, StreamResponse] = getattr(self, method.lower())()
+        name = self._methods.get(self.request.method)
+        if name is None:
+            raise web.HTTPMethodNotAllowed(self.request.method, self.allowed)
+        answer: Coroutine[Any, Any, StreamResponse] = getattr(self, name)()
         return answer.__await__()
 
     @property
     def allowed(self) -> list[str]:
-        return sorted({*self.operations, hdrs.METH_OPTIONS})
+        return sorted(self._methods)
 
     async def options(self) -> StreamResponse:
         """A preflight goes to aiohttp-cors; any other OPTIONS asks what is allowed (RFC 9110, 9.3.7)."""
