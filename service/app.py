@@ -79,11 +79,21 @@ def create_app(
         ping_s={"feed": settings.ping_s, "websocket": settings.heartbeat_s},
     )
 
-    def on_ending(event: Event) -> None:
+    def on_principal(event: Event) -> None:
         authenticator.follow((event,))
         connections.follow(event)
 
-    hub = Hub(store, on_ending, lambda: connections.end_all(closing.FEED_FAILED))
+    hub = Hub(store, on_principal, lambda: connections.end_all(closing.FEED_FAILED))
+    rooms = Rooms(
+        clock,
+        history=settings.room_history,
+        history_s=settings.room_history_s,
+        gather_s=settings.presence_gather_s,
+        leave_s=settings.presence_leave_s,
+    )
+    metrics.watch("roster_log_seq", "Events of this life of the log, as far as readers see it.", lambda: hub.ring.head)
+    metrics.watch("roster_log_silent_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
+    metrics.watch("roster_rooms", "Rooms with members or history.", lambda: len(rooms))
     login_rate = settings.login_rate
 
     app = web.Application(
@@ -99,13 +109,7 @@ def create_app(
     app[keys.CURSORS] = Cursors(secret)
     app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
     app[keys.HUB] = hub
-    app[keys.ROOMS] = Rooms(
-        clock,
-        history=settings.room_history,
-        history_s=settings.room_history_s,
-        gather_s=settings.presence_gather_s,
-        leave_s=settings.presence_leave_s,
-    )
+    app[keys.ROOMS] = rooms
     app[keys.CONNECTIONS] = connections
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = Tasks()

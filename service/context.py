@@ -16,6 +16,8 @@ class Limit(Protocol):
     name: str
     terms: str
 
+    def told(self, used_s: float) -> tuple[int, int]: ...
+
 
 @dataclass(slots=True)
 class Context:
@@ -28,8 +30,7 @@ class Context:
         operation: what the view promises for this method; None for a path or method that is not there.
         principal: who asks; None while nobody has said so.
         limit: the tightest that counts it; None when none does.
-        remaining: requests left of that.
-        reset_s: seconds until more are.
+        used_s: how much of its time is used up.
         turned_away: why a feed may not be served now; it is for the view to say so in the stream.
         streamed_bytes: what a stream sent; None for other answers.
     """
@@ -40,7 +41,6 @@ class Context:
     operation: Operation | None = None
     principal: Principal | None = None
     limit: Limit | None = None
-    remaining: int = 0
-    reset_s: int = 0
+    used_s: float = 0.0
     turned_away: TooMany | None = None
     streamed_bytes: int | None = None

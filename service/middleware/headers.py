@@ -26,7 +26,8 @@ def stamp(headers: CIMultiDict[str], context: Context) -> None:
         headers[hdrs.VARY] = "Origin"
     limit = context.limit
     if limit is not None:
-        headers[_RATE_LIMIT] = f'"{limit.name}";r={context.remaining};t={context.reset_s}'
+        left, reset_s = limit.told(context.used_s)
+        headers[_RATE_LIMIT] = f'"{limit.name}";r={left};t={reset_s}'
         headers[_RATE_LIMIT_POLICY] = limit.terms
 
 

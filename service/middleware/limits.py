@@ -15,9 +15,7 @@ def address_limit(limit: RequestLimit) -> Step:
     def count(_: web.Request, context: Context) -> None:
         if context.operation is None or context.operation.limited:
             client = context.client
-            context.remaining, context.reset_s = limit.hit(
-                network_of(client) if ":" in client else client, context.began
-            )
+            context.used_s = limit.hit(network_of(client) if ":" in client else client, context.began)
             context.limit = limit
 
     return count
@@ -28,9 +26,9 @@ def user_limit(limit: RequestLimit) -> Step:
 
     def count(_: web.Request, context: Context) -> None:
         if context.principal is not None:
-            remaining, reset_s = limit.hit(context.principal.user, context.began)
+            used_s = limit.hit(context.principal.user, context.began)
             # The answer tells the tighter of the two.
-            if context.limit is None or remaining < context.remaining:
-                context.limit, context.remaining, context.reset_s = limit, remaining, reset_s
+            if used_s > context.used_s:
+                context.limit, context.used_s = limit, used_s
 
     return count

@@ -70,7 +70,7 @@ def _of_refusal(request: web.Request, context: Context, error: Exception) -> web
         case errors.TooMany() | errors.Unavailable():
             if isinstance(error, LimitReached):
                 # The answer tells the limit that refuses, not one of which something is left.
-                context.limit, context.remaining, context.reset_s = error.limit, 0, math.ceil(error.retry_after_s)
+                context.limit, context.used_s = error.limit, error.used_s
             headers[hdrs.RETRY_AFTER] = str(math.ceil(error.retry_after_s))
         case errors.InvalidToken():
             # RFC 6750, 3.1: a reason only where a token was sent.

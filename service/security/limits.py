@@ -20,11 +20,12 @@ _MOST_KEYS: Final = 100_000
 
 
 class LimitReached(TooMany):
-    """A request that a `RequestLimit` refuses."""
+    """A request that a `RequestLimit` refuses. `used_s`: the whole of its time."""
 
-    def __init__(self, limit: RequestLimit, retry_after_s: float) -> None:
+    def __init__(self, limit: RequestLimit, used_s: float, retry_after_s: float) -> None:
         super().__init__(retry_after_s)
         self.limit = limit
+        self.used_s = used_s
 
 
 class RequestLimit:
@@ -38,26 +39,31 @@ class RequestLimit:
         self.name = name
         self.terms = f'"address";q={rate.most};w={rate.seconds}, "user";q={rate.most};w={rate.seconds}'
         self._seconds = float(rate.seconds)
+        self._most_s = rate.seconds + 1e-6
         self._share_s = rate.seconds / rate.most
         self._whole_at: dict[object, float] = {}
 
-    def hit(self, key: object, now: float) -> tuple[int, int]:
-        """Count one request; how many are left, and in how many seconds all are. Raises `LimitReached`.
+    def hit(self, key: object, now: float) -> float:
+        """Count one request; how much of the key's time is used up, for `told`. Raises `LimitReached`.
 
         Args:
             now: seconds of a monotonic clock.
         """
-        whole_at = self._whole_at.get(key)
-        if whole_at is None and len(self._whole_at) >= _MOST_KEYS:
-            key = self._make_room(key, now)
-            whole_at = self._whole_at.get(key)
-        if whole_at is None or whole_at < now:
-            whole_at = now
+        whole_at = self._whole_at.get(key, 0.0)
+        if whole_at < now:
+            if not whole_at and len(self._whole_at) >= _MOST_KEYS:
+                key = self._make_room(key, now)
+                whole_at = self._whole_at.get(key, 0.0)
+            whole_at = max(whole_at, now)
         whole_at += self._share_s
         used_s = whole_at - now
-        if used_s > self._seconds + 1e-6:
-            raise LimitReached(self, used_s - self._seconds)
+        if used_s > self._most_s:
+            raise LimitReached(self, self._seconds, used_s - self._seconds)
         self._whole_at[key] = whole_at
+        return used_s
+
+    def told(self, used_s: float) -> tuple[int, int]:
+        """How many requests are left when so much is used up, and in how many seconds all are."""
         # The millionth keeps what is exact in decimals from being rounded down.
         return int((self._seconds - used_s) / self._share_s + 1e-6), int(used_s) + 1
 

@@ -92,9 +92,6 @@ class Metrics:
             ("kind", "reason"),
             registry=self.registry,
         )
-        self.published = Counter(
-            "roster_published", "Events and room messages made ready for readers.", ("log",), registry=self.registry
-        )
         self.logins = Counter("roster_logins", "Login attempts, by result.", ("result",), registry=self.registry)
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:

@@ -44,7 +44,8 @@ async def test_too_many_are_429() -> None:
         assert (answer.status, problem["type"]) == (429, "/problems/too-many-requests")
         wait = int(answer.headers["Retry-After"])
         assert 1 <= wait <= 60
-        assert told(answer) == ("address", 0, wait)
+        assert told(answer)[:2] == ("address", 0)
+        assert told(answer)[2] >= wait  # when all are left again, not only one
         assert answer.headers["Cache-Control"] == "no-store"
 
 
