@@ -1,7 +1,7 @@
 """The way of every request, from its first line to its log line, as one middleware.
 
-Each concern is a plain function in a file of its own. As middlewares of their own the nine of them cost 14 µs a request,
-a third of all that the read path may; called from here, in the same order, they cost 6.
+Each concern is a plain function in a file of its own. As middlewares of their own, each with what it found under a key
+of its own, they cost 9 µs a request more than called from here in the same order (of 55, measured without a socket).
 """
 
 from __future__ import annotations

@@ -128,9 +128,10 @@ class Connections:
                 limit.reschedule(0)
         connections = list(self._pinged_at)
         pause_s = spread_s / max(len(connections), 1)
-        for connection in connections:
+        for place, connection in enumerate(connections):
+            if place:
+                await asyncio.sleep(pause_s)
             connection.end(closing.RESTART)
-            await asyncio.sleep(pause_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()

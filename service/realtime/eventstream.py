@@ -145,6 +145,9 @@ class EventStream(Connection):
         retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
         goodbye = retry + sse("closing", compact(told))
         self.sent_bytes += len(goodbye)
+        if ending is closing.RESTART:
+            # Who came back over the same connection would find the process that is stopping.
+            self.response.force_close()
         # Through the response: where opening failed, not even the headers went out.
         await self.response.write(goodbye)
         await self.response.write_eof()
