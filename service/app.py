@@ -40,6 +40,7 @@ from service.store.memory import MemoryStore
 from service.tasks import Tasks
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
+from service.views.nowhere import Anywhere
 
 log = logging.getLogger("roster")
 
@@ -97,7 +98,6 @@ def create_app(
     login_rate = settings.login_rate
 
     app = web.Application(
-        middlewares=middleware.in_order(settings, authenticator, metrics, access_log),
         client_max_size=settings.max_body_bytes,
     )
     app[keys.SETTINGS] = settings
@@ -114,12 +114,14 @@ def create_app(
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = Tasks()
     app[keys.METRICS] = metrics
+    app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
     app[keys.OPENAPI] = OpenApi()
 
     app.add_routes(routes)
     app.add_routes(files)
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
     app[keys.GRANT] = set_up_cors(app, settings.cors_origins)
+    app.router.register_resource(Anywhere())
 
     # Opened in this order, closed in the reverse one.
     app.cleanup_ctx.extend((_store, _admin, _hub, _outbound, _tasks))

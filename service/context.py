@@ -13,10 +13,9 @@ from service.security.authenticator import Principal
 class Limit(Protocol):
     """A request limit, as the `RateLimit-Policy` header tells it."""
 
-    name: str
     terms: str
 
-    def told(self, used_s: float) -> tuple[int, int]: ...
+    def header(self, used_s: float) -> str: ...
 
 
 @dataclass(slots=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 from aiohttp import ClientSession, web
 from aiohttp.web import AppKey, RequestKey
 
 from service.context import Context
 from service.domain.ports import Clock, Hasher, Store
+from service.operations import Operation
 from service.outbound.aggregate import Aggregator
 from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
@@ -25,6 +26,19 @@ from service.telemetry.metrics import Metrics
 
 Grant = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 """Adds to an answer what CORS lets its page read."""
+
+
+class Endpoint(Protocol):
+    """A view, as far as what stands around it must know."""
+
+    @property
+    def operations(self) -> Mapping[str, Operation]: ...
+
+    def respond(self) -> Awaitable[web.StreamResponse]: ...
+
+
+Serve = Callable[[web.Request, Endpoint], Coroutine[Any, Any, web.StreamResponse]]
+"""Takes a request through every step to its view, and the answer back."""
 
 
 class Described(Protocol):
@@ -57,5 +71,6 @@ AGGREGATOR = AppKey("aggregator", Aggregator)
 METRICS = AppKey("metrics", Metrics)
 
 GRANT: AppKey[Grant] = AppKey("grant")
+SERVE: AppKey[Serve] = AppKey("serve")
 
 CONTEXT = RequestKey("context", Context)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp.typedefs import Middleware
-
+from service.keys import Serve
 from service.middleware.auth import auth
 from service.middleware.guards import guards
 from service.middleware.limits import address_limit, user_limit
@@ -16,10 +15,8 @@ from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
 
 
-def in_order(
-    settings: Settings, authenticator: Authenticator, metrics: Metrics, log: AccessLog | None
-) -> tuple[Middleware, ...]:
-    """The one middleware that takes every step in its place.
+def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics, log: AccessLog | None) -> Serve:
+    """What every view is served by: each step in its place.
 
     Outermost first: request id and client address, because everything below names the request by them; the log line and
     the count, which see every answer; problems, which turn what is raised below into answers; CORS, when an answer is
@@ -32,4 +29,4 @@ def in_order(
         auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
         user_limit(RequestLimit("user", rate)) if rate else None,  # one user behind many addresses
     )
-    return (pipeline(settings.proxies, [step for step in steps if step is not None], metrics.requests, log),)
+    return pipeline(settings.proxies, [step for step in steps if step is not None], metrics.requests, log)

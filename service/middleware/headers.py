@@ -26,8 +26,7 @@ def stamp(headers: CIMultiDict[str], context: Context) -> None:
         headers[hdrs.VARY] = "Origin"
     limit = context.limit
     if limit is not None:
-        left, reset_s = limit.told(context.used_s)
-        headers[_RATE_LIMIT] = f'"{limit.name}";r={left};t={reset_s}'
+        headers[_RATE_LIMIT] = limit.header(context.used_s)
         headers[_RATE_LIMIT_POLICY] = limit.terms
 
 

@@ -42,6 +42,7 @@ class RequestLimit:
         self._most_s = rate.seconds + 1e-6
         self._share_s = rate.seconds / rate.most
         self._whole_at: dict[object, float] = {}
+        self._rested = self._header(self._share_s)
 
     def hit(self, key: object, now: float) -> float:
         """Count one request; how much of the key's time is used up, for `told`. Raises `LimitReached`.
@@ -50,11 +51,12 @@ class RequestLimit:
             now: seconds of a monotonic clock.
         """
         whole_at = self._whole_at.get(key, 0.0)
-        if whole_at < now:
-            if not whole_at and len(self._whole_at) >= _MOST_KEYS:
-                key = self._make_room(key, now)
-                whole_at = self._whole_at.get(key, 0.0)
-            whole_at = max(whole_at, now)
+        if not whole_at and len(self._whole_at) >= _MOST_KEYS:
+            key = self._make_room(key, now)
+            whole_at = self._whole_at.get(key, 0.0)
+        if whole_at <= now:
+            self._whole_at[key] = now + self._share_s
+            return self._share_s
         whole_at += self._share_s
         used_s = whole_at - now
         if used_s > self._most_s:
@@ -66,6 +68,15 @@ class RequestLimit:
         """How many requests are left when so much is used up, and in how many seconds all are."""
         # The millionth keeps what is exact in decimals from being rounded down.
         return int((self._seconds - used_s) / self._share_s + 1e-6), int(used_s) + 1
+
+    def header(self, used_s: float) -> str:
+        """The value of `RateLimit` when so much is used up."""
+        # Who is slower than the limit always hears the same.
+        return self._rested if used_s == self._share_s else self._header(used_s)
+
+    def _header(self, used_s: float) -> str:
+        left, reset_s = self.told(used_s)
+        return f'"{self.name}";r={left};t={reset_s}'
 
     def _make_room(self, key: object, now: float) -> object:
         """Forget keys whose allowance is whole; where none is, all new ones share one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Coroutine, Generator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from aiohttp import hdrs, web
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service import problems
 from service.domain.accounts import Caller
 from service.domain.errors import Invalid, Unauthenticated
-from service.keys import CONTEXT, SETTINGS, TASKS
+from service.keys import CONTEXT, SERVE, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
 from service.problems import Refused
@@ -46,12 +46,17 @@ class View(web.View, CorsMixin):
         cls._methods = {method: method.lower() for method in (*operations, hdrs.METH_OPTIONS)}
 
     def __await__(self) -> Generator[Any, None, StreamResponse]:
+        """What aiohttp waits for: everything that stands around a view, and the view in the middle."""
+        request = self._request
+        return request.app[SERVE](request, self).__await__()
+
+    def respond(self) -> Awaitable[StreamResponse]:
         """Call the method that the request names; raises 405 for one that the view lacks."""
-        name = self._methods.get(self.request.method)
+        name = self._methods.get(self._request.method)
         if name is None:
-            raise web.HTTPMethodNotAllowed(self.request.method, self.allowed)
-        answer: Coroutine[Any, Any, StreamResponse] = getattr(self, name)()
-        return answer.__await__()
+            raise web.HTTPMethodNotAllowed(self._request.method, self.allowed)
+        answer: Awaitable[StreamResponse] = getattr(self, name)()
+        return answer
 
     @property
     def allowed(self) -> list[str]:

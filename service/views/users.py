@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlencode
@@ -129,8 +130,8 @@ class UserById(View):
             refusals=(problems.BAD_REQUEST, problems.NOT_FOUND),
         )
     )
-    async def get(self) -> web.Response:
-        return await read(self, self._user_id())
+    def get(self) -> Awaitable[web.Response]:
+        return read(self, self._user_id())
 
     @operation(
         Operation(
@@ -238,8 +239,8 @@ class Me(View):
             refusals=(problems.BAD_REQUEST,),
         )
     )
-    async def get(self) -> web.Response:
-        return await read(self, self.caller.id)
+    def get(self) -> Awaitable[web.Response]:
+        return read(self, self.caller.id)
 
 
 @functools.lru_cache(4096)  # 0.1 µs instead of 1.3
