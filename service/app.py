@@ -87,12 +87,18 @@ def create_app(
     hub = Hub(store, on_principal, lambda: connections.end_all(closing.FEED_FAILED))
     rooms = Rooms(
         clock,
+        settings.rules_of_rooms,
         history=settings.room_history,
         history_s=settings.room_history_s,
         gather_s=settings.presence_gather_s,
         leave_s=settings.presence_leave_s,
     )
     metrics.watch("roster_log_seq", "Events of this life of the log, as far as readers see it.", lambda: hub.ring.head)
+    metrics.watch(
+        "roster_feed_live_readers",
+        "Readers of the feed at the head of the log; the others read on from behind.",
+        lambda: sum(1 for _ in hub.live_readers()),
+    )
     metrics.watch("roster_log_silent_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
     metrics.watch("roster_rooms", "Rooms with members or history.", lambda: len(rooms))
     login_rate = settings.login_rate

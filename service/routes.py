@@ -10,6 +10,7 @@ from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
+from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.static import Static
 from service.views.users import Me, UserById, Users
 from service.views.websocket import Socket
@@ -28,6 +29,11 @@ routes.view("/v1/users/{id}")(UserById)
 
 routes.view("/v1/events")(Events)
 routes.view("/v1/feed")(Feed)
+routes.view("/v1/rooms")(Rooms)
+routes.view("/v1/rooms/{room}/members")(Members)
+routes.view("/v1/rooms/{room}/messages")(Messages)
+routes.view("/v1/rooms/{room}/feed")(RoomFeed)
+
 routes.view("/v1/ws")(Socket)
 routes.view("/v1/echo")(Echo)
 routes.view("/v1/aggregate")(Aggregate)

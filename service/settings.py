@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from service.domain import users
+from service.domain.rooms import PATTERN, RoomRight, RoomRule, RoomRules, Who
 
 Network = IPv4Network | IPv6Network
 
@@ -134,6 +135,8 @@ class Settings(BaseSettings):
     """Largest WebSocket message, in bytes; over it 1009."""
     ws_auth_timeout_s: PositiveFloat = 5
     """Time for the first `auth` frame where a WebSocket came without credentials, in seconds."""
+    room_rules: dict[str, dict[RoomRight, Who]] = {"admin.*": {"read": "admin"}}
+    """JSON object of room name patterns and who, `admin` or `user`, may `read`, `send`, see `members`; the first fit decides."""
     room_history: NonNegativeInt = 100
     """Messages that a room keeps for those who come back."""
     room_history_s: PositiveFloat = 3600
@@ -258,9 +261,21 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name!r} needs an http or https URL")
         return upstreams
 
+    @field_validator("room_rules")
+    @classmethod
+    def _patterns(cls, rules: dict[str, dict[RoomRight, Who]]) -> dict[str, dict[RoomRight, Who]]:
+        for pattern in rules:
+            if not re.fullmatch(PATTERN, pattern):
+                raise ValueError(f"{pattern!r} is not a pattern of room names: 1 to 64 of a-z 0-9 . _ - * are")
+        return rules
+
     @cached_property
     def proxies(self) -> tuple[Network, ...]:
         return tuple(ip_network(network) for network in self.trusted_proxies)
+
+    @cached_property
+    def rules_of_rooms(self) -> RoomRules:
+        return RoomRules({pattern: RoomRule(**rule) for pattern, rule in self.room_rules.items()})
 
     @cached_property
     def request_rate(self) -> Rate | None:

@@ -134,14 +134,16 @@ class PositionLost(Refusal):
     Attributes:
         reason: `trimmed` (older than what is kept), `epoch` (another life of the log) or `ahead` (not written yet).
         position: where to go on after reading the state again.
+        resync: path of that state; None for the accounts.
     """
 
-    def __init__(self, reason: str, position: str) -> None:
+    def __init__(self, reason: str, position: str, resync: str | None = None) -> None:
         super().__init__(
             f"The log cannot be read from there ({reason}); read the state again, then go on from `position`."
         )
         self.reason = reason
         self.position = position
+        self.resync = resync
 
 
 class TooMany(Refusal):

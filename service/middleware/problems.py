@@ -65,7 +65,8 @@ def _of_refusal(request: web.Request, context: Context, error: Exception) -> web
             ]
         case errors.PositionLost():
             principal = context.principal
-            resync = "/v1/users" if principal is not None and principal.caller.is_admin else "/v1/users/me"
+            accounts = "/v1/users" if principal is not None and principal.caller.is_admin else "/v1/users/me"
+            resync = error.resync or accounts
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
         case errors.TooMany() | errors.Unavailable():
             if isinstance(error, LimitReached):

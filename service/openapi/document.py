@@ -37,6 +37,7 @@ _TAGS: Final = {
     "auth": "Accounts are entered with a password; an access token goes with every request, a refresh token renews it.",
     "users": "User accounts. Every change commits with its event; the event's number is the account's version.",
     "events": "What changed, as pages and live. One position for everything: ETag, SSE id, WebSocket position.",
+    "rooms": "Messages for whoever is there, without a WebSocket.",
     "websocket": "Rooms, presence, echo and the feed in one connection. The frames are described in docs/websocket.md.",
     "aggregate": "Other services, asked through this one.",
     "operations": "For operators and their machines.",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from service import problems
+from service.domain.rooms import ROOM_NAME
 from service.openapi.schemas import Generator
 from service.operations import Operation
 
@@ -15,6 +16,11 @@ _OF_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
         "description": "The user's id.",
         "schema": {"type": "string", "format": "uuid"},
         "example": "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11",
+    },
+    "room": {
+        "description": "The room's name.",
+        "schema": {"type": "string", "pattern": ROOM_NAME},
+        "example": "lobby",
     },
     "slug": {
         "description": "Last part of a problem's `type`.",

@@ -13,11 +13,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service import problems
-from service.domain.errors import Forbidden, Invalid, NotFound, Refusal
+from service.domain.errors import Forbidden, Invalid, Refusal
 from service.domain.positions import Position
+from service.domain.rooms import ROOM_NAME
 from service.realtime import closing
 from service.realtime.log import Want
-from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION, ROOM_NAME, may_enter
+from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
 from service.security.authenticator import Principal
@@ -134,7 +135,6 @@ class Commands:
 
     async def _join(self, frame: Join) -> None:
         socket = self._socket
-        _check_room(socket.principal, frame.room)
         if frame.room not in socket.rooms and len(socket.rooms) >= MOST_ROOMS_PER_CONNECTION:
             raise Forbidden(f"A connection may be in {MOST_ROOMS_PER_CONNECTION} rooms; leave one first.")
         after = None if frame.after is None else Position.parse(frame.after)
@@ -149,7 +149,6 @@ class Commands:
         self._answer(frame, self._socket.broadcast(frame.room, frame.data))
 
     async def _members(self, frame: Members) -> None:
-        _check_room(self._socket.principal, frame.room)
         self._answer(frame, self._socket.members(frame.room, frame.cursor))
 
     async def _subscribe(self, frame: Subscribe) -> None:
@@ -241,8 +240,3 @@ def _validated(model: type[F], value: dict[str, Any]) -> F:
         return model.model_validate(value)
     except ValidationError as error:
         raise Invalid(*field_errors(error, "/")) from None
-
-
-def _check_room(principal: Principal, room: str) -> None:
-    if not may_enter(principal, room):
-        raise NotFound()

@@ -58,6 +58,23 @@ class Start:
         return cls(None if after is None else Position.parse(after))
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a stream reads.
+
+    Attributes:
+        limit: the stream ends after so many entries; None for no end.
+        resync: path of what a reader has to read again after a `reset`.
+        ends_behind: whether a reader that the log has left behind is ended instead of told; in a room it was too slow.
+    """
+
+    log: Log
+    want: Want
+    resync: str
+    limit: int | None = None
+    ends_behind: bool = False
+
+
 class EventStream(Connection):
     """One reader of a log over SSE."""
 
@@ -77,24 +94,22 @@ class EventStream(Connection):
     def take_leave(self) -> None:
         self._woken.set()
 
-    async def run(
-        self, log: Log, want: Want, start: Start, *, limit: int | None, resync: str, connections: Connections
-    ) -> None:
+    async def run(self, reading: Reading, start: Start, connections: Connections) -> None:
         """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
         await self.response.prepare(self._request)
         connections.add(self)
         try:
-            await self._say_goodbye(await self._serve(log, want, start, limit, resync))
+            await self._say_goodbye(await self._serve(reading, start))
         except ConnectionError:
             pass  # the client left in the middle of a write
         finally:
             self.close()
             connections.remove(self)
 
-    async def _serve(self, log: Log, want: Want, start: Start, limit: int | None, resync: str) -> Ending:
+    async def _serve(self, reading: Reading, start: Start) -> Ending:
         """Read until there is a reason to end."""
         try:
-            await self._open(log, want, start, limit, resync)
+            await self._open(reading, start)
             while self.ending is None:
                 await self.catch_up()
                 await self._woken.wait()
@@ -111,7 +126,8 @@ class EventStream(Connection):
         for reader in self.readers:
             self._send(sse_ping(str(reader.position)))
 
-    async def _open(self, log: Log, want: Want, start: Start, limit: int | None, resync: str) -> None:
+    async def _open(self, reading: Reading, start: Start) -> None:
+        log, resync = reading.log, reading.resync
         lost = "invalid" if start.invalid else start.position and await log.lost(start.position)
         if lost:
             position = log.head
@@ -131,13 +147,16 @@ class EventStream(Connection):
         self.sent_bytes += len(opening)
 
         def trimmed() -> None:
-            self._send(_reset("trimmed", log.head, resync))
+            if reading.ends_behind:
+                self.end(closing.TOO_SLOW)
+            else:
+                self._send(_reset("trimmed", log.head, resync))
 
         if self.ending is None:
-            if limit is None:
-                reader = Reader(log, self, want, position.seq, trimmed)
+            if reading.limit is None:
+                reader = Reader(log, self, reading.want, position.seq, trimmed)
             else:
-                reader = LimitedReader(log, self, want, position.seq, trimmed, limit)
+                reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit)
             self.readers.add(reader)
 
     async def _say_goodbye(self, ending: Ending) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -99,9 +99,7 @@ class Log:
             self._flush_handle.cancel()
             self._flush_handle = None
         for group in self._gathered.values():
-            for reader in group.hand_out():
-                self.detach(reader, group.want)
-                reader.fall_behind(self.ring.head)
+            self._let_go(group, group.hand_out())
         # Not before: a reader that was offered something may ask up to where it was served.
         self._gathered.clear()
         self._gathered_bytes = 0
@@ -131,10 +129,22 @@ class Log:
             if not groups:
                 del self._groups[want.key]
 
-    def live_readers(self) -> Iterable[LiveReader]:
+    def live_readers(self) -> Iterator[LiveReader]:
         for groups in self._groups.values():
             for group in groups.values():
                 yield from group.readers
+
+    def tell_live(self, event: str, data: bytes) -> None:
+        """Hand something that is not part of the log to the readers at its head that want such events."""
+        self.flush()
+        for group in [group for groups in self._groups.values() for group in groups.values()]:
+            if group.want.events is None or event in group.want.events:
+                self._let_go(group, [reader for reader in group.readers if not reader.offer(data)])
+
+    def _let_go(self, group: _Group, readers: list[LiveReader]) -> None:
+        for reader in readers:
+            self.detach(reader, group.want)
+            reader.fall_behind(self.ring.head)
 
     async def lost(self, position: Position) -> str | None:
         """Why the log cannot be read from there; None when it can."""

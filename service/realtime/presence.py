@@ -11,7 +11,6 @@ from typing import Any, Final
 from uuid import UUID
 
 _MOST_NAMES: Final = 100
-PAGE: Final = 100
 
 
 @dataclass(slots=True)
@@ -72,12 +71,12 @@ class Presence:
             loop = asyncio.get_running_loop()
             self._leaving[user_id] = loop.call_later(self._leave_s, self._gone, user_id)
 
-    def page(self, after: UUID | None) -> tuple[list[Member], UUID | None]:
-        """Members in the order of their ids, and the id to go on after; None when this was all."""
+    def page(self, after: UUID | None, limit: int) -> tuple[list[Member], UUID | None]:
+        """Members in the order of their ids, and the id to go on after; None when these were all."""
         ids = sorted(self._members)
         start = 0 if after is None else bisect_right(ids, after)
-        chosen = ids[start : start + PAGE]
-        return [self._members[user_id] for user_id in chosen], chosen[-1] if start + PAGE < len(ids) else None
+        chosen = ids[start : start + limit]
+        return [self._members[user_id] for user_id in chosen], chosen[-1] if start + limit < len(ids) else None
 
     def close(self) -> None:
         """Stop every timer."""

@@ -1,83 +1,42 @@
-"""Rooms: logs with a short memory and no table, and who is in them."""
+"""The rooms of this process: who may enter which, and which are kept."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from datetime import datetime
+from bisect import bisect_right
 from typing import Any, Final
+from uuid import UUID
 
+from service.domain.errors import NotFound
 from service.domain.ports import Clock
-from service.domain.positions import new_epoch
-from service.realtime.frames import Entry, Form, compact, text_frame
-from service.realtime.log import Log, Want
-from service.realtime.presence import Presence
-from service.realtime.ring import Ring
+from service.domain.rooms import RoomRules
+from service.realtime.frames import Entry
+from service.realtime.log import Want
+from service.realtime.presence import Member, Presence
+from service.realtime.room import ALL, MESSAGES, Room
 from service.security.authenticator import Principal
 
-ROOM_NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 MOST_ROOMS_PER_CONNECTION: Final = 64
 
-_RING_BYTES: Final = 8 << 20
-# Readers a little behind must find what they miss here even where no history is kept for those who come back.
-_RING_ENTRIES: Final = 1_000
 # What a room keeps outlives its last member by an hour, and anybody can make another one.
 _MOST_BYTES: Final = 64 << 20  # of messages, in all rooms together
 _MOST_EMPTY: Final = 10_000  # rooms that only their history keeps; each takes about 2 KB besides
-_ADMINS_ONLY: Final = re.compile(r"admin\.")
-
-
-def may_enter(principal: Principal, room: str) -> bool:
-    """Whether somebody may read and write in a room: any signed-in user, in `admin.*` administrators only."""
-    return principal.caller.is_admin or _ADMINS_ONLY.match(room) is None
-
-
-class Room(Log):
-    """One room. Positions count its messages; its epoch ends with it."""
-
-    def __init__(self, name: str, presence: Callable[[Room], Presence]) -> None:
-        super().__init__(new_epoch(), Ring(0, _RING_ENTRIES, _RING_BYTES))
-        self.name = name
-        self.presence = presence(self)
-        self.times: list[float] = []
-
-    def send(self, principal: Principal, data: Any, now: datetime) -> Entry:
-        """Put a message at the end of the log: every member gets the same bytes."""
-        seq = self.ring.head + 1
-        position = f"{self.epoch}-{seq}"
-        frame = compact(
-            {
-                "type": "message",
-                "room": self.name,
-                "id": position,
-                "from": {"id": str(principal.caller.id), "username": principal.username},
-                "time": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-                "data": data,
-            }
-        )
-        entry = Entry(seq, None, "message", position, frame, frame)
-        self.append(entry)
-        return entry
-
-    def tell(self, change: dict[str, Any]) -> None:
-        """Tell the members who came and went. Not part of the log: who is behind asks again with `members`."""
-        self.flush()
-        frame = text_frame(compact({"type": "presence", "room": self.name, **change}))
-        for reader in list(self.live_readers()):
-            if reader.form is Form.WEBSOCKET and not reader.offer(frame):
-                self.detach(reader, Want())
-                reader.fall_behind(self.ring.head)
 
 
 class Rooms:
-    """The rooms of this process, by name. A room lives while it has members or history.
+    """Rooms by name. One lives while it has members, other readers or history.
+
+    What takes a principal raises `NotFound` for a room that it may not read, as for one that is not there, and
+    `Forbidden` for what it may not do in a room that it may read.
 
     Args:
         history: messages kept for those who come back, and `history_s` for how long.
     """
 
-    def __init__(self, clock: Clock, *, history: int, history_s: float, gather_s: float, leave_s: float) -> None:
+    def __init__(
+        self, clock: Clock, rules: RoomRules, *, history: int, history_s: float, gather_s: float, leave_s: float
+    ) -> None:
         self._clock = clock
+        self._rules = rules
         self._history = history
         self._history_s = history_s
         self._gather_s = gather_s
@@ -89,20 +48,56 @@ class Rooms:
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def get(self, name: str) -> Room | None:
-        return self._rooms.get(name)
+    def find(self, name: str, principal: Principal) -> Room:
+        """The room of that name."""
+        self._rules.check_read(principal.caller, name)
+        room = self._rooms.get(name)
+        if room is None:
+            raise NotFound()
+        return room
+
+    def page(self, principal: Principal, after: str, limit: int) -> tuple[list[Room], str | None]:
+        """Rooms that somebody may read, by name, and the name to go on after; None when these were all."""
+        names = sorted(self._rooms)
+        found: list[Room] = []
+        for name in names[bisect_right(names, after) :]:
+            if self._rules.may_read(principal.caller, name):
+                if len(found) == limit:
+                    return found, found[-1].name
+                found.append(self._rooms[name])
+        return found, None
+
+    def members(
+        self, name: str, principal: Principal, after: UUID | None, limit: int
+    ) -> tuple[list[Member], UUID | None]:
+        """Who is in a room, by id, and the id to go on after; None when these were all."""
+        self._rules.check_members(principal.caller, name)
+        return self.find(name, principal).presence.page(after, limit)
 
     def enter(self, name: str, principal: Principal) -> Room:
         """The room of that name, made if there is none, with one more connection of the user in it."""
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms[name] = Room(name, self._presence)
-        self._empty.pop(name, None)
+        room = self._open(name, principal)
         room.presence.enter(principal.caller.id, principal.username, self._clock())
         return room
 
     def leave(self, room: Room, principal: Principal) -> None:
         room.presence.leave(principal.caller.id)
+
+    def visit(self, name: str, principal: Principal) -> Room:
+        """The room of that name, made if there is none, with one more reader who is no member."""
+        room = self._open(name, principal)
+        room.visitors += 1
+        return room
+
+    def depart(self, room: Room) -> None:
+        """End a visit."""
+        room.visitors -= 1
+        if room.is_deserted:
+            self._deserted(room)
+
+    def readable(self, room: Room, principal: Principal) -> Want:
+        """What a member reads in a room: who may not see the others is not told of them either."""
+        return ALL if self._rules.may_see_members(principal.caller, room.name) else MESSAGES
 
     def sweep(self) -> None:
         """Forget what is older than the history that is kept, and rooms with nothing left."""
@@ -110,10 +105,8 @@ class Rooms:
             self._settle(room)
 
     def _settle(self, room: Room) -> None:
-        oldest = self._clock().timestamp() - self._history_s
-        while room.times and (len(room.times) > self._history or room.times[0] < oldest):
-            room.times.pop(0)
-        if len(room.presence):
+        room.forget(self._clock().timestamp() - self._history_s)
+        if not room.is_deserted:
             return
         if not room.times:
             self._drop(room)
@@ -124,19 +117,29 @@ class Rooms:
             room.ring.drop_oldest()
         self._bytes += room.ring.bytes - before
 
-    def send(self, room: Room, principal: Principal, data: Any) -> Entry:
-        now = self._clock()
-        room.times.append(now.timestamp())
-        if len(room.times) > self._history:
-            del room.times[0]
+    def send(self, name: str, principal: Principal, data: Any) -> Entry:
+        """Send a message to the room of that name, made if there is none."""
+        self._rules.check_send(principal.caller, name)
+        room = self._open(name, principal)
         before = room.ring.bytes
-        entry = room.send(principal, data, now)
+        entry = room.send(principal, data, self._clock())
         self._bytes += room.ring.bytes - before
         self._rooms[room.name] = self._rooms.pop(room.name)
-        self._make_space()
+        if room.is_deserted:
+            self._deserted(room)
+        else:
+            self._make_space()
         return entry
 
-    def _emptied(self, room: Room) -> None:
+    def _open(self, name: str, principal: Principal) -> Room:
+        self._rules.check_read(principal.caller, name)
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = Room(name, self._presence, self._history)
+        self._empty.pop(name, None)
+        return room
+
+    def _deserted(self, room: Room) -> None:
         self._empty[room.name] = room
         self._settle(room)
         self._make_space()
@@ -151,10 +154,6 @@ class Rooms:
             room.ring.clear()
             self._rooms[room.name] = self._rooms.pop(room.name)
 
-    def recoverable(self, room: Room) -> int:
-        """The lowest seq that somebody who comes back may read on from."""
-        return room.ring.head - min(len(room.times), len(room.ring))
-
     def close(self) -> None:
         for room in list(self._rooms.values()):
             self._drop(room)
@@ -167,4 +166,8 @@ class Rooms:
             self._bytes -= room.ring.bytes
 
     def _presence(self, room: Room) -> Presence:
-        return Presence(room.tell, self._gather_s, self._leave_s, lambda: self._emptied(room))
+        def emptied() -> None:
+            if room.is_deserted:
+                self._deserted(room)
+
+        return Presence(room.tell, self._gather_s, self._leave_s, emptied)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from aiohttp import WSCloseCode, web
 
-from service.domain.errors import Conflict, NotFound
+from service.domain.errors import Conflict
 from service.domain.positions import Position
 from service.realtime import closing
 from service.realtime.closing import Ending
@@ -27,6 +27,7 @@ from service.telemetry.logs import utc
 
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
+_MEMBERS_A_PAGE: Final = 100
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 
 log = logging.getLogger("roster.websocket")
@@ -118,33 +119,32 @@ class WebSocket(Connection):
         if (present := self.rooms.get(name)) is not None:
             return self._joined(name, present.position, recovered=True)
         room = self._rooms.enter(name, self.principal)
-        oldest, head = self._rooms.recoverable(room), room.head
-        recovered = after is None or (after.epoch == room.epoch and oldest <= after.seq <= head.seq)
-        seq = head.seq
+        recovered = after is None or room.lost_now(after) is None
+        seq = room.ring.head
         if after is None:
-            seq = max(oldest, head.seq - history)
+            seq = max(room.oldest, seq - history)
         elif recovered:
             seq = after.seq
-        self.rooms[name] = Reader(room, self, Want(), seq, lambda: self.end(closing.TOO_SLOW))
+        want = self._rooms.readable(room, self.principal)
+        self.rooms[name] = Reader(room, self, want, seq, lambda: self.end(closing.TOO_SLOW))
         return self._joined(name, Position(room.epoch, seq), recovered=recovered)
 
     def read_room(self, name: str) -> None:
         self._read(self.rooms[name])
 
     def broadcast(self, name: str, data: Any) -> dict[str, Any]:
-        """Send a message to everybody in a room that this connection is in. Raises `Conflict` when it is not."""
-        room = self._rooms.get(name)
-        if name not in self.rooms or room is None:
+        """Send a message to everybody in a room that this connection is in.
+
+        Raises `Conflict` when it is not, and as `Rooms`.
+        """
+        if name not in self.rooms:
             raise Conflict("Join the room before you send to it.")
-        entry = self._rooms.send(room, self.principal, data)
+        entry = self._rooms.send(name, self.principal, data)
         return {"type": "sent", "room": name, "id": entry.position}
 
     def members(self, name: str, after: UUID | None) -> dict[str, Any]:
-        """A page of a room's members. Raises `NotFound`."""
-        room = self._rooms.get(name)
-        if room is None:
-            raise NotFound()
-        page, following = room.presence.page(after)
+        """A page of a room's members. Raises as `Rooms`."""
+        page, following = self._rooms.members(name, self.principal, after, _MEMBERS_A_PAGE)
         return {
             "type": "members",
             "room": name,
@@ -175,8 +175,7 @@ class WebSocket(Connection):
             self.feed = None
 
     def _joined(self, name: str, position: Position, *, recovered: bool) -> dict[str, Any]:
-        room = self._rooms.get(name)
-        count = 0 if room is None else len(room.presence)
+        count = len(self._rooms.find(name, self.principal).presence)
         return {"type": "joined", "room": name, "position": str(position), "recovered": recovered, "count": count}
 
     def ping(self) -> None:

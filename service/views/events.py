@@ -12,15 +12,14 @@ from service.domain.errors import PositionLost
 from service.domain.events import EVENT_TYPES
 from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position
-from service.keys import CONNECTIONS, CONTEXT, HUB, STORE
-from service.middleware.headers import finish_headers
+from service.keys import HUB, STORE
 from service.operations import Access, Operation, Reply, operation
-from service.realtime import closing
-from service.realtime.eventstream import EventStream, Start
+from service.realtime.eventstream import Reading, Start
 from service.realtime.log import Want
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
 from service.schemas.feed import Closing, Hello, Reset
 from service.views.base import View, json_answer
+from service.views.streams import serve_stream
 
 _TAG = "events"
 
@@ -107,28 +106,11 @@ class Feed(View):
     )
     async def get(self) -> web.StreamResponse:
         wanted = self.query(FeedFilter)
-        app = self.request.app
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        stream = EventStream(self.request, self.principal, self.request[CONTEXT].client)
-        if self.request.method == "HEAD":
-            return stream.response
-        await finish_headers(self.request, stream.response)
-        turned_away = self.request[CONTEXT].turned_away
-        if turned_away is not None:
-            stream.end(closing.TOO_MANY_REQUESTS, turned_away.retry_after_s)
-        try:
-            await stream.run(
-                app[HUB],
-                Want(subject_for(self.caller), types),
-                start,
-                limit=wanted.limit,
-                resync="/v1/users" if self.caller.is_admin else "/v1/users/me",
-                connections=app[CONNECTIONS],
-            )
-        finally:
-            self.request[CONTEXT].streamed_bytes = stream.sent_bytes
-        return stream.response
+        resync = "/v1/users" if self.caller.is_admin else "/v1/users/me"
+        reading = Reading(self.request.app[HUB], Want(subject_for(self.caller), types), resync, wanted.limit)
+        return await serve_stream(self, reading, start)
 
 
 def _lost(asked: Position, page: EventPage) -> str | None:

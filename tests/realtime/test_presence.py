@@ -10,13 +10,14 @@ from uuid import UUID
 
 import pytest
 
-from service.realtime.presence import PAGE, Presence
+from service.realtime.presence import Presence
 from tests.support.wait import until
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ADA, BOB, CAT = (UUID(int=number) for number in (1, 2, 3))
 NAMES = {ADA: "ada", BOB: "bob", CAT: "cat"}
 GATHER_S = 0.01
+PAGE = 100
 
 
 class Told:
@@ -137,11 +138,11 @@ async def test_pages_name_every_member_once(patient: Told) -> None:
     ids = [UUID(int=number) for number in range(2 * PAGE + 50)]
     patient.enter(*reversed(ids))
 
-    found, after = patient.presence.page(None)
+    found, after = patient.presence.page(None, PAGE)
     pages = [found]
     while after is not None:
         assert after == found[-1].id
-        found, after = patient.presence.page(after)
+        found, after = patient.presence.page(after, PAGE)
         pages.append(found)
 
     assert [member.id for page in pages for member in page] == ids
@@ -155,8 +156,8 @@ async def test_page_goes_on_behind_a_member_that_has_gone(quick: Told) -> None:
     quick.presence.leave(ids[0])
     await until(lambda: len(quick.presence) == PAGE)
 
-    assert quick.presence.page(ids[0]) == quick.presence.page(None)
-    assert quick.presence.page(None)[1] is None
+    assert quick.presence.page(ids[0], PAGE) == quick.presence.page(None, PAGE)
+    assert quick.presence.page(None, PAGE)[1] is None
 
 
 async def test_closed_presence_tells_nothing(quick: Told) -> None:

@@ -20,11 +20,12 @@ VIEWS: list[tuple[str, type[View]]] = [
     (route.path, route.handler)  # type: ignore[attr-defined]  # the table holds views alone
     for route in routes
 ]
-STREAMS = {"/v1/feed", "/v1/ws", "/v1/echo"}
+STREAMS = ("/v1/feed", "/v1/rooms/{room}/feed", "/v1/ws", "/v1/echo")
 
 
 def path_of(template: str) -> str:
-    return template.replace("{id}", "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11").replace("{slug}", "not-found")
+    values = {"id": "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11", "slug": "not-found", "room": "lobby", "name": "{name}"}
+    return template.format_map(values)
 
 
 async def send(server: Server, body: bytes, **headers: str) -> tuple[int, Any]:

@@ -1,0 +1,180 @@
+"""Rooms without a WebSocket: which there are, who is in them, what was said, what is being said."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.errors import NotFound, PositionLost
+from service.domain.positions import Position
+from service.domain.rooms import ROOM_NAME
+from service.keys import ROOMS, SETTINGS
+from service.operations import Access, Operation, Reply, operation
+from service.problems import Refused
+from service.realtime.eventstream import Reading, Start
+from service.realtime.room import MESSAGES, Room
+from service.schemas.feed import Closing, Hello, Reset
+from service.schemas.rooms import (
+    MemberAnswer,
+    MemberFilter,
+    MemberList,
+    Message,
+    MessageBody,
+    MessageFilter,
+    MessageList,
+    RoomAnswer,
+    RoomFeedFilter,
+    RoomFilter,
+    RoomList,
+)
+from service.views.base import View, json_answer
+from service.views.streams import serve_stream
+
+_TAG: Final = "rooms"
+_NAME: Final = re.compile(ROOM_NAME.removesuffix("$") + r"\Z", re.ASCII)
+_PRIVATE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
+
+
+class RoomView(View):
+    """What is under `/v1/rooms/{room}`."""
+
+    @property
+    def room_name(self) -> str:
+        name = self.request.match_info["room"]
+        if _NAME.match(name) is None:
+            raise NotFound()
+        return name
+
+    @property
+    def room(self) -> Room:
+        return self.request.app[ROOMS].find(self.room_name, self.principal)
+
+
+class Rooms(View):
+    @operation(
+        Operation(
+            id="list_rooms",
+            summary="List rooms",
+            description="Those that have members, readers or history and that the caller may read.",
+            tag=_TAG,
+            access=Access.BEARER,
+            query=RoomFilter,
+            replies={200: Reply("A page of rooms, by name.", RoomList)},
+        )
+    )
+    async def get(self) -> web.Response:
+        wanted = self.query(RoomFilter)
+        page, following = self.request.app[ROOMS].page(self.principal, wanted.cursor or "", wanted.limit)
+        items = [RoomAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
+        return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=_PRIVATE)
+
+
+class Members(RoomView):
+    @operation(
+        Operation(
+            id="list_members",
+            summary="List a room's members",
+            description="Users with a WebSocket in the room; readers of its feed are none.",
+            tag=_TAG,
+            access=Access.BEARER,
+            query=MemberFilter,
+            replies={200: Reply("A page of members, by id.", MemberList)},
+            refusals=(problems.NOT_FOUND, problems.FORBIDDEN),
+        )
+    )
+    async def get(self) -> web.Response:
+        wanted = self.query(MemberFilter)
+        page, following = self.request.app[ROOMS].members(self.room_name, self.principal, wanted.cursor, wanted.limit)
+        items = [MemberAnswer(id=member.id, username=member.username, since=member.since) for member in page]
+        return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=_PRIVATE)
+
+
+class Messages(RoomView):
+    @operation(
+        Operation(
+            id="list_messages",
+            summary="Read a room's history",
+            description=(
+                "What the room keeps for those who come back. Without `after` it begins at the oldest message kept. A "
+                "position that the room no longer reaches answers 410 with where to go on."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            query=MessageFilter,
+            replies={200: Reply("A page of messages, oldest first.", MessageList)},
+            refusals=(problems.NOT_FOUND, problems.POSITION_LOST),
+        )
+    )
+    async def get(self) -> web.Response:
+        wanted = self.query(MessageFilter)
+        room = self.room
+        after = Position(room.epoch, room.oldest) if wanted.after in (None, "0") else Position.parse(wanted.after)
+        if reason := room.lost_now(after):
+            raise PositionLost(reason, str(room.head), self.request.path)
+        found = room.messages(after.seq, wanted.limit)
+        seen = str(Position(room.epoch, found[-1].seq if found else after.seq))
+        following = f'"{seen}"' if found and found[-1].seq < room.ring.head else "null"
+        items = b",".join(message.data for message in found)
+        return json_answer(
+            b'{"items":[%b],"next":%b,"position":"%b"}' % (items, following.encode(), seen.encode()), headers=_PRIVATE
+        )
+
+    @operation(
+        Operation(
+            id="send_message",
+            summary="Send to a room",
+            description="Everybody who reads the room gets it. Who sends need not be in the room.",
+            tag=_TAG,
+            access=Access.BEARER,
+            body=MessageBody,
+            replies={201: Reply("The message as readers get it.", Message)},
+            refusals=(problems.NOT_FOUND, problems.FORBIDDEN),
+        )
+    )
+    async def post(self) -> web.Response:
+        most = self.request.app[SETTINGS].ws_max_message_bytes
+        body = await self.body(MessageBody)
+        if len(await self.request.read()) > most:
+            raise Refused(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
+        entry = self.request.app[ROOMS].send(self.room_name, self.principal, body.data)
+        return json_answer(entry.data, status=201)
+
+
+class RoomFeed(RoomView):
+    @operation(
+        Operation(
+            id="follow_room",
+            summary="Follow a room live",
+            description=(
+                "Server-sent events: `hello`, then every `message` behind the position asked for, then what is sent. A "
+                "room that is not there begins to be. Readers are not members: nobody is told of them, and they are not "
+                "told of others. `reset` and `closing` as in the feed of accounts."
+            ),
+            tag=_TAG,
+            access=Access.STREAM,
+            query=RoomFeedFilter,
+            headers=("Last-Event-ID",),
+            replies={
+                200: Reply(
+                    "The stream.",
+                    media_type="text/event-stream",
+                    events={"hello": Hello, "message": Message, "reset": Reset, "closing": Closing},
+                    headers=("Cache-Control",),
+                )
+            },
+            refusals=(problems.NOT_FOUND,),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        wanted = self.query(RoomFeedFilter)
+        start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
+        rooms = self.request.app[ROOMS]
+        room = rooms.visit(self.room_name, self.principal)
+        try:
+            resync = f"/v1/rooms/{room.name}/messages"
+            return await serve_stream(self, Reading(room, MESSAGES, resync, wanted.limit, ends_behind=True), start)
+        finally:
+            rooms.depart(room)
