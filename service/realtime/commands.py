@@ -17,7 +17,7 @@ from service.domain.errors import Forbidden, Invalid, Refusal
 from service.domain.positions import Position
 from service.domain.rooms import ROOM_NAME
 from service.realtime import closing
-from service.realtime.log import Want
+from service.realtime.audience import Want
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors

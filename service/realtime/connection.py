@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections.abc import Callable
 from typing import Final, Literal
 
 from aiohttp import web
@@ -41,20 +42,37 @@ class Connection:
         self.client = client
         self.readers: set[Reader] = set()
         self.opened_at = time.monotonic()
-        self.sent_bytes = 0
         self.ending: Ending | None = None
         self.reconnect_after_ms = 0
+        # Nothing more may be written: a close frame stands at the end of what was.
+        self.silent = False
         self._transport = transport
         self._writer = request.writer
+        self._sent_bytes = 0
+
+    @property
+    def put(self) -> Callable[[bytes], object]:
+        """The bare way to the socket: counts nothing, and raises RuntimeError where the connection is gone."""
+        return self._transport.write
 
     def write(self, data: bytes) -> bool:
         """Send, without waiting; False when the socket is full now."""
-        # uvloop raises for a closed transport, which would cost the readers after this one what they are handed.
-        if self._transport.is_closing():
+        if self.silent:
             return True
-        self.sent_bytes += len(data)
-        self._transport.write(data)
-        return self._transport.get_write_buffer_size() < FULL_BYTES
+        # uvloop raises for a closed transport.
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            self._sent_bytes += len(data)
+        return not self.is_full
+
+    @property
+    def sent_bytes(self) -> int:
+        """What was written to the socket, taken or not."""
+        return self._sent_bytes + sum(reader.handed_bytes for reader in self.readers)
+
+    def count_sent(self, size: int) -> None:
+        """Count what a reader was handed past `write`."""
+        self._sent_bytes += size
 
     @property
     def buffered_bytes(self) -> int:

@@ -13,11 +13,12 @@ from aiohttp import HttpVersion11, hdrs, web
 from service.domain.errors import InvalidPosition
 from service.domain.positions import Position
 from service.realtime import closing
+from service.realtime.audience import Want
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
 from service.realtime.connections import Connections
 from service.realtime.frames import Form, chunk, compact, sse, sse_ping
-from service.realtime.log import Log, Want
+from service.realtime.log import Log
 from service.realtime.reader import LimitedReader, Reader
 from service.security.authenticator import Principal
 
@@ -144,7 +145,7 @@ class EventStream(Connection):
             opening += sse("hello", hello, str(position))
         # Through the response, because its headers wait for the first write.
         await self.response.write(opening)
-        self.sent_bytes += len(opening)
+        self.count_sent(len(opening))
 
         def trimmed() -> None:
             if reading.ends_behind:
@@ -163,7 +164,7 @@ class EventStream(Connection):
         told = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
         retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
         goodbye = retry + sse("closing", compact(told))
-        self.sent_bytes += len(goodbye)
+        self.count_sent(len(goodbye))
         if ending is closing.RESTART:
             # Who came back over the same connection would find the process that is stopping.
             self.response.force_close()

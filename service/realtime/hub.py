@@ -12,8 +12,9 @@ from typing import Final
 from service.domain.events import Event
 from service.domain.ports import EventQuery, Store
 from service.domain.positions import Position
+from service.realtime.audience import Want
 from service.realtime.frames import Entry, compact
-from service.realtime.log import Log, Page, Trimmed, Want
+from service.realtime.log import Log, Page, Trimmed
 from service.realtime.ring import Ring
 from service.schemas.events import event_json
 

@@ -5,25 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from time import perf_counter
+from typing import Final
 
 from service.domain.positions import Position
-from service.realtime.frames import Entry, Form, render
+from service.realtime.audience import Audience, Lane, LiveReader, Want
+from service.realtime.frames import Entry
 from service.realtime.ring import Ring
 
 # What is written to a reader at once. A commit of thousands must not lie in every reader's buffer as a whole: whose
 # socket is full after the first piece reads the rest by itself.
 _PIECE_BYTES: Final = 262_144
-
-
-class Want(NamedTuple):
-    """What a reader chooses: entries with this key (None: all) and of these events (None: all)."""
-
-    key: object = None
-    events: frozenset[str] | None = None
-
-    def takes(self, entry: Entry) -> bool:
-        return (self.key is None or entry.key == self.key) and (self.events is None or entry.event in self.events)
+_LONG_S: Final = 0.001  # handing out to so many readers takes longer than writers take to answer it
 
 
 class Trimmed(Exception):
@@ -38,19 +31,6 @@ class Page:
     seen: int
 
 
-class LiveReader(Protocol):
-    """Who stands at the head of a log and is handed what comes."""
-
-    @property
-    def form(self) -> Form: ...
-
-    def offer(self, data: bytes) -> bool:
-        """Take what came, without waiting; False: hand me nothing more, I read on by myself."""
-
-    def fall_behind(self, seq: int) -> None:
-        """Called after such a False: what was handed out reached up to `seq`."""
-
-
 class Log:
     """A ring, and those who stand at its head.
 
@@ -61,9 +41,12 @@ class Log:
     def __init__(self, epoch: str, ring: Ring) -> None:
         self.epoch = epoch
         self.ring = ring
-        self._groups: dict[object, dict[Want, _Group]] = {}
-        self._gathered: dict[Want, _Group] = {}
+        self._audiences: dict[object, dict[Want, Audience]] = {}
+        self._watchers: dict[LiveReader, None] = {}
+        self._gathered: dict[Want, Audience] = {}
         self._gathered_bytes = 0
+        self._gathered_entries = 0
+        self._gather_s = 0.0
         self._handed_out = ring.head
         self._flush_handle: asyncio.Handle | None = None
 
@@ -78,34 +61,56 @@ class Log:
 
     def append(self, entry: Entry) -> None:
         """Put the next entry at the end; its readers get it at the end of this turn of the loop, if not before."""
+        for watcher in [watcher for watcher in self._watchers if watcher.want.takes(entry)]:
+            del self._watchers[watcher]
+            watcher.fall_behind(self.ring.head)
         self._handed_out = self.handed_out
         self.ring.append(entry)
         for key in (None, entry.key) if entry.key is not None else (None,):
-            for group in self._groups.get(key, {}).values():
-                if group.want.takes(entry):
-                    group.gathered.append(entry)
-                    self._gathered[group.want] = group
+            for audience in self._audiences.get(key, {}).values():
+                if audience.want.takes(entry):
+                    audience.gathered.append(entry)
+                    self._gathered[audience.want] = audience
         if not self._gathered:
             return
         self._gathered_bytes += len(entry.frame)
+        self._gathered_entries += 1
         if self._gathered_bytes >= _PIECE_BYTES:
             self.flush()
         elif self._flush_handle is None:
-            self._flush_handle = asyncio.get_running_loop().call_soon(self.flush)
+            self._flush_soon(perf_counter() + self._gather_s)
 
     def flush(self) -> None:
         """Hand out now what has gathered."""
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        for group in self._gathered.values():
-            self._let_go(group, group.hand_out())
+        if not self._gathered:
+            return
+        began = perf_counter()
+        for audience in self._gathered.values():
+            self._let_go(audience.hand_out())
+        took_s = perf_counter() - began
+        # Writing to a thousand sockets takes 5 ms, one entry or ten. Where entries come faster than that, those whose
+        # writers wait for this very handing out are about to come: a little patience makes one write of them all.
+        # Where they come one by one it would only make each late.
+        self._gather_s = took_s / 16 if self._gathered_entries > 1 and took_s > _LONG_S else 0.0
         # Not before: a reader that was offered something may ask up to where it was served.
         self._gathered.clear()
-        self._gathered_bytes = 0
+        self._gathered_bytes = self._gathered_entries = 0
 
-    def attach(self, reader: LiveReader, want: Want, seq: int) -> bool:
-        """Have a reader that stands at `seq` handed everything from now on; False if it is not at the head.
+    def _flush_soon(self, at: float) -> None:
+        # Turn by turn: uvloop's timers count in milliseconds.
+        self._flush_handle = asyncio.get_running_loop().call_soon(self._flush_at, at)
+
+    def _flush_at(self, at: float) -> None:
+        if perf_counter() < at:
+            self._flush_soon(at)
+        else:
+            self.flush()
+
+    def attach(self, reader: LiveReader, seq: int) -> Lane | None:
+        """Have a reader that stands at `seq` handed everything from now on; None if it is not at the head.
 
         Check and act lie in one turn of the loop: nothing can come between the reader's last page and its first live
         entry.
@@ -113,37 +118,47 @@ class Log:
         # What has gathered lies behind readers at the head and would be handed to this one as well.
         self.flush()
         if seq != self.ring.head:
+            return None
+        audiences = self._audiences.setdefault(reader.want.key, {})
+        return audiences.setdefault(reader.want, Audience(reader.want)).add(reader)
+
+    def watch(self, reader: LiveReader, seq: int) -> bool:
+        """Have a reader that stands at `seq` fall behind when something comes; False if it is not at the head."""
+        if seq != self.ring.head:
             return False
-        self._groups.setdefault(want.key, {}).setdefault(want, _Group(want)).readers.add(reader)
+        self._watchers[reader] = None
         return True
 
-    def detach(self, reader: LiveReader, want: Want) -> None:
+    def detach(self, reader: LiveReader) -> None:
         """Hand this reader nothing more; harmless when it is not attached."""
-        groups = self._groups.get(want.key)
-        group = groups and groups.get(want)
-        if not groups or not group:
+        self._watchers.pop(reader, None)
+        audiences = self._audiences.get(reader.want.key)
+        audience = audiences and audiences.get(reader.want)
+        if not audiences or not audience:
             return
-        group.readers.discard(reader)
-        if not group.readers:
-            del groups[want]
-            if not groups:
-                del self._groups[want.key]
+        audience.discard(reader)
+        if not audience.lanes:
+            del audiences[reader.want]
+            if not audiences:
+                del self._audiences[reader.want.key]
 
     def live_readers(self) -> Iterator[LiveReader]:
-        for groups in self._groups.values():
-            for group in groups.values():
-                yield from group.readers
+        yield from self._watchers
+        for audiences in self._audiences.values():
+            for audience in audiences.values():
+                for lane in audience.lanes.values():
+                    yield from lane.readers
 
     def tell_live(self, event: str, data: bytes) -> None:
         """Hand something that is not part of the log to the readers at its head that want such events."""
         self.flush()
-        for group in [group for groups in self._groups.values() for group in groups.values()]:
-            if group.want.events is None or event in group.want.events:
-                self._let_go(group, [reader for reader in group.readers if not reader.offer(data)])
+        for audience in [audience for audiences in self._audiences.values() for audience in audiences.values()]:
+            if audience.want.events is None or event in audience.want.events:
+                self._let_go(audience.offer(lambda _: data))
 
-    def _let_go(self, group: _Group, readers: list[LiveReader]) -> None:
+    def _let_go(self, readers: list[LiveReader]) -> None:
         for reader in readers:
-            self.detach(reader, group.want)
+            self.detach(reader)
             reader.fall_behind(self.ring.head)
 
     async def lost(self, position: Position) -> str | None:
@@ -165,27 +180,3 @@ class Log:
         entries = self.ring.after(after, most_bytes)
         seen = entries[-1].seq if entries else self.ring.head
         return Page([entry for entry in entries if want.takes(entry)], seen)
-
-
-class _Group:
-    """Live readers that want the same: each form of the bytes is made once for all of them."""
-
-    __slots__ = ("gathered", "readers", "want")
-
-    def __init__(self, want: Want) -> None:
-        self.want = want
-        self.readers: set[LiveReader] = set()
-        self.gathered: list[Entry] = []
-
-    def hand_out(self) -> list[LiveReader]:
-        """Give every reader what has gathered; returns those that read on by themselves."""
-        entries, self.gathered = self.gathered, []
-        made: dict[Form, bytes] = {}
-        full = []
-        for reader in self.readers:
-            data = made.get(reader.form)
-            if data is None:
-                data = made[reader.form] = render(entries, reader.form)
-            if not reader.offer(data):
-                full.append(reader)
-        return full

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from service.domain.positions import Position
+from service.realtime.audience import Lane, Want
 from service.realtime.closing import LIMIT
-from service.realtime.frames import Form, render
-from service.realtime.log import Log, Page, Trimmed, Want
+from service.realtime.frames import render
+from service.realtime.log import Log, Page, Trimmed
 
 if TYPE_CHECKING:
     from service.realtime.connection import Connection
@@ -27,26 +28,38 @@ class Reader:
     def __init__(self, log: Log, connection: Connection, want: Want, seq: int, on_trimmed: Callable[[], None]) -> None:
         self.log = log
         self.want = want
-        self.live = False
+        self.form = connection.form
+        # The connection's own, without a call between.
+        self.put = connection.put
+        self._live = False
         self._closed = False
         self._connection = connection
         self._seq = seq
         self._on_trimmed = on_trimmed
+        self._lane: Lane | None = None
+        self._handed_before = 0
 
     @property
-    def form(self) -> Form:
-        return self._connection.form
+    def live(self) -> bool:
+        """Whether it stands at the head and has nothing to do by itself."""
+        return self._live
+
+    @property
+    def is_full(self) -> bool:
+        return self._connection.is_full
+
+    @property
+    def handed_bytes(self) -> int:
+        """What was sent live and is not counted by the connection yet."""
+        return 0 if self._lane is None else self._lane.handed_bytes - self._handed_before
 
     @property
     def position(self) -> Position:
         """Up to where everything this reader wants was sent."""
-        return Position(self.log.epoch, self.log.handed_out if self.live else self._seq)
-
-    def offer(self, data: bytes) -> bool:
-        return self._connection.write(data)
+        return Position(self.log.epoch, self.log.handed_out if self._live else self._seq)
 
     def fall_behind(self, seq: int) -> None:
-        self.live = False
+        self._leave_lane()
         self._seq = seq
         self._connection.wake()
 
@@ -65,7 +78,18 @@ class Reader:
         if page.entries:
             self._connection.write(render(page.entries, self.form))
         self._seq = page.seen
-        self.live = self.log.attach(self, self.want, self._seq)
+        self._go_live()
+
+    def _go_live(self) -> None:
+        self._lane = self.log.attach(self, self._seq)
+        if self._lane is not None:
+            self._live = True
+            self._handed_before = self._lane.handed_bytes
+
+    def _leave_lane(self) -> None:
+        self._connection.count_sent(self.handed_bytes)
+        self._lane = None
+        self._live = False
 
     async def _page(self) -> Page:
         return await self.log.page(self._seq, self.want, PAGE_BYTES)
@@ -73,15 +97,15 @@ class Reader:
     def close(self) -> None:
         """Read no more. Safe to call twice."""
         self._closed = True
-        self.live = False
-        self.log.detach(self, self.want)
+        self._leave_lane()
+        self.log.detach(self)
 
 
 class LimitedReader(Reader):
     """Sends so many entries, then ends its connection.
 
-    What is handed out live is one piece for many readers and cannot be cut: this one lets it pass, takes it as a sign
-    that there is something, and reads its own pages.
+    What is handed out live is one piece for many readers and cannot be cut: this one is only told that there is
+    something, and reads its own pages.
     """
 
     def __init__(
@@ -90,11 +114,8 @@ class LimitedReader(Reader):
         super().__init__(log, connection, want, seq, on_trimmed)
         self._left = limit
 
-    def offer(self, data: bytes) -> bool:
-        return False
-
-    def fall_behind(self, seq: int) -> None:
-        super().fall_behind(self.log.handed_out)
+    def _go_live(self) -> None:
+        self._live = self.log.watch(self, self._seq)
 
     async def step(self) -> None:
         await super().step()

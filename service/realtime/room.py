@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.domain.positions import Position, new_epoch
+from service.realtime.audience import Want
 from service.realtime.frames import Entry, compact, text_frame
-from service.realtime.log import Log, Want
+from service.realtime.log import Log
 from service.realtime.presence import Presence
 from service.realtime.ring import Ring
 from service.security.authenticator import Principal

@@ -9,8 +9,8 @@ from uuid import UUID
 from service.domain.errors import NotFound
 from service.domain.ports import Clock
 from service.domain.rooms import RoomRules
+from service.realtime.audience import Want
 from service.realtime.frames import Entry
-from service.realtime.log import Want
 from service.realtime.presence import Member, Presence
 from service.realtime.room import ALL, MESSAGES, Room
 from service.security.authenticator import Principal

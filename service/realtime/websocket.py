@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
@@ -14,11 +15,11 @@ from aiohttp import WSCloseCode, web
 from service.domain.errors import Conflict
 from service.domain.positions import Position
 from service.realtime import closing
+from service.realtime.audience import Want
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
 from service.realtime.frames import Form, close_frame, compact, text_frame
 from service.realtime.hub import Hub
-from service.realtime.log import Want
 from service.realtime.reader import Reader
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Principal
@@ -33,6 +34,19 @@ _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 log = logging.getLogger("roster.websocket")
 
 
+class Response(web.WebSocketResponse):
+    """aiohttp's, which says when a close frame goes out: it closes by itself after a breach of the protocol."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.on_close: Callable[[], None] | None = None
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        if self.on_close is not None:
+            self.on_close()
+        return await super().close(code=code, message=message, drain=drain)
+
+
 class WebSocket(Connection):
     """The state of one connection. Frames go out through `send`, in the order of the calls.
 
@@ -45,7 +59,7 @@ class WebSocket(Connection):
     def __init__(
         self,
         request: web.Request,
-        response: web.WebSocketResponse,
+        response: Response,
         principal: Principal,
         client: str,
         *,
@@ -58,6 +72,8 @@ class WebSocket(Connection):
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None
         self._response = response
+        # RFC 6455, 5.5.1: nothing may follow a close frame, whoever sent it.
+        response.on_close = self._fall_silent
         self._hub = hub
         self._rooms = rooms
         self._tasks = tasks
@@ -83,10 +99,6 @@ class WebSocket(Connection):
             self.end(closing.FEED_FAILED)  # a socket lives exactly as long as its feed
         finally:
             self._attending = None
-
-    def write(self, data: bytes) -> bool:
-        # Nothing may follow a close frame, be it ours or one that aiohttp sent (RFC 6455, 5.5.1).
-        return True if self._close_sent or self._response.closed else super().write(data)
 
     def send(self, frame: dict[str, Any]) -> None:
         """Send one frame, without waiting."""
@@ -182,6 +194,11 @@ class WebSocket(Connection):
         if self.feed is not None:
             self.send({"type": "heartbeat", "position": str(self.feed.position)})
 
+    def _fall_silent(self) -> None:
+        self.silent = True
+        for reader in self.readers:
+            reader.close()
+
     def take_leave(self) -> None:
         # Not by aiohttp's `close`: called from another task than the receiving one it hangs up at once, and what the
         # client has just sent turns that into a reset, which takes the reason with it.
@@ -190,7 +207,7 @@ class WebSocket(Connection):
         frame["reconnect_after_ms"] = self.reconnect_after_ms if ending.reconnect else None
         self.send(frame)
         self.write(close_frame(ending.code, ending.reason))
-        self._close_sent = True
+        self._close_sent = self.silent = True
 
     async def hang_up(self, received: int) -> None:
         """Complete the closing handshake after the client's close frame with that code; 0 when it named none."""

@@ -14,8 +14,8 @@ from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position
 from service.keys import HUB, STORE
 from service.operations import Access, Operation, Reply, operation
+from service.realtime.audience import Want
 from service.realtime.eventstream import Reading, Start
-from service.realtime.log import Want
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
 from service.schemas.feed import Closing, Hello, Reset
 from service.views.base import View, json_answer

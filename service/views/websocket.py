@@ -30,7 +30,7 @@ from service.realtime.commands import Commands, error_frame, expiry, parse_auth
 from service.realtime.connection import let_go
 from service.realtime.frames import compact
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
-from service.realtime.websocket import WebSocket, close_code
+from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
 from service.security.origins import may_connect
@@ -69,7 +69,7 @@ class Socket(View):
         check_handshake(request)
         if not may_connect(request, settings.public_url, settings.cors_origins):
             raise Refused(problems.FOREIGN_ORIGIN)
-        response = web.WebSocketResponse(
+        response = Response(
             timeout=_CLOSE_S,
             protocols=("roster.v1",),
             heartbeat=settings.heartbeat_s,
@@ -118,7 +118,7 @@ class Socket(View):
         await response.close(code=ending.code, message=ending.reason.encode())
         return None
 
-    async def _serve(self, response: web.WebSocketResponse, principal: Principal) -> None:
+    async def _serve(self, response: Response, principal: Principal) -> None:
         request, app = self.request, self.request.app
         settings, connections = app[SETTINGS], app[CONNECTIONS]
         peer = WebSocket(
@@ -156,7 +156,7 @@ class Socket(View):
             connections.remove(peer)
             request[CONTEXT].streamed_bytes = peer.sent_bytes
 
-    async def _receive(self, response: web.WebSocketResponse, peer: WebSocket, commands: Commands) -> None:
+    async def _receive(self, response: Response, peer: WebSocket, commands: Commands) -> None:
         """Carry out frames until the closing handshake is done or the connection lost."""
         for number in itertools.count(1):
             message = await response.receive()

@@ -16,9 +16,10 @@ from service.domain.events import Event
 from service.domain.ports import EventPage, EventQuery, Transaction
 from service.domain.positions import Position
 from service.domain.users import User
+from service.realtime.audience import Want
 from service.realtime.frames import Form
 from service.realtime.hub import Hub
-from service.realtime.log import Trimmed, Want
+from service.realtime.log import Trimmed
 from service.store.memory import MemoryStore
 from tests.support.domain import a_user, created, keep, updated
 from tests.support.wait import until
@@ -69,13 +70,14 @@ class Observed:
         self.happened: list[object] = []
         self.hub = Hub(store, self.on_ending, lambda: self.happened.append("failure"))
         self.form = Form.PLAIN
+        self.want = Want()
+        self.is_full = False
 
     def on_ending(self, event: Event) -> None:
         self.happened.append(("ending", event.seq))
 
-    def offer(self, data: bytes) -> bool:
+    def put(self, data: bytes) -> None:
         self.happened += [int(line.rpartition(b"-")[2]) for line in data.split(b"\n") if line.startswith(b"id: ")]
-        return True
 
     def fall_behind(self, seq: int) -> None:
         raise AssertionError("it takes everything")
@@ -91,7 +93,7 @@ async def observed(store: FaultyStore) -> AsyncIterator[Observed]:
     """A hub that follows the store, with a reader of everything at its head."""
     observed = Observed(store)
     await observed.hub.open()
-    assert observed.hub.attach(observed, Want(), observed.hub.ring.head)
+    assert observed.hub.attach(observed, observed.hub.ring.head)
     follow = asyncio.create_task(observed.hub.follow())
     yield observed
     follow.cancel()
@@ -168,7 +170,7 @@ async def test_more_than_is_kept_in_one_commit_is_never_skipped_in_silence() -> 
     """Where the log has a hole, readers are ended and come back to be told so."""
     observed = Observed(FaultyStore(keep_events=5))
     await observed.hub.open()
-    observed.hub.attach(observed, Want(), 0)
+    observed.hub.attach(observed, 0)
     follow = asyncio.create_task(observed.hub.follow())
     await asyncio.sleep(0)
     await keep(observed.store, *(a_user() for _ in range(10)))

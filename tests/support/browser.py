@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -33,8 +34,13 @@ def missing() -> str | None:
 
 
 @asynccontextmanager
-async def browse(url: str, **context: Any) -> AsyncIterator[Page]:
-    """Open a page; AssertionError at the end of the block if anything in it failed or was refused."""
+async def browse(url: str, *, faults: str | None = None, **context: Any) -> AsyncIterator[Page]:
+    """Open a page; AssertionError at the end of the block if anything in it or its tabs failed or was refused.
+
+    Args:
+        faults: pattern of what may go wrong, where a test cuts the network; None for nothing.
+        context: how the browser presents itself, as for playwright's `new_context`.
+    """
     from playwright.async_api import async_playwright
 
     wrong: list[str] = []
@@ -49,12 +55,14 @@ async def browse(url: str, **context: Any) -> AsyncIterator[Page]:
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = await browser.new_page(**context)
-        page.on("console", on_console)
-        page.on("response", on_response)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+        tabs = await browser.new_context(**context)
+        tabs.on("console", on_console)
+        tabs.on("response", on_response)
+        tabs.on("weberror", lambda error: wrong.append(str(error.error)))
+        tabs.on("requestfailed", lambda request: wrong.append(f"{request.url}: {request.failure}"))
+        page = await tabs.new_page()
         await page.goto(url)
         yield page
         await browser.close()
-    assert not wrong, "\n".join(wrong)
+    unexpected = [text for text in wrong if faults is None or not re.search(faults, text)]
+    assert not unexpected, "\n".join(unexpected)

@@ -63,7 +63,8 @@ class FakeStream(Connection):
         self.client = "127.0.0.1"
         self.readers: set[Reader] = set()
         self.opened_at = 0.0
-        self.sent_bytes = 0
+        self._sent_bytes = 0
+        self.silent = False
         self.ending: Ending | None = None
         self.reconnect_after_ms = 0
         self.received = b""
@@ -76,11 +77,14 @@ class FakeStream(Connection):
         self._room = asyncio.Event()
         self._room.set()
 
-    def write(self, data: bytes) -> bool:
-        self.sent_bytes += len(data)
+    def put(self, data: bytes) -> None:
         self.buffered += data
         if self.is_full:
             self._room.clear()
+
+    def write(self, data: bytes) -> bool:
+        self._sent_bytes += len(data)
+        self.put(data)
         return not self.is_full
 
     @property

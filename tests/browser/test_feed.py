@@ -1,0 +1,164 @@
+"""The feed as an EventSource of a browser lives with it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from service.app import create_app, now
+from service.keys import CONNECTIONS, HUB
+from service.realtime import closing
+from service.runner import Runner
+from service.security.passwords import Argon2Hasher
+from service.store.memory import MemoryStore
+from tests.browser.listener import Listener, ticket
+from tests.support.browser import Browse
+from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve, settings_for_tests
+from tests.support.wait import until
+
+pytestmark = pytest.mark.browser
+
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def host(store: MemoryStore, port: int = 0) -> AsyncIterator[Server]:
+    """One process of several over a store that outlives it."""
+    hasher = Argon2Hasher(workers=2, queue=64, memory_kib=64)
+    runner = Runner(create_app(settings_for_tests(), store=store, hasher=hasher))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
+        try:
+            yield Server(runner.app, site.port, session)
+        finally:
+            await runner.cleanup()
+
+
+async def change(server: Server, by: Login) -> str:
+    """Write one event about this user; returns its position."""
+    async with server.request("PATCH", f"/v1/users/{by.id}", by, json={"name": f"name {next(_numbers)}"}) as answer:
+        assert answer.status == 200
+        return answer.headers["ETag"].strip('"')
+
+
+async def test_event_source_lives_through_a_restart(browse: Browse) -> None:
+    """At a restart it comes back by itself to whoever listens then, and gets every event once and in order."""
+    store = MemoryStore(now)
+    async with host(store) as elsewhere, AsyncExitStack() as life:
+        first = await life.enter_async_context(host(store))
+        admin = await elsewhere.admin()
+        start = await change(elsewhere, admin)
+        # On a machine that is busy it may come back before the second listens, and has to come again.
+        async with browse(first.url, faults=r"net::ERR_CONNECTION_REFUSED$") as page:
+            spent = await ticket(page, "admin", ADMIN_PASSWORD)
+            feed = await Listener.event_source(page, f"/v1/feed?ticket={spent}&after={start}")
+            assert (await feed.expect("hello")).id == start
+            written = [await change(elsewhere, admin) for _ in range(5)]
+            await until(lambda: feed.heard[-1].id == written[-1])
+
+            async with asyncio.TaskGroup() as tasks:
+                stopping = tasks.create_task(life.aclose(), name="stop the first")
+                while not stopping.done():
+                    written.append(await change(elsewhere, admin))
+            gone = await feed.until("closing")
+            written += [await change(elsewhere, admin) for _ in range(5)]
+            second = await life.enter_async_context(host(store, first.port))
+            await until(lambda: len(second.app[CONNECTIONS]), 10)
+            written += [await change(elsewhere, admin) for _ in range(20)]  # in the very turns in which it is taken in
+
+            assert gone.data["reason"] == "restart"
+            assert (await feed.expect("hello")).id == gone.id
+            await until(lambda: feed.heard[-1].id == written[-1])
+            assert [heard.id for heard in feed.heard if heard.event == "user.updated"] == written
+            others = [heard.event for heard in feed.heard if heard.event != "user.updated"]
+            assert others == ["hello", "closing", "hello"]
+
+
+async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: Browse) -> None:
+    """Cut off for longer than the log keeps, it is told so once, stands at the reset's id and goes on from there."""
+    cut = r"net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|INTERNET_DISCONNECTED)$"
+    async with serve(log_keep_events=10) as server, browse(server.url, faults=cut) as page:
+        admin = await server.admin()
+        start = await change(server, admin)
+        spent = await ticket(page, "admin", ADMIN_PASSWORD)
+        feed = await Listener.event_source(page, f"/v1/feed?ticket={spent}&after={start}")
+        await feed.expect("hello")
+        before = await change(server, admin)
+        assert (await feed.expect("user.updated")).id == before
+
+        await page.context.set_offline(True)  # ends nothing that is open, but lets nothing come back
+        for connection in server.app[CONNECTIONS]:
+            connection.abort()
+        await until(lambda: not len(server.app[CONNECTIONS]))
+        lost = [await change(server, admin) for _ in range(30)]
+        await page.context.set_offline(False)
+
+        assert (await feed.expect("hello")).id == before
+        reset = await feed.expect("reset")
+        assert reset.id == lost[-1]
+        assert reset.data == {"reason": "trimmed", "position": lost[-1], "resync": "/v1/users"}
+        live = await change(server, admin)
+        assert (await feed.expect("user.updated")).id == live
+
+        server.app[CONNECTIONS].end_all(closing.FEED_FAILED)
+        assert (await feed.expect("closing")).id == live
+        assert (await feed.expect("hello")).id == live
+        live = await change(server, admin)
+        assert (await feed.expect("user.updated")).id == live
+
+
+async def test_event_source_of_a_quiet_member_does_not_age(browse: Browse) -> None:
+    """Pings move its place and dispatch nothing, so that others' events, trimmed meanwhile, are not taken for missed."""
+    async with serve(log_keep_events=10, ping_s=0.05) as server, browse(server.url) as page:
+        admin, ada = await server.admin(), await server.member("ada")
+        spent = await ticket(page, "ada", PASSWORD)
+        feed = await Listener.event_source(page, f"/v1/feed?ticket={spent}&after={await change(server, ada)}")
+        await feed.expect("hello")
+        own = await change(server, ada)
+        assert (await feed.expect("user.updated")).id == own
+
+        others = [await change(server, admin) for _ in range(30)]
+        await until(lambda: str(server.app[HUB].head) == others[-1])
+        (connection,) = server.app[CONNECTIONS]
+        sent = connection.sent_bytes
+        await until(lambda: connection.sent_bytes > sent)
+        server.app[CONNECTIONS].end_all(closing.FEED_FAILED)
+
+        assert (await feed.expect("closing")).id == others[-1]
+        others += [await change(server, admin) for _ in range(5)]
+        await server.json("GET", "/v1/events", ada, params={"after": own}, status=410)
+        assert (await feed.expect("hello")).id == others[-6]
+        own = await change(server, ada)
+        assert (await feed.expect("user.updated")).id == own
+
+
+async def test_event_source_that_is_one_too_many_comes_back_until_there_is_room(browse: Browse) -> None:
+    """A tab over the limit is told to come back later, and does: when another was closed it misses nothing."""
+    async with serve(max_connections_per_user=1) as server, browse(server.url) as page:
+        ada = await server.member("ada")
+        start = await change(server, ada)
+        second_tab = await page.context.new_page()
+        await second_tab.goto(server.url)
+        spent = await ticket(page, "ada", PASSWORD)
+        first = await Listener.event_source(page, f"/v1/feed?ticket={spent}&after={start}")
+        await first.expect("hello")
+
+        spent = await ticket(second_tab, "ada", PASSWORD)
+        second = await Listener.event_source(second_tab, f"/v1/feed?ticket={spent}&after={start}")
+
+        assert (await second.expect("hello")).id == start
+        assert (await second.expect("closing")).data["reason"] == "too_many_connections"
+        missed = await change(server, ada)
+        assert (await first.expect("user.updated")).id == missed
+        await page.close()
+        assert (await second.until("user.updated")).id == missed
+        live = await change(server, ada)
+        assert (await second.expect("user.updated")).id == live
