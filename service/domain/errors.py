@@ -132,7 +132,8 @@ class PositionLost(Refusal):
     """The log no longer reaches back to the place named.
 
     Attributes:
-        reason: `trimmed` (older than what is kept), `epoch` (another life of the log) or `ahead` (not written yet).
+        reason: `trimmed` (older than what is kept), `epoch` (another life of the log), `ahead` (not written yet) or
+            `rights` (what the caller may read has changed since).
         position: where to go on after reading the state again.
         resync: path of that state; None for the accounts.
     """

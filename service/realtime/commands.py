@@ -155,9 +155,10 @@ class Commands:
         types = None if frame.types is None else frozenset(frame.types)
         after = None if frame.after is None else Position.parse(frame.after)
         reason, position = await self._socket.place(after)
-        self._answer(frame, {"type": "subscribed", "position": str(position)})
         if reason is not None:
+            # Before the answer: a drop between the two must not leave the client with the new place alone.
             self._socket.tell_reset(reason, position)
+        self._answer(frame, {"type": "subscribed", "position": str(position)})
         caller = self._socket.principal.caller
         self._socket.subscribe(Want(None if caller.is_admin else caller.id, types), position.seq)
 

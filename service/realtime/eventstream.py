@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from service.domain.errors import InvalidPosition
+from service.domain.errors import InvalidPosition, InvalidToken
 from service.domain.positions import Position
 from service.realtime import closing
 from service.realtime.audience import Want
@@ -28,6 +29,9 @@ _HEADERS: Final = {
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
 _RETRY_MS: Final = (1_000, 4_000)
+
+Confirm = Callable[[Principal], Awaitable[None]]
+"""Looks once more whether a principal still holds; raises `InvalidToken`."""
 
 _logger = logging.getLogger("roster.streams")
 
@@ -95,21 +99,22 @@ class EventStream(Connection):
     def take_leave(self) -> None:
         self._woken.set()
 
-    async def run(self, reading: Reading, start: Start, connections: Connections) -> None:
+    async def run(self, reading: Reading, start: Start, connections: Connections, confirm: Confirm) -> None:
         """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
         await self.response.prepare(self._request)
         connections.add(self)
         try:
-            await self._say_goodbye(await self._serve(reading, start))
+            await self._say_goodbye(await self._serve(reading, start, confirm))
         except ConnectionError:
             pass  # the client left in the middle of a write
         finally:
             self.close()
             connections.remove(self)
 
-    async def _serve(self, reading: Reading, start: Start) -> Ending:
+    async def _serve(self, reading: Reading, start: Start, confirm: Confirm) -> Ending:
         """Read until there is a reason to end."""
         try:
+            await confirm(self.principal)
             await self._open(reading, start)
             while self.ending is None:
                 await self.catch_up()
@@ -117,6 +122,8 @@ class EventStream(Connection):
                 self._woken.clear()
         except ConnectionError:
             raise
+        except InvalidToken:
+            self.end(closing.SESSION_ENDED)
         except Exception:
             # A response that has begun cannot become a 500, and EventSource never comes back from one.
             _logger.exception("a reader failed", extra={"connection": self.id})
@@ -129,7 +136,9 @@ class EventStream(Connection):
 
     async def _open(self, reading: Reading, start: Start) -> None:
         log, resync = reading.log, reading.resync
-        lost = "invalid" if start.invalid else start.position and await log.lost(start.position)
+        lost = (
+            "invalid" if start.invalid else start.position and await log.lost(start.position, self.principal.caller.id)
+        )
         if lost:
             position = log.head
         elif start.oldest:

@@ -8,7 +8,9 @@ import logging
 import time
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
+from service.domain import rights
 from service.domain.events import Event
 from service.domain.ports import EventQuery, Store
 from service.domain.positions import Position
@@ -31,7 +33,7 @@ class Hub(Log):
 
     The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
     clock. `on_principal` is called, in the order of the log, with each event that takes access away or renames who has
-    it: after those before it were handed out, before those behind it are.
+    it: after it was handed out, or before where it changes a role, and before those behind it are.
     """
 
     def __init__(self, store: Store, on_principal: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
@@ -72,8 +74,8 @@ class Hub(Log):
                 pass
             self._bell.clear()
 
-    async def lost(self, position: Position) -> str | None:
-        """Why the feed cannot go on from there; judged by the store, of which this process may be a little behind."""
+    async def lost(self, position: Position, reader: UUID) -> str | None:
+        """Why a user cannot go on reading from there; judged by the store, of which this process may be a little behind."""
         if position.epoch == self.epoch and position.seq > self.ring.head:
             if position.seq > (await self._store.position()).seq:
                 return "ahead"
@@ -82,7 +84,9 @@ class Hub(Log):
                 await self._looked.wait()
         if position.epoch != self.epoch:
             return "epoch"
-        return "trimmed" if position.seq + 1 < await self.first() else None
+        if position.seq + 1 < await self.first():
+            return "trimmed"
+        return "rights" if await rights.changed_since(self._store, reader, position.seq) else None
 
     async def first(self) -> int:
         """The lowest seq that can still be read."""
@@ -118,10 +122,15 @@ class Hub(Log):
     def _publish(self, event: Event) -> None:
         if event.type == "user.deleted":
             self._redact(event)
-        self.append(self._entry(event))
+        # Streams of a user whose role changes end before it: they come back from there and are told of it by a reset.
+        ends_first = "role" in event.changed
+        if not ends_first:
+            self.append(self._entry(event))
         if event.ends_access or "username" in event.changed:
             self.flush()
             self._on_principal(event)
+        if ends_first:
+            self.append(self._entry(event))
 
     def _redact(self, deleted: Event) -> None:
         """The ring holds copies of what the store has just forgotten."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
+from uuid import UUID
 
 from service.domain.positions import Position
 from service.realtime.audience import Audience, Lane, LiveReader, Want
@@ -161,8 +162,8 @@ class Log:
             self.detach(reader)
             reader.fall_behind(self.ring.head)
 
-    async def lost(self, position: Position) -> str | None:
-        """Why the log cannot be read from there; None when it can."""
+    async def lost(self, position: Position, reader: UUID) -> str | None:
+        """Why a user cannot go on reading from there; None when it can."""
         if position.epoch != self.epoch:
             return "epoch"
         if position.seq > self.ring.head:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from service.domain.positions import Position, new_epoch
 from service.realtime.audience import Want
@@ -51,7 +52,7 @@ class Room(Log):
     def is_deserted(self) -> bool:
         return not len(self.presence) and not self.visitors
 
-    async def lost(self, position: Position) -> str | None:
+    async def lost(self, position: Position, reader: UUID) -> str | None:
         return self.lost_now(position)
 
     def lost_now(self, position: Position) -> str | None:

@@ -173,7 +173,7 @@ class WebSocket(Connection):
 
     async def place(self, after: Position | None) -> tuple[str | None, Position]:
         """Why the feed cannot go on from there, or None; and from where it will."""
-        reason = None if after is None else await self._hub.lost(after)
+        reason = None if after is None else await self._hub.lost(after, self.principal.caller.id)
         return reason, self._hub.head if after is None or reason else after
 
     def subscribe(self, want: Want, seq: int) -> None:

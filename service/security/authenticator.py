@@ -84,6 +84,16 @@ class Authenticator:
             self._remember(authorization, principal)
         return principal
 
+    async def confirm(self, principal: Principal) -> None:
+        """Look once more; raises `InvalidToken`.
+
+        For a stream, once those who end streams know of it: what ended between its credentials and that would otherwise
+        be heard of by nobody.
+        """
+        _, user = await self._live(principal.session_id)
+        if user.role != principal.caller.role:
+            raise InvalidToken()
+
     async def cookie(self, text: str) -> Principal:
         """Check a stream cookie; raises `InvalidToken`."""
         grant = grants.parse(text)

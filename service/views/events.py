@@ -7,6 +7,7 @@ from uuid import UUID
 from aiohttp import hdrs, web
 
 from service import problems
+from service.domain import rights
 from service.domain.accounts import Caller
 from service.domain.errors import PositionLost
 from service.domain.events import EVENT_TYPES
@@ -58,7 +59,7 @@ class Events(View):
         page = await self.request.app[STORE].events(
             EventQuery(asked.seq if asked else 0, wanted.limit, None, subject_for(self.caller), types)
         )
-        reason = asked and _lost(asked, page)
+        reason = asked and (_lost(asked, page) or await self._rights(asked))
         if reason:
             raise PositionLost(reason, str(page.position))
         epoch = page.position.epoch
@@ -72,6 +73,9 @@ class Events(View):
                 hdrs.VARY: "Authorization, Origin",
             },
         )
+
+    async def _rights(self, asked: Position) -> str | None:
+        return "rights" if await rights.changed_since(self.request.app[STORE], self.caller.id, asked.seq) else None
 
 
 class Feed(View):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.keys import CONNECTIONS, CONTEXT
+from service.keys import AUTHENTICATOR, CONNECTIONS, CONTEXT
 from service.middleware.headers import finish_headers
 from service.realtime import closing
 from service.realtime.eventstream import EventStream, Reading, Start
@@ -22,7 +22,7 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     if context.turned_away is not None:
         stream.end(closing.TOO_MANY_REQUESTS, context.turned_away.retry_after_s)
     try:
-        await stream.run(reading, start, request.app[CONNECTIONS])
+        await stream.run(reading, start, request.app[CONNECTIONS], request.app[AUTHENTICATOR].confirm)
     finally:
         context.streamed_bytes = stream.sent_bytes
     return stream.response

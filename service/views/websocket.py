@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import HttpVersion11, WSMessage, WSMsgType, hdrs, web
 
 from service import problems
-from service.domain.errors import BadRequest, Refusal
+from service.domain.errors import BadRequest, InvalidToken, Refusal
 from service.keys import (
     AUTHENTICATOR,
     CONNECTIONS,
@@ -150,6 +150,10 @@ class Socket(View):
         # After `hello`, which comes first also where the connection is one too many and ends here.
         connections.add(peer)
         try:
+            try:
+                await app[AUTHENTICATOR].confirm(principal)
+            except InvalidToken:
+                peer.end(closing.SESSION_ENDED)
             await self._receive(response, peer, commands)
         finally:
             peer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import pytest
 
@@ -277,7 +278,7 @@ async def test_lost_position_has_a_reason(position: Position, reason: str | None
     for seq in range(1, 11):
         log.append(an_entry(seq))
 
-    assert await log.lost(position) == reason
+    assert await log.lost(position, UUID(int=0)) == reason
     assert await log.first() == 8
 
 

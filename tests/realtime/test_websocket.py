@@ -104,8 +104,10 @@ async def test_lost_place_is_told_by_a_reset(after: str, reason: str) -> None:
         await write(server, 10)
         await until(lambda: server.app[keys.HUB].ring.head == 11)
         async with connect(server, admin) as client:
-            answer = await client.ask("subscribe", after=after.replace("EPOCH", epoch(server)))
+            await client.send("subscribe", after=after.replace("EPOCH", epoch(server)))
+            # First, so that no drop can hide it: who has the new place has been told.
             reset = await client.expect("reset")
+            answer = await client.expect("subscribed")
             await write(server, 1)
             assert await take(client, 1) == [12]
     position = f"{epoch(server)}-11"

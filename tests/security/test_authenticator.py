@@ -195,6 +195,18 @@ async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> No
         await world.authenticator.bearer(token)
 
 
+async def test_principal_is_confirmed_while_it_holds(world: World) -> None:
+    """The store is asked, not what is remembered: the end of its session or another role is found at once."""
+    principal = await world.authenticator.bearer(world.token())
+    await world.authenticator.confirm(principal)
+    with pytest.raises(InvalidToken):
+        await world.authenticator.confirm(replace(principal, caller=replace(principal.caller, role="admin")))
+
+    await world.end_session()
+    with pytest.raises(InvalidToken):
+        await world.authenticator.confirm(principal)
+
+
 async def test_remembered_token_ends_with_the_clock(world: World) -> None:
     """A remembered token is compared with the clock at every use."""
     await world.let_session_end_in(0.1)

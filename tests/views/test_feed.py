@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 from service import keys
+from service.domain.errors import InvalidToken
 from service.realtime.connection import Connection
 from service.realtime.connections import Connections
 from tests.support.domain import a_user, keep
@@ -500,11 +501,59 @@ async def test_demoted_admin_sees_nothing_that_was_committed_behind(server: Serv
             await server.json("PATCH", f"/v1/users/{second.id}", admin, json={"role": "member"})
             await write(server, 5)
             gate.set()
-            assert (await stream.expect("user.updated")).data["changed"] == ["role"]
             assert (await stream.expect("closing")).data["reason"] == "rights_changed"
             assert await stream.next() is None
-            assert (await client.expect("event"))["event"]["changed"] == ["role"]
-            assert (await client.closing())[1] == 4401
+            assert (await client.expect("closing"))["reason"] == "rights_changed"
+            assert await client.next() is None
+            assert client.socket.close_code == 4401
+
+
+async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
+    """Who became an administrator has not seen what others did before: the feed, the socket and the pages say so."""
+    admin, ada = await server.admin(), await server.member()
+    await write(server, 3)
+    async with server.feed(ada) as stream:
+        await stream.expect("hello")
+        await promote(server, admin, ada)
+        assert (await closing(stream))["reason"] == "rights_changed"
+        place = stream.last_id
+    assert place is not None
+    ada = await server.log_in(ada.username)
+    head = str(server.app[keys.HUB].head)
+
+    async with server.feed(ada, headers={"Last-Event-ID": place}) as stream:
+        assert (await stream.expect("hello")).id is None
+        reset = await stream.expect("reset")
+        assert (reset.id, reset.data) == (head, {"reason": "rights", "position": head, "resync": "/v1/users"})
+    async with connect(server, ada) as client:
+        subscribed = await client.ask("subscribe", after=place)
+        reset = await client.expect("reset")
+        assert (reset["reason"], reset["position"], reset["feed"]) == ("rights", head, True)
+        assert subscribed["position"] == head
+    problem = await server.json("GET", f"/v1/events?after={place}", ada, status=410)
+    assert (problem["reason"], problem["position"], problem["resync"]) == ("rights", head, "/v1/users")
+
+    # From where it was told to go on, and for others, nothing is lost.
+    async with server.feed(ada, headers={"Last-Event-ID": head}) as stream:
+        assert (await stream.expect("hello")).id == head
+        await write(server, 1)
+        await stream.expect("user.created")
+    async with server.feed(admin, headers={"Last-Event-ID": place}) as stream:
+        assert (await stream.expect("hello")).id == place
+
+
+@pytest.mark.parametrize("path", ["/v1/feed", "/v1/ws"])
+async def test_session_that_ends_while_its_stream_opens_ends_the_stream(server: Server, path: str) -> None:
+    """Between the look at its credentials and the moment from which endings reach it, nothing falls through."""
+    ada = await server.member()
+    with mock.patch.object(server.app[keys.AUTHENTICATOR], "confirm", side_effect=InvalidToken):
+        if path == "/v1/feed":
+            async with server.feed(ada) as stream:
+                assert (await closing(stream))["reason"] == "session_ended"
+        else:
+            async with connect(server, ada) as client:
+                frame, code = await client.closing()
+                assert (frame["reason"], code) == ("session_ended", 4401)
 
 
 async def test_stream_by_token_ends_with_it() -> None:

@@ -1,0 +1,25 @@
+"""What a user may read of the log depends on its role, and a role can change."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+from service.domain.ports import EventQuery, Store
+
+_PAGE: Final = 100
+_CHANGES: Final = frozenset({"user.updated"})
+
+
+async def changed_since(store: Store, user_id: UUID, seq: int) -> bool:
+    """Whether a user's role has changed behind a place in the log.
+
+    Who read up to there with other rights has not seen the same of what lies before, and cannot go on as if it had.
+    """
+    while True:
+        page = await store.events(EventQuery(seq, _PAGE, None, user_id, _CHANGES))
+        if any("role" in event.changed for event in page.events):
+            return True
+        if page.seen >= page.position.seq or page.seen <= seq:
+            return False
+        seq = page.seen
