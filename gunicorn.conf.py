@@ -31,9 +31,10 @@ backlog = 2048  # a restart brings every stream back within seconds
 # modules beside those that this file imports would have the settings of one version and the code of another.
 preload_app = True
 
-# The worst case: streams end over drain_spread_s, then those who do not go, then requests in flight, then tasks, each with
-# shutdown_timeout_s, then what is left to cancel and to close. A worker that takes longer is killed and closes nothing.
-graceful_timeout = math.ceil(settings.drain_spread_s + 3 * settings.shutdown_timeout_s) + 10
+# The worst case: readiness fails for drain_delay_s, streams end over drain_spread_s, then those who do not go, then
+# requests in flight, then tasks, each with shutdown_timeout_s, then what is left to cancel and to close. A worker that takes
+# longer is killed and closes nothing.
+graceful_timeout = math.ceil(settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s) + 10
 # A worker gives no sign of life while it stops.
 timeout = graceful_timeout + 10
 

@@ -1,4 +1,4 @@
-"""How the service comes to its end: streams first, then requests, while their connections are still read."""
+"""How the service comes to its end: readiness first, then streams, then requests, while their connections are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.keys import SETTINGS
+from service.keys import CONNECTIONS, SETTINGS
 
 _CANCEL_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.02
@@ -35,8 +35,15 @@ class Runner(web.AppRunner):
         )
 
     async def cleanup(self) -> None:
-        """Take no more connections, end streams, answer requests, close resources, in this order; bounded at every step."""
+        """Fail readiness, wait, take no more connections, end streams, answer requests, close resources, in this order.
+
+        Bounded at every step.
+        """
         try:
+            if self.sites:
+                # Who sends requests here learns from readiness that it should not; until then they are answered.
+                self.app[CONNECTIONS].retiring = True
+                await asyncio.sleep(self.app[SETTINGS].drain_delay_s)
             for site in self.sites:
                 await site.stop()
             if self.server is not None:

@@ -180,6 +180,8 @@ class Settings(BaseSettings):
     metrics_token: Annotated[str, Field(repr=False)] = ""
     """Bearer token for `/metrics`; empty: only loopback may read it."""
 
+    drain_delay_s: NonNegativeFloat = 0
+    """How long the service goes on as before, not ready any more, when it is told to stop: for balancers to notice, in seconds."""
     drain_spread_s: NonNegativeFloat = 2
     """Over how many seconds streams end when the service stops."""
     shutdown_timeout_s: PositiveFloat = 5

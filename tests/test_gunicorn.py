@@ -56,6 +56,27 @@ async def test_sigterm_ends_streams_and_answers_what_is_in_flight() -> None:
         assert "Traceback" not in service.log()
 
 
+async def test_listeners_stay_open_while_readiness_fails() -> None:
+    """After SIGTERM balancers have the time that was set to notice: new connections are accepted and answered."""
+    async with gunicorn(ROSTER_DRAIN_DELAY_S="1") as service:
+        server = service.server
+        async with server.request("GET", "/health/ready") as answer:
+            assert answer.status == 200
+        service.signal(signal.SIGTERM)
+
+        async def retiring() -> bool:
+            async with server.request("GET", "/health/ready") as answer:
+                return answer.status == 503
+
+        async with asyncio.timeout(5):
+            while not await retiring():
+                pass
+        async with raw_peer(server.port) as peer:
+            await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await peer.answer()).status == 200
+        assert await service.exit_code(timeout_s=5) == 0
+
+
 async def test_reader_that_leaves_a_quiet_feed_frees_it() -> None:
     """A client that leaves a feed on which nothing happens is noticed at once, not at the next write."""
     async with gunicorn() as service:

@@ -50,6 +50,48 @@ async def test_request_whose_body_is_on_its_way_is_answered() -> None:
             assert (await peer.answer()).status == 200
 
 
+async def test_readiness_fails_before_anything_else_does() -> None:
+    """For as long as balancers need to notice, new connections and streams are served as before; then streams end."""
+    async with stoppable(drain_delay_s=0.5) as (server, stop):
+        ada = await server.member("ada")
+        async with server.feed(ada) as feed:
+            await feed.expect("hello")
+            stop.set()
+            await until(lambda: server.app[CONNECTIONS].retiring)
+            problem = await server.json("GET", "/health/ready", status=503)
+            assert problem["detail"] == "The service is stopping."
+            async with raw_peer(server.port) as peer:
+                await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert (await peer.answer()).status == 200
+            async with server.feed(ada) as late:
+                await late.expect("hello")
+                assert server.app[CONNECTIONS].draining is None
+                for stream in (feed, late):
+                    assert (await stream.expect("closing")).data["reason"] == "restart"
+
+
+async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
+    """Over a connection that was open before it gets 200, `retry`, `closing` and its end, never a 503: EventSource would
+    give up for ever."""
+    async with stoppable(drain_spread_s=1) as (server, stop):
+        ada = await server.member("ada")
+        async with raw_peer(server.port) as peer, server.feed(ada), server.feed(ada) as last:
+            await last.expect("hello")
+            head = f"GET /v1/feed HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['Authorization']}\r\n"
+            # The head is begun before the stop, so that the connection is not an idle one.
+            await peer.send(head)
+            stop.set()
+            await until(lambda: server.app[CONNECTIONS].draining)
+            await peer.send("\r\n")
+            answer = await peer.answer()
+            assert answer.status == 200
+            assert answer.headers["content-type"] == "text/event-stream"
+            told = answer.body.decode()
+            assert "event: hello" in told or "event: closing" in told
+            assert '"reason":"restart"' in told
+            assert "\nretry: " in told or told.startswith("retry: ")
+
+
 async def test_body_that_never_comes_does_not_hold_the_service() -> None:
     """A request that stalls is waited for no longer than the shutdown timeout, then its connection ends."""
     async with stoppable(shutdown_timeout_s=0.2) as (server, stop), raw_peer(server.port) as peer:

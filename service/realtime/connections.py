@@ -29,6 +29,10 @@ class Connections:
         stall_s: how long the socket of a full buffer may take nothing.
         most_buffered: bytes of all send buffers together; over it the fullest ends first.
         ping_s: by kind, how often a stream shows that it lives.
+
+    Attributes:
+        retiring: whether the service will soon stop: nobody should be sent here any more.
+        draining: how streams end that are open or open now; None while they may stay.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Connections:
         self._anteroom: set[asyncio.Timeout] = set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.retiring = False
         self.draining: Ending | None = None
 
     def __len__(self) -> int:
@@ -122,6 +127,7 @@ class Connections:
 
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
+        self.retiring = True
         self.draining = closing.RESTART
         for limit in self._anteroom:
             if not limit.expired():

@@ -50,7 +50,7 @@ class Ready(View):
     )
     async def get(self) -> web.Response:
         app = self.request.app
-        if app[CONNECTIONS].draining is not None:
+        if app[CONNECTIONS].retiring:
             raise Unavailable(5, "The service is stopping.")
         if app[HUB].silent_s > _MOST_SILENT_S:
             raise Unavailable(1, "The log cannot be followed.")

@@ -34,7 +34,7 @@ async def not_ready(server: Server) -> str:
 
 async def test_service_that_stops_is_not_ready(server: Server) -> None:
     """From the moment at which streams are told to end no further requests should come here."""
-    server.app[keys.CONNECTIONS].draining = closing.RESTART
+    server.app[keys.CONNECTIONS].retiring = True
 
     assert await not_ready(server) == "The service is stopping."
 
