@@ -71,7 +71,7 @@ def create_app(
     hasher = hasher or Argon2Hasher(settings.hash_workers or None, settings.hash_queue)
     metrics = Metrics()
     tokens = AccessTokens(secret, settings.public_url or "roster", settings.access_ttl_s)
-    authenticator = Authenticator(store, tokens, clock)
+    authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current)
     connections = Connections(
         metrics,
         most_per_user=settings.max_connections_per_user,
@@ -84,7 +84,11 @@ def create_app(
         authenticator.follow((event,))
         connections.follow(event)
 
-    hub = Hub(store, on_principal, lambda: connections.end_all(closing.FEED_FAILED))
+    def on_failure() -> None:
+        authenticator.forget()
+        connections.end_all(closing.FEED_FAILED)
+
+    hub = Hub(store, on_principal, on_failure)
     rooms = Rooms(
         clock,
         settings.rules_of_rooms,
@@ -164,7 +168,7 @@ async def _hub(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and look after those who read it."""
     hub, rooms = app[keys.HUB], app[keys.ROOMS]
     await hub.open()
-    watch = app[keys.CONNECTIONS].watch(also=rooms.sweep)
+    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:

@@ -133,6 +133,8 @@ class Settings(BaseSettings):
     """Frames per second that one WebSocket may send; over it 4429; 0: no bound."""
     ws_max_message_bytes: PositiveInt = 65_536
     """Largest WebSocket message, in bytes; over it 1009."""
+    ws_deflate: bool = False
+    """Whether WebSockets may agree on permessage-deflate; one that does takes seven times the memory."""
     ws_auth_timeout_s: PositiveFloat = 5
     """Time for the first `auth` frame where a WebSocket came without credentials, in seconds."""
     room_rules: dict[str, dict[RoomRight, Who]] = {"admin.*": {"read": "admin"}}

@@ -144,17 +144,16 @@ class Connections:
         for connection in list(self._pinged_at):
             connection.abort()
 
-    async def watch(self, *, also: Callable[[], None] | None = None) -> None:
-        """Look after the streams until cancelled."""
+    async def watch(self, *others: Callable[[], None]) -> None:
+        """Look after the streams, and whatever else has to be looked after as often, until cancelled."""
         while True:
             await asyncio.sleep(self._look_every_s)
-            try:
-                self.look(time.monotonic(), time.time())
-                if also is not None:
-                    also()
-            except Exception:
-                # The next look must come: nothing else ends who is stuck or has expired.
-                log.exception("streams could not be looked after")
+            for look in (lambda: self.look(time.monotonic(), time.time()), *others):
+                try:
+                    look()
+                except Exception:
+                    # The next look must come: nothing else ends who is stuck or has expired.
+                    log.exception("streams could not be looked after")
 
     def look(self, now: float, wall: float) -> None:
         """One look: ping, end what has expired or is stuck, abort what does not end."""

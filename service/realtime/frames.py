@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import enum
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_DEFLATE_FROM_BYTES: Final = 512
+_RSV1: Final = 0x40
 
 
 class Form(enum.Enum):
     """How one connection wants its bytes."""
 
     WEBSOCKET = "websocket"
+    DEFLATED = "websocket with permessage-deflate"
     CHUNKED = "event stream, chunked (HTTP/1.1)"
     PLAIN = "event stream until the end of the connection (HTTP/1.0)"
 
@@ -41,6 +46,8 @@ def render(entries: Iterable[Entry], form: Form) -> bytes:
     """What one connection is sent for these entries, as one piece."""
     if form is Form.WEBSOCKET:
         return b"".join(text_frame(entry.frame) for entry in entries)
+    if form is Form.DEFLATED:
+        return b"".join(deflated_frame(entry.frame) for entry in entries)
     stream = b"".join(sse(entry.event, entry.data, entry.position) for entry in entries)
     return chunk(stream) if form is Form.CHUNKED else stream
 
@@ -53,6 +60,19 @@ def text_frame(payload: bytes) -> bytes:
     if size < 65_536:
         return b"\x81\x7e" + size.to_bytes(2, "big") + payload
     return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def deflated_frame(payload: bytes) -> bytes:
+    """The same, compressed where that is worth it (RFC 7692, 7.2.1).
+
+    Each message by itself, so that one compression does for all readers; they may keep their window all the same.
+    """
+    if len(payload) < _DEFLATE_FROM_BYTES:
+        return text_frame(payload)
+    compressor = zlib.compressobj(level=1, wbits=-15)
+    deflated = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    frame = text_frame(deflated.removesuffix(b"\x00\x00\xff\xff"))
+    return bytes((frame[0] | _RSV1,)) + frame[1:]
 
 
 def close_frame(code: int, reason: str) -> bytes:

@@ -25,6 +25,7 @@ log = logging.getLogger("roster.feed")
 _PAGE_EVENTS: Final = 500
 _RING_ENTRIES: Final = 10_000
 _RING_BYTES: Final = 16 << 20
+MOST_SILENT_S: Final = 5.0  # a process that cannot follow the log for so long is blind to revocation
 _LOOK_EVERY_S: Final = 0.5  # a lost bell costs half a second, never an event
 
 
@@ -44,6 +45,8 @@ class Hub(Log):
         self._bell = asyncio.Event()
         self._looked = asyncio.Event()
         self._followed_at = time.monotonic()
+        self._failing = False
+        self._gave_up = False
 
     async def open(self) -> None:
         """Begin at the present head of the store's log."""
@@ -55,18 +58,38 @@ class Hub(Log):
         """For how many seconds the log could not be followed."""
         return time.monotonic() - self._followed_at
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what this process knows of the log can be relied upon, revocation included."""
+        return self.silent_s <= MOST_SILENT_S
+
+    def check(self) -> None:
+        """Give up on readers once the log could not be followed for too long; to be called once a second or oftener.
+
+        Not left to `follow`: a store that does not answer at all keeps it waiting.
+        """
+        if self.is_current:
+            self._gave_up = False
+        elif not self._gave_up:
+            self._gave_up = True
+            log.error("streams end: the log could not be followed", extra={"silent_s": round(self.silent_s, 1)})
+            self._on_failure()
+
     async def follow(self) -> None:
-        """Follow the log until cancelled. A store that fails is asked again; readers are not left waiting in silence."""
+        """Follow the log until cancelled. A store that fails is asked again."""
         while True:
             try:
                 await self._catch_up()
+                if self._failing:
+                    log.warning("the log is followed again", extra={"silent_s": round(self.silent_s, 1)})
+                    self._failing = False
                 self._followed_at = time.monotonic()
                 looked, self._looked = self._looked, asyncio.Event()
                 looked.set()
             except Exception:
-                log.exception("the log cannot be followed")
-                self._on_failure()
-                await asyncio.sleep(_LOOK_EVERY_S)
+                if not self._failing:  # once an outage, not twice a second
+                    log.exception("the log cannot be followed")
+                    self._failing = True
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):
                     await self._bell.wait()

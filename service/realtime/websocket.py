@@ -29,6 +29,7 @@ from service.telemetry.logs import utc
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
 _MEMBERS_A_PAGE: Final = 100
+_LARGEST_WINDOW: Final = 15  # bits
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 
 log = logging.getLogger("roster.websocket")
@@ -68,7 +69,9 @@ class WebSocket(Connection):
         tasks: Tasks,
         messages_per_s: int,
     ) -> None:
-        super().__init__(request, Form.WEBSOCKET, principal, client)
+        # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
+        form = Form.DEFLATED if response.compress == _LARGEST_WINDOW else Form.WEBSOCKET
+        super().__init__(request, form, principal, client)
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None
         self._response = response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -49,9 +49,15 @@ class Authenticator:
 
     What is remembered is dropped by `follow` as soon as the log says that its user's rights or sessions changed, and
     is compared with the clock at every use.
+
+    Args:
+        is_current: whether `follow` is called in time; while it is not, the store is asked at every use.
     """
 
-    def __init__(self, store: Store, tokens: AccessTokens, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, tokens: AccessTokens, clock: Clock, is_current: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._is_current = is_current
         self._store = store
         self._tokens = tokens
         self._clock = clock
@@ -80,7 +86,7 @@ class Authenticator:
             raise InvalidToken()
         principal = _principal(session, user, min(claims.expires_at, session.expires_at.timestamp()), renewable=True)
         # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
-        if endings == self._endings:
+        if endings == self._endings and self._is_current():
             self._remember(authorization, principal)
         return principal
 
@@ -129,6 +135,12 @@ class Authenticator:
                 self._endings += 1
                 for token in self._tokens_of.pop(event.subject, ()):
                     self._remembered.pop(token, None)
+
+    def forget(self) -> None:
+        """Remember nobody: whose access has ended meanwhile is not known."""
+        self._endings += 1
+        self._remembered.clear()
+        self._tokens_of.clear()
 
     async def _live(self, session_id: UUID) -> tuple[Session, User]:
         found = await self._store.session(session_id)

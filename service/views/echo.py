@@ -48,7 +48,7 @@ class Echo(View):
             raise Refused(problems.FOREIGN_ORIGIN)
         socket = web.WebSocketResponse(
             heartbeat=settings.heartbeat_s,
-            compress=False,
+            compress=settings.ws_deflate,
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
             autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )

@@ -15,9 +15,6 @@ _TAG = "operations"
 _NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 _OK = Health(status="ok").model_dump_json().encode()
 
-# A log that could not be followed for so long makes this process blind to revocation.
-_MOST_SILENT_S = 5.0
-
 
 class Live(View):
     @operation(
@@ -52,7 +49,7 @@ class Ready(View):
         app = self.request.app
         if app[CONNECTIONS].retiring:
             raise Unavailable(5, "The service is stopping.")
-        if app[HUB].silent_s > _MOST_SILENT_S:
+        if not app[HUB].is_current:
             raise Unavailable(1, "The log cannot be followed.")
         if not await app[STORE].healthy():
             raise Unavailable(1, "The store does not answer.")

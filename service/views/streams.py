@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.keys import AUTHENTICATOR, CONNECTIONS, CONTEXT
+from service.keys import AUTHENTICATOR, CONNECTIONS, CONTEXT, HUB
 from service.middleware.headers import finish_headers
 from service.realtime import closing
 from service.realtime.eventstream import EventStream, Reading, Start
@@ -21,6 +21,8 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     await finish_headers(request, stream.response)
     if context.turned_away is not None:
         stream.end(closing.TOO_MANY_REQUESTS, context.turned_away.retry_after_s)
+    elif not request.app[HUB].is_current:
+        stream.end(closing.FEED_FAILED)
     try:
         await stream.run(reading, start, request.app[CONNECTIONS], request.app[AUTHENTICATOR].confirm)
     finally:

@@ -73,7 +73,7 @@ class Socket(View):
             timeout=_CLOSE_S,
             protocols=("roster.v1",),
             heartbeat=settings.heartbeat_s,
-            compress=False,  # 118 KB a connection against 16
+            compress=settings.ws_deflate,  # what comes in is bounded by max_msg_size inflated, too
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
             autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
         )
@@ -149,6 +149,8 @@ class Socket(View):
         )
         # After `hello`, which comes first also where the connection is one too many and ends here.
         connections.add(peer)
+        if not app[HUB].is_current:
+            peer.end(closing.FEED_FAILED)
         try:
             try:
                 await app[AUTHENTICATOR].confirm(principal)

@@ -320,12 +320,12 @@ async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture
     """One look that fails is told in the log; the next one comes."""
     registry, looks = Registry(stall_s=0.04), 0
 
-    def also() -> None:
+    def look() -> None:
         nonlocal looks
         looks += 1
         raise RuntimeError("a fault")
 
-    watch = asyncio.create_task(registry.watch(also=also))
+    watch = asyncio.create_task(registry.watch(look))
     await until(lambda: looks > 2)
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)

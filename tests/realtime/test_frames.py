@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.realtime.frames import Entry, Form, chunk, close_frame, compact, render, sse, sse_ping, text_frame
+from service.realtime.frames import (
+    Entry,
+    Form,
+    chunk,
+    close_frame,
+    compact,
+    deflated_frame,
+    render,
+    sse,
+    sse_ping,
+    text_frame,
+)
 
 words = st.from_regex(r"[a-z]{1,10}\.[a-z]{1,10}", fullmatch=True)
 positions = st.from_regex(r"[a-z2-7]{8}-(0|[1-9][0-9]{0,17})", fullmatch=True)
@@ -154,3 +166,16 @@ def test_all_forms_carry_the_same_entries(entries: list[tuple[str, object]]) -> 
     assert last_id == made[-1].position
     assert chunked == render(made, Form.PLAIN)
     assert [json.loads(payload)["event"] for _, payload in frames] == [value for _, value in entries]
+
+
+@given(st.lists(st.binary(max_size=3000) | st.integers(0, 70_000).map(lambda size: b"ab" * size), max_size=4))
+def test_deflated_frames_are_what_went_in(payloads: list[bytes]) -> None:
+    """Read in a row by one inflater that keeps its window (RFC 7692, 7.2.2); short ones are plain."""
+    inflater = zlib.decompressobj(wbits=-15)
+    for payload in payloads:
+        frame = deflated_frame(payload)
+        deflated = bool(frame[0] & 0x40)
+        ((opcode, body),) = read_frames(bytes((frame[0] & ~0x40,)) + frame[1:])
+        assert opcode == 1
+        assert deflated is (len(payload) >= 512)
+        assert (inflater.decompress(body + b"\x00\x00\xff\xff") if deflated else body) == payload

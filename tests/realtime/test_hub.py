@@ -143,16 +143,37 @@ async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> Non
 
 
 async def test_store_that_fails_is_told_and_asked_again(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
-    """Readers are not left in silence; what was committed meanwhile comes when the store is back."""
+    """A short outage costs readers nothing; what was committed meanwhile comes when the store is back."""
     observed.store.fails = True
     await keep(observed.store, a_user())
-    await until(lambda: observed.happened)
-    assert observed.happened[0] == "failure"
-    assert observed.hub.silent_s > 0
+    await until(lambda: "the log cannot be followed" in caplog.text)
+    observed.hub.check()
+    assert observed.happened == []
 
     observed.store.fails = False
-    await until(lambda: observed.happened[-1] == 1, timeout=2)
-    assert "the log cannot be followed" in caplog.text
+    await until(lambda: observed.happened == [1], timeout=2)
+    assert [record.message for record in caplog.records] == ["the log cannot be followed", "the log is followed again"]
+
+
+@pytest.mark.parametrize("how", ["fails", "hangs"])
+async def test_readers_are_not_left_in_silence(observed: Observed, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A store that fails, or does not answer at all, for too long ends them, once; after it is back it may again."""
+    monkeypatch.setattr("service.realtime.hub.MOST_SILENT_S", 0.05)
+    for outage in (1, 2):
+        if how == "fails":
+            observed.store.fails = True
+        else:
+            observed.store.gate.clear()
+        await keep(observed.store, a_user())
+        await until(lambda: not observed.hub.is_current, timeout=2)
+        for _ in range(2):
+            observed.hub.check()
+        assert observed.happened.count("failure") == outage
+
+        observed.store.fails = False
+        observed.store.gate.set()
+        await until(lambda outage=outage: observed.happened[-1] == outage, timeout=2)  # type: ignore[misc]  # bound now
+        observed.hub.check()
 
 
 async def test_other_life_of_the_log_ends_what_was_read_from_this_one(observed: Observed) -> None:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from aiohttp import WSMsgType
 
 from service import keys
 from service.domain.rooms import RoomRules
@@ -15,6 +16,8 @@ from service.realtime.frames import Form
 from service.realtime.room import ALL, MESSAGES, Room
 from service.realtime.rooms import Rooms
 from tests.support.clock import ManualClock
+from tests.support.frames import TEXT, frame, receive
+from tests.support.peer import raw_peer
 from tests.support.server import Server, serve
 from tests.support.streams import FakeStream, a_principal
 from tests.support.wait import until
@@ -419,3 +422,61 @@ async def test_reader_that_falls_off_the_ring_is_ended(server: Server) -> None:
         assert (closing["reason"], code) == ("too_slow", 4408)
         assert closing["reconnect_after_ms"] >= 250
     await until(lambda: len(server.app[keys.CONNECTIONS]) == 0)
+
+
+async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
+    """Once for all of them; who agreed on nothing reads the same plain."""
+    async with serve(ws_deflate=True) as server:
+        ada = await server.member()
+        async with (
+            connect(server, ada, compress=15) as deflated,
+            connect(server, ada) as plain,
+        ):
+            assert [client.socket.compress for client in (deflated, plain)] == [15, 0]
+            for client in (deflated, plain):
+                await client.ask("join", room="lobby")
+            texts = ["x" * 10_000, "short", "y" * 20_000]
+            for text in texts:
+                await deflated.ask("broadcast", room="lobby", data=text)
+            for client in (deflated, plain):
+                assert await said(client, 3) == texts
+            forms = [stream.form for stream in server.app[keys.CONNECTIONS]]
+            assert forms == [Form.DEFLATED, Form.WEBSOCKET]
+
+
+async def test_who_agreed_on_a_smaller_window_reads_plain() -> None:
+    """What is compressed for all may look further back than such a client can (RFC 7692, 7.1.2.1)."""
+    async with serve(ws_deflate=True) as server:
+        ada = await server.member()
+        async with raw_peer(server.port) as peer:
+            await peer.send(
+                "GET /v1/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n"
+                f"Authorization: {ada.headers['Authorization']}\r\n\r\n"
+            )
+            head = await peer.reader.readuntil(b"\r\n\r\n")
+            assert b"server_max_window_bits=9" in head
+            assert (await receive(peer)).json["type"] == "hello"
+            for command in ({"type": "join"}, {"type": "broadcast", "data": "x" * 5000}):
+                await peer.send(frame(TEXT, json.dumps({**command, "room": "lobby"})))
+            while (got := (await receive(peer)).json)["type"] != "message":
+                pass
+            assert got["data"] == "x" * 5000
+
+
+async def test_inflated_size_is_bounded() -> None:
+    """A small frame that would become a large message is refused like a large one (1009)."""
+    async with serve(ws_deflate=True) as server:
+        ada = await server.member()
+        async with connect(server, ada, compress=15) as client:
+            await client.send("echo", data="x" * 10_000_000)
+            message = await client.socket.receive(timeout=5)
+            assert (message.type, message.data) == (WSMsgType.CLOSE, 1009)
+
+
+async def test_deflate_is_off_where_nobody_turned_it_on(server: Server) -> None:
+    """A client that offers it is answered without."""
+    ada = await server.member()
+    async with connect(server, ada, compress=15) as client:
+        assert client.socket.compress == 0

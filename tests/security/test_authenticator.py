@@ -195,6 +195,23 @@ async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> No
         await world.authenticator.bearer(token)
 
 
+async def test_nobody_is_remembered_while_revocation_is_not_heard_of(world: World) -> None:
+    """The store is asked at every use, so that an ending counts at once."""
+    current = True
+    world.authenticator._is_current = lambda: current
+    token = world.token()
+    await world.authenticator.bearer(token)
+    world.authenticator.forget()
+    assert world.authenticator.remembered(f"Bearer {token}") is None
+    current = False
+    await world.authenticator.bearer(token)
+    assert world.authenticator.remembered(f"Bearer {token}") is None
+
+    await world.end_session()
+    with pytest.raises(InvalidToken):
+        await world.authenticator.bearer(token)
+
+
 async def test_principal_is_confirmed_while_it_holds(world: World) -> None:
     """The store is asked, not what is remembered: the end of its session or another role is found at once."""
     principal = await world.authenticator.bearer(world.token())

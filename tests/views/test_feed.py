@@ -607,8 +607,9 @@ async def test_stopping_service_says_when_to_come_back() -> None:
     assert len({ending["reconnect_after_ms"] for ending in endings}) > 10
 
 
-async def test_failing_store_ends_the_stream_with_a_word(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """Never silence, and never a second status line in the middle of a stream."""
+async def test_failing_store_ends_the_stream_with_a_word(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never silence, and never a second status line in the middle of a stream; nor is one begun that would be silent."""
+    monkeypatch.setattr("service.realtime.hub.MOST_SILENT_S", 0.2)
     ada = await server.member()
     async with server.feed(ada) as stream:
         await stream.expect("hello")
@@ -616,8 +617,13 @@ async def test_failing_store_ends_the_stream_with_a_word(server: Server, caplog:
             ending = await closing(stream)
             async with server.feed(ada, params={"after": "0"}) as begun:
                 assert (await closing(begun))["reason"] == "feed_failed"
+            async with server.feed(ada) as begun:
+                assert (await closing(begun))["reason"] == "feed_failed"
+            async with connect(server, ada) as client:
+                assert (await client.closing())[1] == 1013
     assert ending["reason"] == "feed_failed"
     assert ending["reconnect_after_ms"] >= 250
+    await until(lambda: server.app[keys.HUB].is_current)
     async with server.feed(ada, params={"after": "0"}) as stream:
         await stream.expect("hello")
         await stream.expect("user.created")
