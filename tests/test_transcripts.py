@@ -1,0 +1,73 @@
+"""The conversations in the documents, word for word."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+
+from tests.support.server import Login, Server, serve
+from tests.support.transcripts import Names, Step, transcripts
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+async def request(server: Server, by: Login, text: str) -> None:
+    """Carry out `METHOD path body`, which must succeed."""
+    method, path, *rest = text.split(" ", 2)
+    async with server.request(method, path, by, json=json.loads(rest[0]) if rest else None) as answer:
+        assert answer.status < 300, await answer.text()
+
+
+@pytest.mark.parametrize("steps", transcripts(DOCS / "websocket.md"))
+async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
+    """Every frame that is shown comes, in its order and with nothing between, and the close code behind the last."""
+    names = Names()
+    async with serve(presence_gather_s=0.05, ws_messages_per_s=50) as server, AsyncExitStack() as stack:
+        ada, bob = await server.member("ada"), await server.member("bob")
+        sockets = {"": await stack.enter_async_context(server.ws(ada))}
+        for mark, text in steps:
+            if mark == "<" and text.startswith("close "):
+                message = await sockets[""].receive(timeout=5)
+                assert (message.type, message.data) == (WSMsgType.CLOSE, int(text.split()[1]))
+            elif mark == "<":
+                real = await sockets[""].receive_json(timeout=5)
+                assert names.fits(json.loads(text), real), f"{text}\nis shown, this came:\n{json.dumps(real)}"
+            elif mark == "!":
+                await request(server, ada, names.translate(text))
+            else:
+                who = mark.removesuffix(">")
+                if who not in sockets:
+                    sockets[who] = await stack.enter_async_context(server.ws(bob))
+                    assert (await sockets[who].receive_json(timeout=5))["type"] == "hello"
+                await sockets[who].send_str(names.translate(text))
+
+
+@pytest.mark.parametrize("steps", transcripts(DOCS / "feed.md"))
+async def test_conversation_over_an_event_stream(steps: list[Step]) -> None:
+    """Every line that is shown comes, in its order and with nothing between, and the end behind the last."""
+    names = Names()
+    asked = [text for mark, text in steps if mark == ">"]
+    path, headers = asked[0].removeprefix("GET "), dict(line.split(": ") for line in asked[1:])
+    async with serve() as server:
+        ada = await server.member("ada")
+        await server.member("bob")
+        names.bind("01a1feeb-a70c-70d2-ba9b-bbe519ae09c4", ada.id)
+        async with (
+            server.request("GET", path, ada, headers=headers, timeout=aiohttp.ClientTimeout(None)) as answer,
+            asyncio.timeout(10),
+        ):
+            for mark, text in steps:
+                if mark == "!":
+                    await request(server, ada, names.translate(text))
+                elif mark == "<":
+                    line = (await answer.content.readline()).decode()
+                    if text == "end":
+                        assert line == ""
+                    else:
+                        assert names.fits_line(text, line.rstrip("\n")), f"{text}\nis shown, this came:\n{line}"
