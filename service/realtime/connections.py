@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from uuid import UUID
 
+from service.domain.errors import TooMany
 from service.domain.events import Event
 from service.realtime import closing
 from service.realtime.closing import Ending
@@ -19,6 +21,7 @@ from service.telemetry.metrics import Metrics
 log = logging.getLogger("roster.streams")
 
 _ABORT_AFTER_S = 5.0
+_MOST_WAITING = 100  # of one network; each says who it is within seconds or is gone
 
 
 class Connections:
@@ -50,6 +53,7 @@ class Connections:
         # Often enough for the shortest of what is promised.
         self._look_every_s = min(1.0, stall_s / 4, *(interval / 2 for interval in ping_s.values()))
         self._anteroom: set[asyncio.Timeout] = set()
+        self._waiting: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._empty.set()
         self.retiring = False
@@ -116,14 +120,25 @@ class Connections:
             connection.end(ending)
 
     @contextlib.asynccontextmanager
-    async def anteroom(self, timeout_s: float) -> AsyncIterator[None]:
-        """Time for somebody to say who it is: ends in TimeoutError, at once when the service stops."""
-        async with asyncio.timeout(timeout_s if self.draining is None else 0) as limit:
-            self._anteroom.add(limit)
-            try:
-                yield
-            finally:
-                self._anteroom.discard(limit)
+    async def anteroom(self, network: str, timeout_s: float) -> AsyncIterator[None]:
+        """Time for somebody to say who it is: ends in TimeoutError, at once when the service stops.
+
+        Raises `TooMany` where too many of the same network are waited for.
+        """
+        if self._waiting[network] >= _MOST_WAITING:
+            raise TooMany(timeout_s, "Too many connections from this address have not said who they are.")
+        self._waiting[network] += 1
+        try:
+            async with asyncio.timeout(timeout_s if self.draining is None else 0) as limit:
+                self._anteroom.add(limit)
+                try:
+                    yield
+                finally:
+                    self._anteroom.discard(limit)
+        finally:
+            self._waiting[network] -= 1
+            if not self._waiting[network]:
+                del self._waiting[network]
 
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +31,7 @@ _HEADERS: Final = {
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
 _RETRY_MS: Final = (1_000, 4_000)
+_DEAD_AFTER_MS: Final = 90_000  # three times what a peer that lives may take to read
 
 Confirm = Callable[[Principal], Awaitable[None]]
 """Looks once more whether a principal still holds; raises `InvalidToken`."""
@@ -91,6 +94,7 @@ class EventStream(Connection):
         super().__init__(request, form, principal, client)
         self.response = web.StreamResponse(headers=_HEADERS)
         self._request = request
+        _give_up_on_the_dead(request)
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -183,6 +187,18 @@ class EventStream(Connection):
 
     def _send(self, data: bytes) -> None:
         self.write(chunk(data) if self.form is Form.CHUNKED else data)
+
+
+def _give_up_on_the_dead(request: web.Request) -> None:
+    """Have the kernel end the connection to a peer that is gone without a word.
+
+    A WebSocket's heartbeat finds it out; here nothing is answered but by the peer's kernel, and pings to nobody would go
+    on until TCP itself gives up, after a quarter of an hour.
+    """
+    transport_socket = None if request.transport is None else request.transport.get_extra_info("socket")
+    if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        with contextlib.suppress(OSError):  # a UNIX socket has no such thing
+            transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
 
 
 def _reset(reason: str, position: Position, resync: str) -> bytes:

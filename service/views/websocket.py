@@ -12,7 +12,7 @@ from typing import Final
 from aiohttp import HttpVersion11, WSMessage, WSMsgType, hdrs, web
 
 from service import problems
-from service.domain.errors import BadRequest, InvalidToken, Refusal
+from service.domain.errors import BadRequest, InvalidToken, Refusal, TooMany
 from service.keys import (
     AUTHENTICATOR,
     CONNECTIONS,
@@ -33,6 +33,7 @@ from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
+from service.security.limits import network_of
 from service.security.origins import may_connect
 from service.strict_json import Malformed
 from service.views.base import View
@@ -98,8 +99,10 @@ class Socket(View):
     async def _first_frame(self, response: web.WebSocketResponse) -> Principal | None:
         """Wait for `auth`; None when it did not come, after the socket was closed."""
         app = self.request.app
+        network = network_of(self.request[CONTEXT].client)
+        ending = closing.UNAUTHENTICATED
         try:
-            async with app[CONNECTIONS].anteroom(app[SETTINGS].ws_auth_timeout_s):
+            async with app[CONNECTIONS].anteroom(network, app[SETTINGS].ws_auth_timeout_s):
                 message = await response.receive()
                 if message.type is WSMsgType.CLOSE:
                     await response.close(code=close_code(message.data))
@@ -114,7 +117,9 @@ class Socket(View):
             pass
         except (Refusal, Malformed) as error:
             await response.send_str(compact(error_frame(error)).decode())
-        ending = app[CONNECTIONS].draining or closing.UNAUTHENTICATED
+            if isinstance(error, TooMany):
+                ending = closing.TOO_MANY_CONNECTIONS
+        ending = app[CONNECTIONS].draining or ending
         await response.close(code=ending.code, message=ending.reason.encode())
         return None
 

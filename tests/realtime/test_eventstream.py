@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
+from service import keys
 from service.domain.errors import InvalidPosition
 from service.domain.positions import Position
 from service.realtime.eventstream import Start
+from tests.support.server import Server
 
 PLACE, OTHER = Position("epoch", 7), Position("epoch", 9)
 
@@ -36,3 +40,14 @@ def test_malformed_place_in_the_address_is_refused() -> None:
     """A link that is wrong is the caller's to put right."""
     with pytest.raises(InvalidPosition):
         Start.of(None, "nonsense")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+async def test_kernel_gives_up_on_a_peer_that_is_gone(server: Server) -> None:
+    """What was sent and is not acknowledged for 90 seconds ends the connection, not after a quarter of an hour."""
+    ada = await server.member()
+    async with server.feed(ada) as stream:
+        await stream.expect("hello")
+        (connection,) = server.app[keys.CONNECTIONS]
+        peer = connection._transport.get_extra_info("socket")
+        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 90_000

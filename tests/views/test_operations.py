@@ -6,7 +6,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import keys
-from service.realtime import closing
 from service.realtime.hub import Hub
 from service.store.memory import MemoryStore
 from tests.support.server import Server, serve

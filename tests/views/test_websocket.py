@@ -217,6 +217,24 @@ async def test_nobody_is_told_anything_before_auth(server: Server) -> None:
         assert await client.ask("ping") == {"type": "pong"}
 
 
+async def test_sockets_that_nobody_speaks_for_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address may have so many that have not said who they are; places are free again as soon as they have."""
+    monkeypatch.setattr("service.realtime.connections._MOST_WAITING", 2)
+    ada = await server.member()
+    async with connect(server) as one, connect(server):
+        async with connect(server) as third:
+            assert (await third.expect("error"))["code"] == "too_many_requests"
+            assert await third.next() is None
+            assert third.socket.close_code == 4429
+        async with connect(server, ada) as known:
+            assert await known.ask("ping") == {"type": "pong"}
+        await one.send("auth", token=ada.access_token)
+        await one.until("hello")
+        async with connect(server) as third:
+            await third.send("auth", token=ada.access_token)
+            await third.until("hello")
+
+
 async def test_fault_while_the_token_is_checked_closes_the_socket(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
