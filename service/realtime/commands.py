@@ -98,6 +98,8 @@ class Commands:
         verify: checks an access token; raises `InvalidToken`.
     """
 
+    __slots__ = ("_socket", "_verify")
+
     def __init__(self, socket: WebSocket, verify: Verify) -> None:
         self._socket = socket
         self._verify = verify

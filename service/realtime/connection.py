@@ -40,7 +40,7 @@ class Connection:
         self.form = form
         self.principal = principal
         self.client = client
-        self.readers: set[Reader] = set()
+        self.readers: list[Reader] = []
         self.opened_at = time.monotonic()
         self.ending: Ending | None = None
         self.reconnect_after_ms = 0

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from service.domain.errors import TooMany
 from service.domain.events import Event
+from service.memory import give_back
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.connection import FULL_BYTES, Connection
@@ -21,6 +22,8 @@ from service.telemetry.metrics import Metrics
 log = logging.getLogger("roster.streams")
 
 _ABORT_AFTER_S = 5.0
+_MANY = 200  # streams that have left, or as many as are still there: their memory is worth a pause
+_QUIET_S = 3.0
 _MOST_WAITING = 100  # of one network; each says who it is within seconds or is gone
 
 
@@ -52,6 +55,8 @@ class Connections:
         self._abort_at: dict[Connection, float] = {}
         # Often enough for the shortest of what is promised.
         self._look_every_s = min(1.0, stall_s / 4, *(interval / 2 for interval in ping_s.values()))
+        self._left = 0
+        self._left_at = 0.0
         self._anteroom: set[asyncio.Timeout] = set()
         self._waiting: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -90,6 +95,8 @@ class Connections:
             book.pop(connection, None)
         if not self._pinged_at:
             self._empty.set()
+        self._left += 1
+        self._left_at = time.monotonic()
         self._metrics.streams.labels(connection.kind).dec()
         reason = connection.ending.reason if connection.ending else "left"
         self._metrics.stream_ends.labels(connection.kind, reason).inc()
@@ -188,6 +195,9 @@ class Connections:
                 connection.ping()
         if buffered > self._most_buffered:
             self._end_fattest(buffered, now)
+        if self._left >= max(_MANY, len(self)) and now - self._left_at >= _QUIET_S:
+            self._left = 0
+            give_back()
 
     def _is_stuck(self, connection: Connection, size: int, now: float) -> bool:
         if size < FULL_BYTES:

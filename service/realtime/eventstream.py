@@ -171,7 +171,7 @@ class EventStream(Connection):
                 reader = Reader(log, self, reading.want, position.seq, trimmed)
             else:
                 reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit)
-            self.readers.add(reader)
+            self.readers.append(reader)
 
     async def _say_goodbye(self, ending: Ending) -> None:
         told = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -45,7 +44,11 @@ class Response(web.WebSocketResponse):
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         if self.on_close is not None:
             self.on_close()
-        return await super().close(code=code, message=message, drain=drain)
+        closed = await super().close(code=code, message=message, drain=drain)
+        if (failure := self.exception()) is not None:
+            # It is kept, and with it by its frames everything that this connection had, until the collector comes.
+            failure.with_traceback(None).__context__ = None
+        return closed
 
 
 class WebSocket(Connection):
@@ -85,7 +88,7 @@ class WebSocket(Connection):
         self._messages_per_s = messages_per_s
         self._allowance = float(messages_per_s)
         self._counted_at = time.monotonic()
-        self._bad_frames: deque[float] = deque(maxlen=MOST_BAD_FRAMES)
+        self._bad_frames: tuple[float, ...] = ()
 
     def wake(self) -> None:
         # A task for as long as there is something to do: an idle connection costs none.
@@ -122,7 +125,8 @@ class WebSocket(Connection):
     def count_bad_frame(self) -> None:
         """Count one frame that could not be carried out; twenty in a minute end the connection."""
         now = time.monotonic()
-        self._bad_frames.append(now)
+        # A deque would take 600 bytes from every connection before anything is in it.
+        self._bad_frames = (*self._bad_frames[1 - MOST_BAD_FRAMES :], now)
         if len(self._bad_frames) == MOST_BAD_FRAMES and now - self._bad_frames[0] < _BAD_FRAMES_IN_S:
             self.end(closing.POLICY)
 
@@ -223,6 +227,8 @@ class WebSocket(Connection):
         for name in list(self.rooms):
             self.leave(name)
         self.unsubscribe()
+        # A cycle otherwise: its memory would wait for the collector.
+        self._response.on_close = None
         super().close()
 
     def _tell_trimmed(self) -> None:
@@ -234,13 +240,14 @@ class WebSocket(Connection):
 
     def _read(self, reader: Reader) -> Reader:
         if reader not in self.readers:
-            self.readers.add(reader)
+            self.readers.append(reader)
             self.wake()
         return reader
 
     def _stop(self, reader: Reader) -> None:
         reader.close()
-        self.readers.discard(reader)
+        if reader in self.readers:
+            self.readers.remove(reader)
 
 
 def close_code(received: int) -> int:

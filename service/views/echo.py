@@ -13,7 +13,7 @@ from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
 from service.realtime.connection import let_go
-from service.realtime.websocket import close_code
+from service.realtime.websocket import Response, close_code
 from service.security.limits import network_of
 from service.security.origins import may_connect
 from service.views.base import View
@@ -46,7 +46,7 @@ class Echo(View):
         check_handshake(request)
         if not may_connect(request, settings.public_url, settings.cors_origins):
             raise Refused(problems.FOREIGN_ORIGIN)
-        socket = web.WebSocketResponse(
+        socket = Response(
             heartbeat=settings.heartbeat_s,
             compress=settings.ws_deflate,
             max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it

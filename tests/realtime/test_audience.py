@@ -18,7 +18,7 @@ async def test_what_is_handed_out_counts_as_sent() -> None:
     """However it was sent, by the reader or for all at once, before it fell behind or after it was closed."""
     log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
     log.append(an_entry(1))
-    stream.readers.add(reader := Reader(log, stream, Want(), 0, no_trim))
+    stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
     while not reader.live:
         await reader.step()
     for seq in (2, 3):

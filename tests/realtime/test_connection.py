@@ -82,7 +82,7 @@ async def test_writing_to_a_closed_socket_is_harmless() -> None:
     transports = [FakeTransport() for _ in range(3)]
     streams = [Stream(transport) for transport in transports]
     for stream in (*streams, other):
-        stream.readers.add(reader := Reader(log, stream, Want(), 0, no_trim))
+        stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
         await reader.step()
     transports[1].close()
     transports[2].abort()
@@ -135,7 +135,7 @@ async def test_readers_that_are_behind_take_turns() -> None:
         for seq in range(1, count + 1):
             log.append(an_entry(seq, size=1000))
     far, near = (Reader(log, stream, Want(), 0, no_trim) for log in logs)
-    stream.readers |= {far, near}
+    stream.readers += [far, near]
     task = asyncio.create_task(stream.catch_up())
     while not near.live:
         stream.read()
@@ -156,7 +156,7 @@ async def test_catching_up_stops_when_the_stream_ends_or_its_reader_is_taken_out
         log, stream = Log("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=10)
         for seq in range(1, 2000):
             log.append(an_entry(seq, size=1000))
-        stream.readers.add(reader := Reader(log, stream, Want(), 0, no_trim))
+        stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
         task = asyncio.create_task(stream.catch_up())
         await until(lambda stream=stream: stream.is_full)  # type: ignore[misc]  # bound in the loop
         written = stream.sent_bytes

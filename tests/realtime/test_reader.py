@@ -75,7 +75,7 @@ class Visit:
             self.reader = Reader(self.log, self.stream, self.want, self.start, no_trim)
         else:
             self.reader = LimitedReader(self.log, self.stream, self.want, self.start, no_trim, self.limit)
-        self.stream.readers.add(self.reader)
+        self.stream.readers.append(self.reader)
         self.task = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
@@ -157,7 +157,7 @@ async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> Non
     log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     told: list[int] = []
     reader = Reader(log, stream, Want(), 2, lambda: told.append(log.ring.head))
-    stream.readers.add(reader)
+    stream.readers.append(reader)
     for seq in range(1, 11):
         log.append(an_entry(seq))
 
@@ -173,7 +173,7 @@ async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> Non
 async def test_full_reader_falls_behind_and_reads_on_when_there_is_room() -> None:
     """A full socket takes little more than what filled it, however much is written meanwhile."""
     log, stream = Log("epoch", Ring(0, 10_000, 1 << 30)), FakeStream()
-    stream.readers.add(reader := Reader(log, stream, Want(), 0, no_trim))
+    stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
     await settle(stream)
     assert reader.live
 
@@ -229,7 +229,7 @@ async def test_reader_closed_while_the_store_answers_writes_nothing_and_stays_aw
 async def test_ended_stream_is_handed_nothing_more() -> None:
     """From the very turn in which a stream is told to end, nothing that is written reaches it."""
     log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
-    stream.readers.add(Reader(log, stream, Want(), 0, no_trim))
+    stream.readers.append(Reader(log, stream, Want(), 0, no_trim))
     await settle(stream)
 
     stream.end(LIMIT)
@@ -243,7 +243,7 @@ async def test_ended_stream_is_handed_nothing_more() -> None:
 async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
     """What is handed out in one piece with the last one wanted is cut off behind it."""
     log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
-    stream.readers.add(LimitedReader(log, stream, Want(), 0, no_trim, 3))
+    stream.readers.append(LimitedReader(log, stream, Want(), 0, no_trim, 3))
     log.append(an_entry(1))
     await settle(stream)
     assert (stream.seqs, stream.ending) == ([1], None)
@@ -260,7 +260,7 @@ async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
 async def test_limited_reader_does_not_age_while_others_are_written_about() -> None:
     """What it never wanted does not trim it: it reads on from where it was served, not from where it began."""
     log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
-    stream.readers.add(LimitedReader(log, stream, Want("ada"), 0, no_trim, 2))
+    stream.readers.append(LimitedReader(log, stream, Want("ada"), 0, no_trim, 2))
     await settle(stream)
     for seq in range(1, 50):
         log.append(an_entry(seq, "bob"))
@@ -277,7 +277,7 @@ async def test_limited_reader_does_not_age_while_others_are_written_about() -> N
 async def test_limited_reader_sees_what_came_in_one_turn_with_others() -> None:
     """Entries that gathered in one turn are all behind the place from which it reads on."""
     log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
-    stream.readers.add(LimitedReader(log, stream, Want("ada"), 0, no_trim, 3))
+    stream.readers.append(LimitedReader(log, stream, Want("ada"), 0, no_trim, 3))
     await settle(stream)
 
     for seq, key in enumerate(("bob", "ada", "ada", "bob"), 1):
