@@ -8,13 +8,30 @@ import sys
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from bench import cores, load, read_user
+from bench import (
+    cores,
+    fanout_sse,
+    fanout_ws,
+    idle_memory,
+    load,
+    patch_beside_readers,
+    read_user,
+    stalled_reader,
+)
 from bench.cores import Cores
 from bench.fetch import WrongAnswer
+from bench.needs import LeftOut
 from bench.rounds import Plan
 from bench.serve import NotServing
 
-SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {"read_user": read_user.run}
+SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {
+    "read_user": read_user.run,
+    "fanout_ws": fanout_ws.run,
+    "fanout_sse": fanout_sse.run,
+    "idle_memory": idle_memory.run,
+    "stalled_reader": stalled_reader.run,
+    "patch_beside_readers": patch_beside_readers.run,
+}
 
 
 def main() -> None:
@@ -37,6 +54,8 @@ def main() -> None:
         sys.stderr.write(f"{name}\n")
         try:
             report = SCENARIOS[name](plan, chosen)
+        except LeftOut as reason:
+            report = f"{name} is left out: {reason}"
         except (NotServing, WrongAnswer) as error:
             sys.exit(f"{name}: {error}")
         sys.stdout.write(f"\n{report}\n\n")

@@ -1,9 +1,10 @@
-"""One request and its whole answer, for what surrounds a measurement: login, checks."""
+"""Requests and their whole answers, one after another, for what surrounds a measurement: logins, checks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPMessage
 from typing import Any, Final
@@ -53,14 +54,27 @@ def expect(answer: Answer, status: int, what: str) -> Answer:
     return answer
 
 
-def _ask(method: str, target: Target, body: bytes | None) -> Answer:
-    connection = HTTPConnection(HOST, target.port, timeout=_TIMEOUT_S)
-    try:
+class Client:
+    """Asks over one connection, which is kept as long as the server keeps it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection = HTTPConnection(HOST, port, timeout=_TIMEOUT_S)
+
+    def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+        """Send one request, with JSON if it has a body; raises `WrongAnswer` when no answer comes."""
         kind = {} if body is None else {"Content-Type": "application/json"}
-        connection.request(method, target.path, body, {**kind, **target.headers})
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    except (OSError, HTTPException) as error:
-        raise WrongAnswer(f"{method} {target.path} on port {target.port}: {error!r}") from None
-    finally:
-        connection.close()
+        try:
+            self._connection.request(method, path, body, {**kind, **headers})
+            response = self._connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        except (OSError, HTTPException) as error:
+            raise WrongAnswer(f"{method} {path} on port {self._port}: {error!r}") from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _ask(method: str, target: Target, body: bytes | None) -> Answer:
+    with closing(Client(target.port)) as client:
+        return client.ask(method, target.path, target.headers, body)

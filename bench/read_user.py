@@ -6,12 +6,10 @@ The bytes are those that Roster answers when the race begins, and its user is th
 from __future__ import annotations
 
 import json
-import platform
 import secrets
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import ExitStack
 from importlib.util import find_spec
 from statistics import median
 from typing import Final
@@ -25,6 +23,7 @@ from bench.load import CONNECTIONS
 from bench.rounds import Contender, Plan, race, ratio
 from bench.serve import free_port, serving
 from bench.table import table
+from bench.versions import versions
 
 _FASTAPI: Final = ("fastapi", "uvicorn", "httptools")
 _DISTRIBUTIONS: Final = ("aiohttp", "uvloop", "pydantic", "PyJWT", *_FASTAPI)
@@ -114,20 +113,12 @@ def _report(contenders: Sequence[Contender], plan: Plan, cores: Cores, body_byte
     blocks = [
         f"GET /v1/users/{{id}}, {body_bytes} bytes of JSON, {CONNECTIONS} kept-alive connections\n"
         f"load by {_TOOLS[plan.tool]}, rounds of {plan.seconds} s in turn, median of {plan.rounds}; {cores}\n"
-        f"{_versions()}",
+        f"{versions(*_DISTRIBUTIONS)}",
         table(("", "requests/s", "p50 ms", "p99 ms", "core in use", "log lines a request"), rows),
         "\n".join(f"{name}  {each.middle:.2f}   ({each.low:.2f} to {each.high:.2f})" for name, each in ratios),
         "\n".join(_notes(contenders, cores)),
     ]
     return "\n\n".join(block for block in blocks if block)
-
-
-def _versions() -> str:
-    named = [f"Python {platform.python_version()}"]
-    for name in _DISTRIBUTIONS:
-        with suppress(PackageNotFoundError):
-            named.append(f"{name} {version(name)}")
-    return ", ".join(named)
 
 
 def _notes(contenders: Sequence[Contender], cores: Cores) -> list[str]:

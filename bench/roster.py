@@ -18,6 +18,9 @@ _SETTINGS: Final = {
     "ROSTER_LOG_FORMAT": "json",
     "ROSTER_LOG_LEVEL": "info",
     "ROSTER_RATE_LIMIT": "100000000/minute",
+    "ROSTER_LOGIN_LIMIT": "1000000/minute",
+    "ROSTER_MAX_CONNECTIONS_PER_USER": "100000",
+    "ROSTER_WS_MESSAGES_PER_S": "1000000",
     "ROSTER_ACCESS_TTL_S": "86400",
 }
 
@@ -36,11 +39,11 @@ class Roster:
 
 
 @contextmanager
-def running(core: int | None, settings: Mapping[str, str] | None = None) -> Iterator[Roster]:
-    """Roster on a free port, with those settings beside the usual; raises `NotServing`, `WrongAnswer`."""
+def running(core: int | None, *, module: str = "service") -> Iterator[Roster]:
+    """Roster on a free port, or a module that serves it in another way; raises `NotServing`, `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
-    environ = {**_SETTINGS, "ROSTER_PORT": str(port), "ROSTER_ADMIN_PASSWORD": password, **(settings or {})}
-    with serving("Roster", ["-m", "service"], port, core, environ) as server:
+    environ = {**_SETTINGS, "ROSTER_PORT": str(port), "ROSTER_ADMIN_PASSWORD": password}
+    with serving("Roster", ["-m", module], port, core, environ) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]
         authorization = {"Authorization": f"Bearer {token}"}

@@ -77,7 +77,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times the rate of another: the median of the rounds, and the least and the greatest of them."""
+    """How many times as much: the median of the rounds, and the least and the greatest of them."""
 
     middle: float
     low: float
@@ -85,8 +85,13 @@ class Ratio:
 
 
 def ratio(one: Contender, other: Contender) -> Ratio:
-    """Compared round by round: the two samples of a round lie seconds apart, the medians of all may not."""
-    values = [mine.rate / theirs.rate for mine, theirs in zip(one.samples, other.samples, strict=True)]
+    """How many times the rate of the other."""
+    return compare([sample.rate for sample in one.samples], [sample.rate for sample in other.samples])
+
+
+def compare(ones: Sequence[float], others: Sequence[float]) -> Ratio:
+    """Round by round: the two samples of a round lie seconds apart, the medians of all may not."""
+    values = [one / other for one, other in zip(ones, others, strict=True)]
     return Ratio(median(values), min(values), max(values))
 
 

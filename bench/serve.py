@@ -53,6 +53,15 @@ class Server:
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def rss_bytes(self) -> int | None:
+        """Resident memory; None where the system does not tell."""
+        try:
+            statm = Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii")
+        except OSError:
+            return None
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def trim_log(self) -> None:
         """Count the lines of the log and empty it. The server appends, so it goes on at the new end."""
         with self._log.open("r+b") as log:
