@@ -54,13 +54,15 @@ logconfig_dict = {
 
 
 def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
-    """Refuse a second worker beside the memory store, from whatever it comes: settings, `--workers`, HUP or TTIN."""
-    if new == 1 or settings.store_url != "memory://":
+    """Refuse a second worker beside a store of one process, from whatever it comes: settings, `--workers`, HUP or TTIN."""
+    if new == 1:
         return
     sentence = (
         f"{PREFIX}WORKERS={new}: the memory store lives in one process; with more, each would keep its own accounts and "
         f"tell its own readers only. Set {PREFIX}WORKERS=1."
     )
+    if settings.sqlite_path is not None:
+        sentence = f"{PREFIX}WORKERS={new}: a SQLite file belongs to one process. Set {PREFIX}WORKERS=1."
     if old is None:
         sys.exit(f"roster: {sentence}")
     logging.getLogger("gunicorn.error").error("%s", sentence)

@@ -19,7 +19,7 @@ from service.domain import accounts
 from service.domain.accounts import NewUser
 from service.domain.errors import Taken
 from service.domain.events import Event
-from service.domain.ports import Hasher, Store
+from service.domain.ports import Clock, Hasher, Store
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
 from service.outbound.aggregate import Aggregator
@@ -65,12 +65,11 @@ def create_app(
         hasher: instead of argon2id with the parameters of production, which cost 43 ms a password.
         access_log: where a line for each request goes; None for nowhere.
     """
-    secret = settings.jwt_secret or secrets.token_hex(32)
     clock = now
-    store = store or MemoryStore(clock, keep_events=settings.log_keep_events, keep_bytes=settings.log_keep_bytes)
+    store = store or _chosen_store(settings, clock)
     hasher = hasher or Argon2Hasher(settings.hash_workers or None, settings.hash_queue)
     metrics = Metrics()
-    tokens = AccessTokens(secret, settings.public_url or "roster", settings.access_ttl_s)
+    tokens = AccessTokens(settings.jwt_secret, settings.public_url or "roster", settings.access_ttl_s)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current)
     connections = Connections(
         metrics,
@@ -116,7 +115,6 @@ def create_app(
     app[keys.HASHER] = hasher
     app[keys.TOKENS] = tokens
     app[keys.AUTHENTICATOR] = authenticator
-    app[keys.CURSORS] = Cursors(secret)
     app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = rooms
@@ -139,11 +137,33 @@ def create_app(
     return app
 
 
+def _chosen_store(settings: Settings, clock: Clock) -> Store:
+    path = settings.sqlite_path
+    if path is None:
+        return MemoryStore(clock, keep_events=settings.log_keep_events, keep_bytes=settings.log_keep_bytes)
+    # SQLAlchemy takes memory that a process without it need not have.
+    from service.store.sql.sqlite import SqliteStore
+
+    return SqliteStore(
+        path,
+        clock,
+        keep_events=settings.log_keep_events,
+        keep_s=settings.log_keep_s,
+        full=settings.sqlite_synchronous == "full",
+        wait_s=settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10,
+    )
+
+
 @contextlib.asynccontextmanager
 async def _store(app: web.Application) -> AsyncIterator[None]:
-    await app[keys.STORE].open()
+    """Open the store, and take from it what signs tokens where no setting says so."""
+    store = app[keys.STORE]
+    await store.open()
+    secret = app[keys.SETTINGS].jwt_secret or await store.secret("tokens")
+    app[keys.TOKENS].use(secret)
+    app[keys.CURSORS] = Cursors(secret)
     yield
-    await app[keys.STORE].close()
+    await store.close()
 
 
 @contextlib.asynccontextmanager

@@ -108,10 +108,13 @@ def banner(app: web.Application, port: int) -> str:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     password = app[keys.MADE_PASSWORD]
     shown = f"password {password}  (made now, shown once)" if password else "password as you set it"
+    kept = "kept in memory: it is gone when this process ends"
+    if settled.sqlite_path is not None:
+        kept = f"kept in {settled.sqlite_path}"
     return (
         f"\n  Roster serves on {address}\n\n"
         f"  start page  {address}/\n"
         f"  API docs    {address}/docs\n"
         f"  admin       login {settled.admin_username}  {shown}\n"
-        f"  data        kept in memory: it is gone when this process ends\n\n"
+        f"  data        {kept}\n\n"
     )

@@ -9,6 +9,7 @@ import os
 import re
 from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -80,17 +81,21 @@ class Settings(BaseSettings):
     cors_origins: tuple[str, ...] = ()
     """JSON list of browser origins that may call the API, as `["https://app.example.com"]`; empty: none."""
     workers: PositiveInt = 1
-    """gunicorn's worker processes; the memory store allows one."""
+    """gunicorn's worker processes; more than one needs a store that several may share, which there is none of yet."""
 
     store_url: str = "memory://"
-    """Where data is kept; `memory://` forgets at the end of the process."""
+    """Where data is kept: `memory://` forgets at the end of the process, `sqlite:///roster.db` is a file (four slashes: from the root)."""
+    sqlite_synchronous: Literal["full", "normal"] = "full"
+    """Whether a commit waits for the disk (`full`), or may be lost with the power (`normal`)."""
     log_keep_events: PositiveInt = 100_000
     """Events that the log keeps for readers who come back; older ones are trimmed."""
+    log_keep_s: NonNegativeFloat = 604_800
+    """Events younger than this are kept however many they are, on stores that last, in seconds; 0: by count alone."""
     log_keep_bytes: PositiveInt = 67_108_864
     """Memory that those events may take on the memory store, in bytes."""
 
     jwt_secret: Annotated[str, Field(repr=False)] = ""
-    """Key that signs access tokens, at least 32 bytes; empty: one is made at start, and every restart logs everybody out."""
+    """Key that signs access tokens, at least 32 bytes; empty: one is made and kept in the store."""
     access_ttl_s: PositiveInt = 900
     """Life of an access token, in seconds."""
     refresh_ttl_s: PositiveInt = 2_592_000
@@ -230,8 +235,8 @@ class Settings(BaseSettings):
     @field_validator("store_url")
     @classmethod
     def _store(cls, text: str) -> str:
-        if text != "memory://":
-            raise ValueError("this version keeps data in memory only: memory://")
+        if text != "memory://" and not (text.startswith("sqlite:///") and text.removeprefix("sqlite:///").strip("/")):
+            raise ValueError("must be memory:// or sqlite:///path")
         return text
 
     @field_validator("public_url")
@@ -272,6 +277,12 @@ class Settings(BaseSettings):
             if not re.fullmatch(PATTERN, pattern):
                 raise ValueError(f"{pattern!r} is not a pattern of room names: 1 to 64 of a-z 0-9 . _ - * are")
         return rules
+
+    @cached_property
+    def sqlite_path(self) -> Path | None:
+        """The file of the SQLite store; None for another store."""
+        path = self.store_url.removeprefix("sqlite:///")
+        return None if path == self.store_url else Path(path)
 
     @cached_property
     def proxies(self) -> tuple[Network, ...]:

@@ -139,6 +139,9 @@ class Store(Protocol):
     async def healthy(self) -> bool:
         """Whether reads and writes can be expected to work now; answers within a second."""
 
+    async def secret(self, name: str) -> str:
+        """Random text of 64 characters that everybody who uses this store shares; made when it is first asked for."""
+
     def on_commit(self, ring: Callable[[], None]) -> None:
         """Have `ring` called after each commit made here. It is only a bell: who follows the log looks by itself too."""
 

@@ -44,6 +44,8 @@ class Response(web.WebSocketResponse):
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         if self.on_close is not None:
             self.on_close()
+        if code == WSCloseCode.OK and self.exception() is not None:
+            code = WSCloseCode.PROTOCOL_ERROR  # what does not inflate is no normal end, which aiohttp would call it
         closed = await super().close(code=code, message=message, drain=drain)
         if (failure := self.exception()) is not None:
             # It is kept, and with it by its frames everything that this connection had, until the collector comes.

@@ -94,7 +94,7 @@ class Authenticator:
         """Look once more; raises `InvalidToken`.
 
         For a stream, once those who end streams know of it: what ended between its credentials and that would otherwise
-        be heard of by nobody.
+        be heard of by nobody. And for a request whose body was waited for.
         """
         _, user = await self._live(principal.session_id)
         if user.role != principal.caller.role:

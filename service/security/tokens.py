@@ -35,7 +35,11 @@ class Claims:
 
 
 class AccessTokens:
-    """Signs and checks access tokens with one HMAC key of at least 32 bytes."""
+    """Signs and checks access tokens with one HMAC key of at least 32 bytes.
+
+    Args:
+        secret: the key; empty until `use` names it.
+    """
 
     def __init__(self, secret: str, issuer: str, ttl_s: int) -> None:
         self.ttl_s = ttl_s
@@ -44,6 +48,10 @@ class AccessTokens:
         self._jwt = jwt.PyJWT(
             {"enforce_minimum_key_length": True, "require": list(_REQUIRED), "strict_aud": True, "verify_iat": False}
         )
+
+    def use(self, secret: str) -> None:
+        """Sign and check with another key from now on."""
+        self._secret = secret
 
     def issue(self, user_id: UUID, session_id: UUID) -> str:
         now = int(time.time())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from itertools import islice, takewhile
@@ -30,6 +31,7 @@ class MemoryStore:
         self._log = MemoryLog(keep_events, keep_bytes)
         self._tables = Tables()
         self._rings: list[Callable[[], None]] = []
+        self._secrets: dict[str, str] = {}
         self._tickets: dict[bytes, tuple[UUID, datetime]] = {}
 
     async def open(self) -> None: ...
@@ -38,6 +40,9 @@ class MemoryStore:
 
     async def healthy(self) -> bool:
         return True
+
+    async def secret(self, name: str) -> str:
+        return self._secrets.setdefault(name, secrets.token_hex(32))
 
     def on_commit(self, ring: Callable[[], None]) -> None:
         self._rings.append(ring)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service import problems
 from service.domain.accounts import Caller
 from service.domain.errors import Invalid, Unauthenticated
-from service.keys import CONTEXT, SERVE, SETTINGS, TASKS
+from service.keys import AUTHENTICATOR, CONTEXT, SERVE, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
 from service.problems import Refused
@@ -109,10 +109,11 @@ class View(web.View, CorsMixin):
             raise Invalid(*field_errors(error, "/")) from None
 
     async def read(self) -> bytes:
-        """The whole body, within the limits of size and time."""
+        """The whole body, within the limits of size and time; raises `InvalidToken` where rights ended meanwhile."""
+        here_already = self.request.content.is_eof()
         try:
             async with asyncio.timeout(self.request.app[SETTINGS].body_timeout_s):
-                return await self.request.read()
+                body = await self.request.read()
         except TimeoutError:
             raise Refused(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
         except web.RequestPayloadError:
@@ -120,6 +121,11 @@ class View(web.View, CorsMixin):
             raise Refused(
                 problems.BAD_REQUEST, "The body does not arrive as its headers announce it.", {hdrs.CONNECTION: "close"}
             ) from None
+        principal = self.request[CONTEXT].principal
+        if principal is not None and not here_already:
+            # Who sends the last byte half a minute after its credentials may have lost them since.
+            await self.request.app[AUTHENTICATOR].confirm(principal)
+        return body
 
     def query(self, model: type[B]) -> B:
         """Read the query parameters as `model`; raises `Refused`, with a bad parameter named."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from service.domain.ports import Store
 from service.store.memory import MemoryStore
+from service.store.sql.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.stores import Opener
 
@@ -23,7 +26,18 @@ async def memory(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIter
         await store.close()
 
 
-STORES: Mapping[str, Opener] = {"memory": memory}
+@asynccontextmanager
+async def sqlite(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
+    with TemporaryDirectory() as folder:
+        store = SqliteStore(Path(folder) / "roster.db", clock, keep_events=keep_events)
+        await store.open()
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+STORES: Mapping[str, Opener] = {"memory": memory, "sqlite": sqlite}
 
 
 # Of the session, because a test that draws examples opens a store for each of them.

@@ -1,0 +1,118 @@
+"""Writes that wait, as one transaction: a savepoint each, one block of seqs and one commit for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from service.domain.events import Event
+from service.domain.ports import Transaction
+from service.domain.positions import Position
+from service.store.sql import rows, statements
+from service.store.sql.transaction import Connection, Entangled, SqlTransaction
+
+Work = Callable[[Transaction], Awaitable[Any]]
+
+
+class BatchConnection(Connection, Protocol):
+    async def savepoint(self) -> None: ...
+
+    async def release(self) -> None: ...
+
+    async def undo(self) -> None:
+        """Go back to the savepoint, and be rid of it."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one work. `error` is what it raised; then it changed nothing."""
+
+    value: Any = None
+    error: Exception | None = None
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much of the log is kept: events among the newest `count`, or not older than `since`; None: no matter."""
+
+    count: int
+    since: datetime | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Works that were carried out together.
+
+    Attributes:
+        outcomes: one for each work; None for a work that has to wait until this batch is committed.
+        position: of the log after it.
+    """
+
+    outcomes: list[Outcome | None]
+    position: Position
+
+
+async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Kept) -> Batch:
+    """Run the works, each whole or not at all, inside a transaction that the caller has begun and commits.
+
+    Seqs are taken last, in one block: the row that counts them is locked for the shortest time, and a transaction of
+    another process that commits before this one has lower seqs.
+    """
+    outcomes: list[Outcome | None] = []
+    changed: set[UUID] = set()
+    for work in works:
+        transaction = SqlTransaction(connection, changed)
+        await connection.savepoint()
+        try:
+            value = await work(transaction)
+        except Entangled:
+            await connection.undo()
+            outcomes.append(None)
+        except Exception as error:
+            await connection.undo()
+            outcomes.append(Outcome(error=error))
+        else:
+            await connection.release()
+            outcomes.append(Outcome(value, events=tuple(transaction.events)))
+            changed.update(event.subject for event in transaction.events)
+    done = [outcome for outcome in outcomes if outcome is not None]
+    return Batch(outcomes, await _append(connection, done, kept))
+
+
+async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -> Position:
+    count = sum(len(outcome.events) for outcome in done)
+    if not count:
+        ((epoch, seq, _),) = await connection.rows(statements.POSITION)
+        return Position(epoch, seq)
+    ((epoch, head, first),) = await connection.rows(statements.TAKE_SEQS, count=count)
+    seq = head - count
+    for outcome in done:
+        numbered = []
+        for event in outcome.events:
+            seq += 1
+            numbered.append(event.at(seq))
+        outcome.events = tuple(numbered)
+        for event in numbered:
+            await connection.run(statements.KEEP_EVENT, **rows.of_event(event))
+            if event.type == "user.deleted":
+                await connection.run(statements.REDACT, id=event.subject)
+            elif event.user is not None:
+                await connection.run(statements.SET_VERSION, user=event.subject, seq=event.seq)
+    await _trim(connection, head, first, kept)
+    return Position(epoch, head)
+
+
+async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> None:
+    before = head - kept.count + 1
+    if before <= first:
+        return
+    if kept.since is not None:
+        ((young,),) = await connection.rows(statements.NEW_ENOUGH, since=kept.since, before=before)
+        before = before if young is None else young
+    if before > first:
+        await connection.run(statements.TRIM, before=before)
+        await connection.run(statements.TRIMMED, before=before)

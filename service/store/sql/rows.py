@@ -1,0 +1,112 @@
+"""Rows to the values of the domain, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from service.domain.events import Event
+from service.domain.sessions import Session
+from service.domain.users import User
+from service.store.sql.dialects import Dialect
+
+Row = Sequence[Any]
+
+_USER: Final = TypeAdapter(User)
+
+
+def user_of(row: Row, dialect: Dialect) -> User:
+    """From the columns of `statements.USER`."""
+    moment = dialect.moment
+    return User(
+        dialect.identity(row[0]),
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        bool(row[6]),
+        moment(row[7]),
+        moment(row[8]),
+        row[9],
+    )
+
+
+def of_user(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "name": user.name,
+        "age": user.age,
+        "role": user.role,
+        "active": user.active,
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+        "version": user.version,
+        "folded": folded(user),
+    }
+
+
+def folded(user: User) -> str:
+    """What a search looks through. Line breaks, which none of the three has, keep a needle inside one of them."""
+    return f"{user.username}\n{user.email.casefold()}\n{user.name.casefold()}"
+
+
+def session_of(row: Row, dialect: Dialect) -> Session:
+    """From the columns of `statements.SESSION`."""
+    moment = dialect.moment
+    return Session(
+        dialect.identity(row[0]),
+        dialect.identity(row[1]),
+        bytes(row[2]),
+        moment(row[3]),
+        moment(row[4]),
+        moment(row[5]),
+        row[6],
+    )
+
+
+def of_session(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "user_id": session.user_id,
+        "secret": session.secret,
+        "created_at": session.created_at,
+        "expires_at": session.expires_at,
+        "rotated_at": session.rotated_at,
+        "generation": session.generation,
+    }
+
+
+def event_of(row: Row, dialect: Dialect) -> Event:
+    """From the columns of `statements.EVENT`."""
+    seq, type_, time, actor, subject, user, changed, session_id, reason = row
+    identity = dialect.identity
+    return Event(
+        type_,
+        dialect.moment(time),
+        None if actor is None else identity(actor),
+        identity(subject),
+        None if user is None else _USER.validate_json(user),
+        tuple(changed.split(",")) if changed else (),
+        None if session_id is None else identity(session_id),
+        reason,
+        seq,
+    )
+
+
+def of_event(event: Event) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "type": event.type,
+        "time": event.time,
+        "actor": event.actor,
+        "subject": event.subject,
+        "user": None if event.user is None else _USER.dump_json(event.user).decode(),
+        "changed": ",".join(event.changed),
+        "session_id": event.session_id,
+        "reason": event.reason,
+    }

@@ -1,0 +1,146 @@
+"""Everything that is said to a database, in one place."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Select, Table, and_, bindparam, delete, false, func, insert, null, or_, select, true, update
+
+from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.tables import events, log, secrets, sessions, tickets, users
+
+USER: Final = [users.c[name] for name in (
+    "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
+)]  # fmt: skip
+SESSION: Final = list(sessions.c)
+EVENT: Final = list(events.c)
+
+
+def _always(statement: Any) -> Statement:
+    return Statement(lambda _: statement)
+
+
+def _put(table: Table, *kept: str) -> Statement:
+    """Insert a row, or replace what it says where its key is there already, but for the columns that are `kept`."""
+    (key,) = table.primary_key.columns
+    named = [column.name for column in table.columns if column.name not in kept]
+
+    def build(dialect: Dialect) -> Any:
+        row = dialect.insert(table).values({name: bindparam(name) for name in named})
+        changed = {name: row.excluded[name] for name in named if name != key.name}
+        return row.on_conflict_do_update(index_elements=[key], set_=changed)
+
+    return Statement(build)
+
+
+def _user_by(*conditions: Any) -> Select[Any]:
+    return select(*USER, users.c.password_hash).where(*conditions)
+
+
+# The log
+
+MAKE_LOG: Final = _always(insert(log).values(id=1, epoch=bindparam("epoch"), seq=0, first=1))
+POSITION: Final = _always(select(log.c.epoch, log.c.seq, log.c.first))
+TAKE_SEQS: Final = _always(
+    update(log).values(seq=log.c.seq + bindparam("count")).returning(log.c.epoch, log.c.seq, log.c.first)
+)
+KEEP_EVENT: Final = _always(insert(events))
+REDACT: Final = _always(update(events).where(events.c.subject == bindparam("id")).values(user=null()))
+NEW_ENOUGH: Final = _always(
+    select(func.min(events.c.seq)).where(events.c.time >= bindparam("since"), events.c.seq < bindparam("before"))
+)
+TRIM: Final = _always(delete(events).where(events.c.seq < bindparam("before")))
+TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
+
+# Secrets
+
+OFFER_SECRET: Final = Statement(
+    lambda dialect: (
+        dialect.insert(secrets).values(name=bindparam("name"), value=bindparam("value")).on_conflict_do_nothing()
+    )
+)
+SECRET: Final = _always(select(secrets.c.value).where(secrets.c.name == bindparam("name")))
+
+# Users
+
+READ_USER: Final = _always(
+    select(log.c.epoch, log.c.seq, *USER).select_from(log.outerjoin(users, users.c.id == bindparam("id")))
+)
+USER_BY_ID: Final = _always(_user_by(users.c.id == bindparam("id")))
+USER_BY_LOGIN: Final = _always(
+    # An address before a name: a name has no @, so at most one of the two is there.
+    _user_by(or_(users.c.email == bindparam("login"), users.c.username == bindparam("login")))
+)
+WITH_NAMES: Final = _always(
+    select(users.c.username, users.c.email).where(
+        or_(users.c.username == bindparam("username"), users.c.email == bindparam("email")),
+        users.c.id != bindparam("id"),
+    )
+)
+ACTIVE_ADMINS: Final = _always(
+    select(func.count()).select_from(users).where(users.c.role == "admin", users.c.active.is_(True))
+)
+PUT_USER: Final = _put(users, "password_hash")
+PUT_PASSWORD: Final = _always(
+    update(users).where(users.c.id == bindparam("user")).values(password_hash=bindparam("hash"))
+)
+SET_VERSION: Final = _always(update(users).where(users.c.id == bindparam("user")).values(version=bindparam("seq")))
+DELETE_USER: Final = _always(delete(users).where(users.c.id == bindparam("id")))
+
+
+def list_users(sort: str, *, after: bool, q: bool, role: bool, active: bool) -> Statement:
+    """A page of users: `sort` as in `UserQuery`, the rest whether it is asked for."""
+    column = users.c[sort.removeprefix("-")]
+    turned = sort.startswith("-")
+    key = (column, users.c.id)
+    after_key, after_id = bindparam("after_key", type_=column.type), bindparam("after_id", type_=users.c.id.type)
+    conditions = []
+    if after:
+        beyond = column < after_key if turned else column > after_key
+        next_id = users.c.id < after_id if turned else users.c.id > after_id
+        conditions.append(or_(beyond, and_(column == after_key, next_id)))
+        # The same again for the planner: alone, it makes of an OR a walk through the whole index.
+        conditions.append(column <= after_key if turned else column >= after_key)
+    if q:
+        conditions.append(func.instr(users.c.folded, bindparam("q")) > 0)
+    if role:
+        conditions.append(users.c.role == bindparam("role"))
+    if active:
+        conditions.append(users.c.active == bindparam("active"))
+    order = [one.desc() if turned else one.asc() for one in key]
+    page = select(*USER).where(*conditions).order_by(*order).limit(bindparam("limit")).subquery()
+    # With the position of the log, in one statement: one statement sees one state.
+    return _always(
+        select(log.c.epoch, log.c.seq, *page.c)
+        .select_from(log.outerjoin(page, true()))
+        .order_by(*(page.c[one.name].desc() if turned else page.c[one.name] for one in key))
+    )
+
+
+# Sessions and tickets
+
+SESSION_BY_ID: Final = _always(select(*SESSION).where(sessions.c.id == bindparam("id")))
+SESSION_WITH_USER: Final = _always(
+    select(*SESSION, *USER).join(users, users.c.id == sessions.c.user_id).where(sessions.c.id == bindparam("id"))
+)
+SESSIONS_OF: Final = _always(
+    select(*SESSION).where(sessions.c.user_id == bindparam("user")).order_by(sessions.c.created_at, sessions.c.id)
+)
+PUT_SESSION: Final = _put(sessions)
+DELETE_SESSION: Final = _always(delete(sessions).where(sessions.c.id == bindparam("id")))
+FORGET_SESSIONS: Final = _always(delete(sessions).where(sessions.c.expires_at <= bindparam("now")))
+KEEP_TICKET: Final = _put(tickets)
+FORGET_TICKETS: Final = _always(delete(tickets).where(tickets.c.expires_at <= bindparam("now")))
+TAKE_TICKET: Final = _always(
+    delete(tickets).where(tickets.c.digest == bindparam("digest")).returning(tickets.c.session_id, tickets.c.expires_at)
+)
+
+
+def list_events(*, subject: bool, types: int | None) -> Statement:
+    """Events behind a seq up to another one: `types` is how many are asked for, None for all."""
+    conditions = [events.c.seq > bindparam("after"), events.c.seq <= bindparam("until")]
+    if subject:
+        conditions.append(events.c.subject == bindparam("subject"))
+    if types is not None:
+        conditions.append(or_(false(), *(events.c.type == bindparam(f"type{number}") for number in range(types))))
+    return _always(select(*EVENT).where(*conditions).order_by(events.c.seq).limit(bindparam("limit")))

@@ -1,0 +1,116 @@
+"""The tables of every SQL store. What must never be untrue stands here, so that no program can make it so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
+
+from service.domain import users as rules
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite has neither type: texts there, in forms that sort as the values do (`dialects.py`).
+_Id = Uuid(as_uuid=True).with_variant(String(36), "sqlite")
+_Moment = DateTime(timezone=True).with_variant(String(27), "sqlite")
+_Seq = BigInteger().with_variant(Integer, "sqlite")
+
+log = Table(
+    "log",
+    metadata,
+    Column("id", SmallInteger, CheckConstraint("id = 1", name="one_row"), primary_key=True, autoincrement=False),
+    Column("epoch", String(32), nullable=False),
+    Column("seq", _Seq, nullable=False),  # of the last event
+    Column("first", _Seq, nullable=False),  # of the oldest that is kept; seq + 1 when none is
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("username", String(rules.USERNAME_MAX), nullable=False, unique=True),
+    Column("email", String(rules.EMAIL_MAX), nullable=False, unique=True),
+    Column("name", String(rules.NAME_MAX), nullable=False),
+    Column("age", SmallInteger),
+    Column("role", String(16), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("updated_at", _Moment, nullable=False),
+    Column("version", _Seq, nullable=False),
+    Column("password_hash", Text),
+    # What a search looks through, folded: neither database folds as Python does.
+    Column("folded", Text, nullable=False),
+    CheckConstraint(f"age BETWEEN 0 AND {rules.AGE_MAX}", name="age"),
+    CheckConstraint("role IN ('member', 'admin')", name="role"),
+    Index(None, "created_at", "id"),
+    Index("ix_users_admins", "role", "active"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("secret", LargeBinary(32), nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("rotated_at", _Moment, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Index(None, "user_id", "created_at"),
+    Index(None, "expires_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", _Seq, primary_key=True, autoincrement=False),
+    Column("type", String(32), nullable=False),
+    Column("time", _Moment, nullable=False),
+    Column("actor", _Id),
+    Column("subject", _Id, nullable=False),
+    Column("user", Text),  # as JSON; null for other types, and once the user was deleted
+    Column("changed", Text, nullable=False),  # names with commas between
+    Column("session_id", _Id),
+    Column("reason", String(32)),
+    Index(None, "subject", "seq"),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
+)
+
+tickets = Table(
+    "tickets",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("session_id", _Id, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Index(None, "expires_at"),
+)

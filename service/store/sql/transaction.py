@@ -1,0 +1,101 @@
+"""One write, inside the transaction that it shares with others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from service.domain.errors import Taken
+from service.domain.events import Event
+from service.domain.sessions import Session
+from service.domain.users import Credentials, User
+from service.store.sql import rows, statements
+from service.store.sql.dialects import Dialect, Statement
+
+
+class Connection(Protocol):
+    """Runs one statement after the other."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    async def rows(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        """Run a statement and return what it finds."""
+
+    async def run(self, statement: Statement, **given: Any) -> None:
+        """Run a statement that finds nothing."""
+
+
+class Entangled(Exception):
+    """This write reads what an earlier one of the same transaction changed, whose version is not known yet."""
+
+
+class SqlTransaction:
+    """What a work sees: its own changes, and those of works before it that have their versions.
+
+    Args:
+        changed: users that works before it in the same transaction have changed.
+    """
+
+    def __init__(self, connection: Connection, changed: Collection[UUID]) -> None:
+        self.events: list[Event] = []
+        self.connection = connection
+        self._dialect = connection.dialect
+        self._changed = changed
+
+    async def user(self, user_id: UUID) -> User | None:
+        found = await self._user(user_id)
+        return None if found is None else found.user
+
+    async def credentials(self, user_id: UUID) -> Credentials | None:
+        return await self._user(user_id)
+
+    async def _user(self, user_id: UUID) -> Credentials | None:
+        if user_id in self._changed:
+            raise Entangled()
+        found = await self.connection.rows(statements.USER_BY_ID, id=user_id)
+        return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
+
+    async def active_admins(self) -> int:
+        ((count,),) = await self.connection.rows(statements.ACTIVE_ADMINS)
+        return int(count)
+
+    async def session(self, session_id: UUID) -> Session | None:
+        found = await self.connection.rows(statements.SESSION_BY_ID, id=session_id)
+        return rows.session_of(found[0], self._dialect) if found else None
+
+    async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
+        found = await self.connection.rows(statements.SESSIONS_OF, user=user_id)
+        return [rows.session_of(row, self._dialect) for row in found]
+
+    async def put_user(self, user: User) -> None:
+        with_names = await self.connection.rows(
+            statements.WITH_NAMES, username=user.username, email=user.email, id=user.id
+        )
+        if with_names:
+            raise Taken(*taken_fields(user, with_names))
+        await self.connection.run(statements.PUT_USER, **rows.of_user(user))
+
+    async def put_password(self, user_id: UUID, password_hash: str) -> None:
+        await self.connection.run(statements.PUT_PASSWORD, user=user_id, hash=password_hash)
+
+    async def delete_user(self, user_id: UUID) -> None:
+        await self.connection.run(statements.DELETE_USER, id=user_id)
+
+    async def put_session(self, session: Session) -> None:
+        if session.generation == 1:
+            await self.connection.run(statements.FORGET_SESSIONS, now=session.created_at)
+        await self.connection.run(statements.PUT_SESSION, **rows.of_session(session))
+
+    async def delete_session(self, session_id: UUID) -> None:
+        await self.connection.run(statements.DELETE_SESSION, id=session_id)
+
+    async def append(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def taken_fields(user: User, others: Sequence[rows.Row]) -> list[str]:
+    """Which of its names other users have."""
+    fields = {"username": user.username, "email": user.email}
+    return [name for place, name in enumerate(fields) if any(other[place] == fields[name] for other in others)]
