@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: help run test check format openapi documents bench clean
+.PHONY: help run test soak check format openapi documents bench clean
 
 help:  ## say what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile
@@ -30,6 +30,9 @@ openapi: $(VENV)/.run  ## write openapi.yaml anew
 
 documents: openapi  ## write anew all that is made from code: openapi.yaml, .env.example
 	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
+
+soak: $(VENV)/.check  ## hold the promises at full size, for some minutes, and print figures
+	@$(VENV)/bin/python -m pytest -m soak tests/promises/test_soak.py
 
 bench: $(VENV)/.bench  ## measure, and print ratios
 	@$(VENV)/bin/python -m bench

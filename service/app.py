@@ -82,6 +82,8 @@ def create_app(
     def on_principal(event: Event) -> None:
         authenticator.follow((event,))
         connections.follow(event)
+        if "username" in event.changed and event.user is not None:
+            rooms.rename(event.subject, event.user.username)
 
     def on_failure() -> None:
         authenticator.forget()
@@ -103,7 +105,7 @@ def create_app(
         lambda: sum(1 for _ in hub.live_readers()),
     )
     metrics.watch("roster_log_silent_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
-    metrics.watch("roster_rooms", "Rooms with members or history.", lambda: len(rooms))
+    metrics.watch("roster_rooms", "Rooms with members, readers or history.", lambda: len(rooms))
     login_rate = settings.login_rate
 
     app = web.Application(

@@ -1,7 +1,6 @@
 """What a client may say on `/v1/ws`: one function a command, with the shape of its frame.
 
-Each is called in the turn of the loop in which its frame was read and answers by `socket.send`, so answers come in the
-order of the questions.
+One is carried out after the other, and each answers by `socket.send`: answers come in the order of the questions.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from service.domain.positions import Position
 from service.domain.rooms import ROOM_NAME
 from service.realtime import closing
 from service.realtime.audience import Want
+from service.realtime.connection import Confirm
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
@@ -96,13 +96,15 @@ class Commands:
 
     Args:
         verify: checks an access token; raises `InvalidToken`.
+        confirm: see `Connection.confirm`.
     """
 
-    __slots__ = ("_socket", "_verify")
+    __slots__ = ("_confirm", "_socket", "_verify")
 
-    def __init__(self, socket: WebSocket, verify: Verify) -> None:
+    def __init__(self, socket: WebSocket, verify: Verify, confirm: Confirm) -> None:
         self._socket = socket
         self._verify = verify
+        self._confirm = confirm
 
     async def receive(self, text: str) -> None:
         """Carry out one frame. A bad one is answered with `error` and the socket stays."""
@@ -133,6 +135,8 @@ class Commands:
             socket.end(closing.WRONG_USER)
             return
         socket.principal = principal
+        # Its session may have ended while the token was checked: endings reach the session that a stream has.
+        await socket.confirm(self._confirm)
         self._answer(frame, {"type": "authenticated", "expires_at": expiry(principal)})
 
     async def _join(self, frame: Join) -> None:
@@ -140,7 +144,10 @@ class Commands:
         if frame.room not in socket.rooms and len(socket.rooms) >= MOST_ROOMS_PER_CONNECTION:
             raise Forbidden(f"A connection may be in {MOST_ROOMS_PER_CONNECTION} rooms; leave one first.")
         after = None if frame.after is None else Position.parse(frame.after)
-        self._answer(frame, socket.join(frame.room, after, frame.history))
+        lost, answer = socket.join(frame.room, after, frame.history)
+        if lost is not None:
+            socket.tell_room_reset(frame.room, lost, answer["position"])
+        self._answer(frame, answer)
         socket.read_room(frame.room)
 
     async def _leave(self, frame: Leave) -> None:
@@ -157,6 +164,7 @@ class Commands:
         types = None if frame.types is None else frozenset(frame.types)
         after = None if frame.after is None else Position.parse(frame.after)
         reason, position = await self._socket.place(after)
+        self._socket.unsubscribe()  # what the one before still had comes before the answer
         if reason is not None:
             # Before the answer: a drop between the two must not leave the client with the new place alone.
             self._socket.tell_reset(reason, position)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from aiohttp import web
 
+from service.domain.errors import InvalidToken
+from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.frames import Form
 from service.realtime.reader import Reader
@@ -21,6 +24,12 @@ FULL_BYTES: Final = 65_536  # asyncio's and uvloop's own high-water mark
 _LINGER_S: Final = 1.0
 
 _numbers = itertools.count(1)
+
+
+Confirm = Callable[[Principal], Awaitable[bool]]
+"""Looks once more whether the rights of a principal are still the same; raises `InvalidToken`."""
+
+log = logging.getLogger("roster.streams")
 
 
 class Connection:
@@ -86,6 +95,14 @@ class Connection:
     def ping(self) -> None:
         """Show that the connection lives, and up to where it was served."""
 
+    def step_back(self) -> None:
+        """Have no reader handed anything until the socket takes more.
+
+        Each would find out by itself, after what it is handed next: in 64 rooms that was 4 MB for one full socket.
+        """
+        for reader in self.readers:
+            reader.step_back()
+
     def wake(self) -> None:
         """Have the connection's own task look at its readers."""
         raise NotImplementedError
@@ -110,6 +127,19 @@ class Connection:
             reader.close()
         self.take_leave()
 
+    async def confirm(self, look: Confirm) -> None:
+        """Look once more whether this stream may be open, and end it where it may not."""
+        try:
+            same = await look(self.principal)
+        except InvalidToken:
+            self.end(closing.SESSION_ENDED)
+        except Exception:
+            log.exception("nobody can say whether a stream may be open", extra={"connection": self.id})
+            self.end(closing.FEED_FAILED)
+        else:
+            if not same:
+                self.end(closing.RIGHTS_CHANGED)
+
     def abort(self) -> None:
         """Free the socket and all that is buffered for it, whether the peer reads or not."""
         self._transport.abort()
@@ -124,7 +154,10 @@ class Connection:
                 await self.drained()
                 # It may have been taken out, and the stream ended, while the socket was waited for.
                 if reader in self.readers and self._is_open():
-                    await reader.step()
+                    await self._step(reader)
+
+    async def _step(self, reader: Reader) -> None:
+        await reader.step()
 
     def _is_open(self) -> bool:
         return self.ending is None
@@ -142,6 +175,12 @@ class Connection:
         self.readers.clear()
 
 
+def _tear_down(transport: asyncio.Transport) -> None:
+    # asyncio's own cannot be aborted once all was taken and it has closed by itself.
+    if transport.get_write_buffer_size():
+        transport.abort()
+
+
 async def let_go(socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
     """Close a WebSocket whose handler is done. Waits for nothing.
 
@@ -151,6 +190,6 @@ async def let_go(socket: web.WebSocketResponse, transport: asyncio.Transport | N
     if transport is not None:
         transport.close()
         if transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+            asyncio.get_running_loop().call_later(_LINGER_S, _tear_down, transport)
     # Where the connection was lost, aiohttp's timer for the next heartbeat would keep all of it until then.
     await socket.close(drain=False)

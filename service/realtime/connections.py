@@ -24,6 +24,7 @@ log = logging.getLogger("roster.streams")
 _ABORT_AFTER_S = 5.0
 _MANY = 200  # streams that have left, or as many as are still there: their memory is worth a pause
 _QUIET_S = 3.0
+_REST = 1_000  # times what giving back took: so seldom again, whatever streams come and go
 _MOST_WAITING = 100  # of one network; each says who it is within seconds or is gone
 
 
@@ -46,7 +47,7 @@ class Connections:
     ) -> None:
         self._metrics = metrics
         self._most_per_user = most_per_user
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._most_buffered = most_buffered
         self._ping_s = ping_s
         self._by_user: dict[UUID, set[Connection]] = {}
@@ -57,6 +58,7 @@ class Connections:
         self._look_every_s = min(1.0, stall_s / 4, *(interval / 2 for interval in ping_s.values()))
         self._left = 0
         self._left_at = 0.0
+        self._give_back_at = 0.0
         self._anteroom: set[asyncio.Timeout] = set()
         self._waiting: Counter[str] = Counter()
         self._empty = asyncio.Event()
@@ -155,11 +157,17 @@ class Connections:
             if not limit.expired():
                 limit.reschedule(0)
         connections = list(self._pinged_at)
-        pause_s = spread_s / max(len(connections), 1)
+        over_at = time.monotonic() + spread_s
         for place, connection in enumerate(connections):
-            if place:
-                await asyncio.sleep(pause_s)
-            connection.end(closing.RESTART)
+            # Against the clock: uvloop's timers count in milliseconds, and sleeping each share would add up to nothing.
+            left_s = over_at - time.monotonic()
+            due_s = spread_s * (1 - place / len(connections))
+            if place and left_s - due_s > 0.001:
+                await asyncio.sleep(left_s - due_s)
+            elif not place % 50:
+                await asyncio.sleep(0)
+            # Not before the last one has gone: a proxy would find nobody here to send it to.
+            connection.end(closing.RESTART, max(over_at - time.monotonic(), 0))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()
@@ -195,9 +203,10 @@ class Connections:
                 connection.ping()
         if buffered > self._most_buffered:
             self._end_fattest(buffered, now)
-        if self._left >= max(_MANY, len(self)) and now - self._left_at >= _QUIET_S:
+        is_quiet = now - self._left_at >= _QUIET_S and now >= self._give_back_at
+        if self._left >= max(_MANY, len(self)) and is_quiet:
             self._left = 0
-            give_back()
+            self._give_back_at = now + give_back() * _REST
 
     def _is_stuck(self, connection: Connection, size: int, now: float) -> bool:
         if size < FULL_BYTES:
@@ -209,7 +218,7 @@ class Connections:
         if taken > before:
             since = now
         self._stuck[connection] = (taken, since)
-        return now - since >= self._stall_s
+        return now - since >= self.stall_s
 
     def _end_fattest(self, buffered: int, now: float) -> None:
         for connection in sorted(self._pinged_at, key=lambda stream: stream.buffered_bytes, reverse=True):

@@ -1,4 +1,4 @@
-"""The feed over server-sent events (WHATWG HTML, 9.2)."""
+"""The feed, and each room, over server-sent events (WHATWG HTML, 9.2)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import contextlib
 import logging
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from service.domain.errors import InvalidPosition, InvalidToken
+from service.domain.errors import InvalidPosition
 from service.domain.positions import Position
 from service.realtime import closing
 from service.realtime.audience import Want
 from service.realtime.closing import Ending
-from service.realtime.connection import Connection
+from service.realtime.connection import Confirm, Connection
 from service.realtime.connections import Connections
 from service.realtime.frames import Form, chunk, compact, sse, sse_ping
 from service.realtime.log import Log
@@ -31,10 +31,7 @@ _HEADERS: Final = {
     "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
 }
 _RETRY_MS: Final = (1_000, 4_000)
-_DEAD_AFTER_MS: Final = 90_000  # three times what a peer that lives may take to read
-
-Confirm = Callable[[Principal], Awaitable[None]]
-"""Looks once more whether a principal still holds; raises `InvalidToken`."""
+_DEAD_AFTER_S: Final = 90.0  # or three times what a peer that lives may take to read
 
 _logger = logging.getLogger("roster.streams")
 
@@ -94,19 +91,23 @@ class EventStream(Connection):
         super().__init__(request, form, principal, client)
         self.response = web.StreamResponse(headers=_HEADERS)
         self._request = request
-        _give_up_on_the_dead(request)
         self._woken = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None
 
     def wake(self) -> None:
         self._woken.set()
 
     def take_leave(self) -> None:
         self._woken.set()
+        # A store that does not answer must not keep its task from saying goodbye.
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(0)
 
     async def run(self, reading: Reading, start: Start, connections: Connections, confirm: Confirm) -> None:
         """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
         await self.response.prepare(self._request)
         connections.add(self)
+        _give_up_on_the_dead(self._request, max(_DEAD_AFTER_S, 3 * connections.stall_s))
         try:
             await self._say_goodbye(await self._serve(reading, start, confirm))
         except ConnectionError:
@@ -118,47 +119,67 @@ class EventStream(Connection):
     async def _serve(self, reading: Reading, start: Start, confirm: Confirm) -> Ending:
         """Read until there is a reason to end."""
         try:
-            await confirm(self.principal)
-            await self._open(reading, start)
+            async with self._interruptible():
+                await self._open(reading, start, confirm)
             while self.ending is None:
                 await self.catch_up()
                 await self._woken.wait()
                 self._woken.clear()
         except ConnectionError:
             raise
-        except InvalidToken:
-            self.end(closing.SESSION_ENDED)
+        except TimeoutError:
+            if self.ending is None:
+                raise
         except Exception:
             # A response that has begun cannot become a 500, and EventSource never comes back from one.
             _logger.exception("a reader failed", extra={"connection": self.id})
             self.end(closing.FEED_FAILED)
         return self.ending or closing.FAULT
 
+    async def _step(self, reader: Reader) -> None:
+        async with self._interruptible():
+            await super()._step(reader)
+
+    @contextlib.asynccontextmanager
+    async def _interruptible(self) -> AsyncIterator[None]:
+        """A wait for the store, which ends in TimeoutError when the stream ends.
+
+        Not so the wait for the socket: aiohttp has one for all senders, and the goodbye has to wait there as well.
+        """
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                yield
+        finally:
+            self._patience = None
+
     def ping(self) -> None:
         for reader in self.readers:
             self._send(sse_ping(str(reader.position)))
 
-    async def _open(self, reading: Reading, start: Start) -> None:
+    async def _open(self, reading: Reading, start: Start, confirm: Confirm) -> None:
         log, resync = reading.log, reading.resync
-        lost = (
-            "invalid" if start.invalid else start.position and await log.lost(start.position, self.principal.caller.id)
-        )
+        lost: str | None = None
+        position = start.position or log.head
+        if self.ending is None:
+            await self.confirm(confirm)
+        if self.ending is not None:
+            # Turned away: nobody looks whether the place is good, so it comes back as it came.
+            await self._begin(sse("hello", compact({"position": str(position)})))
+            return
+        if start.invalid:
+            lost = "invalid"
+        elif start.position is not None:
+            lost = await log.lost(start.position, self.principal.caller.id)
         if lost:
             position = log.head
         elif start.oldest:
             position = Position(log.epoch, await log.first() - 1)
-        else:
-            position = start.position or log.head
         hello = compact({"position": str(position)})
-        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode()
         if lost:
             # The id stands at the reset alone: a reader cut off between the two must not come back as if it had it.
-            opening += sse("hello", hello) + _reset(lost, position, resync)
+            await self._begin(sse("hello", hello) + _reset(lost, position, resync))
         else:
-            opening += sse("hello", hello, str(position))
-        # Through the response, because its headers wait for the first write.
-        await self.response.write(opening)
-        self.count_sent(len(opening))
+            await self._begin(sse("hello", hello, str(position)))
 
         def trimmed() -> None:
             if reading.ends_behind:
@@ -173,7 +194,15 @@ class EventStream(Connection):
                 reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit)
             self.readers.append(reader)
 
+    async def _begin(self, opening: bytes) -> None:
+        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode() + opening
+        # Through the response, because its headers wait for the first write.
+        await self.response.write(opening)
+        self.count_sent(len(opening))
+
     async def _say_goodbye(self, ending: Ending) -> None:
+        if self._transport.is_closing():
+            return  # torn down already; uvloop would keep what is written now
         told = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
         retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
         goodbye = retry + sse("closing", compact(told))
@@ -189,7 +218,7 @@ class EventStream(Connection):
         self.write(chunk(data) if self.form is Form.CHUNKED else data)
 
 
-def _give_up_on_the_dead(request: web.Request) -> None:
+def _give_up_on_the_dead(request: web.Request, after_s: float) -> None:
     """Have the kernel end the connection to a peer that is gone without a word.
 
     A WebSocket's heartbeat finds it out; here nothing is answered but by the peer's kernel, and pings to nobody would go
@@ -198,7 +227,7 @@ def _give_up_on_the_dead(request: web.Request) -> None:
     transport_socket = None if request.transport is None else request.transport.get_extra_info("socket")
     if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         with contextlib.suppress(OSError):  # a UNIX socket has no such thing
-            transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_AFTER_MS)
+            transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(after_s * 1000))
 
 
 def _reset(reason: str, position: Position, resync: str) -> bytes:

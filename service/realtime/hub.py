@@ -23,6 +23,7 @@ from service.schemas.events import event_json
 log = logging.getLogger("roster.feed")
 
 _PAGE_EVENTS: Final = 500
+_STORE_PAGE_EVENTS: Final = 100
 _RING_ENTRIES: Final = 10_000
 _RING_BYTES: Final = 16 << 20
 MOST_SILENT_S: Final = 5.0  # a process that cannot follow the log for so long is blind to revocation
@@ -117,11 +118,13 @@ class Hub(Log):
 
     async def page(self, after: int, want: Want, most_bytes: int) -> Page:
         """What lies behind a place, up to the head that readers have seen; from the store what the ring has not."""
-        # The store finds one subject's events by its index; going through the ring would cost everybody's.
-        if want.key is None and self.ring.reaches(after):
+        # From far behind the store finds one subject's events by its index; going through the ring would cost everybody's.
+        # From near by only the ring is quick enough: while a store is asked the head moves on, and a reader that asks
+        # it for the last few would never come to stand there.
+        if self.ring.reaches(after) and (want.key is None or self.ring.head - after <= _PAGE_EVENTS):
             return await super().page(after, want, most_bytes)
         found = await self._store.events(
-            EventQuery(after, min(_PAGE_EVENTS, 100), self.ring.head, want.key, want.events)  # type: ignore[arg-type]  # keys of this log are subjects
+            EventQuery(after, _STORE_PAGE_EVENTS, self.ring.head, want.key, want.events)  # type: ignore[arg-type]  # keys of this log are subjects
         )
         if after + 1 < found.first or found.position.epoch != self.epoch:
             raise Trimmed()

@@ -64,6 +64,11 @@ class Presence:
             self._tell_soon()
         member.connections += 1
 
+    def rename(self, user_id: UUID, username: str) -> None:
+        """Show a user by another name from now on; harmless when it is not here."""
+        if (member := self._members.get(user_id)) is not None:
+            member.username = username
+
     def leave(self, user_id: UUID) -> None:
         """Uncount one connection of a user; the last one leaves after a while."""
         member = self._members[user_id]

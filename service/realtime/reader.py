@@ -61,7 +61,16 @@ class Reader:
     def fall_behind(self, seq: int) -> None:
         self._leave_lane()
         self._seq = seq
+        if self.is_full:
+            self._connection.step_back()
         self._connection.wake()
+
+    def step_back(self) -> None:
+        """Read on by itself from here; harmless when it does already."""
+        if self._live:
+            self._seq = self.log.handed_out
+            self.log.detach(self)
+            self._leave_lane()
 
     async def step(self) -> None:
         """Send one page; at the head, go live in the very turn in which the place equals it."""

@@ -83,4 +83,5 @@ class Ring:
 
 
 def _size(entry: Entry) -> int:
-    return len(entry.data) + len(entry.frame) + 200
+    # In a room the two are one.
+    return len(entry.frame) + (0 if entry.data is entry.frame else len(entry.data)) + 200

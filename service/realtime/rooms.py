@@ -83,6 +83,11 @@ class Rooms:
     def leave(self, room: Room, principal: Principal) -> None:
         room.presence.leave(principal.caller.id)
 
+    def rename(self, user_id: UUID, username: str) -> None:
+        """Show a user by another name, wherever it is."""
+        for room in self._rooms.values():
+            room.presence.rename(user_id, username)
+
     def visit(self, name: str, principal: Principal) -> Room:
         """The room of that name, made if there is none, with one more reader who is no member."""
         room = self._open(name, principal)
@@ -102,7 +107,7 @@ class Rooms:
     def sweep(self) -> None:
         """Forget what is older than the history that is kept, and rooms with nothing left."""
         before = self._forgets_before()
-        # Of 16,000 rooms looked at once a second most have nothing to forget: 2 ms instead of 22.
+        # Of 16,000 rooms looked at once a second most have nothing to forget: 5 ms instead of 22.
         for room in [room for room in self._rooms.values() if not room.times or room.times[0] < before]:
             self._settle(room)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from service.domain.errors import Conflict
 from service.domain.positions import Position
@@ -27,6 +27,7 @@ from service.telemetry.logs import utc
 
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
+_FRAMES_A_TURN: Final = 32
 _MEMBERS_A_PAGE: Final = 100
 _LARGEST_WINDOW: Final = 15  # bits
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
@@ -38,8 +39,25 @@ class Response(web.WebSocketResponse):
     """aiohttp's, which says when a close frame goes out: it closes by itself after a breach of the protocol."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(autoping=False, **options)
+        self._received = 0
         self.on_close: Callable[[], None] | None = None
+
+    async def receive(self, timeout: float | None = None) -> WSMessage:
+        """The next message, or that there will be none. Pings are answered.
+
+        Receiving what is there already never waits: the 40,000 frames of one read, pings or a letter each, kept everybody
+        else waiting for half a second and more.
+        """
+        while True:
+            self._received += 1
+            if self._received % _FRAMES_A_TURN == 0:
+                await asyncio.sleep(0)
+            message = await super().receive(timeout)
+            if message.type is WSMsgType.PING:
+                await self.pong(message.data)
+            elif message.type is not WSMsgType.PONG:
+                return message
 
     async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
         if self.on_close is not None:
@@ -132,23 +150,24 @@ class WebSocket(Connection):
         if len(self._bad_frames) == MOST_BAD_FRAMES and now - self._bad_frames[0] < _BAD_FRAMES_IN_S:
             self.end(closing.POLICY)
 
-    def join(self, name: str, after: Position | None, history: int) -> dict[str, Any]:
-        """Enter a room and say from where it will be read: `after` wins over the last `history` messages.
+    def join(self, name: str, after: Position | None, history: int) -> tuple[str | None, dict[str, Any]]:
+        """Enter a room: why it cannot be read from `after`, or None, and the answer, with the place from which it will.
 
-        Who is in it already is told so and goes on as before. `read_room` begins the reading, behind the answer.
+        `after` wins over the last `history` messages. Who is in the room already is told so and goes on as before.
+        `read_room` begins the reading, behind the answer.
         """
         if (present := self.rooms.get(name)) is not None:
-            return self._joined(name, present.position, recovered=True)
+            return None, self._joined(name, present.position, recovered=True)
         room = self._rooms.enter(name, self.principal)
-        recovered = after is None or room.lost_now(after) is None
+        lost = None if after is None else room.lost_now(after)
         seq = room.ring.head
         if after is None:
             seq = max(room.oldest, seq - history)
-        elif recovered:
+        elif lost is None:
             seq = after.seq
         want = self._rooms.readable(room, self.principal)
         self.rooms[name] = Reader(room, self, want, seq, lambda: self.end(closing.TOO_SLOW))
-        return self._joined(name, Position(room.epoch, seq), recovered=recovered)
+        return lost, self._joined(name, Position(room.epoch, seq), recovered=lost is None)
 
     def read_room(self, name: str) -> None:
         self._read(self.rooms[name])
@@ -236,6 +255,10 @@ class WebSocket(Connection):
     def _tell_trimmed(self) -> None:
         self.tell_reset("trimmed", self._hub.head)
 
+    def tell_room_reset(self, room: str, reason: str, position: str) -> None:
+        resync = f"/v1/rooms/{room}/messages"
+        self.send({"type": "reset", "room": room, "reason": reason, "position": position, "resync": resync})
+
     def tell_reset(self, reason: str, position: Position) -> None:
         resync = "/v1/users" if self.principal.caller.is_admin else "/v1/users/me"
         self.send({"type": "reset", "feed": True, "reason": reason, "position": str(position), "resync": resync})
@@ -247,6 +270,7 @@ class WebSocket(Connection):
         return reader
 
     def _stop(self, reader: Reader) -> None:
+        reader.log.flush()  # what came before is still its to read
         reader.close()
         if reader in self.readers:
             self.readers.remove(reader)

@@ -90,15 +90,14 @@ class Authenticator:
             self._remember(authorization, principal)
         return principal
 
-    async def confirm(self, principal: Principal) -> None:
-        """Look once more; raises `InvalidToken`.
+    async def confirm(self, principal: Principal) -> bool:
+        """Look once more: whether its rights are still the same; raises `InvalidToken`.
 
         For a stream, once those who end streams know of it: what ended between its credentials and that would otherwise
         be heard of by nobody. And for a request whose body was waited for.
         """
         _, user = await self._live(principal.session_id)
-        if user.role != principal.caller.role:
-            raise InvalidToken()
+        return user.role == principal.caller.role
 
     async def cookie(self, text: str) -> Principal:
         """Check a stream cookie; raises `InvalidToken`."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from service import problems
 from service.domain.accounts import Caller
-from service.domain.errors import Invalid, Unauthenticated
+from service.domain.errors import Invalid, InvalidToken, Unauthenticated
 from service.keys import AUTHENTICATOR, CONTEXT, SERVE, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
@@ -122,9 +122,9 @@ class View(web.View, CorsMixin):
                 problems.BAD_REQUEST, "The body does not arrive as its headers announce it.", {hdrs.CONNECTION: "close"}
             ) from None
         principal = self.request[CONTEXT].principal
-        if principal is not None and not here_already:
-            # Who sends the last byte half a minute after its credentials may have lost them since.
-            await self.request.app[AUTHENTICATOR].confirm(principal)
+        # Who sends the last byte half a minute after its credentials may have lost them since.
+        if principal is not None and not here_already and not await self.request.app[AUTHENTICATOR].confirm(principal):
+            raise InvalidToken()
         return body
 
     def query(self, model: type[B]) -> B:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import itertools
 import logging
 from typing import Final
 
 from aiohttp import HttpVersion11, WSMessage, WSMsgType, hdrs, web
 
 from service import problems
-from service.domain.errors import BadRequest, InvalidToken, Refusal, TooMany
+from service.domain.errors import BadRequest, Refusal, TooMany
 from service.keys import (
     AUTHENTICATOR,
     CONNECTIONS,
@@ -41,7 +40,6 @@ from service.views.base import View
 log = logging.getLogger("roster.websocket")
 
 _CLOSE_S: Final = 2.0
-_FRAMES_A_TURN: Final = 32
 HANDSHAKE_HEADERS = ("Upgrade", "Connection", "Sec-WebSocket-Accept")
 
 
@@ -136,7 +134,7 @@ class Socket(View):
             tasks=app[TASKS],
             messages_per_s=settings.ws_messages_per_s,
         )
-        commands = Commands(peer, app[AUTHENTICATOR].bearer)
+        commands = Commands(peer, app[AUTHENTICATOR].bearer, app[AUTHENTICATOR].confirm)
         peer.send(
             {
                 "type": "hello",
@@ -157,10 +155,7 @@ class Socket(View):
         if not app[HUB].is_current:
             peer.end(closing.FEED_FAILED)
         try:
-            try:
-                await app[AUTHENTICATOR].confirm(principal)
-            except InvalidToken:
-                peer.end(closing.SESSION_ENDED)
+            await peer.confirm(app[AUTHENTICATOR].confirm)
             await self._receive(response, peer, commands)
         finally:
             peer.close()
@@ -169,7 +164,7 @@ class Socket(View):
 
     async def _receive(self, response: Response, peer: WebSocket, commands: Commands) -> None:
         """Carry out frames until the closing handshake is done or the connection lost."""
-        for number in itertools.count(1):
+        while True:
             message = await response.receive()
             if message.type is WSMsgType.CLOSE:
                 await peer.hang_up(message.data)
@@ -184,8 +179,6 @@ class Socket(View):
             # Its own answers fill its own socket: who does not read them is not read from either.
             if peer.is_full:
                 await peer.drained()
-            elif number % _FRAMES_A_TURN == 0:
-                await asyncio.sleep(0)  # receiving what is there already never waits: others need their turn
 
     async def _carry_out(self, message: WSMessage, peer: WebSocket, commands: Commands) -> None:
         try:

@@ -8,14 +8,15 @@ import json
 import resource
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
+from service import keys
 from tests.support.hostile import HOST, PROBE, Outcome, assert_serves, exchange, message
 from tests.support.peer import RawPeer, raw_peer
-from tests.support.server import Server, serve
+from tests.support.server import Login, Server, serve
 
 KEEPALIVE_S = 0.3
 BODY_TIMEOUT_S = 0.3
@@ -275,3 +276,65 @@ async def test_flood_is_429_with_when_to_come_back() -> None:
     assert (guess.status, health.status, other.status) == (429, 200, 401)
     # One subscriber has 2^64 addresses: they count together.
     assert [outcome.status for outcome in flooded] == [401] * 5 + [429]
+
+
+# --- Bodies that outlive their sender's rights ------------------------------------------------------------------------
+
+
+async def _log_out(server: Server, by: Login, _: Login) -> None:
+    async with server.request("POST", "/v1/auth/logout", by) as answer:
+        assert answer.status == 204
+
+
+async def _change(server: Server, of: Login, admin: Login, **fields: object) -> None:
+    await server.json("PATCH", f"/v1/users/{of.id}", admin, json=fields)
+
+
+async def _demote(server: Server, of: Login, admin: Login) -> None:
+    await _change(server, of, admin, role="member")
+
+
+async def _deactivate(server: Server, of: Login, admin: Login) -> None:
+    await _change(server, of, admin, active=False)
+
+
+async def _delete(server: Server, of: Login, admin: Login) -> None:
+    async with server.request("DELETE", f"/v1/users/{of.id}", admin) as answer:
+        assert answer.status == 204
+
+
+@pytest.mark.parametrize("end", [_log_out, _demote, _deactivate, _delete])
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/v1/users", {"username": "backdoor", "email": "backdoor@example.com", "role": "admin"}),
+        ("PATCH", "/v1/users/{victim}", {"role": "admin"}),
+        ("POST", "/v1/rooms/lobby/messages", {"data": "ghost"}),
+        ("POST", "/v1/rooms/admin.ops/messages", {"data": "ghost"}),
+    ],
+)
+async def test_body_that_ends_after_the_rights_of_its_sender_does_nothing(
+    server: Server,
+    method: str,
+    path: str,
+    body: dict[str, object],
+    end: Callable[[Server, Login, Login], Awaitable[None]],
+) -> None:
+    """Who holds back the last byte until its access has ended hears 401, and nothing was written."""
+    admin, mallory, victim = await server.admin(), await server.member(), await server.member()
+    await _change(server, mallory, admin, role="admin")
+    mallory = await server.log_in(mallory.username)
+    data = json.dumps(body).encode()
+    expecting = ("Content-Type: application/json", "Expect: 100-continue")
+    async with raw_peer(server.port) as peer:
+        headers = (f"Authorization: Bearer {mallory.access_token}", f"Content-Length: {len(data)}")
+        request = message(method, path.replace("{victim}", victim.id), *headers, *expecting)
+        await peer.send(request + data[:-1])
+        assert (await peer.answer()).status == 100  # its credentials are looked at in the same turn
+        await end(server, mallory, admin)
+        before = server.app[keys.HUB].head
+        await peer.send(data[-1:])
+        answer = await peer.answer()
+    assert (answer.status, json.loads(answer.body)["type"]) == (401, "/problems/invalid-token")
+    assert server.app[keys.HUB].head == before
+    assert not len(server.app[keys.ROOMS])

@@ -331,3 +331,25 @@ async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture
     await asyncio.gather(watch, return_exceptions=True)
 
     assert "streams could not be looked after" in caplog.text
+
+
+@pytest.mark.parametrize("count", [3, 400, 4000])
+async def test_streams_end_spread_over_the_time(count: int) -> None:
+    """However many they are: not all at once, and not later; each is told to come back when the last has gone."""
+    registry = Registry(stall_s=10)
+    streams = [FakeStream() for _ in range(count)]
+    for stream in streams:
+        registry.add(stream)
+    began = time.monotonic()
+    drain = asyncio.create_task(registry.drain(0.3, 1))
+    await until(lambda: streams[count // 2].ending)
+    half_s = time.monotonic() - began
+    await until(lambda: streams[-1].ending)
+    all_s = time.monotonic() - began
+    for stream in streams:
+        registry.remove(stream)
+    await drain
+
+    assert 0.05 < half_s < 0.28
+    assert all_s < 0.6
+    assert streams[0].reconnect_after_ms >= 250 + 250

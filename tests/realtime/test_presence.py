@@ -169,3 +169,20 @@ async def test_closed_presence_tells_nothing(quick: Told) -> None:
 
     assert quick.changes == []
     assert quick.empty == 0
+
+
+async def test_many_who_leave_at_once_are_a_number(quick: Told) -> None:
+    """A room of thousands that empties tells the few who stay how few they are, not thousands of names."""
+    users = [UUID(int=number) for number in range(1, 1_001)]
+    quick.enter(*users)
+    await until(lambda: quick.changes)
+    for user in users[50:]:
+        quick.presence.leave(user)
+
+    await until(lambda: len(quick.changes) == 2)
+    assert quick.changes == [{"count": 1_000}, {"count": 50}]
+
+    for user in users[1:50]:
+        quick.presence.leave(user)
+    await until(lambda: len(quick.changes) == 3)
+    assert (quick.changes[2]["count"], len(quick.changes[2]["left"])) == (1, 49)

@@ -113,17 +113,17 @@ async def test_room_lives_while_it_has_members_or_history() -> None:
 
 async def test_what_all_rooms_keep_is_bounded() -> None:
     """Rooms that nobody is in are forgotten first, the longest empty before others; then the oldest history."""
-    most, half_megabyte = 64 << 20, "x" * (1 << 19)  # it counts twice: as data and as frame
+    most, megabyte = 64 << 20, "x" * (1 << 20)
     rooms, ada = rooms_of(ManualClock(), history=1000, history_s=1e9), a_principal()
     for number in range(40):
         left = rooms.enter(f"left{number}", ada)
-        rooms.send(left.name, ada, half_megabyte)
+        rooms.send(left.name, ada, megabyte)
         rooms.leave(left, ada)
     await until(lambda: all(not len(room.presence) for room in rooms._rooms.values()))
     staying = [rooms.enter(f"staying{number}", ada) for number in range(12)]
     for room in staying:
         for _ in range(9):
-            rooms.send(room.name, ada, half_megabyte)
+            rooms.send(room.name, ada, megabyte)
             assert sum(room.ring.bytes for room in rooms._rooms.values()) == rooms._bytes <= most
 
     assert len(rooms) == 12
@@ -480,3 +480,38 @@ async def test_deflate_is_off_where_nobody_turned_it_on(server: Server) -> None:
     ada = await server.member()
     async with connect(server, ada, compress=15) as client:
         assert client.socket.compress == 0
+
+
+async def test_leaving_takes_nothing_that_was_sent_before(server: Server) -> None:
+    """A message and the leave behind it in one go: the message still comes."""
+    ada = await server.member()
+    async with connect(server, ada) as client:
+        await client.ask("join", room="lobby")
+        for _ in range(20):
+            await client.send("broadcast", room="lobby", data=1)
+            await client.send("leave", room="lobby")
+            await client.send("join", room="lobby")
+            assert (await client.until("message"))["data"] == 1
+            await client.until("joined")
+
+
+async def test_lost_place_of_a_room_is_told_by_a_reset(server: Server) -> None:
+    """Before `joined`, with the reason and where the history is."""
+    ada = await server.member()
+    async with connect(server, ada) as client:
+        await client.send("join", room="lobby", after="another2-7")
+        reset, joined = await client.expect("reset"), await client.expect("joined")
+        position = joined["position"]
+        resync = "/v1/rooms/lobby/messages"
+        assert reset == {"type": "reset", "room": "lobby", "reason": "epoch", "position": position, "resync": resync}
+        assert joined["recovered"] is False
+
+
+async def test_members_are_shown_by_their_present_names(server: Server) -> None:
+    """Who is renamed while it is in a room is listed by the new name."""
+    ada = await server.member("ada")
+    async with connect(server, ada) as client:
+        await client.ask("join", room="lobby")
+        await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
+        await until(lambda: server.app[keys.HUB].ring.head == 3)
+        assert [one["username"] for one in (await client.ask("members", room="lobby"))["members"]] == ["lovelace"]

@@ -51,6 +51,21 @@ class Gunicorn:
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
 
+    @property
+    def worker(self) -> int:
+        """The process that serves."""
+        pid = self._process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(child)
+
+    def rss_bytes(self) -> int:
+        """Memory that the worker holds."""
+        return int(Path(f"/proc/{self.worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+    def descriptors(self) -> int:
+        """Files and sockets that the worker has open."""
+        return len(os.listdir(f"/proc/{self.worker}/fd"))
+
     def log(self) -> str:
         """All that was written to stderr so far."""
         return _text(self._stderr)
@@ -113,4 +128,4 @@ async def _port(process: Process, stderr: IO[bytes]) -> int:
 
 def _text(file: IO[bytes]) -> str:
     # At a place of its own: the process shares the file's, and would go on writing where we stopped reading.
-    return os.pread(file.fileno(), 1 << 20, 0).decode()
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -115,17 +116,21 @@ Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
 
 @asynccontextmanager
-async def serve(**overrides: Any) -> AsyncIterator[Server]:
-    """Run the service with these settings until the end of the block."""
+async def serve(*, send_buffer: int | None = None, **overrides: Any) -> AsyncIterator[Server]:
+    """Run the service with these settings until the end of the block; a small `send_buffer` of the kernel's makes
+    connections to peers that do not read fill up soon."""
     hasher = Argon2Hasher(workers=2, queue=64, memory_kib=64)
     runner = await make_runner(settings_for_tests(**overrides), hasher=hasher)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    if send_buffer is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # what is accepted from it inherits this
+    port = listener.getsockname()[1]
+    await web.SockSite(runner, listener, backlog=2048).start()
     connector = aiohttp.TCPConnector(limit=0)  # WebSockets and feeds count too
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}", connector=connector) as session:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
         try:
-            yield Server(runner.app, site.port, session)
+            yield Server(runner.app, port, session)
         finally:
             await runner.cleanup()
     # Transports close in the turn after; a test must not leave that to the next one.

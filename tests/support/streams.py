@@ -61,7 +61,7 @@ class FakeStream(Connection):
         self.form = form
         self.principal = principal or a_principal()
         self.client = "127.0.0.1"
-        self.readers: set[Reader] = set()
+        self.readers: list[Reader] = []
         self.opened_at = 0.0
         self._sent_bytes = 0
         self.silent = False

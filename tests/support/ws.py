@@ -59,6 +59,10 @@ class Client:
             self._aside.append(frame)
         raise AssertionError(f"closed with {self.socket.close_code} instead of an answer to {type_}")
 
+    def forget(self) -> None:
+        """Throw away what was kept."""
+        self._aside.clear()
+
     async def closing(self, timeout_s: float = 5.0) -> tuple[Json, int | None]:
         """The `closing` frame, after whatever comes before it, and the close code; nothing may stand between."""
         frame = await self.until("closing", timeout_s)

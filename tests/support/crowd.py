@@ -1,0 +1,115 @@
+"""Thousands of readers of the service as it is deployed, and somebody who writes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from tests.support.gunicorn import Gunicorn, gunicorn
+from tests.support.readers import KINDS, Reader, seq_of
+from tests.support.server import Login, Server
+
+READERS: Final = 2_000  # half over SSE, half over WebSocket
+MEMBERS: Final = 50
+WRITES_PER_S: Final = 20
+
+# As it is shipped, but for limits that one address and a few users would meet.
+SETTINGS: Final = {
+    "ROSTER_MAX_CONNECTIONS_PER_USER": "0",
+    "ROSTER_RATE_LIMIT": "off",
+    "ROSTER_WS_MESSAGES_PER_S": "0",
+    "ROSTER_DRAIN_SPREAD_S": "2",
+    "ROSTER_SHUTDOWN_TIMEOUT_S": "5",
+}
+
+
+class Lags:
+    """How long it takes from a request to what readers get of it."""
+
+    def __init__(self) -> None:
+        self._begun: dict[int, float] = {}
+        self._seconds: list[float] = []
+
+    def begin(self, seq: int) -> None:
+        self._begun[seq] = asyncio.get_running_loop().time()
+
+    def end(self, seq: int) -> None:
+        begun = self._begun.get(seq)
+        if begun is not None:
+            self._seconds.append(asyncio.get_running_loop().time() - begun)
+
+    def take(self) -> tuple[float, float, float]:
+        """Median, 99th percentile and longest of those since the last call, in milliseconds."""
+        found, self._seconds = sorted(self._seconds), []
+        return tuple(1_000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99, 1))  # type: ignore[return-value]  # three of them
+
+
+class Crowd:
+    """Readers of the feed, half of them an administrator's and half members', and somebody who writes."""
+
+    def __init__(self, server: Server, admin: Login, members: list[Login]) -> None:
+        self.server = server
+        self.admin = admin
+        self.members = members
+        self.lags = Lags()
+        self.readers = [
+            Reader(server.port, admin, kind, all_events=True)
+            if number % 2
+            else Reader(server.port, members[number % len(members)], kind, all_events=False)
+            for kind in KINDS
+            for number in range(READERS // 2)
+        ]
+
+    async def open(self) -> float:
+        """Have all connect, two hundred at once; how long that took, in seconds."""
+        began = asyncio.get_running_loop().time()
+        gate = asyncio.Semaphore(200)
+
+        async def enter(reader: Reader) -> None:
+            async with gate:
+                await reader.open()
+
+        await asyncio.gather(*(enter(reader) for reader in self.readers))
+        return asyncio.get_running_loop().time() - began
+
+    async def write(self, seconds: float) -> int:
+        """Change users at an even pace; the seq of the last event."""
+        loop = asyncio.get_running_loop()
+        begin, seq = loop.time(), seq_of(max((reader.place for reader in self.readers), key=seq_of))
+        for number in range(int(seconds * WRITES_PER_S)):
+            await asyncio.sleep(begin + number / WRITES_PER_S - loop.time())
+            member = self.members[number % len(self.members)]
+            self.lags.begin(seq + 1)
+            user = await self.server.json("PATCH", f"/v1/users/{member.id}", member, json={"name": f"name {number}"})
+            seq = user["version"]
+        return seq
+
+    async def expected(self, begin: int) -> dict[str, list[int]]:
+        """What lies behind a seq: for each user the seqs that it may see."""
+        found: dict[str, list[int]] = {user.id: [] for user in (self.admin, *self.members)}
+        after: str | None = f"{self.readers[0].place.rpartition('-')[0]}-{begin}"
+        while after:
+            page = await self.server.json("GET", "/v1/events", self.admin, params={"after": after, "limit": "100"})
+            for event in page["items"]:
+                for user_id in {self.admin.id, event["subject"]}:
+                    found[user_id].append(seq_of(event["id"]))
+            after = page["next"]
+        return found
+
+    def leave(self) -> None:
+        for reader in self.readers:
+            reader.drop(how="goodbye")
+
+
+@asynccontextmanager
+async def crowd(**settings: str) -> AsyncIterator[tuple[Gunicorn, Crowd]]:
+    async with gunicorn(**SETTINGS, **settings) as service:
+        server = service.server
+        admin, members = await server.admin(), [await server.member() for _ in range(MEMBERS)]
+        people = Crowd(server, admin, members)
+        try:
+            yield service, people
+        finally:
+            people.leave()
