@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from service.domain.accounts import Caller
 from service.domain.ports import EventQuery, Store
 
 _PAGE: Final = 100
 _CHANGES: Final = frozenset({"user.updated"})
+
+
+def subject_of(caller: Caller) -> UUID | None:
+    """Whose events a caller may read: an administrator all of them (None), a member those about itself."""
+    return None if caller.is_admin else caller.id
+
+
+def resync_of(caller: Caller) -> str:
+    """Path of what a caller has to read again where the log has left it behind."""
+    return "/v1/users" if caller.is_admin else "/v1/users/me"
 
 
 async def changed_since(store: Store, user_id: UUID, seq: int) -> bool:

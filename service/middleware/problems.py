@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from service import problems as kinds
 from service.context import Context
-from service.domain import errors
+from service.domain import errors, rights
 from service.domain.errors import FieldError
 from service.keys import CONTEXT
 from service.problems import Kind, Refused
@@ -65,8 +65,7 @@ def _of_refusal(request: web.Request, context: Context, error: Exception) -> web
             ]
         case errors.PositionLost():
             principal = context.principal
-            accounts = "/v1/users" if principal is not None and principal.caller.is_admin else "/v1/users/me"
-            resync = error.resync or accounts
+            resync = error.resync or (rights.resync_of(principal.caller) if principal is not None else None)
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
         case errors.TooMany() | errors.Unavailable():
             if isinstance(error, LimitReached):

@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, Protocol
 
 from service.realtime.frames import Entry, Form, render
 
-# A quarter of what makes a socket count as full: whoever was not full when that was last looked at has room for it.
-_LOOK_EVERY_BYTES: Final = 16_384
+FULL_BYTES: Final = 65_536  # of a send buffer: asyncio's and uvloop's own high-water mark
+# Whoever was not full when that was last looked at has room for as much again.
+_LOOK_EVERY_BYTES: Final = FULL_BYTES // 4
 
 
 class Want(NamedTuple):

@@ -12,7 +12,9 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service import problems
+from service.domain import rights
 from service.domain.errors import Forbidden, Invalid, Refusal
+from service.domain.events import EventType
 from service.domain.positions import Position
 from service.domain.rooms import ROOM_NAME
 from service.realtime import closing
@@ -81,10 +83,7 @@ class Members(Frame):
 class Subscribe(Frame):
     type: Literal["subscribe"]
     after: PositionText | None = None
-    types: (
-        Annotated[list[Literal["user.created", "user.updated", "user.deleted", "session.ended"]], Field(min_length=1)]
-        | None
-    ) = None
+    types: Annotated[list[EventType], Field(min_length=1)] | None = None
 
 
 class Unsubscribe(Frame):
@@ -169,8 +168,7 @@ class Commands:
             # Before the answer: a drop between the two must not leave the client with the new place alone.
             self._socket.tell_reset(reason, position)
         self._answer(frame, {"type": "subscribed", "position": str(position)})
-        caller = self._socket.principal.caller
-        self._socket.subscribe(Want(None if caller.is_admin else caller.id, types), position.seq)
+        self._socket.subscribe(Want(rights.subject_of(self._socket.principal.caller), types), position.seq)
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         self._socket.unsubscribe()

@@ -14,12 +14,11 @@ from aiohttp import web
 
 from service.domain.errors import InvalidToken
 from service.realtime import closing
+from service.realtime.audience import FULL_BYTES
 from service.realtime.closing import Ending
 from service.realtime.frames import Form
 from service.realtime.reader import Reader
 from service.security.authenticator import Principal
-
-FULL_BYTES: Final = 65_536  # asyncio's and uvloop's own high-water mark
 
 _LINGER_S: Final = 1.0
 

@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from uuid import UUID
 
-from service.domain.errors import TooMany
 from service.domain.events import Event
-from service.memory import give_back
 from service.realtime import closing
+from service.realtime.anteroom import Anteroom
+from service.realtime.audience import FULL_BYTES
 from service.realtime.closing import Ending
-from service.realtime.connection import FULL_BYTES, Connection
+from service.realtime.connection import Connection
+from service.reclaim import give_back
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster.streams")
@@ -25,7 +25,6 @@ _ABORT_AFTER_S = 5.0
 _MANY = 200  # streams that have left, or as many as are still there: their memory is worth a pause
 _QUIET_S = 3.0
 _REST = 1_000  # times what giving back took: so seldom again, whatever streams come and go
-_MOST_WAITING = 100  # of one network; each says who it is within seconds or is gone
 
 
 class Connections:
@@ -38,6 +37,7 @@ class Connections:
         ping_s: by kind, how often a stream shows that it lives.
 
     Attributes:
+        anteroom: of those who will be streams.
         retiring: whether the service will soon stop: nobody should be sent here any more.
         draining: how streams end that are open or open now; None while they may stay.
     """
@@ -59,8 +59,7 @@ class Connections:
         self._left = 0
         self._left_at = 0.0
         self._give_back_at = 0.0
-        self._anteroom: set[asyncio.Timeout] = set()
-        self._waiting: Counter[str] = Counter()
+        self.anteroom = Anteroom()
         self._empty = asyncio.Event()
         self._empty.set()
         self.retiring = False
@@ -128,34 +127,11 @@ class Connections:
         for connection in list(self._pinged_at):
             connection.end(ending)
 
-    @contextlib.asynccontextmanager
-    async def anteroom(self, network: str, timeout_s: float) -> AsyncIterator[None]:
-        """Time for somebody to say who it is: ends in TimeoutError, at once when the service stops.
-
-        Raises `TooMany` where too many of the same network are waited for.
-        """
-        if self._waiting[network] >= _MOST_WAITING:
-            raise TooMany(timeout_s, "Too many connections from this address have not said who they are.")
-        self._waiting[network] += 1
-        try:
-            async with asyncio.timeout(timeout_s if self.draining is None else 0) as limit:
-                self._anteroom.add(limit)
-                try:
-                    yield
-                finally:
-                    self._anteroom.discard(limit)
-        finally:
-            self._waiting[network] -= 1
-            if not self._waiting[network]:
-                del self._waiting[network]
-
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
         self.retiring = True
         self.draining = closing.RESTART
-        for limit in self._anteroom:
-            if not limit.expired():
-                limit.reschedule(0)
+        self.anteroom.close()
         connections = list(self._pinged_at)
         over_at = time.monotonic() + spread_s
         for place, connection in enumerate(connections):

@@ -163,8 +163,10 @@ class EventStream(Connection):
         if self.ending is None:
             await self.confirm(confirm)
         if self.ending is not None:
-            # Turned away: nobody looks whether the place is good, so it comes back as it came.
-            await self._begin(sse("hello", compact({"position": str(position)})))
+            # Turned away: nobody looks now whether the place is good. With it, or the head, it comes back to be looked at.
+            knows_no_place = start.invalid or start.oldest
+            hello = compact({"position": str(position)})
+            await self._begin(sse("hello", hello, None if knows_no_place else str(position)))
             return
         if start.invalid:
             lost = "invalid"

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 _DEFLATE_FROM_BYTES: Final = 512
@@ -95,6 +96,11 @@ def sse_ping(position: str) -> bytes:
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def moment(when: datetime) -> str:
+    """A moment in UTC as RFC 3339, always with microseconds."""
+    return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def compact(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from service.domain.positions import Position, new_epoch
 from service.realtime.audience import Want
-from service.realtime.frames import Entry, compact, text_frame
+from service.realtime.frames import Entry, compact, moment, text_frame
 from service.realtime.log import Log
 from service.realtime.presence import Presence
 from service.realtime.ring import Ring
@@ -78,7 +78,7 @@ class Room(Log):
                 "room": self.name,
                 "id": position,
                 "from": {"id": str(principal.caller.id), "username": principal.username},
-                "time": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+                "time": moment(now),
                 "data": data,
             }
         )

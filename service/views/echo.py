@@ -11,13 +11,11 @@ from service.domain.errors import NotFound
 from service.keys import CONTEXT, ECHOES, SETTINGS
 from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
-from service.problems import Refused
 from service.realtime.connection import let_go
-from service.realtime.websocket import Response, close_code
+from service.realtime.websocket import close_code
 from service.security.limits import network_of
-from service.security.origins import may_connect
 from service.views.base import View
-from service.views.websocket import HANDSHAKE_HEADERS, check_handshake
+from service.views.handshake import HANDSHAKE_HEADERS, accept
 
 
 class Echo(View):
@@ -43,15 +41,7 @@ class Echo(View):
         settings = app[SETTINGS]
         if not settings.echo:
             raise NotFound()
-        check_handshake(request)
-        if not may_connect(request, settings.public_url, settings.cors_origins):
-            raise Refused(problems.FOREIGN_ORIGIN)
-        socket = Response(
-            heartbeat=settings.heartbeat_s,
-            compress=settings.ws_deflate,
-            max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
-            autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
-        )
+        socket = accept(request)
         with app[ECHOES].place(network_of(request[CONTEXT].client), socket):
             await finish_headers(request, socket)
             await socket.prepare(request)

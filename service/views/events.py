@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from aiohttp import hdrs, web
 
 from service import problems
 from service.domain import rights
-from service.domain.accounts import Caller
 from service.domain.errors import PositionLost
 from service.domain.events import EVENT_TYPES
 from service.domain.ports import EventPage, EventQuery
@@ -57,7 +54,7 @@ class Events(View):
         asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
         page = await self.request.app[STORE].events(
-            EventQuery(asked.seq if asked else 0, wanted.limit, None, subject_for(self.caller), types)
+            EventQuery(asked.seq if asked else 0, wanted.limit, None, rights.subject_of(self.caller), types)
         )
         reason = asked and (_lost(asked, page) or await self._rights(asked))
         if reason:
@@ -112,8 +109,8 @@ class Feed(View):
         wanted = self.query(FeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        resync = "/v1/users" if self.caller.is_admin else "/v1/users/me"
-        reading = Reading(self.request.app[HUB], Want(subject_for(self.caller), types), resync, wanted.limit)
+        want = Want(rights.subject_of(self.caller), types)
+        reading = Reading(self.request.app[HUB], want, rights.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)
 
 
@@ -124,8 +121,3 @@ def _lost(asked: Position, page: EventPage) -> str | None:
     if asked.seq > page.position.seq:
         return "ahead"
     return "trimmed" if asked.seq + 1 < page.first else None
-
-
-def subject_for(caller: Caller) -> UUID | None:
-    """What a caller may read: an administrator everything, a member what is about itself."""
-    return None if caller.is_admin else caller.id

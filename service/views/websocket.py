@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
 import logging
-from typing import Final
 
-from aiohttp import HttpVersion11, WSMessage, WSMsgType, hdrs, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from service import problems
 from service.domain.errors import BadRequest, Refusal, TooMany
@@ -23,7 +19,6 @@ from service.keys import (
 )
 from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
-from service.problems import Refused
 from service.realtime import closing
 from service.realtime.commands import Commands, error_frame, expiry, parse_auth
 from service.realtime.connection import let_go
@@ -33,14 +28,11 @@ from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
 from service.security.limits import network_of
-from service.security.origins import may_connect
 from service.strict_json import Malformed
 from service.views.base import View
+from service.views.handshake import HANDSHAKE_HEADERS, accept
 
 log = logging.getLogger("roster.websocket")
-
-_CLOSE_S: Final = 2.0
-HANDSHAKE_HEADERS = ("Upgrade", "Connection", "Sec-WebSocket-Accept")
 
 
 class Socket(View):
@@ -63,19 +55,8 @@ class Socket(View):
         )
     )
     async def get(self) -> web.StreamResponse:
-        request, app = self.request, self.request.app
-        settings = app[SETTINGS]
-        check_handshake(request)
-        if not may_connect(request, settings.public_url, settings.cors_origins):
-            raise Refused(problems.FOREIGN_ORIGIN)
-        response = Response(
-            timeout=_CLOSE_S,
-            protocols=("roster.v1",),
-            heartbeat=settings.heartbeat_s,
-            compress=settings.ws_deflate,  # what comes in is bounded by max_msg_size inflated, too
-            max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
-            autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send
-        )
+        request = self.request
+        response = accept(request, ("roster.v1",))
         await finish_headers(request, response)
         await response.prepare(request)
         context = request[CONTEXT]
@@ -100,7 +81,7 @@ class Socket(View):
         network = network_of(self.request[CONTEXT].client)
         ending = closing.UNAUTHENTICATED
         try:
-            async with app[CONNECTIONS].anteroom(network, app[SETTINGS].ws_auth_timeout_s):
+            async with app[CONNECTIONS].anteroom.wait(network, app[SETTINGS].ws_auth_timeout_s):
                 message = await response.receive()
                 if message.type is WSMsgType.CLOSE:
                     await response.close(code=close_code(message.data))
@@ -191,29 +172,3 @@ class Socket(View):
         except Exception:
             log.exception("a command failed", extra={"request_id": self.request[CONTEXT].request_id})
             peer.end(closing.FAULT)
-
-
-def check_handshake(request: web.Request) -> None:
-    """Refuse what is no WebSocket handshake (RFC 6455, 4.2.1), before aiohttp would in its own words.
-
-    A refused upgrade closes the connection: a proxy that did not check for 101 would take what follows for frames.
-    """
-    headers = request.headers
-    # RFC 6455, 4.1: GET, and HTTP/1.1 or higher; aiohttp would also upgrade HEAD and HTTP/1.0.
-    fits = request.method == hdrs.METH_GET and request.version >= HttpVersion11
-    close: dict[str, str] = {hdrs.CONNECTION: "close"}
-    tokens = [token.strip().lower() for token in headers.get(hdrs.CONNECTION, "").split(",")]
-    if not fits or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket" or "upgrade" not in tokens:
-        # RFC 9110, 15.5.22: 426 must say what to upgrade to.
-        raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "Upgrade, close"})
-    if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != ["13"]:
-        raise Refused(
-            problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.SEC_WEBSOCKET_VERSION: "13", **close}
-        )
-    keys = headers.getall(hdrs.SEC_WEBSOCKET_KEY, [])
-    try:
-        valid = len(keys) == 1 and len(base64.b64decode(keys[0], validate=True)) == 16
-    except (binascii.Error, ValueError):
-        valid = False
-    if not valid:
-        raise Refused(problems.BAD_REQUEST, "`Sec-WebSocket-Key` must stand once, 16 bytes in base64.", close)

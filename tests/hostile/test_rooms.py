@@ -13,7 +13,8 @@ import pytest
 
 from service import keys
 from service.domain.rooms import ROOM_NAME
-from service.realtime.connection import FULL_BYTES, Connection
+from service.realtime.audience import FULL_BYTES
+from service.realtime.connection import Connection
 from tests.support.frames import TEXT, frame
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.peer import raw_peer

@@ -153,6 +153,50 @@ async def test_flood_of_pings_is_answered_and_holds_up_nobody(target: Server, ad
 
 
 @pytest.mark.parametrize(
+    ("path", "begin", "flood"),
+    [
+        pytest.param("/v1/ws", b"", frame(PING), id="pings"),
+        pytest.param("/v1/ws", b"", frame(PONG), id="pongs"),
+        pytest.param("/v1/ws", frame(TEXT, fin=False), frame(CONTINUATION, fin=False), id="fragments"),
+        pytest.param("/v1/echo", b"", frame(PING), id="pings to echo"),
+        pytest.param("/v1/echo", b"", frame(TEXT), id="messages to echo"),
+        pytest.param("/v1/echo", frame(TEXT, fin=False), frame(CONTINUATION, fin=False), id="fragments to echo"),
+    ],
+)
+async def test_flood_of_frames_holds_up_nobody(
+    target: Server, ada: Login, path: str, begin: bytes, flood: bytes
+) -> None:
+    """Empty frames by the ten thousand, of which one read brings more than can be looked at in a turn of the loop."""
+    loop = asyncio.get_running_loop()
+    tasks = len(asyncio.all_tasks())
+    async with connected(target, path, ada) as peer, connected(target, "/v1/echo", ada) as other:
+
+        async def pump() -> None:
+            await peer.send(begin)
+            while True:
+                await peer.send(flood * 40_000)
+
+        async def drink() -> None:
+            while await peer.reader.read(65_536):
+                pass
+
+        pumping = [asyncio.create_task(pump()), asyncio.create_task(drink())]
+        waits: list[float] = []
+        while sum(waits) < 0.5:
+            asked_at = loop.time()
+            await other.send(frame(TEXT, "hello"))
+            assert (await receive(other)).payload == b"hello"
+            waits.append(loop.time() - asked_at)
+        for task in pumping:
+            task.cancel()
+        await asyncio.gather(*pumping, return_exceptions=True)
+
+    assert sorted(waits)[len(waits) // 2] < 0.05
+    await until(lambda: len(asyncio.all_tasks()) <= tasks)  # what had come is read to its end first
+    await assert_serves(target)
+
+
+@pytest.mark.parametrize(
     ("code", "text"),
     [
         pytest.param("malformed_json", "", id="nothing"),

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from service.realtime import closing
-from service.realtime.audience import Want
-from service.realtime.connection import FULL_BYTES, Connection, let_go
+from service.realtime.audience import FULL_BYTES, Want
+from service.realtime.connection import Connection, let_go
 from service.realtime.frames import Form
 from service.realtime.log import Log
 from service.realtime.reader import Reader

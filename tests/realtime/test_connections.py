@@ -14,7 +14,7 @@ import uuid_utils.compat
 
 from service.domain.events import Event
 from service.realtime import closing
-from service.realtime.connection import FULL_BYTES
+from service.realtime.audience import FULL_BYTES
 from service.realtime.connections import Connections
 from service.telemetry.metrics import Metrics
 from tests.support.domain import a_user, updated
@@ -303,7 +303,7 @@ async def test_anteroom_is_left_when_the_time_is_over_or_the_service_stops() -> 
     async def wait(timeout_s: float) -> None:
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            async with registry.anteroom("127.0.0.1", timeout_s):
+            async with registry.anteroom.wait("127.0.0.1", timeout_s):
                 await asyncio.Event().wait()
         times.append(time.monotonic() - began)
 

@@ -12,8 +12,9 @@ import uuid_utils.compat
 
 from service.domain.accounts import Caller
 from service.domain.users import Role
+from service.realtime.audience import FULL_BYTES
 from service.realtime.closing import Ending
-from service.realtime.connection import FULL_BYTES, Connection
+from service.realtime.connection import Connection
 from service.realtime.frames import Entry, Form
 from service.realtime.reader import Reader
 from service.security.authenticator import Principal

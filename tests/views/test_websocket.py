@@ -219,7 +219,7 @@ async def test_nobody_is_told_anything_before_auth(server: Server) -> None:
 
 async def test_sockets_that_nobody_speaks_for_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """One address may have so many that have not said who they are; places are free again as soon as they have."""
-    monkeypatch.setattr("service.realtime.connections._MOST_WAITING", 2)
+    monkeypatch.setattr("service.realtime.anteroom._MOST_WAITING", 2)
     ada = await server.member()
     async with connect(server) as one, connect(server):
         async with connect(server) as third:

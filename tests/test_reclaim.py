@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 
 from service import keys
-from service.memory import give_back
 from service.realtime.connection import Connection
+from service.reclaim import give_back
 from tests.support.server import Server
 from tests.support.wait import until
 
