@@ -132,8 +132,7 @@ class PositionLost(Refusal):
     """The log no longer reaches back to the place named.
 
     Attributes:
-        reason: `trimmed` (older than what is kept), `epoch` (another life of the log), `ahead` (not written yet) or
-            `rights` (what the caller may read has changed since).
+        reason: `trimmed` (older than what is kept), `epoch` (another life of the log) or `ahead` (not written yet).
         position: where to go on after reading the state again.
         resync: path of that state; None for the accounts.
     """

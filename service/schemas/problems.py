@@ -42,7 +42,7 @@ class Problem(Answer):
     errors: list[FieldProblem] | SkipJsonSchema[None] = None
     """For fields and parameters: each broken rule."""
     reason: Annotated[str, Field(examples=["trimmed"])] | SkipJsonSchema[None] = None
-    """For a lost position: `trimmed`, `epoch`, `ahead` or `rights`."""
+    """For a lost position: `trimmed`, `epoch` or `ahead`."""
     position: Annotated[str, Field(examples=["k3f9q2xw-1042"])] | SkipJsonSchema[None] = None
     """For a lost position: where to go on."""
     resync: Annotated[str, Field(examples=["/v1/users"])] | SkipJsonSchema[None] = None

@@ -65,7 +65,8 @@ async def lose(server: Server, who: str, reason: str) -> tuple[Login, str]:
 @pytest.mark.parametrize("reason", ["trimmed", "ahead", "epoch", "rights"])
 async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None:
     """Over SSE by header and by address, over WebSocket, and as a 410 in pages: the same reason, the same place to go on
-    from, the same path to read again; and what comes next over a stream is what is written next."""
+    from, the same path to read again; and what comes next over a stream is what is written next. Of a change of role the
+    pages tell by its event, which is in them."""
     async with serve(log_keep_events=KEPT) as server:
         ada, place = await lose(server, who, reason)
         here = await head(server, ada)
@@ -74,9 +75,14 @@ async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None
             server.feed(ada, params={"after": place}) as by_address,
             connect(server, ada) as socket,
         ):
-            problem = await server.json("GET", "/v1/events", ada, params={"after": place}, status=410)
+            told = []
+            if reason == "rights":
+                page = await server.json("GET", "/v1/events", ada, params={"after": place})
+                assert ["role"] in [event.get("changed") for event in page["items"]]
+            else:
+                told.append(await server.json("GET", "/v1/events", ada, params={"after": place}, status=410))
             await socket.send("subscribe", after=place)
-            told = [problem, await socket.expect("reset")]
+            told.append(await socket.expect("reset"))
             assert (await socket.expect("subscribed"))["position"] == here
             for feed in (by_header, by_address):
                 assert (await feed.expect("hello")).id is None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from service import keys
 from tests.support.server import Login, Server, serve
 
@@ -148,7 +146,6 @@ async def test_deleted_user_is_not_told_of(server: Server) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="a page's `next` does not say with which rights the page was read")
 async def test_promoted_user_reads_the_whole_log(server: Server) -> None:
     """Who became an administrator and begins at the oldest event comes to the newest, page by page."""
     admin, ada = await server.admin(), await server.member("ada")
