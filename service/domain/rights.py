@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 from uuid import UUID
 
@@ -34,3 +35,4 @@ async def changed_since(store: Store, user_id: UUID, seq: int) -> bool:
         if page.seen >= page.position.seq or page.seen <= seq:
             return False
         seq = page.seen
+        await asyncio.sleep(0)  # a store in memory never waits, and somebody may have changed its name 60,000 times

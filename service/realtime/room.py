@@ -39,7 +39,7 @@ class Room(Log):
     """
 
     def __init__(self, name: str, presence: Callable[[Room], Presence], history: int) -> None:
-        super().__init__(new_epoch(), Ring(0, _RING_ENTRIES, _RING_BYTES))
+        super().__init__(new_epoch(), Ring(0, max(_RING_ENTRIES, history), _RING_BYTES))
         self.name = name
         self.presence = presence(self)
         self.visitors = 0
