@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement
+from sqlalchemy import ClauseElement, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -54,6 +54,7 @@ class Dialect:
         to_sql: by type, how a value goes in; others go as they are.
         moment, identity: how a moment and an id come out.
         insert: its own INSERT, which can say what to do when the row is there.
+        place_of: its own function for where a text is in another; 0 for nowhere.
     """
 
     sql: SqlDialect
@@ -61,6 +62,7 @@ class Dialect:
     moment: Callable[[Any], datetime]
     identity: Callable[[Any], UUID]
     insert: Callable[..., Any]
+    place_of: Callable[..., Any]
 
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
@@ -87,6 +89,7 @@ SQLITE: Final = Dialect(
     datetime.fromisoformat,
     UUID,
     sqlite.insert,
+    func.instr,
 )
 POSTGRES: Final = Dialect(
     postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it in part
@@ -94,4 +97,5 @@ POSTGRES: Final = Dialect(
     _same,
     _same,
     postgresql.insert,
+    func.strpos,
 )

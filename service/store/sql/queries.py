@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from service.domain.events import Event
 from service.domain.ports import EventPage, EventQuery, UserQuery
 from service.domain.positions import Position
-from service.store.sql import statements
-from service.store.sql.dialects import Statement
+from service.store.sql import rows, statements
+from service.store.sql.dialects import Dialect, Statement
 
 _users = functools.cache(statements.list_users)
 _events = functools.cache(statements.list_events)
@@ -35,23 +34,23 @@ def users(query: UserQuery) -> tuple[Statement, dict[str, Any]]:
     return statement, given | {"role": query.role, "active": query.active}
 
 
-def events(query: EventQuery, head: int) -> tuple[Statement, dict[str, Any]]:
+def events(query: EventQuery) -> tuple[Statement, dict[str, Any]]:
     """One more than asked for: it tells whether the page goes to the end."""
     types = sorted(query.types or ())
-    statement = _events(subject=query.subject is not None, types=None if query.types is None else len(types))
-    given = {"after": query.after, "until": _until(query, head), "subject": query.subject, "limit": query.limit + 1}
+    statement = _events(
+        until=query.until is not None,
+        subject=query.subject is not None,
+        types=None if query.types is None else len(types),
+    )
+    given = {"after": query.after, "until": query.until, "subject": query.subject, "limit": query.limit + 1}
     return statement, given | {f"type{number}": name for number, name in enumerate(types)}
 
 
-def page(query: EventQuery, log: Sequence[Any], found: list[Event]) -> EventPage:
-    """The answer, from the row of the log and one event more than asked for."""
-    epoch, head, first = log
-    seen = _until(query, head)
+def page(query: EventQuery, found: Sequence[rows.Row], dialect: Dialect) -> EventPage:
+    """The answer, from the row of the log with each event, of which there is one more than asked for."""
+    epoch, head, first = found[0][:3]
+    seen = head if query.until is None else min(query.until, head)
+    events = [rows.event_of(row[3:], dialect) for row in found[: query.limit] if row[3] is not None]
     if len(found) > query.limit:
-        found = found[: query.limit]
-        seen = found[-1].seq if found else query.after
-    return EventPage(found, max(seen, query.after), first, Position(epoch, head))
-
-
-def _until(query: EventQuery, head: int) -> int:
-    return head if query.until is None else min(query.until, head)
+        seen = events[-1].seq if events else query.after
+    return EventPage(events, max(seen, query.after), first, Position(epoch, head))

@@ -66,7 +66,8 @@ SECRET: Final = _always(select(secrets.c.value).where(secrets.c.name == bindpara
 READ_USER: Final = _always(
     select(log.c.epoch, log.c.seq, *USER).select_from(log.outerjoin(users, users.c.id == bindparam("id")))
 )
-USER_BY_ID: Final = _always(_user_by(users.c.id == bindparam("id")))
+# Locked where the database has other writers: what is read here is what will be changed.
+USER_BY_ID: Final = _always(_user_by(users.c.id == bindparam("id")).with_for_update())
 USER_BY_LOGIN: Final = _always(
     # An address before a name: a name has no @, so at most one of the two is there.
     _user_by(or_(users.c.email == bindparam("login"), users.c.username == bindparam("login")))
@@ -77,8 +78,9 @@ WITH_NAMES: Final = _always(
         users.c.id != bindparam("id"),
     )
 )
+# Locked as well: two who each leave one administrator would leave none.
 ACTIVE_ADMINS: Final = _always(
-    select(func.count()).select_from(users).where(users.c.role == "admin", users.c.active.is_(True))
+    select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True)).with_for_update()
 )
 PUT_USER: Final = _put(users, "password_hash")
 PUT_PASSWORD: Final = _always(
@@ -90,6 +92,14 @@ DELETE_USER: Final = _always(delete(users).where(users.c.id == bindparam("id")))
 
 def list_users(sort: str, *, after: bool, q: bool, role: bool, active: bool) -> Statement:
     """A page of users: `sort` as in `UserQuery`, the rest whether it is asked for."""
+
+    def build(dialect: Dialect) -> Any:
+        return _users_page(dialect, sort, after=after, q=q, role=role, active=active)
+
+    return Statement(build)
+
+
+def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool, active: bool) -> Select[Any]:
     column = users.c[sort.removeprefix("-")]
     turned = sort.startswith("-")
     key = (column, users.c.id)
@@ -102,7 +112,7 @@ def list_users(sort: str, *, after: bool, q: bool, role: bool, active: bool) -> 
         # The same again for the planner: alone, it makes of an OR a walk through the whole index.
         conditions.append(column <= after_key if turned else column >= after_key)
     if q:
-        conditions.append(func.instr(users.c.folded, bindparam("q")) > 0)
+        conditions.append(dialect.place_of(users.c.folded, bindparam("q", type_=users.c.folded.type)) > 0)
     if role:
         conditions.append(users.c.role == bindparam("role"))
     if active:
@@ -110,7 +120,7 @@ def list_users(sort: str, *, after: bool, q: bool, role: bool, active: bool) -> 
     order = [one.desc() if turned else one.asc() for one in key]
     page = select(*USER).where(*conditions).order_by(*order).limit(bindparam("limit")).subquery()
     # With the position of the log, in one statement: one statement sees one state.
-    return _always(
+    return (
         select(log.c.epoch, log.c.seq, *page.c)
         .select_from(log.outerjoin(page, true()))
         .order_by(*(page.c[one.name].desc() if turned else page.c[one.name] for one in key))
@@ -136,11 +146,18 @@ TAKE_TICKET: Final = _always(
 )
 
 
-def list_events(*, subject: bool, types: int | None) -> Statement:
-    """Events behind a seq up to another one: `types` is how many are asked for, None for all."""
-    conditions = [events.c.seq > bindparam("after"), events.c.seq <= bindparam("until")]
+def list_events(*, until: bool, subject: bool, types: int | None) -> Statement:
+    """Events behind a seq, with the row of the log: `types` is how many are asked for, None for all."""
+    conditions = [events.c.seq > bindparam("after")]
+    if until:
+        conditions.append(events.c.seq <= bindparam("until"))
     if subject:
         conditions.append(events.c.subject == bindparam("subject"))
     if types is not None:
         conditions.append(or_(false(), *(events.c.type == bindparam(f"type{number}") for number in range(types))))
-    return _always(select(*EVENT).where(*conditions).order_by(events.c.seq).limit(bindparam("limit")))
+    page = select(*EVENT).where(*conditions).order_by(events.c.seq).limit(bindparam("limit")).subquery()
+    return _always(
+        select(log.c.epoch, log.c.seq, log.c.first, *page.c)
+        .select_from(log.outerjoin(page, true()))
+        .order_by(page.c.seq)
+    )

@@ -58,8 +58,7 @@ class SqlTransaction:
         return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
 
     async def active_admins(self) -> int:
-        ((count,),) = await self.connection.rows(statements.ACTIVE_ADMINS)
-        return int(count)
+        return len(await self.connection.rows(statements.ACTIVE_ADMINS))
 
     async def session(self, session_id: UUID) -> Session | None:
         found = await self.connection.rows(statements.SESSION_BY_ID, id=session_id)

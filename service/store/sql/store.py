@@ -1,0 +1,108 @@
+"""What SQL stores have in common: the questions, in the words of the ports."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
+from service.domain.positions import Position
+from service.domain.sessions import Session
+from service.domain.users import Credentials, User
+from service.store.sql import queries, rows, statements
+from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.transaction import SqlTransaction
+
+T = TypeVar("T")
+
+
+class SqlStore(ABC):
+    """Keeps the promises of `Store` with one set of tables and statements. Each question is one statement: one state."""
+
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
+        self._dialect = dialect
+        self._clock = clock
+        self._rings: list[Callable[[], None]] = []
+
+    @abstractmethod
+    async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        """Run a statement that changes nothing."""
+
+    @abstractmethod
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]: ...
+
+    def _ring(self) -> None:
+        for ring in self._rings:
+            ring()
+
+    def on_commit(self, ring: Callable[[], None]) -> None:
+        self._rings.append(ring)
+
+    async def position(self) -> Position:
+        ((epoch, seq, _),) = await self._find(statements.POSITION)
+        return Position(epoch, seq)
+
+    async def user(self, user_id: UUID) -> Snapshot[User | None]:
+        (row,) = await self._find(statements.READ_USER, id=user_id)
+        user = None if row[2] is None else rows.user_of(row[2:], self._dialect)
+        return Snapshot(user, Position(row[0], row[1]))
+
+    async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
+        statement, given = queries.users(query)
+        found = await self._find(statement, **given)
+        users = [rows.user_of(row[2:], self._dialect) for row in found if row[2] is not None]
+        return Snapshot(users, Position(found[0][0], found[0][1]))
+
+    async def credentials(self, login: str) -> Credentials | None:
+        found = await self._find(statements.USER_BY_LOGIN, login=login)
+        return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
+
+    async def session(self, session_id: UUID) -> tuple[Session, User] | None:
+        found = await self._find(statements.SESSION_WITH_USER, id=session_id)
+        if not found:
+            return None
+        session = rows.session_of(found[0], self._dialect)
+        if session.expires_at <= self._clock():
+            return None
+        return session, rows.user_of(found[0][len(statements.SESSION) :], self._dialect)
+
+    async def events(self, query: EventQuery) -> EventPage:
+        statement, given = queries.events(query)
+        return queries.page(query, await self._find(statement, **given), self._dialect)
+
+    async def secret(self, name: str) -> str:
+        async def work(transaction: SqlTransaction) -> str:
+            # Who comes first makes it; everybody reads what is there then.
+            await transaction.connection.run(statements.OFFER_SECRET, name=name, value=secrets.token_hex(32))
+            ((value,),) = await transaction.connection.rows(statements.SECRET, name=name)
+            return str(value)
+
+        return await self._say(work)
+
+    async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
+        now = self._clock()
+
+        async def work(transaction: SqlTransaction) -> None:
+            await transaction.connection.run(statements.FORGET_TICKETS, now=now)
+            await transaction.connection.run(
+                statements.KEEP_TICKET, digest=digest, session_id=session_id, expires_at=expires_at
+            )
+
+        await self._say(work)
+
+    async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
+        async def work(transaction: SqlTransaction) -> UUID | None:
+            found = await transaction.connection.rows(statements.TAKE_TICKET, digest=digest)
+            if not found or self._dialect.moment(found[0][1]) <= now:
+                return None
+            return self._dialect.identity(found[0][0])
+
+        return await self._say(work)
+
+    async def _say(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
+        """Write what is no part of the domain."""
+        return (await self.write(cast(Callable[[Transaction], Awaitable[T]], work))).value
