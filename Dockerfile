@@ -6,8 +6,8 @@ WORKDIR /build
 RUN python3 -m venv --without-pip /opt/roster
 # Dependencies first: they change seldom, and this layer with them.
 COPY pyproject.toml constraints.txt ./
-RUN python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-        >requirements.txt \
+RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        print(*project["dependencies"], *project["optional-dependencies"]["postgres"], sep="\n")' >requirements.txt \
     && python3 -m pip --python /opt/roster install --no-cache-dir --disable-pip-version-check \
         --requirement requirements.txt --constraint constraints.txt
 COPY service ./service

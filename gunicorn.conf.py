@@ -61,8 +61,8 @@ def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
         f"{PREFIX}WORKERS={new}: the memory store lives in one process; with more, each would keep its own accounts and "
         f"tell its own readers only. Set {PREFIX}WORKERS=1."
     )
-    if settings.sqlite_path is not None:
-        sentence = f"{PREFIX}WORKERS={new}: a SQLite file belongs to one process. Set {PREFIX}WORKERS=1."
+    if settings.store_url != "memory://":
+        sentence = f"{PREFIX}WORKERS={new}: a store belongs to one process in this version. Set {PREFIX}WORKERS=1."
     if old is None:
         sys.exit(f"roster: {sentence}")
     logging.getLogger("gunicorn.error").error("%s", sentence)

@@ -35,7 +35,7 @@ from service.security.cursors import Cursors
 from service.security.limits import LoginLimit
 from service.security.passwords import Argon2Hasher
 from service.security.tokens import AccessTokens
-from service.settings import Settings
+from service.settings import PREFIX, Settings, SettingsError
 from service.store.memory import MemoryStore
 from service.tasks import Tasks
 from service.telemetry.access import AccessLog
@@ -140,20 +140,27 @@ def create_app(
 
 
 def _chosen_store(settings: Settings, clock: Clock) -> Store:
-    path = settings.sqlite_path
-    if path is None:
-        return MemoryStore(clock, keep_events=settings.log_keep_events, keep_bytes=settings.log_keep_bytes)
+    keep_events, keep_s = settings.log_keep_events, settings.log_keep_s
+    if settings.store_url == "memory://":
+        return MemoryStore(clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes)
+    # As long as the worker that was here before may take to stop.
+    wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
     # SQLAlchemy takes memory that a process without it need not have.
-    from service.store.sql.sqlite import SqliteStore
+    if settings.sqlite_path is not None:
+        from service.store.sql.sqlite import SqliteStore
 
-    return SqliteStore(
-        path,
-        clock,
-        keep_events=settings.log_keep_events,
-        keep_s=settings.log_keep_s,
-        full=settings.sqlite_synchronous == "full",
-        wait_s=settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10,
-    )
+        full = settings.sqlite_synchronous == "full"
+        return SqliteStore(
+            settings.sqlite_path, clock, keep_events=keep_events, keep_s=keep_s, full=full, wait_s=wait_s
+        )
+    try:
+        from service.store.sql.postgres import PostgresStore
+    except ImportError:
+        raise SettingsError(
+            f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install 'roster-service[postgres]'"
+        ) from None
+
+    return PostgresStore(settings.store_url, clock, keep_events=keep_events, keep_s=keep_s, wait_s=wait_s)
 
 
 @contextlib.asynccontextmanager

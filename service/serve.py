@@ -111,6 +111,8 @@ def banner(app: web.Application, port: int) -> str:
     kept = "kept in memory: it is gone when this process ends"
     if settled.sqlite_path is not None:
         kept = f"kept in {settled.sqlite_path}"
+    elif settled.store_url != "memory://":
+        kept = "kept in PostgreSQL"
     return (
         f"\n  Roster serves on {address}\n\n"
         f"  start page  {address}/\n"

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     """gunicorn's worker processes; more than one needs a store that several may share, which there is none of yet."""
 
     store_url: str = "memory://"
-    """Where data is kept: `memory://` forgets at the end of the process, `sqlite:///roster.db` is a file (four slashes: from the root)."""
+    """Where data is kept: `memory://` forgets at the end of the process, `sqlite:///roster.db` in a file, `postgresql://…` in a server."""
     sqlite_synchronous: Literal["full", "normal"] = "full"
     """Whether a commit waits for the disk (`full`), or may be lost with the power (`normal`)."""
     log_keep_events: PositiveInt = 100_000
@@ -235,8 +235,9 @@ class Settings(BaseSettings):
     @field_validator("store_url")
     @classmethod
     def _store(cls, text: str) -> str:
-        if text != "memory://" and not (text.startswith("sqlite:///") and text.removeprefix("sqlite:///").strip("/")):
-            raise ValueError("must be memory:// or sqlite:///path")
+        is_file = text.startswith("sqlite:///") and text.removeprefix("sqlite:///").strip("/")
+        if text != "memory://" and not is_file and not text.startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be memory://, sqlite:///path or postgresql://user:password@host/database")
         return text
 
     @field_validator("public_url")

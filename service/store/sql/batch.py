@@ -25,13 +25,22 @@ class BatchConnection(Connection, Protocol):
     async def undo(self) -> None:
         """Go back to the savepoint, and be rid of it."""
 
+    def came_between(self, error: Exception) -> bool:
+        """Whether this is for another transaction's sake: the same work, carried out again, may find something else."""
+
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one work. `error` is what it raised; then it changed nothing."""
+    """What became of one work.
+
+    Attributes:
+        error: what it raised; then it changed nothing.
+        came_between: whether that was because of another transaction, so that it may go well once more.
+    """
 
     value: Any = None
     error: Exception | None = None
+    came_between: bool = False
     events: tuple[Event, ...] = ()
 
 
@@ -74,7 +83,7 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
             outcomes.append(None)
         except Exception as error:
             await connection.undo()
-            outcomes.append(Outcome(error=error))
+            outcomes.append(Outcome(error=error, came_between=connection.came_between(error)))
         else:
             await connection.release()
             outcomes.append(Outcome(value, events=tuple(transaction.events)))

