@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from service.domain.errors import Taken
 from service.domain.events import Event
 from service.domain.ports import Transaction
 from service.domain.positions import Position
 from service.store.sql import rows, statements
-from service.store.sql.transaction import Connection, Entangled, SqlTransaction
+from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
 
 Work = Callable[[Transaction], Awaitable[Any]]
 
@@ -81,6 +82,9 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
         except Entangled:
             await connection.undo()
             outcomes.append(None)
+        except Duplicate as duplicate:
+            await connection.undo()
+            outcomes.append(await _of_duplicate(connection, duplicate))
         except Exception as error:
             await connection.undo()
             outcomes.append(Outcome(error=error, came_between=connection.came_between(error)))
@@ -92,6 +96,15 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
     return Batch(outcomes, await _append(connection, done, kept))
 
 
+async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:
+    """What to answer, if it is the same once more: whoever took the name may have come in between."""
+    try:
+        await refuse_taken(connection, duplicate.user)
+    except Taken as error:
+        return Outcome(error=error, came_between=True)
+    return Outcome(error=Taken(duplicate.field), came_between=True)
+
+
 async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -> Position:
     count = sum(len(outcome.events) for outcome in done)
     if not count:
@@ -99,18 +112,17 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -
         return Position(epoch, seq)
     ((epoch, head, first),) = await connection.rows(statements.TAKE_SEQS, count=count)
     seq = head - count
+    numbered: list[Event] = []
     for outcome in done:
-        numbered = []
-        for event in outcome.events:
-            seq += 1
-            numbered.append(event.at(seq))
-        outcome.events = tuple(numbered)
-        for event in numbered:
-            await connection.run(statements.KEEP_EVENT, **rows.of_event(event))
-            if event.type == "user.deleted":
-                await connection.run(statements.REDACT, id=event.subject)
-            elif event.user is not None:
-                await connection.run(statements.SET_VERSION, user=event.subject, seq=event.seq)
+        outcome.events = tuple(event.at(seq + place) for place, event in enumerate(outcome.events, 1))
+        seq += len(outcome.events)
+        numbered += outcome.events
+    await connection.run_many(statements.KEEP_EVENT, [rows.of_event(event) for event in numbered])
+    versions = {event.subject: event.seq for event in numbered if event.user is not None}
+    await connection.run_many(statements.SET_VERSION, [{"user": user, "seq": seq} for user, seq in versions.items()])
+    for event in numbered:
+        if event.type == "user.deleted":
+            await connection.run(statements.REDACT, id=event.subject)
     await _trim(connection, head, first, kept)
     return Position(epoch, head)
 

@@ -66,11 +66,13 @@ class Dialect:
 
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
-        found = []
-        for name in statement.names:
-            value = given[name] if name in given else statement.own[name]
-            convert = self.to_sql.get(type(value))
-            found.append(value if convert is None else convert(value))
+        own, to_sql = statement.own, self.to_sql
+        found = [given[name] if name in given else own[name] for name in statement.names]
+        if to_sql:
+            for place, value in enumerate(found):
+                convert = to_sql.get(type(value))
+                if convert is not None:
+                    found[place] = convert(value)
         return found
 
 

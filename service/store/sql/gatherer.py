@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from service.domain.errors import Conflict, Unavailable
+from service.domain.errors import Conflict, Taken, Unavailable
 from service.domain.positions import Position
 from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
 from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
@@ -113,10 +113,12 @@ class Gatherer:
                 continue
             if outcome.came_between:
                 waiting.tries += 1
-                if waiting.tries < _MOST_TRIES:
+                is_taken = isinstance(outcome.error, Taken)
+                if waiting.tries < (2 if is_taken else _MOST_TRIES):
                     again.append(waiting)
                     continue
-                outcome = Outcome(error=Conflict("Others changed the same at the same time; try again."))
+                if not is_taken:
+                    outcome = Outcome(error=Conflict("Others changed the same at the same time; try again."))
             appended = appended or bool(outcome.events)
             if not waiting.future.done():
                 waiting.future.set_result((outcome, batch.position))

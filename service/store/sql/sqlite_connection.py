@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ class SqliteConnection:
 
     async def run(self, statement: Statement, **given: Any) -> None:
         self.find(statement, **given)
+
+    async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
+        compiled = statement.compiled(SQLITE)
+        self.raw.executemany(compiled.text, [SQLITE.values(compiled, one) for one in given])
+
+    looks_first = True
+
+    def taken_field(self, error: Exception) -> str | None:
+        return None  # it was looked for, and nobody else writes
 
     async def savepoint(self) -> None:
         self.raw.execute("SAVEPOINT work")

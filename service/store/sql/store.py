@@ -6,7 +6,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
@@ -19,6 +19,8 @@ from service.store.sql.transaction import SqlTransaction
 
 T = TypeVar("T")
 
+_MOST_KNOWN: Final = 10_000
+
 
 class SqlStore(ABC):
     """Keeps the promises of `Store` with one set of tables and statements. Each question is one statement: one state."""
@@ -27,6 +29,7 @@ class SqlStore(ABC):
         self._dialect = dialect
         self._clock = clock
         self._rings: list[Callable[[], None]] = []
+        self._users: dict[int, tuple[rows.Row, User]] = {}
 
     @abstractmethod
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
@@ -48,8 +51,19 @@ class SqlStore(ABC):
 
     async def user(self, user_id: UUID) -> Snapshot[User | None]:
         (row,) = await self._find(statements.READ_USER, id=user_id)
-        user = None if row[2] is None else rows.user_of(row[2:], self._dialect)
+        user = None if row[2] is None else self._known(user_id, row[2:])
         return Snapshot(user, Position(row[0], row[1]))
+
+    def _known(self, user_id: UUID, row: rows.Row) -> User:
+        """The user in a row; while the row is the same it is the same object, which others know by heart."""
+        known = self._users.get(user_id.int)
+        if known is not None and known[0] == row:
+            return known[1]
+        if len(self._users) >= _MOST_KNOWN:
+            self._users.clear()
+        user = rows.user_of(row, self._dialect)
+        self._users[user_id.int] = (row, user)
+        return user
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         statement, given = queries.users(query)

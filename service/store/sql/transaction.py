@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -26,9 +26,28 @@ class Connection(Protocol):
     async def run(self, statement: Statement, **given: Any) -> None:
         """Run a statement that finds nothing."""
 
+    async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
+        """Run it with each of these values."""
+
+    @property
+    def looks_first(self) -> bool:
+        """Whether it costs little to look for a name before it is taken; else it is tried, and looked for afterwards."""
+
+    def taken_field(self, error: Exception) -> str | None:
+        """Which field of a user another row has already, where that is the error."""
+
 
 class Entangled(Exception):
     """This write reads what an earlier one of the same transaction changed, whose version is not known yet."""
+
+
+class Duplicate(Exception):
+    """A name of this user was taken. Whether the other one is, too, can only be asked once this write has been undone."""
+
+    def __init__(self, user: User, field: str) -> None:
+        super().__init__()
+        self.user = user
+        self.field = field
 
 
 class SqlTransaction:
@@ -69,12 +88,15 @@ class SqlTransaction:
         return [rows.session_of(row, self._dialect) for row in found]
 
     async def put_user(self, user: User) -> None:
-        with_names = await self.connection.rows(
-            statements.WITH_NAMES, username=user.username, email=user.email, id=user.id
-        )
-        if with_names:
-            raise Taken(*taken_fields(user, with_names))
-        await self.connection.run(statements.PUT_USER, **rows.of_user(user))
+        if self.connection.looks_first:
+            await refuse_taken(self.connection, user)
+        try:
+            await self.connection.run(statements.PUT_USER, **rows.of_user(user))
+        except Exception as error:
+            field = self.connection.taken_field(error)
+            if field is None:
+                raise
+            raise Duplicate(user, field) from None
 
     async def put_password(self, user_id: UUID, password_hash: str) -> None:
         await self.connection.run(statements.PUT_PASSWORD, user=user_id, hash=password_hash)
@@ -94,7 +116,10 @@ class SqlTransaction:
         self.events.append(event)
 
 
-def taken_fields(user: User, others: Sequence[rows.Row]) -> list[str]:
-    """Which of its names other users have."""
-    fields = {"username": user.username, "email": user.email}
-    return [name for place, name in enumerate(fields) if any(other[place] == fields[name] for other in others)]
+async def refuse_taken(connection: Connection, user: User) -> None:
+    """Raises `Taken` where others have a name of this user."""
+    others = await connection.rows(statements.WITH_NAMES, username=user.username, email=user.email, id=user.id)
+    if others:
+        fields = {"username": user.username, "email": user.email}
+        taken = [name for place, name in enumerate(fields) if any(other[place] == fields[name] for other in others)]
+        raise Taken(*taken)
