@@ -315,6 +315,24 @@ async def test_log_forgets_a_deleted_user(store: Store) -> None:
     assert await whole_log(store, subject=ada.id) == [event for event in after if event.subject == ada.id]
 
 
+async def test_log_keeps_a_user_that_was_made_again(store: Store) -> None:
+    """What the same write says of a user behind its deletion is not forgotten with what lies before it."""
+    ada = a_user()
+
+    async def work(transaction: Transaction) -> None:
+        for _ in range(2):
+            await transaction.put_user(ada)
+            await transaction.append(created(ada))
+            await transaction.delete_user(ada.id)
+            await transaction.append(Event("user.deleted", ada.updated_at, None, ada.id))
+        await transaction.put_user(ada)
+        await transaction.append(created(ada))
+
+    written = (await store.write(work)).events
+    assert await whole_log(store) == [*(replace(event, user=None) for event in written[:-1]), written[-1]]
+    assert (await store.user(ada.id)).value == written[-1].user
+
+
 # Sessions
 
 

@@ -122,7 +122,8 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -
     await connection.run_many(statements.SET_VERSION, [{"user": user, "seq": seq} for user, seq in versions.items()])
     for event in numbered:
         if event.type == "user.deleted":
-            await connection.run(statements.REDACT, id=event.subject)
+            # Not what the same write may have made anew behind it.
+            await connection.run(statements.REDACT, id=event.subject, before=event.seq)
     await _trim(connection, head, first, kept)
     return Position(epoch, head)
 

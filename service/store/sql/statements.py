@@ -45,7 +45,9 @@ TAKE_SEQS: Final = _always(
     update(log).values(seq=log.c.seq + bindparam("count")).returning(log.c.epoch, log.c.seq, log.c.first)
 )
 KEEP_EVENT: Final = _always(insert(events))
-REDACT: Final = _always(update(events).where(events.c.subject == bindparam("id")).values(user=null()))
+REDACT: Final = _always(
+    update(events).where(events.c.subject == bindparam("id"), events.c.seq < bindparam("before")).values(user=null())
+)
 NEW_ENOUGH: Final = _always(
     select(func.min(events.c.seq)).where(events.c.time >= bindparam("since"), events.c.seq < bindparam("before"))
 )
