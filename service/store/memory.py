@@ -17,6 +17,7 @@ from service.domain.users import Credentials, User
 from service.store.memory_log import MemoryLog
 from service.store.memory_tables import Tables
 from service.store.memory_transaction import MemoryTransaction
+from service.store.run_through import run_through
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class MemoryStore:
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
         transaction = MemoryTransaction(self._tables)
         try:
-            value = _run(work(transaction))
+            value = run_through(work(transaction))
         except BaseException:
             transaction.undo()
             raise
@@ -105,14 +106,3 @@ class MemoryStore:
     async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         session_id, expires_at = self._tickets.pop(digest, (None, now))
         return session_id if expires_at > now else None
-
-
-def _run(work: Awaitable[T]) -> T:
-    """Run `work` to its end in this very step of the loop: that is what makes a transaction here atomic."""
-    steps = work.__await__()
-    try:
-        next(steps)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise RuntimeError("a transaction on the memory store waited for something outside of it")

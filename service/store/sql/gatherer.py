@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -15,23 +13,13 @@ from service.domain.errors import Conflict, Taken, Unavailable
 from service.domain.positions import Position
 from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
 from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
+from service.store.sql.waiting import Queue, Waiting
 
 CHANNEL: Final = "roster"
-_MOST_TOGETHER: Final = 64
-_MOST_WAITING: Final = 10_000
 _MOST_TRIES: Final = 4
 _DEADLINE_S: Final = 5.0
 
 log = logging.getLogger("roster.store")
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A work, and who waits for what becomes of it."""
-
-    work: Work
-    future: asyncio.Future[tuple[Outcome, Position]]
-    tries: int = 0
 
 
 class Gatherer:
@@ -54,9 +42,8 @@ class Gatherer:
         self._connect = connect
         self._kept = kept
         self._on_commit = on_commit
-        self._waiting: deque[Waiting] = deque()
+        self._queue = Queue()
         self._wake = asyncio.Event()
-        self._closing = False
         self._connection: asyncpg.Connection[Any] | None = connection
         self._task = asyncio.create_task(self._serve(), name="write to PostgreSQL")
 
@@ -65,16 +52,13 @@ class Gatherer:
 
         Who stops waiting does not stop it: it is carried out whole, or not at all.
         """
-        if self._closing or len(self._waiting) >= _MOST_WAITING:
-            raise Unavailable(1)
-        waiting = Waiting(work, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        future = self._queue.put(work)
         self._wake.set()
-        return await waiting.future
+        return await future
 
     async def close(self) -> None:
         """Carry out what waits, then end. Safe to call twice."""
-        self._closing = True
+        self._queue.closing = True
         self._wake.set()
         await asyncio.wait((self._task,))
 
@@ -83,16 +67,15 @@ class Gatherer:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                while self._waiting:
-                    together = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TOGETHER))]
-                    await self._commit(together)
-                if self._closing:
+                while self._queue:
+                    await self._commit(self._queue.take())
+                if self._queue.closing:
                     return
         finally:
             if self._connection is not None:
                 self._connection.terminate()
 
-    async def _commit(self, together: list[Waiting]) -> None:
+    async def _commit(self, together: Sequence[Waiting]) -> None:
         try:
             batch = await self._carry_out([waiting.work for waiting in together])
         except Exception as error:
@@ -102,8 +85,7 @@ class Gatherer:
                 self._connection.terminate()  # nobody knows in which state it is
                 self._connection = None
             for waiting in together:
-                if not waiting.future.done():
-                    waiting.future.set_exception(error)
+                waiting.fail(error)
             return
         appended = False
         again = []
@@ -120,9 +102,8 @@ class Gatherer:
                 if not is_taken:
                     outcome = Outcome(error=Conflict("Others changed the same at the same time; try again."))
             appended = appended or bool(outcome.events)
-            if not waiting.future.done():
-                waiting.future.set_result((outcome, batch.position))
-        self._waiting.extendleft(reversed(again))
+            waiting.answer(outcome, batch.position)
+        self._queue.put_back(again)
         if appended:
             self._on_commit()
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import asyncpg
 
 from service.domain.errors import Unavailable
-from service.domain.ports import Clock, Transaction, Written
-from service.domain.positions import new_epoch
+from service.domain.ports import Clock
+from service.domain.positions import Position, new_epoch
 from service.store.sql import rows, schema, statements
+from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
 from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
 from service.store.sql.store import SqlStore
-from service.store.sql.writer import kept
-
-T = TypeVar("T")
 
 _READ_DEADLINE_S: Final = 1.5
 _CONNECT_S: Final = 1.5
@@ -55,9 +53,8 @@ class PostgresStore(SqlStore):
         schema_name: str | None = None,
         wait_s: float | None = 30,
     ) -> None:
-        super().__init__(POSTGRES, clock)
+        super().__init__(POSTGRES, clock, keep_events, keep_s)
         self._url = url
-        self._kept = kept(keep_events, keep_s, clock)
         self._wait_s = wait_s
         self._settings = {"statement_timeout": "5000", "timezone": "UTC", "application_name": "roster"}
         if schema_name is not None:
@@ -136,11 +133,8 @@ class PostgresStore(SqlStore):
         finally:
             await self._pool.release(connection)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        outcome, position = await self._gatherer.write(work)
-        if outcome.error is not None:
-            raise outcome.error
-        return Written(cast(T, outcome.value), outcome.events, position)
+    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
+        return await self._gatherer.write(work)
 
     async def _listen(self) -> None:
         """Ring when another process has committed, until cancelled. A bell only: who follows the log looks by itself."""

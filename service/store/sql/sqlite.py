@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 from service.domain.errors import Unavailable
-from service.domain.ports import Clock, Snapshot, Transaction, UserQuery, Written
+from service.domain.ports import Clock
 from service.domain.positions import Position, new_epoch
-from service.domain.users import User
-from service.store.sql import queries, rows, schema, statements
+from service.store.sql import rows, schema, statements
+from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.sql.store import SqlStore
-from service.store.sql.writer import Writer, kept
-
-T = TypeVar("T")
+from service.store.sql.writer import Writer
 
 _LOOK_AGAIN_S: Final = 0.05
 
@@ -46,9 +44,8 @@ class SqliteStore(SqlStore):
         full: bool = True,
         wait_s: float = 30,
     ) -> None:
-        super().__init__(SQLITE, clock)
+        super().__init__(SQLITE, clock, keep_events, keep_s)
         self._path = path
-        self._kept = kept(keep_events, keep_s, clock)
         self._full = full
         self._wait_s = wait_s
         self._owner: int | None = None
@@ -82,27 +79,18 @@ class SqliteStore(SqlStore):
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         return self._reader.find(statement, **given)
 
-    async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
-        if query.q is None:
-            return await super().users(query)
-        # A search walks through all of them: not on the loop.
-        found = await asyncio.to_thread(self._search, query)
-        users = [rows.user_of(row[2:], SQLITE) for row in found if row[2] is not None]
-        return Snapshot(users, Position(found[0][0], found[0][1]))
+    async def _search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        return await asyncio.to_thread(self._find_apart, statement, given)  # too long for the loop
 
-    def _search(self, query: UserQuery) -> list[rows.Row]:
-        statement, given = queries.users(query)
+    def _find_apart(self, statement: Statement, given: Mapping[str, Any]) -> list[rows.Row]:
         connection = SqliteConnection(self._path, writes=False)
         try:
             return connection.find(statement, **given)
         finally:
             connection.close()
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        outcome, position = await self._writer.write(work)
-        if outcome.error is not None:
-            raise outcome.error
-        return Written(cast(T, outcome.value), outcome.events, position)
+    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
+        return await self._writer.write(work)
 
 
 async def _own(path: Path, wait_s: float) -> int:

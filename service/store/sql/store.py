@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from service.domain.positions import Position
 from service.domain.sessions import Session
 from service.domain.users import Credentials, User
 from service.store.sql import queries, rows, statements
+from service.store.sql.batch import Kept, Outcome, Work
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.transaction import SqlTransaction
 
@@ -25,9 +26,11 @@ _MOST_KNOWN: Final = 10_000
 class SqlStore(ABC):
     """Keeps the promises of `Store` with one set of tables and statements. Each question is one statement: one state."""
 
-    def __init__(self, dialect: Dialect, clock: Clock) -> None:
+    def __init__(self, dialect: Dialect, clock: Clock, keep_events: int, keep_s: float) -> None:
         self._dialect = dialect
         self._clock = clock
+        self._keep_events = keep_events
+        self._keep_s = keep_s
         self._rings: list[Callable[[], None]] = []
         self._users: dict[int, tuple[rows.Row, User]] = {}
 
@@ -35,8 +38,24 @@ class SqlStore(ABC):
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         """Run a statement that changes nothing."""
 
+    async def _search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        """The same for one that walks through all users."""
+        return await self._find(statement, **given)
+
     @abstractmethod
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]: ...
+    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
+        """Have a work carried out, with what others want written."""
+
+    def _kept(self) -> Kept:
+        """How much of the log is kept, counted from now."""
+        since = self._clock() - timedelta(seconds=self._keep_s) if self._keep_s else None
+        return Kept(self._keep_events, since)
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+        outcome, position = await self._carry_out(work)
+        if outcome.error is not None:
+            raise outcome.error
+        return Written(cast(T, outcome.value), outcome.events, position)
 
     def _ring(self) -> None:
         for ring in self._rings:
@@ -67,7 +86,8 @@ class SqlStore(ABC):
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         statement, given = queries.users(query)
-        found = await self._find(statement, **given)
+        look = self._find if query.q is None else self._search
+        found = await look(statement, **given)
         users = [rows.user_of(row[2:], self._dialect) for row in found if row[2] is not None]
         return Snapshot(users, Position(found[0][0], found[0][1]))
 
