@@ -20,6 +20,11 @@ Who = Literal["user", "admin"]
 _MOST_KNOWN: Final = 10_000
 
 
+def is_room_name(text: str) -> bool:
+    # fullmatch: before `$` a line break at the end would pass.
+    return re.fullmatch(ROOM_NAME, text, re.ASCII) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class RoomRule:
     """Who may do what in some rooms: any signed-in `user`, or only an `admin`.

@@ -16,13 +16,13 @@ from service.domain import rights
 from service.domain.errors import Forbidden, Invalid, Refusal
 from service.domain.events import EventType
 from service.domain.positions import Position
-from service.domain.rooms import ROOM_NAME
 from service.realtime import closing
 from service.realtime.audience import Want
 from service.realtime.connection import Confirm
 from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
+from service.schemas.rooms import RoomName
 from service.security.authenticator import Principal
 from service.strict_json import Malformed, parse_json
 from service.telemetry.logs import utc
@@ -30,7 +30,6 @@ from service.telemetry.logs import utc
 Verify = Callable[[str], Awaitable[Principal]]
 
 Ref = Annotated[str, Field(max_length=64)]
-RoomName = Annotated[str, Field(pattern=ROOM_NAME)]
 PositionText = Annotated[str, Field(max_length=64)]
 
 

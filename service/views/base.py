@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Generator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.web import StreamResponse
@@ -23,6 +23,9 @@ from service.strict_json import Malformed, parse_json
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
+
+# What somebody may read another may not, and it may change at any time.
+PRIVATE: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 

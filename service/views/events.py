@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.domain import rights
@@ -16,7 +16,7 @@ from service.realtime.audience import Want
 from service.realtime.eventstream import Reading, Start
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
 from service.schemas.feed import Closing, Hello, Reset
-from service.views.base import View, json_answer
+from service.views.base import PRIVATE, View, json_answer
 from service.views.streams import serve_stream
 
 _TAG = "events"
@@ -65,11 +65,7 @@ class Events(View):
         items = b",".join(event_json(event, epoch) for event in page.events)
         return json_answer(
             b'{"items":[%b],"next":%b}' % (items, following.encode()),
-            headers={
-                "Roster-Position": str(page.position),
-                hdrs.CACHE_CONTROL: "private, no-cache",
-                hdrs.VARY: "Authorization, Origin",
-            },
+            headers={**PRIVATE, "Roster-Position": str(page.position)},
         )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.domain.errors import NotFound, PositionLost
 from service.domain.positions import Position
-from service.domain.rooms import ROOM_NAME
+from service.domain.rooms import is_room_name
 from service.keys import ROOMS, SETTINGS
 from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
@@ -30,12 +29,10 @@ from service.schemas.rooms import (
     RoomFilter,
     RoomList,
 )
-from service.views.base import View, json_answer
+from service.views.base import PRIVATE, View, json_answer
 from service.views.streams import serve_stream
 
 _TAG: Final = "rooms"
-_NAME: Final = re.compile(ROOM_NAME.removesuffix("$") + r"\Z", re.ASCII)
-_PRIVATE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
 
 
 class RoomView(View):
@@ -44,7 +41,7 @@ class RoomView(View):
     @property
     def room_name(self) -> str:
         name = self.request.match_info["room"]
-        if _NAME.match(name) is None:
+        if not is_room_name(name):
             raise NotFound()
         return name
 
@@ -69,7 +66,7 @@ class Rooms(View):
         wanted = self.query(RoomFilter)
         page, following = self.request.app[ROOMS].page(self.principal, wanted.cursor or "", wanted.limit)
         items = [RoomAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
-        return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=_PRIVATE)
+        return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
 class Members(RoomView):
@@ -89,7 +86,7 @@ class Members(RoomView):
         wanted = self.query(MemberFilter)
         page, following = self.request.app[ROOMS].members(self.room_name, self.principal, wanted.cursor, wanted.limit)
         items = [MemberAnswer(id=member.id, username=member.username, since=member.since) for member in page]
-        return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=_PRIVATE)
+        return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
 class Messages(RoomView):
@@ -119,7 +116,7 @@ class Messages(RoomView):
         following = f'"{seen}"' if found and found[-1].seq < room.ring.head else "null"
         items = b",".join(message.data for message in found)
         return json_answer(
-            b'{"items":[%b],"next":%b,"position":"%b"}' % (items, following.encode(), seen.encode()), headers=_PRIVATE
+            b'{"items":[%b],"next":%b,"position":"%b"}' % (items, following.encode(), seen.encode()), headers=PRIVATE
         )
 
     @operation(

@@ -30,12 +30,11 @@ from service.schemas.users import (
     user_answer,
     user_json,
 )
-from service.views.base import View, json_answer
+from service.views.base import PRIVATE, View, json_answer
 from service.views.preconditions import accepted_versions, not_modified
 
 _TAG = "users"
 _VERSIONED = ("ETag", "Roster-Position")
-_PRIVATE: dict[str, str] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
 
 _CHANGE_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.TAKEN, problems.LAST_ADMIN, problems.STALE)
 
@@ -73,7 +72,7 @@ class Users(View):
         )
         items = page.value[: wanted.limit]
         following = app[CURSORS].write(items[-1], filters) if len(page.value) > wanted.limit else None
-        headers = {**_PRIVATE, "Roster-Position": str(page.position)}
+        headers = {**PRIVATE, "Roster-Position": str(page.position)}
         if following is not None:
             query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
             headers[hdrs.LINK] = f'</v1/users?{query}>; rel="next"'
@@ -276,8 +275,7 @@ def _headers(user: User, position: Position) -> dict[str, str]:
     """What an answer that shows a user says of it."""
     epoch, seq = position
     return {
-        hdrs.CACHE_CONTROL: "private, no-cache",
-        hdrs.VARY: "Authorization, Origin",
+        **PRIVATE,
         hdrs.ETAG: f'"{epoch}-{user.version}"',
         "Roster-Position": f"{epoch}-{seq}",
     }

@@ -14,7 +14,8 @@ import pytest
 from service import keys
 from service.realtime.websocket import close_code
 from tests.support.domain import a_user, keep
-from tests.support.server import Login, Server, serve
+from tests.support.revocation import deactivate, delete, log_out, promote
+from tests.support.server import Server, serve
 from tests.support.wait import until
 from tests.support.ws import Client, Json, connect
 
@@ -172,27 +173,11 @@ async def test_sockets_that_subscribe_during_writes_see_exactly_what_lies_behind
         assert not clients
 
 
-async def make_admin(server: Server, admin: Login, user: Login) -> None:
-    await server.json("PATCH", f"/v1/users/{user.id}", admin, json={"role": "admin"})
-
-
-async def deactivate(server: Server, admin: Login, user: Login) -> None:
-    await server.json("PATCH", f"/v1/users/{user.id}", admin, json={"active": False})
-
-
-async def delete(server: Server, admin: Login, user: Login) -> None:
-    await server.json("DELETE", f"/v1/users/{user.id}", admin, status=204)
-
-
-async def log_out(server: Server, _: Login, user: Login) -> None:
-    await server.json("POST", "/v1/auth/logout", user, status=204)
-
-
 @pytest.mark.parametrize(
     ("act", "reason", "code"),
     [
         (log_out, "session_ended", 4401),
-        (make_admin, "rights_changed", 4401),
+        (promote, "rights_changed", 4401),
         (deactivate, "account_gone", 4403),
         (delete, "account_gone", 4403),
     ],

@@ -21,6 +21,7 @@ from service.realtime.connection import Connection
 from service.realtime.connections import Connections
 from tests.support.domain import a_user, keep
 from tests.support.peer import RawPeer, raw_peer
+from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.sse import Frame, Stream
 from tests.support.wait import until
@@ -425,22 +426,6 @@ async def test_ticket_opens_one_stream(server: Server) -> None:
 
 
 # --- How it ends ------------------------------------------------------------------------------------------------------
-
-
-async def promote(server: Server, admin: Login, user: Login) -> None:
-    await server.json("PATCH", f"/v1/users/{user.id}", admin, json={"role": "admin"})
-
-
-async def deactivate(server: Server, admin: Login, user: Login) -> None:
-    await server.json("PATCH", f"/v1/users/{user.id}", admin, json={"active": False})
-
-
-async def delete(server: Server, admin: Login, user: Login) -> None:
-    await server.json("DELETE", f"/v1/users/{user.id}", admin, status=204)
-
-
-async def log_out(server: Server, _: Login, user: Login) -> None:
-    await server.json("POST", "/v1/auth/logout", user, status=204)
 
 
 @pytest.mark.parametrize(
