@@ -64,6 +64,11 @@ class RawPeer:
             return True
         return True
 
+    def tcp_info(self, size: int) -> bytes:
+        """What Linux counts of the connection: the beginning of `struct tcp_info`."""
+        info: bytes = self.writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+        return info
+
     async def upgrade(self, path: str, *headers: str) -> Answer:
         """Ask for a WebSocket."""
         key = base64.b64encode(os.urandom(16)).decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 import struct
 import time
 from contextlib import AsyncExitStack
@@ -22,6 +23,8 @@ from tests.support.peer import RawPeer, raw_peer
 from tests.support.server import Login, Server, serve
 from tests.support.wait import until
 from tests.support.ws import Client, connect
+
+_DATA_SEGMENTS_IN = 152  # where it stands in `struct tcp_info` (linux/tcp.h)
 
 
 def connections(server: Server) -> Connections:
@@ -267,6 +270,20 @@ async def test_stopping_service_does_not_wait_for_who_said_nothing() -> None:
 
 
 # --- Once somebody is known -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="only Linux can keep bytes together")
+async def test_handshake_and_hello_are_one_segment(server: Server) -> None:
+    """A known client has both at once, and nothing after them is held back."""
+    ada = await server.member()
+    async with raw_peer(server.port) as peer:
+        await peer.upgrade("/v1/ws", f"Authorization: Bearer {ada.access_token}")
+        assert json.loads((await read_frame(peer))[1])["type"] == "hello"
+        info = peer.tcp_info(_DATA_SEGMENTS_IN + 4)
+        assert struct.unpack_from("I", info, _DATA_SEGMENTS_IN) == (1,)
+        (connection,) = connections(server)
+        ours = connection._transport.get_extra_info("socket")
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0
 
 
 async def test_hello_says_what_a_client_has_to_know(server: Server) -> None:
