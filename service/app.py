@@ -19,6 +19,7 @@ from service.domain import accounts
 from service.domain.accounts import NewUser
 from service.domain.errors import Taken
 from service.domain.events import Event
+from service.domain.idempotency import Keys
 from service.domain.ports import Clock, Hasher, Store
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
@@ -171,6 +172,7 @@ async def _store(app: web.Application) -> AsyncIterator[None]:
     secret = app[keys.SETTINGS].jwt_secret or await store.secret("tokens")
     app[keys.TOKENS].use(secret)
     app[keys.CURSORS] = Cursors(secret)
+    app[keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[keys.SETTINGS].idempotency_keep_s)
     yield
     await store.close()
 

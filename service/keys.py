@@ -9,6 +9,7 @@ from aiohttp import ClientSession, web
 from aiohttp.web import AppKey, RequestKey
 
 from service.context import Context
+from service.domain.idempotency import Keys
 from service.domain.ports import Clock, Hasher, Store
 from service.operations import Operation
 from service.outbound.aggregate import Aggregator
@@ -58,6 +59,7 @@ HASHER: AppKey[Hasher] = AppKey("hasher")
 TOKENS = AppKey("tokens", AccessTokens)
 AUTHENTICATOR = AppKey("authenticator", Authenticator)
 CURSORS = AppKey("cursors", Cursors)
+IDEMPOTENCY = AppKey("idempotency", Keys)
 LOGIN_LIMIT: AppKey[LoginLimit | None] = AppKey("login_limit")
 MADE_PASSWORD: AppKey[str | None] = AppKey("made_password")
 HUB = AppKey("hub", Hub)

@@ -82,6 +82,8 @@ class Operation:
             every.add(problems.BAD_REQUEST)
         if self.body is not None:
             every.update(_REFUSALS_OF_BODIES)
+        if "Idempotency-Key" in self.headers:
+            every.update(_REFUSALS_OF_KEYS)
         return frozenset(every)
 
     @property
@@ -106,6 +108,7 @@ _REFUSALS_OF_BODIES: Final = (
     problems.UNSUPPORTED_MEDIA_TYPE,
     problems.INVALID_FIELDS,
 )
+_REFUSALS_OF_KEYS: Final = (problems.BAD_REQUEST, problems.CONFLICT, problems.STILL_RUNNING, problems.KEY_REUSED)
 
 
 def operation(promised: Operation) -> Callable[[F], F]:

@@ -108,6 +108,12 @@ TAKEN: Final = Kind(
 LAST_ADMIN: Final = Kind(
     "last-admin", 409, "The last administrator must stay", "Make another active administrator first."
 )
+STILL_RUNNING: Final = Kind(
+    "still-running",
+    409,
+    "The request with this key is still being carried out",
+    "Send it again, with the same `Idempotency-Key`, after as many seconds as `Retry-After` says.",
+)
 POSITION_LOST: Final = Kind(
     "position-lost",
     410,
@@ -134,6 +140,12 @@ MISDIRECTED: Final = Kind(
     "Use the name under which the service is reached, or have the operator add it to ROSTER_ALLOWED_HOSTS.",
 )
 INVALID_FIELDS: Final = Kind("invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule.")
+KEY_REUSED: Final = Kind(
+    "key-reused",
+    422,
+    "The key stands for another request",
+    "Send a new `Idempotency-Key` with a new request; the same one goes with the same body only.",
+)
 UPGRADE_REQUIRED: Final = Kind(
     "upgrade-required",
     426,
@@ -173,6 +185,8 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.Conflict: CONFLICT,
     errors.Taken: TAKEN,
     errors.LastAdmin: LAST_ADMIN,
+    errors.StillRunning: STILL_RUNNING,
+    errors.KeyReused: KEY_REUSED,
     errors.PositionLost: POSITION_LOST,
     errors.Stale: STALE,
     errors.TooMany: TOO_MANY,

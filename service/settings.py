@@ -121,6 +121,8 @@ class Settings(BaseSettings):
     """Largest request body, in bytes; over it 413."""
     body_timeout_s: PositiveFloat = 30
     """Time for a request body to arrive, in seconds; over it 408."""
+    idempotency_keep_s: PositiveInt = 86_400
+    """How long a request with an `Idempotency-Key` is answered again instead of carried out again, in seconds."""
     keepalive_s: PositiveFloat = 75
     """How long an idle connection stays open, in seconds; keep it above that of the proxy in front."""
 

@@ -11,7 +11,7 @@ import uuid_utils.compat
 
 from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import EndReason, Event
-from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Written
+from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users import Role, User, changed_fields
 
 
@@ -58,7 +58,7 @@ class Change:
     versions: frozenset[int] | None = None
 
 
-async def create(store: Store, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
+async def create(store: Writes, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
     """Make an account; `actor` None means that it registers itself. Raises `Taken`."""
     password_hash = None if new.password is None else await hasher.hash(new.password)
     now = clock()
@@ -81,7 +81,7 @@ async def create(store: Store, hasher: Hasher, clock: Clock, new: NewUser, actor
         await transaction.append(Event("user.created", now, actor or user.id, user.id, user))
         return user
 
-    return _as_committed(await store.write(work))
+    return as_committed(await store.write(work))
 
 
 async def change(
@@ -113,7 +113,7 @@ async def change(
             await end_sessions(transaction, clock, caller.id, user_id, "deactivated")
         return after
 
-    return _as_committed(await store.write(work))
+    return as_committed(await store.write(work))
 
 
 async def delete(
@@ -190,7 +190,7 @@ async def _keep_an_admin(transaction: Transaction) -> None:
         raise LastAdmin()
 
 
-def _as_committed(written: Written[User]) -> Snapshot[User]:
+def as_committed(written: Written[User]) -> Snapshot[User]:
     """The user as its event carries it, so with its version; a write without event left it as it was."""
     for event in written.events:
         if event.user is not None:

@@ -15,7 +15,10 @@ Refusal
 ├── NotFound
 ├── Conflict             the present state does not allow it
 │   ├── Taken            another account has this username or e-mail address
-│   └── LastAdmin
+│   ├── LastAdmin
+│   ├── StillRunning     the request with this key is being carried out; carries when to come back
+│   └── AnswerGone       the request with this key was carried out, and its answer is not kept any more
+├── KeyReused            this key stands for another request
 ├── Stale                the version named by the caller is not the present one
 ├── PositionLost         the log no longer reaches back to the place named
 ├── TooMany              a limit was reached; carries when to come back
@@ -122,6 +125,23 @@ class Taken(Conflict):
 
 class LastAdmin(Conflict):
     sentence = "The last active administrator cannot be deleted, demoted or deactivated."
+
+
+class StillRunning(Conflict):
+    """`retry_after_s`: seconds until it may be done."""
+
+    sentence = "The request with this Idempotency-Key is still being carried out; send it again shortly."
+    retry_after_s = 1.0
+
+
+class AnswerGone(Conflict):
+    sentence = (
+        "The request with this Idempotency-Key was carried out, and what it made is gone: there is no answer to repeat."
+    )
+
+
+class KeyReused(Refusal):
+    sentence = "This Idempotency-Key came with another body before; a new request needs a new key."
 
 
 class Stale(Refusal):

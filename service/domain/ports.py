@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from service.domain.events import Event
+from service.domain.idempotency import Answer, Claim
 from service.domain.positions import Position
 from service.domain.sessions import Session
 from service.domain.users import Credentials, Role, User
@@ -42,6 +43,10 @@ class Written(Generic[T_co]):
     value: T_co
     events: tuple[Event, ...]
     position: Position
+
+
+Render = Callable[[Written[Any]], Answer]
+"""What is answered to a write; depends on nothing else and changes nothing, in whatever thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,21 @@ class Transaction(Protocol):
     async def append(self, event: Event) -> None:
         """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
 
+    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+        """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
 
-class Store(Protocol):
+        At most once a write. Raises `KeyReused`, `AnswerGone`, and `InvalidToken` when there is no such user any more.
+        """
+
+
+class Writes(Protocol):
+    """The part of a store that use cases need which only write."""
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+        """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through."""
+
+
+class Store(Writes, Protocol):
     """Users, sessions and the log of what happened to them.
 
     Reads may be cancelled at any point. A `write` that was begun is carried out whole or not at all; the caller
@@ -158,9 +176,6 @@ class Store(Protocol):
         """A session and its user; None once either is gone."""
 
     async def events(self, query: EventQuery) -> EventPage: ...
-
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through."""
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
 

@@ -12,6 +12,7 @@ from service.keys import Grant
 
 _EXPOSED: Final = (
     "ETag",
+    "Idempotent-Replayed",
     "Link",
     "Location",
     "Roster-Position",

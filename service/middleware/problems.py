@@ -67,7 +67,7 @@ def _of_refusal(request: web.Request, context: Context, error: Exception) -> web
             principal = context.principal
             resync = error.resync or (rights.resync_of(principal.caller) if principal is not None else None)
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
-        case errors.TooMany() | errors.Unavailable():
+        case errors.TooMany() | errors.Unavailable() | errors.StillRunning():
             if isinstance(error, LimitReached):
                 # The answer tells the limit that refuses, not one of which something is left.
                 context.limit, context.used_s = error.limit, error.used_s

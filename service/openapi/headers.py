@@ -57,6 +57,12 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
         "/v1/users/0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11",
         {"type": "string", "format": "uri-reference"},
     ),
+    "Idempotent-Replayed": Header(
+        "`true` where this was answered before, to the request that came first with this `Idempotency-Key`.",
+        "true",
+        {"type": "string", "const": "true"},
+        always=False,
+    ),
     "Link": Header(
         "Address of the page after this one (RFC 8288); not there on the last.",
         '</v1/users?sort=username&limit=20&cursor=nzoce-JI…>; rel="next"',
@@ -79,6 +85,12 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
     "Sec-WebSocket-Protocol": Header("`roster.v1`, if it was offered.", "roster.v1", _TEXT, always=False),
 }
 _OF_REQUESTS: Final[Mapping[str, Header]] = {
+    "Idempotency-Key": Header(
+        "A name that the client gives this request and no other, in quotes: sent again with the same body, it is answered as "
+        "the first time and not carried out again.",
+        '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+        {"type": "string", "pattern": r"""^("([ !#-\[\]-~]|\\["\\]){1,255}"|[A-Za-z0-9!#$%&'*+.^_`|~:/=-]{1,255})$"""},
+    ),
     "If-Match": Header(
         "ETags of the versions that may be changed, or `*`; any other version answers 412.", '"k3f9q2xw-1042"', _ETAGS
     ),

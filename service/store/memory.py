@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from datetime import datetime
 from itertools import islice, takewhile
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import UUID
 
 from service.domain.events import Event
+from service.domain.idempotency import Answer, Records
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
 from service.domain.positions import Position
 from service.domain.sessions import Session
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 _Key = tuple[str, UUID]
 
+_MOST_ANSWERS: Final = 10_000  # about 20 MB
+
 
 class MemoryStore:
     """Keeps the promises of `Store` for one process, and forgets everything when that ends."""
@@ -34,6 +37,7 @@ class MemoryStore:
         self._rings: list[Callable[[], None]] = []
         self._secrets: dict[str, str] = {}
         self._tickets: dict[bytes, tuple[UUID, datetime]] = {}
+        self._answers: Records[Answer] = Records(_MOST_ANSWERS)
 
     async def open(self) -> None: ...
 
@@ -72,7 +76,7 @@ class MemoryStore:
         return self._log.page(query)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        transaction = MemoryTransaction(self._tables)
+        transaction = MemoryTransaction(self._tables, self._answers)
         try:
             value = run_through(work(transaction))
         except BaseException:
@@ -80,10 +84,15 @@ class MemoryStore:
             raise
         # No await from here on: row and event become visible in the same step.
         events = tuple(self._commit(event) for event in transaction.events)
+        written = Written(value, events, self._log.position)
+        if transaction.claimed is not None:
+            claim, render = transaction.claimed
+            self._answers.keep(claim, render(written))
+        self._forget_answers({event.subject for event in events if event.type == "user.deleted"})
         if events:
             for ring in self._rings:
                 ring()
-        return Written(value, events, self._log.position)
+        return written
 
     def _commit(self, event: Event) -> Event:
         event = self._log.append(event)
@@ -94,6 +103,10 @@ class MemoryStore:
         ):  # the same write may have deleted it since
             self._tables.users[event.subject.int] = event.user
         return event
+
+    def _forget_answers(self, deleted: Set[UUID]) -> None:
+        if deleted and len(self._answers):
+            self._answers.empty(lambda answer: answer.subject in deleted)
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
         now = self._clock()

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.errors import Taken
+from service.domain.errors import InvalidToken, Taken
 from service.domain.events import Event
+from service.domain.idempotency import Answer, Claim, Records
+from service.domain.ports import Render
 from service.domain.sessions import Session
 from service.domain.users import Credentials, User
 from service.store.memory_tables import Tables
@@ -16,9 +18,11 @@ from service.store.memory_tables import Tables
 class MemoryTransaction:
     """Changes the tables at once and remembers how to take each step back."""
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, answers: Records[Answer]) -> None:
         self.events: list[Event] = []
+        self.claimed: tuple[Claim, Render] | None = None
         self._tables = tables
+        self._answers = answers
         self._undo: list[Callable[[], object]] = []
 
     def undo(self) -> None:
@@ -97,3 +101,11 @@ class MemoryTransaction:
 
     async def append(self, event: Event) -> None:
         self.events.append(event)
+
+    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+        if claim.user_id.int not in self._tables.users:
+            raise InvalidToken()
+        answer = self._answers.find(claim)
+        if answer is None:
+            self.claimed = claim, render
+        return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from contextlib import nullcontext
 from typing import Any
 from urllib.parse import urlencode
@@ -15,7 +15,8 @@ from service import problems
 from service.domain import accounts
 from service.domain.accounts import Change, NewUser
 from service.domain.errors import Forbidden, NotFound
-from service.domain.ports import Snapshot, UserQuery
+from service.domain.idempotency import Answer
+from service.domain.ports import Snapshot, UserQuery, Writes, Written
 from service.domain.positions import Position
 from service.domain.users import User
 from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, STORE
@@ -31,6 +32,7 @@ from service.schemas.users import (
     user_json,
 )
 from service.views.base import PRIVATE, View, json_answer
+from service.views.idempotency import answered, carry_out_once, key_of
 from service.views.preconditions import accepted_versions, not_modified
 
 _TAG = "users"
@@ -83,7 +85,10 @@ class Users(View):
         Operation(
             id="create_user",
             summary="Create a user",
-            description="For administrators. Without a password the account cannot log in.",
+            description=(
+                "For administrators. Without a password the account cannot log in. With an `Idempotency-Key` it can be sent "
+                "again until it is answered, and makes one account."
+            ),
             tag=_TAG,
             access=Access.BEARER,
             body=UserCreate,
@@ -95,18 +100,27 @@ class Users(View):
                     "password": "correct horse battery staple",
                 }
             },
-            replies={201: Reply("The user that was made.", UserAnswer, headers=("Location", *_VERSIONED))},
+            headers=("Idempotency-Key",),
+            replies={
+                201: Reply(
+                    "The user that was made.", UserAnswer, headers=("Location", *_VERSIONED, "Idempotent-Replayed")
+                )
+            },
             refusals=(problems.FORBIDDEN, problems.TAKEN),
         )
     )
     async def post(self) -> web.Response:
         self._for_admins()
+        key = key_of(self.request)
         new = NewUser(**(await self.body(UserCreate)).model_dump())
         app = self.request.app
-        made = await self.write(
-            accounts.create(app[STORE], app[HASHER], app[CLOCK], new, self.caller.id), "create user"
-        )
-        return created(made)
+
+        def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
+            return accounts.create(store, app[HASHER], app[CLOCK], new, self.caller.id)
+
+        if key is None:
+            return created(await self.write(create(app[STORE]), "create user"))
+        return await carry_out_once(self, key, create, _answer, "create user")
 
     def _for_admins(self) -> None:
         if not self.caller.is_admin:
@@ -266,9 +280,17 @@ async def read(view: View, user_id: UUID) -> web.Response:
 
 def created(made: Snapshot[User]) -> web.Response:
     """The answer to a request that made a user."""
-    headers = _headers(made.value, made.position)
-    headers[hdrs.LOCATION] = f"/v1/users/{made.value.id}"
-    return json_answer(user_json(made.value), status=201, headers=headers)
+    return answered(_answer_of(made))
+
+
+def _answer(written: Written[User]) -> Answer:
+    return _answer_of(accounts.as_committed(written))
+
+
+def _answer_of(made: Snapshot[User]) -> Answer:
+    user = made.value
+    headers = {**_headers(user, made.position), hdrs.LOCATION: f"/v1/users/{user.id}"}
+    return Answer(201, headers, user_json(user), user.id)
 
 
 def _headers(user: User, position: Position) -> dict[str, str]:

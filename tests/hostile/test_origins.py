@@ -264,7 +264,8 @@ async def test_allowed_origin_may_read_every_answer(
     assert grant["access-control-allow-origin"] == ALLOWED
     exposed = {name.strip().lower() for name in grant["access-control-expose-headers"].split(",")}
     assert exposed == {
-        "etag", "link", "location", "roster-position", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id",
+        "etag", "idempotent-replayed", "link", "location", "roster-position", "ratelimit", "ratelimit-policy",
+        "retry-after", "x-request-id",
     }  # fmt: skip
 
 

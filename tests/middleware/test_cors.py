@@ -12,6 +12,7 @@ from tests.support.server import Server, serve
 OURS = "https://app.example.com"
 EXPOSED = {
     "ETag",
+    "Idempotent-Replayed",
     "Link",
     "Location",
     "Roster-Position",

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from service.domain.errors import Taken
 from service.domain.events import Event
-from service.domain.ports import Transaction
+from service.domain.idempotency import Claim
+from service.domain.ports import Render, Transaction, Written
 from service.domain.positions import Position
 from service.store.sql import rows, statements
 from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
@@ -37,12 +38,14 @@ class Outcome:
     Attributes:
         error: what it raised; then it changed nothing.
         came_between: whether that was because of another transaction, so that it may go well once more.
+        claimed: the key that it took, and what makes the answer to be kept with it.
     """
 
     value: Any = None
     error: Exception | None = None
     came_between: bool = False
     events: tuple[Event, ...] = ()
+    claimed: tuple[Claim, Render] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,15 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
             outcomes.append(Outcome(error=error, came_between=connection.came_between(error)))
         else:
             await connection.release()
-            outcomes.append(Outcome(value, events=tuple(transaction.events)))
+            outcomes.append(Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed))
             changed.update(event.subject for event in transaction.events)
     done = [outcome for outcome in outcomes if outcome is not None]
-    return Batch(outcomes, await _append(connection, done, kept))
+    claims = [outcome.claimed[0] for outcome in done if outcome.claimed is not None]
+    if claims:
+        await connection.run(statements.FORGET_ANSWERS, now=claims[0].now, limit=2 * len(claims))
+    position = await _append(connection, done, kept)
+    await _keep_answers(connection, done, position)
+    return Batch(outcomes, position)
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:
@@ -126,6 +134,21 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -
             await connection.run(statements.REDACT, id=event.subject, before=event.seq)
     await _trim(connection, head, first, kept)
     return Position(epoch, head)
+
+
+async def _keep_answers(connection: Connection, done: Sequence[Outcome], position: Position) -> None:
+    answered = [
+        rows.of_answer(claim, render(Written(outcome.value, outcome.events, position)))
+        for outcome in done
+        if outcome.claimed is not None
+        for claim, render in (outcome.claimed,)
+    ]
+    if answered:
+        await connection.run_many(statements.KEEP_ANSWER, answered)
+    for outcome in done:
+        for event in outcome.events:
+            if event.type == "user.deleted":
+                await connection.run(statements.EMPTY_ANSWERS, id=event.subject)
 
 
 async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> None:

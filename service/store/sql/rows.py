@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from service.domain.events import Event
+from service.domain.idempotency import Answer, Claim
 from service.domain.sessions import Session
 from service.domain.users import User
 from service.store.sql.dialects import Dialect
@@ -109,4 +111,22 @@ def of_event(event: Event) -> dict[str, Any]:
         "changed": ",".join(event.changed),
         "session_id": event.session_id,
         "reason": event.reason,
+    }
+
+
+def answer_of(row: Row, dialect: Dialect) -> Answer:
+    """From the columns of `statements.ANSWER` behind the fingerprint."""
+    status, headers, body, subject = row
+    return Answer(status, json.loads(headers), bytes(body), None if subject is None else dialect.identity(subject))
+
+
+def of_answer(claim: Claim, answer: Answer) -> dict[str, Any]:
+    return {
+        "user_id": claim.user_id,
+        "route": claim.route,
+        "key": claim.key,
+        "new_status": answer.status,
+        "new_headers": json.dumps(dict(answer.headers)),
+        "new_body": answer.body,
+        "new_subject": answer.subject,
     }

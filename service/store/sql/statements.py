@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, and_, bindparam, delete, false, func, insert, null, or_, select, true, update
+from sqlalchemy import (
+    Select,
+    Table,
+    and_,
+    bindparam,
+    cast,
+    delete,
+    false,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 
 from service.store.sql.dialects import Dialect, Statement
-from service.store.sql.tables import events, log, secrets, sessions, tickets, users
+from service.store.sql.tables import answers, events, log, secrets, sessions, tickets, users
 
 USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
@@ -146,6 +162,54 @@ FORGET_TICKETS: Final = _always(delete(tickets).where(tickets.c.expires_at <= bi
 TAKE_TICKET: Final = _always(
     delete(tickets).where(tickets.c.digest == bindparam("digest")).returning(tickets.c.session_id, tickets.c.expires_at)
 )
+
+
+# Answers to requests with a key
+
+
+def _claim(dialect: Dialect) -> Any:
+    """Take a key, unless it is remembered; another transaction that is taking it is waited for."""
+    given = ("route", "key", "fingerprint", "expires_at")
+    row = dialect.insert(answers).from_select(
+        ["user_id", *given],
+        # Only for a user who is still there: the error of the foreign key could not be told from others.
+        select(users.c.id, *(cast(bindparam(name), answers.c[name].type) for name in given)).where(
+            users.c.id == bindparam("user_id")
+        ),
+    )
+    anew = {name: row.excluded[name] for name in ("fingerprint", "expires_at")}
+    emptied = dict.fromkeys(("status", "headers", "body", "subject"), null())
+    return row.on_conflict_do_update(
+        index_elements=list(answers.primary_key), set_=anew | emptied, where=answers.c.expires_at <= bindparam("now")
+    ).returning(answers.c.key)
+
+
+_OF_CLAIM: Final = and_(
+    answers.c.user_id == bindparam("user_id"), answers.c.route == bindparam("route"), answers.c.key == bindparam("key")
+)
+CLAIM: Final = Statement(_claim)
+ANSWER: Final = _always(
+    select(answers.c.fingerprint, answers.c.status, answers.c.headers, answers.c.body, answers.c.subject).where(
+        _OF_CLAIM
+    )
+)
+KEEP_ANSWER: Final = _always(
+    update(answers)
+    .where(_OF_CLAIM)
+    .values({name: bindparam(f"new_{name}") for name in ("status", "headers", "body", "subject")})
+)
+EMPTY_ANSWERS: Final = _always(
+    update(answers).where(answers.c.subject == bindparam("id")).values(headers=null(), body=null())
+)
+# So many at once that they grow fewer, and none pays for all. Those that another transaction has taken are its own.
+_EXPIRED: Final = (
+    select(*answers.primary_key)
+    .where(answers.c.expires_at <= bindparam("now"))
+    .order_by(answers.c.expires_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+FORGET_ANSWERS: Final = _always(delete(answers).where(tuple_(*answers.primary_key).in_(_EXPIRED)))
 
 
 def list_events(*, until: bool, subject: bool, types: int | None) -> Statement:

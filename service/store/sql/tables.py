@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
+from service.domain import idempotency
 from service.domain import users as rules
 
 metadata: Final = MetaData(
@@ -113,4 +114,20 @@ tickets = Table(
     Column("session_id", _Id, nullable=False),
     Column("expires_at", _Moment, nullable=False),
     Index(None, "expires_at"),
+)
+
+answers = Table(
+    "idempotency",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("route", String(255), primary_key=True),
+    Column("key", String(idempotency.KEY_MAX), primary_key=True),
+    Column("fingerprint", LargeBinary(32), nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("status", SmallInteger),  # null until the transaction that took the key knows its seqs
+    Column("headers", Text),  # as JSON
+    Column("body", LargeBinary),  # null again once the user in it was deleted
+    Column("subject", _Id),
+    Index(None, "expires_at"),
+    Index(None, "subject"),
 )

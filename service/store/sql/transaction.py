@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from service.domain.errors import Taken
+from service.domain.errors import AnswerGone, InvalidToken, Taken
 from service.domain.events import Event
+from service.domain.idempotency import Answer, Claim
+from service.domain.ports import Render
 from service.domain.sessions import Session
 from service.domain.users import Credentials, User
 from service.store.sql import rows, statements
@@ -38,7 +40,7 @@ class Connection(Protocol):
 
 
 class Entangled(Exception):
-    """This write reads what an earlier one of the same transaction changed, whose version is not known yet."""
+    """This write depends on an earlier one of the same transaction, whose seqs are not known yet."""
 
 
 class Duplicate(Exception):
@@ -59,6 +61,7 @@ class SqlTransaction:
 
     def __init__(self, connection: Connection, changed: Collection[UUID]) -> None:
         self.events: list[Event] = []
+        self.claimed: tuple[Claim, Render] | None = None
         self.connection = connection
         self._dialect = connection.dialect
         self._changed = changed
@@ -114,6 +117,24 @@ class SqlTransaction:
 
     async def append(self, event: Event) -> None:
         self.events.append(event)
+
+    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+        of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}
+        if await self.connection.rows(
+            statements.CLAIM, **of_claim, fingerprint=claim.fingerprint, expires_at=claim.expires_at, now=claim.now
+        ):
+            self.claimed = claim, render
+            return None
+        found = await self.connection.rows(statements.ANSWER, **of_claim)
+        if not found:
+            raise InvalidToken()
+        fingerprint, status, _, body, _ = found[0]
+        claim.check(bytes(fingerprint))
+        if status is None:
+            raise Entangled()
+        if body is None:
+            raise AnswerGone()
+        return rows.answer_of(found[0][1:], self._dialect)
 
 
 async def refuse_taken(connection: Connection, user: User) -> None:

@@ -19,13 +19,15 @@ import pytest
 
 from service.domain import accounts
 from service.domain.accounts import NewUser
-from service.domain.errors import LastAdmin, Taken, Unavailable
-from service.domain.ports import EventQuery, Transaction
+from service.domain.errors import InvalidToken, LastAdmin, Taken, Unavailable
+from service.domain.idempotency import Answer, Claim, Keys
+from service.domain.once import once
+from service.domain.ports import EventQuery, Transaction, Writes, Written
 from service.store.sql.postgres import PostgresStore
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, created, keep, updated
 from tests.support.postgres import postgres
-from tests.support.stores import whole_log
+from tests.support.stores import Broken, erase, whole_log
 
 _schemas = itertools.count(1)
 
@@ -225,3 +227,69 @@ def _send(number: signal.Signals, pids: list[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # one that was waited for no longer may have ended
             os.kill(pid, number)
+
+
+async def test_two_processes_with_one_key_make_one_user(url: str, schema: str) -> None:
+    """Over and over, slowly and at once: the one that comes second waits for the other, then answers what that did."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        await keep(one, admin := a_user(role="admin"))
+        for number in range(10):
+            claim = Keys("s", 60).claim(admin.id, "POST /v1/users", str(number), b"{}", ManualClock()())
+            (first, a), (second, b) = await asyncio.gather(make_slowly(one, claim), make_slowly(other, claim))
+
+            assert first == second
+            assert sorted((a, b)) == [False, True]
+        assert (await one.position()).seq == 11
+
+
+async def test_key_of_a_process_that_fails_is_free_for_the_other(url: str, schema: str) -> None:
+    """What the first one took and did not bring to its end is carried out by the one that waited for it."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        await keep(one, admin := a_user(role="admin"))
+        claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
+        taken = asyncio.Event()
+        failing = asyncio.create_task(make_slowly(one, claim, taken, Broken()))
+        await taken.wait()
+        _, is_replay = await make_slowly(other, claim)
+        with pytest.raises(Broken):
+            await failing
+
+        assert not is_replay
+        assert (await one.position()).seq == 2
+
+
+async def test_user_deleted_by_another_process_meanwhile_has_no_key(url: str, schema: str) -> None:
+    """Whichever is first: the deletion takes the key with it, or the key is refused; nothing else fails."""
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        for _ in range(10):
+            await keep(one, admin := a_user(role="admin"))
+            claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
+            outcome, erased = await asyncio.gather(make_slowly(one, claim), erase(other, admin), return_exceptions=True)
+
+            assert isinstance(outcome, tuple | InvalidToken), outcome
+            assert erased is None
+            with pytest.raises(InvalidToken):
+                await make_slowly(one, claim)
+
+
+async def make_slowly(
+    store: PostgresStore, claim: Claim, taken: asyncio.Event | None = None, error: Exception | None = None
+) -> tuple[Answer, bool]:
+    """Make a user with that key, taking long enough for others to come."""
+
+    async def act(writes: Writes) -> None:
+        async def work(transaction: Transaction) -> None:
+            await transaction.put_user(user := a_user())
+            await transaction.append(created(user))
+            if taken is not None:
+                taken.set()
+            await asyncio.sleep(0.02)
+            if error is not None:
+                raise error
+
+        await writes.write(work)
+
+    def shown(written: Written[Any]) -> Answer:
+        return Answer(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
+
+    return await once(store, claim, shown, act)

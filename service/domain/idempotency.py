@@ -1,0 +1,133 @@
+"""A request with a key is carried out once: whoever sends it again gets the answer of the first time.
+
+After draft-ietf-httpapi-idempotency-key-header. A key stands for one body of one user on one route. Only what succeeded is
+kept, in the transaction of its effect: what was refused changed nothing and may be tried again.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+from uuid import UUID
+
+from service.domain.errors import AnswerGone, KeyReused, StillRunning
+
+T = TypeVar("T")
+
+KEY_MAX: Final = 255  # characters
+
+_Id = tuple[int, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request with a key claims: that nothing was done with it yet.
+
+    Attributes:
+        route: method and path, as `POST /v1/users`.
+        fingerprint: of the body, by which nobody without the secret can try bodies.
+        expires_at: until when the key is remembered, should it be new.
+    """
+
+    user_id: UUID
+    route: str
+    key: str
+    fingerprint: bytes
+    now: datetime
+    expires_at: datetime
+
+    @property
+    def id(self) -> _Id:
+        return self.user_id.int, self.route, self.key
+
+    def check(self, fingerprint: bytes) -> None:
+        """Raises `KeyReused` where the key stands for another body, which has this fingerprint."""
+        if not hmac.compare_digest(self.fingerprint, fingerprint):
+            raise KeyReused()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered again, byte for byte.
+
+    Attributes:
+        body: JSON.
+        subject: the user whom it shows; its deletion leaves no copy of it here either. None where it shows nobody.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    subject: UUID | None = None
+
+
+class Keys:
+    """Makes claims, and knows which of them are being carried out in this process.
+
+    Args:
+        secret: of the fingerprints; whoever shares the store shares it.
+        keep_s: how long a key is remembered, in seconds.
+    """
+
+    def __init__(self, secret: str, keep_s: float) -> None:
+        self._secret = secret.encode()
+        self._keep = timedelta(seconds=keep_s)
+        self._running: set[_Id] = set()
+
+    def claim(self, user_id: UUID, route: str, key: str, body: bytes, now: datetime) -> Claim:
+        fingerprint = hmac.digest(self._secret, body, "sha256")
+        return Claim(user_id, route, key, fingerprint, now, now + self._keep)
+
+    @contextmanager
+    def alone(self, claim: Claim) -> Iterator[None]:
+        """Carry out one claim at a time with the same key; raises `StillRunning` for any other meanwhile."""
+        if claim.id in self._running:
+            raise StillRunning()
+        self._running.add(claim.id)
+        try:
+            yield
+        finally:
+            self._running.discard(claim.id)
+
+
+class Records(Generic[T]):
+    """What was done with each key, in memory: the newest `most`, each until it expires."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        # All are remembered equally long, so the first to expire comes first.
+        self._records: dict[_Id, tuple[Claim, T | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def find(self, claim: Claim) -> T | None:
+        """What was done; None for a key that is new. Raises `KeyReused` and `AnswerGone`."""
+        record = self._records.get(claim.id)
+        if record is None or record[0].expires_at <= claim.now:
+            return None
+        before, done = record
+        claim.check(before.fingerprint)
+        if done is None:
+            raise AnswerGone()
+        return done
+
+    def keep(self, claim: Claim, done: T) -> None:
+        self._records.pop(claim.id, None)
+        self._records[claim.id] = (claim, done)
+        # Two go for one that comes: they grow fewer, and none pays for all.
+        for _ in range(2):
+            oldest, (before, _) = next(iter(self._records.items()))
+            if before.expires_at > claim.now and len(self._records) <= self._most:
+                break
+            del self._records[oldest]
+
+    def empty(self, where: Callable[[T], bool]) -> None:
+        """Go on knowing these keys, and not what was done with them."""
+        for claim_id, (claim, done) in self._records.items():
+            if done is not None and where(done):
+                self._records[claim_id] = (claim, None)

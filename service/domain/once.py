@@ -1,0 +1,62 @@
+"""A use case carried out once a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from service.domain.idempotency import Answer, Claim
+from service.domain.ports import Render, Transaction, Writes, Written
+
+T = TypeVar("T")
+
+
+async def once(
+    store: Writes, claim: Claim, render: Render, act: Callable[[Writes], Awaitable[object]]
+) -> tuple[Answer, bool]:
+    """Carry out `act` unless that was done with this key: the answer, and whether it is that of an earlier time.
+
+    What is answered is what was kept with the change, both or neither. Run it shielded, as every write.
+
+    Args:
+        act: a use case that writes once, to what it is given.
+
+    Raises `KeyReused`, `AnswerGone`, `InvalidToken`, and what `act` raises, of which nothing is kept.
+    """
+    rendered: list[Answer] = []
+
+    def keep(written: Written[Any]) -> Answer:
+        rendered.append(render(written))
+        return rendered[-1]
+
+    try:
+        await act(_Claiming(store, claim, keep))
+    except _DoneBefore as before:
+        return before.answer, True
+    return rendered[-1], False
+
+
+class _DoneBefore(Exception):
+    """Leads out of the transaction, which has nothing to do any more."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class _Claiming:
+    """Writes whose transaction begins with the claim."""
+
+    def __init__(self, store: Writes, claim: Claim, render: Render) -> None:
+        self._store = store
+        self._claim = claim
+        self._render = render
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+        async def claimed(transaction: Transaction) -> T:
+            answer = await transaction.claim(self._claim, self._render)
+            if answer is not None:
+                raise _DoneBefore(answer)
+            return await work(transaction)
+
+        return await self._store.write(claimed)
