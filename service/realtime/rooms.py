@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.errors import NotFound
+from service.domain.errors import AnswerGone, NotFound
+from service.domain.idempotency import Claim, Records
 from service.domain.ports import Clock
+from service.domain.positions import Position
 from service.domain.rooms import RoomRules
 from service.realtime.audience import Want
 from service.realtime.frames import Entry
@@ -19,6 +22,7 @@ MOST_ROOMS_PER_CONNECTION: Final = 64
 
 # What a room keeps outlives its last member by an hour, and anybody can make another one.
 _MOST_BYTES: Final = 64 << 20  # of messages, in all rooms together
+_MOST_KEYS: Final = 10_000  # with which messages were sent; about 6 MB
 _MOST_EMPTY: Final = 10_000  # rooms that only their history keeps; each takes about 2 KB besides
 
 
@@ -44,6 +48,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}  # the one that was silent longest comes first
         self._empty: dict[str, Room] = {}  # those without members; the one that has been so longest comes first
         self._bytes = 0
+        self._sent: Records[int] = Records(_MOST_KEYS)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -140,6 +145,23 @@ class Rooms:
         else:
             self._make_space()
         return entry
+
+    def send_once(self, name: str, principal: Principal, data: Any, claim: Claim) -> tuple[Entry, bool]:
+        """The same, unless that was done with this key: the message, and whether it was sent earlier.
+
+        Raises `KeyReused`, and `AnswerGone` where the room does not keep that message any more.
+        """
+        self._rules.check_send(principal.caller, name)
+        room = self._rooms.get(name)
+        # A room that is made anew has another epoch, and knows nothing of the one before.
+        seq = None if room is None else self._sent.find(replace(claim, route=room.epoch))
+        if room is not None and seq is not None:
+            if seq < room.ring.first:
+                raise AnswerGone()
+            return room.ring.after(seq - 1, 0)[0], True
+        entry = self.send(name, principal, data)
+        self._sent.keep(replace(claim, route=Position.parse(entry.position).epoch), entry.seq)
+        return entry, False
 
     def _open(self, name: str, principal: Principal) -> Room:
         self._rules.check_read(principal.caller, name)

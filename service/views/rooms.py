@@ -8,6 +8,7 @@ from aiohttp import web
 
 from service import problems
 from service.domain.errors import NotFound, PositionLost
+from service.domain.idempotency import Answer
 from service.domain.positions import Position
 from service.domain.rooms import is_room_name
 from service.keys import ROOMS, SETTINGS
@@ -30,6 +31,7 @@ from service.schemas.rooms import (
     RoomList,
 )
 from service.views.base import PRIVATE, View, json_answer
+from service.views.idempotency import answered, claim_of, key_of
 from service.views.streams import serve_stream
 
 _TAG: Final = "rooms"
@@ -123,21 +125,30 @@ class Messages(RoomView):
         Operation(
             id="send_message",
             summary="Send to a room",
-            description="Everybody who reads the room gets it. Who sends need not be in the room.",
+            description=(
+                "Everybody who reads the room gets it. Who sends need not be in the room. With an `Idempotency-Key` it can be "
+                "sent again until it is answered, and readers get it once."
+            ),
             tag=_TAG,
             access=Access.BEARER,
             body=MessageBody,
-            replies={201: Reply("The message as readers get it.", Message)},
+            headers=("Idempotency-Key",),
+            replies={201: Reply("The message as readers get it.", Message, headers=("Idempotent-Replayed",))},
             refusals=(problems.NOT_FOUND, problems.FORBIDDEN),
         )
     )
     async def post(self) -> web.Response:
         most = self.request.app[SETTINGS].ws_max_message_bytes
+        key = key_of(self.request)
         body = await self.body(MessageBody)
         if len(await self.request.read()) > most:
             raise Refused(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
-        entry = self.request.app[ROOMS].send(self.room_name, self.principal, body.data)
-        return json_answer(entry.data, status=201)
+        rooms = self.request.app[ROOMS]
+        if key is None:
+            return json_answer(rooms.send(self.room_name, self.principal, body.data).data, status=201)
+        claim = await claim_of(self, key)
+        entry, is_replay = rooms.send_once(self.room_name, self.principal, body.data, claim)
+        return answered(Answer(201, {}, entry.data), is_replay)
 
 
 class RoomFeed(RoomView):

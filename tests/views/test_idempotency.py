@@ -343,3 +343,79 @@ async def test_elsewhere_the_header_means_nothing(server: Server, value: str) ->
     await server.json("POST", "/v1/auth/register", status=409, json=new, headers=header)
     await server.json("DELETE", f"/v1/users/{ada.id}", admin, status=204, headers=header)
     await server.json("DELETE", f"/v1/users/{ada.id}", admin, status=404, headers=header)
+
+
+# Rooms
+
+HELLO = {"data": {"text": "hello"}}
+LOBBY = "/v1/rooms/lobby/messages"
+
+
+async def said(server: Server, by: Login, path: str = LOBBY) -> list[Any]:
+    return [message["data"] for message in (await server.json("GET", f"{path}?limit=100", by))["items"]]
+
+
+async def test_message_sent_twice_is_heard_once(server: Server) -> None:
+    """The second answer is the first, and says so; another body is refused; every sender and room has its own keys."""
+    ada, bob = await server.member("ada"), await server.member("bob")
+    first = await post(server, ada, HELLO, LOBBY)
+    await post(server, ada, {"data": "between"}, LOBBY, headers={"Idempotency-Key": "other"})
+    again = await post(server, ada, HELLO, LOBBY)
+    reused = await post(server, ada, {"data": 1}, LOBBY)
+
+    assert (first[0], again[0], again[2]) == (201, 201, first[2])
+    assert "Idempotent-Replayed" not in first[1]
+    assert again[1]["Idempotent-Replayed"] == "true"
+    assert kind(reused) == (422, "key-reused")
+    for by, path in ((bob, LOBBY), (ada, "/v1/rooms/other/messages")):
+        assert "Idempotent-Replayed" not in (await post(server, by, HELLO, path))[1]
+    assert await said(server, ada) == [{"text": "hello"}, "between", {"text": "hello"}]
+
+
+async def test_malformed_key_sends_nothing(server: Server) -> None:
+    """As with users."""
+    ada = await server.member("ada")
+    answer = await post(server, ada, HELLO, LOBBY, headers={"Idempotency-Key": '"'})
+
+    assert kind(answer) == (400, "bad-request")
+    await server.json("GET", LOBBY, ada, status=404)
+
+
+async def test_rights_in_a_room_are_asked_for_each_time() -> None:
+    """Who may not send there any more is refused before anything is looked up."""
+    rules = {"news": {"send": "admin"}, "admin.*": {"read": "admin"}}
+    async with serve(room_rules=rules) as server:
+        admin, ada = await server.admin(), await server.member("ada")
+        news, hidden = "/v1/rooms/news/messages", "/v1/rooms/admin.x/messages"
+        await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "admin"})
+        ada = await server.log_in("ada")
+        assert [(await post(server, ada, HELLO, path))[0] for path in (news, hidden)] == [201, 201]
+        await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "member"})
+        ada = await server.log_in("ada")
+
+        assert kind(await post(server, ada, HELLO, news)) == (403, "forbidden")
+        assert kind(await post(server, ada, HELLO, hidden)) == (404, "not-found")
+
+
+async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
+    """Its key is still known, as long as the room lives; a room made anew knows nothing."""
+    async with serve(room_history=2) as server:
+        ada = await server.member("ada")
+        first = await post(server, ada, HELLO, LOBBY)
+        for number in range(2):
+            await server.json("POST", LOBBY, ada, json={"data": number}, status=201)
+        assert kind(await post(server, ada, HELLO, LOBBY)) == (409, "conflict")
+        assert await said(server, ada) == [0, 1]
+        server.app[keys.ROOMS].close()
+        anew = await post(server, ada, HELLO, LOBBY)
+
+        assert anew[0] == 201
+        assert "Idempotent-Replayed" not in anew[1]
+        assert json.loads(anew[2])["id"] != json.loads(first[2])["id"]
+
+
+async def test_room_without_history_takes_keys() -> None:
+    """A message to nobody, of which nothing is kept, is a message each time."""
+    async with serve(room_history=0) as server:
+        ada = await server.member("ada")
+        assert [(await post(server, ada, HELLO, LOBBY))[0] for _ in range(2)] == [201, 201]
