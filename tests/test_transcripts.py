@@ -48,6 +48,33 @@ async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
                 await sockets[who].send_str(names.translate(text))
 
 
+@pytest.mark.parametrize("steps", transcripts(DOCS / "idempotency.md"))
+async def test_conversation_over_http(steps: list[Step]) -> None:
+    """Every answer has the status, the headers and the body that are shown."""
+    names = Names()
+    async with serve() as server:
+        admin = await server.admin()
+        while steps:
+            asked, steps = spoken(">", steps)
+            shown, steps = spoken("<", steps)
+            (method, path, body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
+            sent = {"data": body, "headers": headers | {"Content-Type": "application/json"}}
+            async with server.request(method, names.translate(path), admin, **sent) as answer:
+                text = await answer.text()
+            assert str(answer.status) == shown[0], text
+            if shown[-1].startswith("{"):
+                assert names.fits(json.loads(shown.pop()), json.loads(text)), text
+            for name, value in (line.split(": ", 1) for line in shown[1:]):
+                real = answer.headers[name]
+                assert names.fits(value.strip('"'), real.strip('"')) or names.translate(value) == real, (name, real)
+
+
+def spoken(mark: str, steps: list[Step]) -> tuple[list[str], list[Step]]:
+    """What one side says before the other does, and the rest."""
+    count = next((place for place, step in enumerate(steps) if step.mark != mark), len(steps))
+    return [step.text for step in steps[:count]], steps[count:]
+
+
 @pytest.mark.parametrize("steps", transcripts(DOCS / "feed.md"))
 async def test_conversation_over_an_event_stream(steps: list[Step]) -> None:
     """Every line that is shown comes, in its order and with nothing between, and the end behind the last."""

@@ -25,6 +25,9 @@ WebSocket send no header, gets a ticket from `POST /v1/auth/ticket`.
 **Follow** without a gap and without a repeat: list the users, keep the `Roster-Position` of the first page, open
 `GET /v1/feed` `after` it, and pass over events whose number is not above the `version` you hold.
 
+**Send again** what was not answered: a POST that takes an `Idempotency-Key` is carried out once, and answered again as the
+first time, for a day.
+
 **Refusals** are problem documents (RFC 9457); their `type` leads to a page that says what to do. An unknown path is
 404 and another method 405 with `Allow`, with or without a token. Parameters that are not described here, or stand
 twice, are 400; unknown fields of a body 422. What is no HTTP request at all, or has a header or an address of more

@@ -22,7 +22,7 @@ MOST_ROOMS_PER_CONNECTION: Final = 64
 
 # What a room keeps outlives its last member by an hour, and anybody can make another one.
 _MOST_BYTES: Final = 64 << 20  # of messages, in all rooms together
-_MOST_KEYS: Final = 10_000  # with which messages were sent; about 6 MB
+_MOST_KEYS: Final = 10_000  # with which messages were sent; about 5 MB
 _MOST_EMPTY: Final = 10_000  # rooms that only their history keeps; each takes about 2 KB besides
 
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _Key = tuple[str, UUID]
 
-_MOST_ANSWERS: Final = 10_000  # about 20 MB
+_MOST_ANSWERS: Final = 10_000  # about 15 MB
 
 
 class MemoryStore:

@@ -11,6 +11,8 @@ import pytest
 from aiohttp import WSMsgType
 
 from service import keys
+from service.domain.errors import AnswerGone
+from service.domain.idempotency import Keys
 from service.domain.rooms import RoomRules
 from service.realtime.frames import Form
 from service.realtime.room import ALL, MESSAGES, Room
@@ -160,6 +162,30 @@ async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
 
     assert len(room.ring) == 5
     assert rooms._bytes == room.ring.bytes
+    rooms.close()
+
+
+async def test_message_with_a_key_is_sent_once() -> None:
+    """Until the key expires or the room is gone; what the ring holds no more is neither told nor sent again."""
+    clock = ManualClock()
+    rooms, ada, names = rooms_of(clock, history=1, history_s=1_000), a_principal(), Keys("s", 100)
+
+    def send(key: str) -> tuple[str, bool]:
+        claim = names.claim(ada.caller.id, "POST /v1/rooms/lobby/messages", key, b"{}", clock())
+        entry, is_replay = rooms.send_once("lobby", ada, key, claim)
+        return entry.position.partition("-")[2], is_replay
+
+    room = rooms.enter("lobby", ada)
+    assert [send(key) for key in ("a", "b", "a", "b")] == [("1", False), ("2", False), ("1", True), ("2", True)]
+    rooms.leave(room, ada)
+    await until(lambda: len(room.ring) == 1)
+    with pytest.raises(AnswerGone):
+        send("a")
+    assert send("b") == ("2", True)
+    clock.advance(100)
+    assert send("b") == ("3", False)
+    rooms.close()
+    assert send("b") == ("1", False)
     rooms.close()
 
 
