@@ -120,7 +120,7 @@ answers = Table(
     "idempotency",
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
-    Column("route", String(255), primary_key=True),
+    Column("route", Text, primary_key=True),
     Column("key", String(idempotency.KEY_MAX), primary_key=True),
     Column("fingerprint", LargeBinary(32), nullable=False),
     Column("expires_at", _Moment, nullable=False),

@@ -272,6 +272,26 @@ async def test_user_deleted_by_another_process_meanwhile_has_no_key(url: str, sc
                 await make_slowly(one, claim)
 
 
+async def test_keys_that_another_process_is_forgetting_hold_nobody_up(url: str, schema: str) -> None:
+    """An expired key that somebody has locked is left to them, and forgotten another time."""
+    async with opened(url, schema, wait_s=None) as store:
+        await keep(store, admin := a_user(role="admin"))
+        clock, names = ManualClock(), Keys("s", 60)
+        await make_slowly(store, names.claim(admin.id, "POST /v1/users", "old", b"{}", clock()))
+        clock.advance(60)
+        other = await asyncpg.connect(url, server_settings={"search_path": schema})
+        try:
+            async with other.transaction():
+                assert await other.fetch("SELECT key FROM idempotency FOR UPDATE")
+                async with asyncio.timeout(3):
+                    await make_slowly(store, names.claim(admin.id, "POST /v1/users", "new", b"{}", clock()))
+            await make_slowly(store, names.claim(admin.id, "POST /v1/users", "newer", b"{}", clock()))
+            left = await other.fetch("SELECT key FROM idempotency ORDER BY key")
+            assert [row["key"] for row in left] == ["new", "newer"]
+        finally:
+            await other.close()
+
+
 async def make_slowly(
     store: PostgresStore, claim: Claim, taken: asyncio.Event | None = None, error: Exception | None = None
 ) -> tuple[Answer, bool]:
