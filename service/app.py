@@ -17,7 +17,7 @@ from aiohttp import web
 from service import keys, middleware
 from service.domain import accounts
 from service.domain.accounts import NewUser
-from service.domain.errors import Taken
+from service.domain.errors import Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Keys
 from service.domain.ports import Clock, Hasher, Store
@@ -146,14 +146,16 @@ def _chosen_store(settings: Settings, clock: Clock) -> Store:
         return MemoryStore(clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes)
     # As long as the worker that was here before may take to stop.
     wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
+    may_migrate = settings.store_migrate
     # SQLAlchemy takes memory that a process without it need not have.
     if settings.sqlite_path is not None:
         from service.store.sql.sqlite import SqliteStore
 
         full = settings.sqlite_synchronous == "full"
         return SqliteStore(
-            settings.sqlite_path, clock, keep_events=keep_events, keep_s=keep_s, full=full, wait_s=wait_s
-        )
+            settings.sqlite_path, clock,
+            keep_events=keep_events, keep_s=keep_s, full=full, wait_s=wait_s, may_migrate=may_migrate,
+        )  # fmt: skip
     try:
         from service.store.sql.postgres import PostgresStore
     except ImportError:
@@ -161,14 +163,19 @@ def _chosen_store(settings: Settings, clock: Clock) -> Store:
             f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install 'roster-service[postgres]'"
         ) from None
 
-    return PostgresStore(settings.store_url, clock, keep_events=keep_events, keep_s=keep_s, wait_s=wait_s)
+    return PostgresStore(
+        settings.store_url, clock, keep_events=keep_events, keep_s=keep_s, wait_s=wait_s, may_migrate=may_migrate
+    )
 
 
 @contextlib.asynccontextmanager
 async def _store(app: web.Application) -> AsyncIterator[None]:
     """Open the store, and take from it what signs tokens where no setting says so."""
     store = app[keys.STORE]
-    await store.open()
+    try:
+        await store.open()
+    except Unavailable as error:
+        raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
     secret = app[keys.SETTINGS].jwt_secret or await store.secret("tokens")
     app[keys.TOKENS].use(secret)
     app[keys.CURSORS] = Cursors(secret)

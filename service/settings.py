@@ -87,6 +87,8 @@ class Settings(BaseSettings):
     """Where data is kept: `memory://` forgets at the end of the process, `sqlite:///roster.db` in a file, `postgresql://…` in a server."""
     sqlite_synchronous: Literal["full", "normal"] = "full"
     """Whether a commit waits for the disk (`full`), or may be lost with the power (`normal`)."""
+    store_migrate: bool = True
+    """Whether a start brings the tables of a store up to date; if not, `roster db upgrade` has to."""
     log_keep_events: PositiveInt = 100_000
     """Events that the log keeps for readers who come back; older ones are trimmed."""
     log_keep_s: NonNegativeFloat = 604_800

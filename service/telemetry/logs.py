@@ -169,4 +169,5 @@ def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None =
     aiohttp_log.setLevel(logging.ERROR)
     aiohttp_log.addFilter(_is_fault)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # the store says what it brought up to date
     return writer

@@ -11,8 +11,8 @@ import asyncpg
 
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
-from service.domain.positions import Position, new_epoch
-from service.store.sql import rows, schema, statements
+from service.domain.positions import Position
+from service.store.sql import rows, schema
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
@@ -22,10 +22,10 @@ from service.store.sql.store import SqlStore
 _READ_DEADLINE_S: Final = 1.5
 _CONNECT_S: Final = 1.5
 _LISTEN_AGAIN_S: Final = 1.0
+_MIGRATE_WAIT_S: Final = 60
 _POOL: Final = 8
 _LOOK_AGAIN_S: Final = 0.05
-# Names of locks: the one under which tables are made, and the one that whoever writes holds.
-_MAKING: Final = 0x526F73746572
+# The name of the lock that whoever writes holds.
 _OWNING: Final = 0x526F7374
 
 log = logging.getLogger("roster.store")
@@ -41,6 +41,7 @@ class PostgresStore(SqlStore):
         keep_s: events younger than this are kept however many there are; 0 for by count alone.
         schema_name: where its tables are; None for where the server looks first.
         wait_s: how long to wait for another process to leave; None to share it with others.
+        may_migrate: whether tables of another revision are brought to that of this code.
     """
 
     def __init__(
@@ -52,29 +53,24 @@ class PostgresStore(SqlStore):
         keep_s: float = 0,
         schema_name: str | None = None,
         wait_s: float | None = 30,
+        may_migrate: bool = True,
     ) -> None:
         super().__init__(POSTGRES, clock, keep_events, keep_s)
         self._url = url
         self._wait_s = wait_s
+        self._may_migrate = may_migrate
         self._settings = {"statement_timeout": "5000", "timezone": "UTC", "application_name": "roster"}
         if schema_name is not None:
             self._settings["search_path"] = schema_name
 
     async def open(self) -> None:
-        """Connect and make the tables where there are none.
+        """Connect, and bring the tables up to date.
 
-        Raises `Unavailable` when the server is not there, or another process does not leave.
+        Raises `Unavailable` when the server is not there, another process does not leave, or the tables are not those of
+        this code.
         """
         try:
-            connection = await self._connect()
-            async with deadline(connection, 30), connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", _MAKING)
-                for text in schema.making(POSTGRES):
-                    await connection.execute(text)
-                bound = PostgresConnection(connection)
-                if not await bound.rows(statements.POSITION):
-                    await bound.run(statements.MAKE_LOG, epoch=new_epoch())
-            await connection.close()
+            await self._look_at_tables()
             writer = await self._connect_to_write(self._wait_s)
             self._pool = await asyncpg.create_pool(
                 self._url,
@@ -84,7 +80,7 @@ class PostgresStore(SqlStore):
                 timeout=_CONNECT_S,
                 reset=_as_it_is,
             )
-        except LOST as error:
+        except (*LOST, asyncpg.PostgresError) as error:  # also a wrong password, a database that is not there
             raise Unavailable(1, f"PostgreSQL cannot be reached: {error}") from None
         self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._ring)
         self._listening = asyncio.create_task(self._listen(), name="listen to PostgreSQL")
@@ -94,6 +90,24 @@ class PostgresStore(SqlStore):
         self._listening.cancel()
         await asyncio.wait((self._listening,))
         self._pool.terminate()
+
+    async def _look_at_tables(self) -> None:
+        connection = await self._connect()
+        try:
+            async with deadline(connection, _READ_DEADLINE_S):
+                found = await PostgresConnection(connection).revision()
+        finally:
+            connection.terminate()
+        if found != schema.REVISION:
+            schema.refuse(found, may_migrate=self._may_migrate)
+            from service.store.sql import migrate
+
+            await migrate.in_postgres(self._connect_to_migrate, migrate.upgrade)
+
+    async def _connect_to_migrate(self) -> asyncpg.Connection[Any]:
+        # A migration may take long; what it waits for, another one or those who read a table, may not.
+        settings = {**self._settings, "statement_timeout": "0", "lock_timeout": f"{_MIGRATE_WAIT_S}s"}
+        return await asyncpg.connect(self._url, server_settings=settings, timeout=_CONNECT_S)
 
     async def _connect(self) -> asyncpg.Connection[Any]:
         return await asyncpg.connect(self._url, server_settings=self._settings, timeout=_CONNECT_S)

@@ -27,6 +27,13 @@ class PostgresConnection:
         self.raw = raw
         self._has_savepoint = False
 
+    async def revision(self) -> str | None:
+        """Of which revision the tables are; None where there are none."""
+        if await self.raw.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        found: str | None = await self.raw.fetchval("SELECT version_num FROM alembic_version")
+        return found
+
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         compiled = statement.compiled(POSTGRES)
         found: Sequence[Row] = await self.raw.fetch(compiled.text, *POSTGRES.values(compiled, given))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
-from service.domain.positions import Position, new_epoch
+from service.domain.positions import Position
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
@@ -32,6 +34,7 @@ class SqliteStore(SqlStore):
         keep_s: events younger than this are kept however many there are; 0 for by count alone.
         full: whether a commit waits for the disk.
         wait_s: how long to wait for another process to leave the file.
+        may_migrate: whether tables of another revision are brought to that of this code.
     """
 
     def __init__(
@@ -43,22 +46,43 @@ class SqliteStore(SqlStore):
         keep_s: float = 0,
         full: bool = True,
         wait_s: float = 30,
+        may_migrate: bool = True,
     ) -> None:
         super().__init__(SQLITE, clock, keep_events, keep_s)
         self._path = path
         self._full = full
         self._wait_s = wait_s
+        self._may_migrate = may_migrate
         self._owner: int | None = None
 
     async def open(self) -> None:
-        """Take the file, waiting for its present owner to leave. Raises `Unavailable` when that does not."""
-        self._owner = await _own(self._path, self._wait_s)
-        # Nobody else reads the hashes of passwords; what SQLite puts beside the file takes after it.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._write_connection = SqliteConnection(self._path, writes=True, full=self._full)
-        _make(self._write_connection)
-        self._reader = SqliteConnection(self._path, writes=False)
+        """Take the file, waiting for its present owner to leave.
+
+        Raises `Unavailable` when that does not, the file cannot be used, or the tables are not those of this code.
+        """
+        try:
+            with ExitStack() as opened:
+                owner = await own(self._path, self._wait_s)
+                opened.callback(os.close, owner)
+                # Nobody else reads the hashes of passwords; what SQLite puts beside the file takes after it.
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                self._write_connection = SqliteConnection(self._path, writes=True, full=self._full)
+                opened.callback(self._write_connection.close)
+                await self._look_at_tables()
+                self._reader = SqliteConnection(self._path, writes=False)
+                opened.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            raise Unavailable(1, f"{self._path} cannot be used: {error}") from None
+        self._owner = owner
         self._writer = Writer(self._write_connection, self._kept, self._ring)
+
+    async def _look_at_tables(self) -> None:
+        found = self._write_connection.revision()
+        if found != schema.REVISION:
+            schema.refuse(found, may_migrate=self._may_migrate)
+            from service.store.sql import migrate
+
+            await asyncio.to_thread(migrate.in_sqlite, self._path, migrate.upgrade)
 
     async def close(self) -> None:
         if self._owner is None:
@@ -93,7 +117,7 @@ class SqliteStore(SqlStore):
         return await self._writer.write(work)
 
 
-async def _own(path: Path, wait_s: float) -> int:
+async def own(path: Path, wait_s: float) -> int:
     """Take the lock beside the file; the system lets go of it with the process, however that ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(f"{path}.owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -112,13 +136,3 @@ async def _own(path: Path, wait_s: float) -> int:
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def _make(connection: SqliteConnection) -> None:
-    raw = connection.raw
-    raw.execute("BEGIN IMMEDIATE")
-    for text in schema.making(SQLITE):
-        raw.execute(text)
-    if not connection.find(statements.POSITION):
-        connection.find(statements.MAKE_LOG, epoch=new_epoch())
-    raw.execute("COMMIT")

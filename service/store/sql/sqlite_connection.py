@@ -37,6 +37,13 @@ class SqliteConnection:
         else:
             run("PRAGMA query_only = ON")
 
+    def revision(self) -> str | None:
+        """Of which revision the tables are; None where there are none."""
+        if not self.raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            return None
+        found: Row | None = self.raw.execute("SELECT version_num FROM alembic_version").fetchone()
+        return None if found is None else found[0]
+
     def find(self, statement: Statement, **given: Any) -> list[Row]:
         compiled = statement.compiled(SQLITE)
         return self.raw.execute(compiled.text, SQLITE.values(compiled, given)).fetchall()

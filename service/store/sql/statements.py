@@ -55,7 +55,6 @@ def _user_by(*conditions: Any) -> Select[Any]:
 
 # The log
 
-MAKE_LOG: Final = _always(insert(log).values(id=1, epoch=bindparam("epoch"), seq=0, first=1))
 POSITION: Final = _always(select(log.c.epoch, log.c.seq, log.c.first))
 TAKE_SEQS: Final = _always(
     update(log).values(seq=log.c.seq + bindparam("count")).returning(log.c.epoch, log.c.seq, log.c.first)

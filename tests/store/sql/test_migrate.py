@@ -1,0 +1,265 @@
+"""Revisions of the tables, and the way from one to another."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+
+from service.domain.errors import Unavailable
+from service.store.sql import migrate, schema
+from service.store.sql.postgres import PostgresStore
+from service.store.sql.sqlite import SqliteStore
+from service.store.sql.tables import metadata
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep
+from tests.support.gunicorn import ROOT
+from tests.support.postgres import postgres
+
+MIGRATIONS = ROOT / "service" / "store" / "sql" / "migrations"
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "roster.db"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+async def url(server: str) -> str:
+    """An empty place in the database."""
+    name = f"place{next(_schemas)}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"CREATE SCHEMA {name}")
+    await connection.close()
+    return f"{server}?search_path={name}"
+
+
+def test_revision_of_this_code_is_the_newest_migration() -> None:
+    """What a start compares with is the one head of the scripts."""
+    assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [schema.REVISION]
+
+
+def test_migrations_make_the_tables_of_a_sqlite_file(path: Path) -> None:
+    """Column by column, constraint by constraint, index by index."""
+    migrate.in_sqlite(path, migrate.upgrade)
+    beside = path.with_name("beside.db")
+    migrate.in_sqlite(beside, metadata.create_all)
+
+    found: list[Any] = []
+    for file in (path, beside):
+        migrate.in_sqlite(file, lambda connection: found.append(portrait(connection)))
+    assert found[0] == found[1]
+
+
+async def test_migrations_make_the_tables_in_postgresql(url: str, server: str) -> None:
+    """The same there."""
+    found: list[Any] = []
+
+    def both(connection: sa.Connection) -> None:
+        migrate.upgrade(connection)
+        found.append(portrait(connection))
+        migrate.downgrade(connection, "base")
+        metadata.create_all(connection)
+        found.append(portrait(connection))
+
+    await migrate.in_postgres(lambda: asyncpg.connect(url), both)
+    assert found[0] == found[1]
+
+
+def portrait(connection: sa.Connection) -> dict[str, Any]:
+    """All that the database says of our tables."""
+    look = sa.inspect(connection)
+    found: dict[str, Any] = {}
+    for table in sorted(set(look.get_table_names()) - {"alembic_version"}):
+        found[table] = {
+            "columns": {
+                column["name"]: (str(column["type"]), column["nullable"], column["default"])
+                for column in look.get_columns(table)
+            },
+            "key": look.get_pk_constraint(table),
+            "references": _sorted(look.get_foreign_keys(table)),
+            "unique": _sorted(look.get_unique_constraints(table)),
+            "checks": _sorted(look.get_check_constraints(table)),
+            "indexes": _sorted(look.get_indexes(table)),
+        }
+    assert found.keys() == metadata.tables.keys()
+    return found
+
+
+def _sorted(found: list[Any]) -> list[Any]:
+    return sorted(found, key=lambda one: str(one["name"]))
+
+
+def test_way_back_leads_to_an_empty_database(path: Path) -> None:
+    """Every migration can be taken back, and made again."""
+    for _ in range(2):
+        migrate.in_sqlite(path, migrate.upgrade)
+        migrate.in_sqlite(path, partial(migrate.downgrade, revision="base"))
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT name FROM sqlite_master WHERE sql IS NOT NULL").fetchall() == [
+                ("alembic_version",)
+            ]
+
+
+def test_migration_that_fails_leaves_the_old_state_whole(path: Path) -> None:
+    """After whichever statement it does."""
+    statements = 0
+
+    def fail_after(most: int, connection: sa.Connection) -> None:
+        nonlocal statements
+        statements = 0
+
+        def count(*_: object) -> None:
+            nonlocal statements
+            statements += 1
+            if statements > most:
+                raise LookupError("no further")
+
+        event.listen(connection, "before_cursor_execute", count)
+        migrate.upgrade(connection)
+
+    for most in itertools.count():
+        try:
+            migrate.in_sqlite(path, partial(fail_after, most))
+        except LookupError:
+            with closing(sqlite3.connect(path)) as connection:
+                assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [], most
+        else:
+            break
+    assert statements > 15
+
+
+async def test_process_killed_in_a_migration_leaves_the_old_state_whole(path: Path) -> None:
+    """The next start finds what was there before, and does it all."""
+    script = (
+        "import os, sys; from pathlib import Path; from sqlalchemy import event; from service.store.sql import migrate\n"
+        "def dies(connection):\n"
+        "    def look(_, cursor, statement, *rest):\n"
+        "        if 'ix_events_subject_seq' in statement: os.kill(os.getpid(), 9)\n"
+        "    event.listen(connection, 'after_cursor_execute', look)\n"
+        "    migrate.upgrade(connection)\n"
+        "migrate.in_sqlite(Path(sys.argv[1]), dies)\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(path), cwd=ROOT)
+    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
+    store = SqliteStore(path, ManualClock())
+    await store.open()
+    await keep(store, a_user())
+    await store.close()
+
+
+async def test_hosts_that_start_together_make_the_tables_once(url: str) -> None:
+    """One does, the others wait for it; they all have one log."""
+    stores = [PostgresStore(url, ManualClock(), wait_s=None) for _ in range(4)]
+    await asyncio.gather(*(store.open() for store in stores))
+    epochs = {(await store.position()).epoch for store in stores}
+    for store in stores:
+        await store.close()
+
+    assert len(epochs) == 1
+
+
+@pytest.mark.parametrize("found", [None, "0001", "9999"])
+async def test_start_that_may_not_migrate_says_what_to_do(
+    path: Path, found: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the tables are not those of this code, it changes nothing."""
+    sentences = {
+        None: "There are no tables yet: run `roster db upgrade`",
+        "0001": "The tables are of revision 0001, not later: run `roster db upgrade`",
+        "9999": "The tables are of revision 9999, which this version does not know: a newer one made them",
+    }
+    migrate.in_sqlite(path, partial(migrate.upgrade, revision="0001"))
+    if found is None:
+        migrate.in_sqlite(path, partial(migrate.downgrade, revision="base"))
+    else:
+        _set_revision(path, found)
+    before = _dump(path)
+    monkeypatch.setattr(schema, "REVISION", "later")
+
+    with pytest.raises(Unavailable) as refused:
+        await SqliteStore(path, ManualClock(), may_migrate=False).open()
+    assert str(refused.value).startswith(sentences[found])
+    assert _dump(path) == before
+
+
+async def test_tables_of_a_newer_version_are_left_alone(path: Path, url: str) -> None:
+    """Also by a start that may migrate."""
+    migrate.in_sqlite(path, migrate.upgrade)
+    _set_revision(path, "9999")
+    with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
+        await SqliteStore(path, ManualClock()).open()
+
+    connection = await asyncpg.connect(url)
+    await migrate.in_postgres(lambda: asyncpg.connect(url), migrate.upgrade)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    await connection.close()
+    with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
+        await PostgresStore(url, ManualClock()).open()
+
+
+async def test_tables_of_somebody_else_are_left_alone(path: Path) -> None:
+    """A database that has some under our names is not ours."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE users (mine TEXT)")
+    with pytest.raises(Unavailable, match="did not make those that are there: users"):
+        await SqliteStore(path, ManualClock()).open()
+
+
+async def test_file_that_is_no_database_is_refused_with_a_sentence(path: Path) -> None:
+    """And its owner's lock is free again."""
+    await asyncio.to_thread(path.write_bytes, b"no database at all, and long enough to be read as one" * 20)
+    with pytest.raises(Unavailable, match=r"roster\.db cannot be used: file is not a database"):
+        await SqliteStore(path, ManualClock()).open()
+    await asyncio.to_thread(path.unlink)
+    store = SqliteStore(path, ManualClock(), wait_s=0.1)
+    await store.open()
+    await store.close()
+
+
+async def test_start_on_tables_up_to_date_does_without_alembic(path: Path) -> None:
+    """It takes as long as half of the rest."""
+    migrate.in_sqlite(path, migrate.upgrade)
+    script = (
+        "import asyncio, sys; from pathlib import Path; from service.app import now\n"
+        "from service.store.sql.sqlite import SqliteStore\n"
+        "asyncio.run(SqliteStore(Path(sys.argv[1]), now).open())\n"
+        "sys.exit('alembic' in sys.modules)\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(path), cwd=ROOT)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+def _set_revision(path: Path, revision: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+        connection.commit()
+
+
+def _dump(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.iterdump())
