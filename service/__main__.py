@@ -1,4 +1,4 @@
-"""The command line: `python -m service [serve|health|openapi|settings]`."""
+"""The command line: `python -m service [serve|health|openapi|settings|db]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
+
+from service.commands import db
 
 
 def main() -> None:
@@ -18,6 +20,7 @@ def main() -> None:
     commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
     settings = commands.add_parser("settings", help="print every setting with its default and its meaning")
     settings.add_argument("--format", choices=("env", "markdown"), default="env", help="as .env.example, or as a table")
+    db.add_to(commands)
     chosen = parser.parse_args()
     match chosen.command:
         case "health":
@@ -26,6 +29,8 @@ def main() -> None:
             _openapi()
         case "settings":
             _settings(chosen.format)
+        case "db":
+            sys.exit(db.run(chosen))
         case _:
             sys.exit(_serve())
 

@@ -118,11 +118,7 @@ class PostgresStore(SqlStore):
         if self._wait_s is None or wait_s is None:
             return connection
         try:
-            until = asyncio.get_running_loop().time() + wait_s
-            while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext(current_schema))", _OWNING):
-                if asyncio.get_running_loop().time() > until:
-                    raise Unavailable(1, "The database belongs to another process, which has not left it.")
-                await asyncio.sleep(_LOOK_AGAIN_S)
+            await own(connection, wait_s)
         except BaseException:
             connection.terminate()
             raise
@@ -169,3 +165,12 @@ class PostgresStore(SqlStore):
 
 async def _as_it_is(_: asyncpg.Connection[Any]) -> None:
     """Instead of asyncpg's own, which asks the server at each return to forget what nobody here has changed."""
+
+
+async def own(connection: asyncpg.Connection[Any], wait_s: float) -> None:
+    """Take the database, for as long as this connection lasts. Raises `Unavailable` when another process does not leave."""
+    until = asyncio.get_running_loop().time() + wait_s
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext(current_schema))", _OWNING):
+        if asyncio.get_running_loop().time() > until:
+            raise Unavailable(1, "The database belongs to another process, which has not left it.")
+        await asyncio.sleep(_LOOK_AGAIN_S)

@@ -226,3 +226,10 @@ def list_events(*, until: bool, subject: bool, types: int | None) -> Statement:
         .select_from(log.outerjoin(page, true()))
         .order_by(page.c.seq)
     )
+
+
+# Looking after all of it
+
+COUNT_USERS: Final = _always(select(func.count(), func.max(users.c.version)).select_from(users))
+COUNT_EVENTS: Final = _always(select(func.count(), func.min(events.c.seq), func.max(events.c.seq)).select_from(events))
+SET_EPOCH: Final = _always(update(log).values(epoch=bindparam("epoch")))

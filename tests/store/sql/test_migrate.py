@@ -7,7 +7,6 @@ import itertools
 import signal
 import sqlite3
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,6 @@ from service.store.sql.tables import metadata
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT
-from tests.support.postgres import postgres
 
 MIGRATIONS = ROOT / "service" / "store" / "sql" / "migrations"
 
@@ -39,20 +37,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "roster.db"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
 @pytest.fixture
-async def url(server: str) -> str:
+async def url(postgres_url: str) -> str:
     """An empty place in the database."""
     name = f"place{next(_schemas)}"
-    connection = await asyncpg.connect(server)
+    connection = await asyncpg.connect(postgres_url)
     await connection.execute(f"CREATE SCHEMA {name}")
     await connection.close()
-    return f"{server}?search_path={name}"
+    return f"{postgres_url}?search_path={name}"
 
 
 def test_revision_of_this_code_is_the_newest_migration() -> None:
@@ -72,7 +64,7 @@ def test_migrations_make_the_tables_of_a_sqlite_file(path: Path) -> None:
     assert found[0] == found[1]
 
 
-async def test_migrations_make_the_tables_in_postgresql(url: str, server: str) -> None:
+async def test_migrations_make_the_tables_in_postgresql(url: str) -> None:
     """The same there."""
     found: list[Any] = []
 

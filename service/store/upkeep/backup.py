@@ -1,0 +1,91 @@
+"""A backup: one SQLite file, from whichever database, for whichever database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from service.domain.errors import Unavailable
+from service.store.sql import migrate, schema
+from service.store.upkeep import copying
+from service.store.upkeep.database import Database
+from service.store.upkeep.sqlite import SqliteDatabase
+
+
+async def back_up(source: Database, file: Path, *, replace: bool) -> int:
+    """Write the state of now into a file, which is there whole or not at all, and readable by its owner alone.
+
+    Returns its size in bytes.
+
+    Args:
+        replace: whether a file that is there may be lost.
+
+    Raises `Unavailable`.
+    """
+    with _whole(file, replace=replace) as part:
+        await source.back_up(part)
+        return os.stat(part).st_size
+
+
+async def restore(file: Path, target: Database, *, replace: bool) -> None:
+    """Have the database hold what a backup does, as `copying.copy`, after a look at the whole file."""
+    async with _sound(file) as source:
+        await copying.copy(source, target, replace=replace)
+
+
+@asynccontextmanager
+async def _sound(file: Path) -> AsyncIterator[Database]:
+    """The backup, or where it is an older version's, a copy that is brought up to date. Raises `Unavailable`."""
+    source = SqliteDatabase(file)
+    async with source.reading() as reader:
+        revision = await reader.revision()
+        if revision is None:
+            raise Unavailable(1, f"{file} is not a backup of Roster.")
+        damage = await reader.damage()
+    if damage:
+        raise Unavailable(1, f"{file} cannot be restored: {damage[0]}.")
+    if revision == schema.REVISION:
+        yield source
+        return
+    schema.refuse(revision, may_migrate=True)
+    with tempfile.TemporaryDirectory(prefix="roster-restore-") as folder:
+        copy = Path(folder) / "roster.db"
+        copy.touch(0o600)
+        await source.back_up(copy)
+        await SqliteDatabase(copy).migrate(migrate.upgrade)
+        yield SqliteDatabase(copy)
+
+
+@contextmanager
+def _whole(file: Path, *, replace: bool) -> Iterator[Path]:
+    """A file beside it that takes its name, once the disk has all of it."""
+    if file.exists() and not replace:
+        raise Unavailable(1, f"{file} is there already: add --force.")
+    folder = file.absolute().parent
+    try:
+        descriptor, name = tempfile.mkstemp(".part", f".{file.name}.", folder)
+    except OSError as error:
+        raise Unavailable(1, f"{file} cannot be written: {error.strerror}.") from None
+    part = Path(name)
+    try:
+        yield part
+        os.fsync(descriptor)
+        part.replace(file)
+        _sync(folder)
+    except OSError as error:
+        raise Unavailable(1, f"{file} cannot be written: {error.strerror}.") from None
+    finally:
+        os.close(descriptor)
+        part.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Have the disk know the new name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""What looking after a store's data is tested with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from service.domain.ports import Store, Transaction
+from service.domain.users import User
+from service.store.sql.postgres import PostgresStore
+from service.store.sql.sqlite import SqliteStore
+from service.store.sql.tables import metadata
+from service.store.upkeep import places
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep, updated
+from tests.support.stores import a_session, erase, keep_session
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    """The store of a service that runs on this place."""
+    path = url.removeprefix("sqlite:///")
+    clock = ManualClock()
+    store: Store = PostgresStore(url, clock) if path == url else SqliteStore(Path(path), clock)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def fill(store: Store) -> User:
+    """Have it hold something of everything; a user of those is returned."""
+    ada, bob, eve = a_user(name="Ada Ünïcode", age=36), a_user(role="admin"), a_user(active=False)
+    await keep(store, ada, bob, eve)
+
+    async def rename(transaction: Transaction) -> None:
+        await transaction.put_user(
+            renamed := replace(ada, name="Ada Lovelace", updated_at=ada.updated_at + timedelta(1))
+        )
+        await transaction.put_password(ada.id, "a hash")
+        await transaction.append(updated(renamed, "name"))
+
+    await store.write(rename)
+    await keep_session(store, session := a_session(ada, ada.created_at))
+    await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
+    await store.secret("tokens")
+    await erase(store, eve)
+    return ada
+
+
+async def contents(url: str) -> dict[str, Any]:
+    """Every row of every table, but for the epoch."""
+    found: dict[str, Any] = {}
+    async with places.at(url).reading() as reader:
+        for table in metadata.sorted_tables:
+            found[table.name] = sorted([tuple(row) async for rows in reader.walk(table) for row in rows], key=str)
+    ((one, _, *counted),) = found["log"]
+    found["log"] = [one, *counted]
+    return found
