@@ -7,7 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
 from service.reference import markdown_table
+from tests.support.postgres import postgres
 from tests.support.server import serve
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +101,42 @@ async def test_readme_walk_works_word_for_word(tmp_path: Path) -> None:
 
 
 @needs_curl
+async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path) -> None:
+    """The steps in docs/storage.md, run in one shell, each succeed, and end with a login on PostgreSQL."""
+    page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", page.split("## From SQLite to PostgreSQL, step by step")[1], re.DOTALL)
+    port = _free_port()
+    (tmp_path / "roster").write_text(f'#!/bin/sh\nexec {sys.executable} -m service "$@"\n')
+    (tmp_path / "roster").chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTER_")}
+    environment |= {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "ROSTER_PORT": str(port),
+        "ROSTER_DRAIN_SPREAD_S": "0",
+    }
+    with postgres() as url:
+        script = "set -eu\n" + "\n".join(blocks).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+        script = script.replace("postgresql://roster@127.0.0.1:5432/roster", url)
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-c", script,
+            cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            output, _ = await asyncio.wait_for(shell.communicate(), 50)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)  # the service that a failed step left behind
+    text = output.decode()
+
+    assert shell.returncode == 0, text
+    assert text.count("  users   2\n") == 3, text
+    assert "kept in PostgreSQL" in text
+    assert '"access_token":"' in text.rpartition("kept in PostgreSQL")[2]
+
+
+@needs_curl
 async def test_make_run_serves(tmp_path: Path) -> None:
     """`make run` prints once where it serves and how to get in, and answers there."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTER_")}
@@ -127,3 +167,9 @@ async def test_make_run_serves(tmp_path: Path) -> None:
     assert re.search(r"login admin +password \S{12,}", banner), banner
     assert f"{address[0]}/docs" in banner
     assert "kept in memory" in banner
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-# SQLAlchemy and Alembic take half a second, which the other commands need not wait.
+# SQLAlchemy and Alembic are imported only where one of these commands runs.
 if TYPE_CHECKING:
     from service.store.upkeep.database import Database
 

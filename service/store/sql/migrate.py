@@ -83,7 +83,9 @@ async def in_postgres(connect: Callable[[], Awaitable[Any]], step: Step) -> None
             await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
             await connection.run_sync(step)
     except sa.exc.DBAPIError as error:
-        raise Unavailable(1, f"PostgreSQL: {error.orig}") from None
+        # SQLAlchemy's own wrapper puts the name of a class before the sentence.
+        cause = error.orig and error.orig.__cause__
+        raise Unavailable(1, f"PostgreSQL: {cause or error.orig}") from None
     finally:
         await engine.dispose()
 
