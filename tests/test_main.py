@@ -37,6 +37,23 @@ async def test_secret_that_cannot_be_used_is_not_shown() -> None:
     assert "too short" not in text
 
 
+async def test_store_that_cannot_be_used_is_one_line() -> None:
+    """A server that is not there, or tables that are not to be made at a start, end the process with a sentence."""
+    code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:1/d")
+    assert (code, text.count("\n")) == (1, 1), text
+    assert text.startswith("roster: ROSTER_STORE_URL: PostgreSQL cannot be reached: ")
+    assert "secret" not in text
+
+    code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:port/d")
+    assert (code, text) == (1, "roster: ROSTER_STORE_URL: The URL of the database cannot be read.\n")
+
+    code, text = await finished(
+        "-m", "service", ROSTER_STORE_URL="sqlite:///roster.db", ROSTER_STORE_MIGRATE="false", ROSTER_LOG_LEVEL="error"
+    )
+    assert (code, text.count("\n")) == (1, 1), text
+    assert text.startswith("roster: ROSTER_STORE_URL: There are no tables yet: run `roster db upgrade`")
+
+
 async def test_health_is_that_of_the_service(server: Server) -> None:
     """The health command ends with 0 while the service on this host is ready, and with 1 and a line when nobody answers."""
     assert await finished("-m", "service", "health", ROSTER_PORT=str(server.port)) == (0, "")

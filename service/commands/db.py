@@ -53,7 +53,7 @@ def run(chosen: argparse.Namespace) -> str | None:
     except (SettingsError, Unavailable) as error:
         return f"roster: {error}"
     except KeyboardInterrupt:
-        return "roster: interrupted; the data is as it was"
+        return "roster: interrupted"
 
 
 def _interrupt(*_: object) -> None:
@@ -78,7 +78,7 @@ async def _downgrade(chosen: argparse.Namespace) -> str | None:
     async with database.owned():
         before = await _revision(database)
         if not chosen.yes:
-            return f"roster: what tables of revision {before} hold, and those of {chosen.revision} cannot, is lost: add --yes."
+            return f"roster: what tables of revision {before or 'base'} hold, and those of {chosen.revision} cannot, is lost: add --yes."
         await database.migrate(partial(migrate.downgrade, revision=chosen.revision))
     await _say_revision(database)
     return None

@@ -82,6 +82,8 @@ class PostgresStore(SqlStore):
             )
         except (*LOST, asyncpg.PostgresError) as error:  # also a wrong password, a database that is not there
             raise Unavailable(1, f"PostgreSQL cannot be reached: {error}") from None
+        except (ValueError, OverflowError):  # whose sentences repeat what may be a password
+            raise Unavailable(1, "The URL of the database cannot be read.") from None
         self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._ring)
         self._listening = asyncio.create_task(self._listen(), name="listen to PostgreSQL")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -65,26 +66,22 @@ def _whole(file: Path, *, replace: bool) -> Iterator[Path]:
     if file.exists() and not replace:
         raise Unavailable(1, f"{file} is there already: add --force.")
     folder = file.absolute().parent
-    try:
-        descriptor, name = tempfile.mkstemp(".part", f".{file.name}.", folder)
-    except OSError as error:
-        raise Unavailable(1, f"{file} cannot be written: {error.strerror}.") from None
-    part = Path(name)
-    try:
+    part = folder / f".{file.name}.{secrets.token_hex(4)}.part"
+    try:  # before it is made: a signal may come at any moment
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         yield part
-        os.fsync(descriptor)
+        _sync(part)
         part.replace(file)
         _sync(folder)
     except OSError as error:
         raise Unavailable(1, f"{file} cannot be written: {error.strerror}.") from None
     finally:
-        os.close(descriptor)
         part.unlink(missing_ok=True)
 
 
-def _sync(folder: Path) -> None:
-    """Have the disk know the new name."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Have the disk know what is in a file, or of which names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -130,3 +130,5 @@ def _told(name: str) -> Iterator[None]:
         yield
     except (*LOST, asyncpg.PostgresError) as error:
         raise Unavailable(1, f"{name} cannot be used: {error}") from None
+    except (ValueError, OverflowError):  # whose sentences repeat what may be a password
+        raise Unavailable(1, "The URL of the database cannot be read.") from None

@@ -72,8 +72,9 @@ class SqliteDatabase:
                 source.raw.execute("BEGIN")
                 if source.revision() is None:
                     raise Unavailable(1, f"{self.name} is not a database of Roster.")
-                source.raw.backup(copy, pages=_STEP_PAGES)  # in steps, between which signals are heard
-                copy.execute("PRAGMA journal_mode = DELETE")  # one file, and nothing beside it
+                with _told(str(file)):  # which the disk may have no room for
+                    source.raw.backup(copy, pages=_STEP_PAGES)  # in steps, between which signals are heard
+                    copy.execute("PRAGMA journal_mode = DELETE")  # one file, and nothing beside it
 
 
 class _Reader:

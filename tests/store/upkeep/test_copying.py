@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 
@@ -13,6 +16,7 @@ from service.store.sql import tables
 from service.store.upkeep import copying, places
 from service.store.upkeep.database import CHUNK
 from tests.support.domain import a_user, keep
+from tests.support.gunicorn import ROOT
 from tests.support.upkeep import contents, fill, opened
 
 NewPlace = Callable[[str], Awaitable[str]]
@@ -85,6 +89,26 @@ async def test_copy_that_fails_changes_nothing(new_place: NewPlace, kind: str) -
     with pytest.raises(Unavailable, match="cannot be used: badly formed"):
         await copying.copy(places.at(source), places.at(target), replace=True)
     assert await contents(target) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: str) -> None:
+    """However far it had come: here, to the last table."""
+    source, target = await new_place("sqlite"), await new_place(kind)
+    for place in (source, target):
+        async with opened(place) as store:
+            await fill(store)
+    before = await contents(target)
+    script = (
+        "import asyncio, os, sys\n"
+        "from service.store.upkeep import copying, places\n"
+        "copying.new_epoch = lambda: os.kill(os.getpid(), 9)\n"
+        "asyncio.run(copying.copy(places.at(sys.argv[1]), places.at(sys.argv[2]), replace=True))\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, source, target, cwd=ROOT)
+    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    assert await contents(target) == before
+    assert before["users"] != (await contents(source))["users"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
