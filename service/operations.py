@@ -51,6 +51,7 @@ class Operation:
     Attributes:
         id: unique; what a generated client calls its function.
         refusals: what the view itself refuses with; `every_refusal` adds what follows from the rest.
+        writes: whether it changes what the store keeps.
         limited: whether the request limits count it; health checks must get through.
         body: model of the JSON body, with the media types that are taken for it.
         body_examples: by name; empty where the model's own examples say enough.
@@ -64,6 +65,7 @@ class Operation:
     access: Access
     replies: Mapping[int, Reply]
     refusals: Sequence[Kind] = ()
+    writes: bool = False
     limited: bool = True
     body: type[BaseModel] | None = None
     body_types: Sequence[str] = ("application/json",)
@@ -76,6 +78,8 @@ class Operation:
     def every_refusal(self) -> frozenset[Kind]:
         """What a caller must be ready for: the view's own refusals, and those of whatever reads what it takes."""
         every = {*self.refusals, *_REFUSALS_OF_ACCESS[self.access]}
+        if self.writes:
+            every.update(_REFUSALS_OF_WRITES)
         if self.limited:
             every.add(problems.TOO_MANY)
         if self.query is not None:
@@ -100,6 +104,7 @@ _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {
     Access.STREAM: (*_CREDENTIALS, problems.UNAVAILABLE, problems.BAD_REQUEST, problems.FORBIDDEN),
     Access.OPERATOR: (*_CREDENTIALS, problems.FORBIDDEN),
 }
+_REFUSALS_OF_WRITES: Final = (problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
 _REFUSALS_OF_BODIES: Final = (
     problems.BAD_REQUEST,
     problems.MALFORMED_JSON,

@@ -3,7 +3,7 @@
 Why each status: 400 when the question cannot be understood, 422 when it can and breaks a rule, 404 also for what the
 caller may not see (a 403 would say that it exists), 409 when another state would allow it, 410 when the log no longer
 reaches back, 412 when the caller's version is not the present one, 429 when waiting helps, 503 when it is not the
-caller's doing.
+caller's doing, 507 when the operator has to make room first.
 """
 
 from __future__ import annotations
@@ -170,6 +170,12 @@ NOT_IMPLEMENTED: Final = Kind(
 UNAVAILABLE: Final = Kind(
     "unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
 )
+INSUFFICIENT_STORAGE: Final = Kind(
+    "insufficient-storage",
+    507,
+    "There is no room to keep this",
+    "Have the operator make room, then send it again. What is there can be read meanwhile.",
+)
 
 KINDS: Final[Mapping[str, Kind]] = {kind.slug: kind for kind in list(vars().values()) if isinstance(kind, Kind)}
 
@@ -191,6 +197,7 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.Stale: STALE,
     errors.TooMany: TOO_MANY,
     errors.Unavailable: UNAVAILABLE,
+    errors.StorageFull: INSUFFICIENT_STORAGE,
 }
 
 

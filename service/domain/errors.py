@@ -23,6 +23,7 @@ Refusal
 ├── PositionLost         the log no longer reaches back to the place named
 ├── TooMany              a limit was reached; carries when to come back
 └── Unavailable          something the answer depends on is not there now
+    └── StorageFull      there is no room for what should be kept
 """
 
 from __future__ import annotations
@@ -180,3 +181,10 @@ class Unavailable(Refusal):
     def __init__(self, retry_after_s: float = 1, sentence: str = "The service is busy; come back shortly.") -> None:
         super().__init__(sentence)
         self.retry_after_s = retry_after_s
+
+
+class StorageFull(Unavailable):
+    """Nothing can be kept until somebody makes room; what is there can be read."""
+
+    def __init__(self) -> None:
+        super().__init__(30, "There is no room to keep this; what is there can be read.")

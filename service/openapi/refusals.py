@@ -29,6 +29,7 @@ _HEADERS: Final[Mapping[int, tuple[str, ...]]] = {
     426: ("Upgrade",),
     429: ("Retry-After",),
     503: ("Retry-After",),
+    507: ("Retry-After",),
 }
 # Where the kind alone does not show what such a document holds.
 _EXAMPLES: Final[Mapping[Kind, Mapping[str, Any]]] = {

@@ -46,6 +46,7 @@ class Register(View):
             description="Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403.",
             tag=_TAG,
             access=Access.PUBLIC,
+            writes=True,
             body=Registration,
             body_examples={
                 "ada": {
@@ -58,7 +59,7 @@ class Register(View):
             replies={
                 201: Reply("The account that was made.", UserAnswer, headers=("Location", "ETag", "Roster-Position"))
             },
-            refusals=(problems.FORBIDDEN, problems.TAKEN, problems.UNAVAILABLE),
+            refusals=(problems.FORBIDDEN, problems.TAKEN),
         )
     )
     async def post(self) -> web.Response:
@@ -81,11 +82,12 @@ class LogIn(View):
             ),
             tag=_TAG,
             access=Access.PUBLIC,
+            writes=True,
             body=Login,
             body_required=False,
             body_examples={"ada": {"login": "ada", "password": "correct horse battery staple"}},
             replies={200: _TOKENS},
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_CREDENTIALS, problems.UNAVAILABLE),
+            refusals=(problems.UNAUTHENTICATED, problems.INVALID_CREDENTIALS),
         )
     )
     async def post(self) -> web.Response:
@@ -133,9 +135,10 @@ class RefreshTokens(View):
             ),
             tag=_TAG,
             access=Access.PUBLIC,
+            writes=True,
             body=Refresh,
             replies={200: _TOKENS},
-            refusals=(problems.INVALID_GRANT, problems.UNAVAILABLE),
+            refusals=(problems.INVALID_GRANT,),
         )
     )
     async def post(self) -> web.Response:
@@ -162,6 +165,7 @@ class LogOut(View):
             description="Ends this session: its access and refresh tokens, and its open streams.",
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
         )
     )
@@ -184,6 +188,7 @@ class MakeTicket(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             replies={200: Reply("A ticket.", Ticket, headers=("Set-Cookie", "Cache-Control"))},
         )
     )

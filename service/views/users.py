@@ -91,6 +91,7 @@ class Users(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             body=UserCreate,
             body_examples={
                 "member": {
@@ -156,6 +157,7 @@ class UserById(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             body=UserReplace,
             body_examples={"profile": {"username": "ada", "email": "ada@example.com", "name": "Ada King", "age": 36}},
             headers=("If-Match",),
@@ -177,6 +179,7 @@ class UserById(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             body=UserPatch,
             body_types=("application/merge-patch+json", "application/json"),
             body_examples={"rename": {"name": "Ada King"}, "forget the age": {"age": None}},
@@ -196,6 +199,7 @@ class UserById(View):
             description="Ends its sessions and streams; earlier events about it keep no copy of it.",
             tag=_TAG,
             access=Access.BEARER,
+            writes=True,
             headers=("If-Match",),
             replies={204: Reply("It is gone.", headers=("Roster-Position",))},
             refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE),

@@ -70,6 +70,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.TooMany(0.2), 429, "too-many-requests", {"Retry-After": "1"}, {}),
     (errors.TooMany(59.1), 429, "too-many-requests", {"Retry-After": "60"}, {}),
     (errors.Unavailable(), 503, "unavailable", {"Retry-After": "1"}, {}),
+    (errors.StorageFull(), 507, "insufficient-storage", {"Retry-After": "30"}, {}),
     (Refused(problems.TOO_LARGE, "Too much.", {"X-More": "y"}), 413, "payload-too-large", {"X-More": "y"}, {}),
 ]
 
