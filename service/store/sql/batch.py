@@ -27,6 +27,10 @@ class BatchConnection(Connection, Protocol):
     async def undo(self) -> None:
         """Go back to the savepoint, and be rid of it."""
 
+    @property
+    def is_undone(self) -> bool:
+        """Whether an error has ended the whole transaction, so that there is nothing to go back to."""
+
     def came_between(self, error: Exception) -> bool:
         """Whether this is for another transaction's sake: the same work, carried out again, may find something else."""
 
@@ -89,6 +93,8 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
             await connection.undo()
             outcomes.append(await _of_duplicate(connection, duplicate))
         except Exception as error:
+            if connection.is_undone:
+                raise
             await connection.undo()
             outcomes.append(Outcome(error=error, came_between=connection.came_between(error)))
         else:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
@@ -17,11 +16,10 @@ from service.domain.positions import Position
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
+from service.store.sql.owner import own
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.sql.store import SqlStore
 from service.store.sql.writer import Writer
-
-_LOOK_AGAIN_S: Final = 0.05
 
 
 class SqliteStore(SqlStore):
@@ -58,7 +56,8 @@ class SqliteStore(SqlStore):
     async def open(self) -> None:
         """Take the file, waiting for its present owner to leave.
 
-        Raises `Unavailable` when that does not, the file cannot be used, or the tables are not those of this code.
+        Raises `Unavailable`, with a sentence for the operator, when that does not, the file cannot be used, or the tables
+        are not those of this code.
         """
         try:
             with ExitStack() as opened:
@@ -71,10 +70,13 @@ class SqliteStore(SqlStore):
                 await self._look_at_tables()
                 self._reader = SqliteConnection(self._path, writes=False)
                 opened.pop_all()
-        except (OSError, sqlite3.Error) as error:
-            raise Unavailable(1, f"{self._path} cannot be used: {error}") from None
-        self._owner = owner
+        except (OSError, sqlite3.Error, Unavailable) as error:
+            why = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+            if isinstance(why, Unavailable):
+                raise
+            raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
         self._writer = Writer(self._write_connection, self._kept, self._ring)
+        self._owner = owner
 
     async def _look_at_tables(self) -> None:
         found = self._write_connection.revision()
@@ -96,7 +98,7 @@ class SqliteStore(SqlStore):
     async def healthy(self) -> bool:
         try:
             self._reader.find(statements.POSITION)
-        except Exception:
+        except Unavailable:
             return False
         return True
 
@@ -115,24 +117,3 @@ class SqliteStore(SqlStore):
 
     async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
         return await self._writer.write(work)
-
-
-async def own(path: Path, wait_s: float) -> int:
-    """Take the lock beside the file; the system lets go of it with the process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        async with asyncio.timeout(wait_s):
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    await asyncio.sleep(_LOOK_AGAIN_S)
-                else:
-                    return descriptor
-    except TimeoutError:
-        os.close(descriptor)
-        raise Unavailable(1, f"{path} belongs to another process, which has not left it.") from None
-    except BaseException:
-        os.close(descriptor)
-        raise

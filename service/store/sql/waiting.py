@@ -52,9 +52,12 @@ class Queue:
         self._waiting.append(waiting)
         return waiting.future
 
-    def take(self) -> Sequence[Waiting]:
+    def take(self, most: int = _MOST_TOGETHER) -> Sequence[Waiting]:
         """As many as may share a transaction."""
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_TOGETHER))]
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
+
+    def take_all(self) -> Sequence[Waiting]:
+        return self.take(_MOST_WAITING)
 
     def put_back(self, again: Iterable[Waiting]) -> None:
         """Have them come next, in their order."""

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 
+from service.domain.errors import Unavailable
 from service.domain.positions import Position
 from service.store.run_through import run_through
 from service.store.sql.batch import Kept, Outcome, Work, carry_out
@@ -56,18 +57,19 @@ class Writer:
                 return
 
     def _commit(self, together: Sequence[Waiting]) -> None:
-        raw = self._connection.raw
+        connection = self._connection
         try:
-            raw.execute("BEGIN IMMEDIATE")
+            connection.begin()
             try:
-                batch = run_through(carry_out(self._connection, [waiting.work for waiting in together], self._kept()))
-                raw.execute("COMMIT")
+                batch = run_through(carry_out(connection, [waiting.work for waiting in together], self._kept()))
+                connection.commit()
             except BaseException:
-                if raw.in_transaction:
-                    raw.execute("ROLLBACK")
+                connection.roll_back()
                 raise
         except Exception as error:
-            self._loop.call_soon_threadsafe(self._fail, together, error)
+            # Who waits behind them would wait as long for the same, so nobody does.
+            late = self._queue.take_all() if isinstance(error, Unavailable) else []
+            self._loop.call_soon_threadsafe(self._fail, [*together, *late], error)
             return
         paired = list(zip(together, batch.outcomes, strict=True))
         self._queue.put_back(waiting for waiting, outcome in paired if outcome is None)

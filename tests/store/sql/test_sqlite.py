@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -83,7 +84,7 @@ async def test_second_opener_waits_for_the_first_to_leave(path: Path) -> None:
 async def test_second_opener_gives_up_with_a_sentence(path: Path) -> None:
     """Which names the file."""
     async with opened(path):
-        with pytest.raises(Unavailable, match=r"roster\.db belongs to another process"):
+        with pytest.raises(Unavailable, match=rf"roster\.db belongs to process {os.getpid()} on .*, since "):
             await SqliteStore(path, ManualClock(), wait_s=0.1).open()
 
 

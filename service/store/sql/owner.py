@@ -1,0 +1,54 @@
+"""The one process that a SQLite file belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from service.domain.errors import Unavailable
+
+_LOOK_AGAIN_S: Final = 0.05
+
+
+async def own(path: Path, wait_s: float) -> int:
+    """Lock the file beside `path`; the system lets go of it with the process, however that ends.
+
+    Args:
+        wait_s: how long to wait for who has it to leave.
+
+    Returns the descriptor that holds the lock. Raises `Unavailable`, with who has it, and OSError. Cancelling is safe.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(f"{path}.owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        async with asyncio.timeout(wait_s):
+            while not _lock(descriptor):  # noqa: ASYNC110  # the system tells nobody of it
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        begun = datetime.now(UTC).isoformat(" ", "seconds")
+        with suppress(OSError):  # the lock is what counts, and it takes no room on a disk that is full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {begun}".encode(), 0)
+    except TimeoutError:
+        owner = os.pread(descriptor, 1_000, 0).decode(errors="replace") or "another process"
+        os.close(descriptor)
+        raise Unavailable(
+            1, f"{path} belongs to {owner}, which has not left it. Stop that one first, or name another file."
+        ) from None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
