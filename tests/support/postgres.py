@@ -10,18 +10,24 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 _START_S = 20.0
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """A running server, as its URL. Without fsync: what it keeps is not worth waiting for the disk."""
+def postgres(*, lasting: bool = False) -> Iterator[str]:
+    """A running server, as its URL. Without fsync: what it keeps is not worth waiting for the disk.
+
+    Args:
+        lasting: whether what it has committed is there after one of its processes was killed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="roster-postgres-"))
     folder.chmod(0o755)
     user = _other_than_root(folder)
@@ -32,7 +38,10 @@ def postgres() -> Iterator[str]:
         [programs / "initdb", "-D", data, "-U", "roster", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"],
         check=True, stdout=subprocess.DEVNULL, env=environment, cwd=folder, **user,
     )  # fmt: skip
-    options = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+    options = (
+        *("fsync=off", "full_page_writes=off", "max_connections=200", "deadlock_timeout=200ms"),
+        f"synchronous_commit={'on' if lasting else 'off'}",
+    )
     server = subprocess.Popen(
         [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *_each("-c", options)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=folder, **user,
@@ -48,6 +57,36 @@ def postgres() -> Iterator[str]:
             server.kill()
             server.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def processes(url: str) -> list[int]:
+    """The server's processes, the one that makes the others first."""
+    connection = await asyncpg.connect(url)
+    found: int = await connection.fetchval("SELECT pg_backend_pid()")
+    connection.terminate()
+    return _family(found)
+
+
+def _family(child: int) -> list[int]:
+    first = int(Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+
+
+@asynccontextmanager
+async def frozen(url: str) -> AsyncIterator[None]:
+    """Let the server take connections and answer nothing until the end of the block."""
+    pids = await processes(url)
+    _signal(signal.SIGSTOP, pids)
+    try:
+        yield
+    finally:
+        _signal(signal.SIGCONT, pids)
+
+
+def _signal(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # one that nobody waited for any more has ended
+            os.kill(pid, number)
 
 
 def _each(option: str, values: tuple[str, ...]) -> list[str]:

@@ -12,12 +12,11 @@ import asyncpg
 from service.domain.errors import Conflict, Taken, Unavailable
 from service.domain.positions import Position
 from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
-from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
+from service.store.sql.postgres_connection import PostgresConnection
 from service.store.sql.waiting import Queue, Waiting
 
 CHANNEL: Final = "roster"
 _MOST_TRIES: Final = 4
-_DEADLINE_S: Final = 5.0
 
 log = logging.getLogger("roster.store")
 
@@ -27,7 +26,7 @@ class Gatherer:
 
     Args:
         connection: to begin with.
-        connect: makes another one when that was lost.
+        connect: makes another one when that was lost; raises `Unavailable`.
         kept: how much of the log is kept, asked at each commit.
         on_commit: called after a commit that appended events.
     """
@@ -46,6 +45,11 @@ class Gatherer:
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection[Any] | None = connection
         self._task = asyncio.create_task(self._serve(), name="write to PostgreSQL")
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a write can be expected to work."""
+        return self._connection is not None and not self._connection.is_closed()
 
     async def write(self, work: Work) -> tuple[Outcome, Position]:
         """Have it carried out; raises `Unavailable` where the server is not there, or too many wait.
@@ -81,10 +85,10 @@ class Gatherer:
         except Exception as error:
             if not isinstance(error, Unavailable):
                 log.exception("writes failed")
-            if self._connection is not None:
-                self._connection.terminate()  # nobody knows in which state it is
-                self._connection = None
-            for waiting in together:
+            await self._roll_back()
+            # Who waits behind them would wait as long for the same, so nobody does.
+            late = self._queue.take_all() if isinstance(error, Unavailable) else []
+            for waiting in (*together, *late):
                 waiting.fail(error)
             return
         appended = False
@@ -109,16 +113,23 @@ class Gatherer:
 
     async def _carry_out(self, works: list[Work]) -> Batch:
         if self._connection is None or self._connection.is_closed():
-            try:
-                self._connection = await self._connect()
-            except LOST:
-                raise Unavailable(1) from None
-        raw = self._connection
-        async with deadline(raw, _DEADLINE_S):
-            await raw.execute("BEGIN")
-            batch = await carry_out(PostgresConnection(raw), works, self._kept())
-            if any(outcome is not None and outcome.events for outcome in batch.outcomes):
-                await raw.execute(f"NOTIFY {CHANNEL}; COMMIT")
-            else:
-                await raw.execute("COMMIT")
+            self._connection = None
+            self._connection = await self._connect()
+        connection = PostgresConnection(self._connection)
+        await connection.say("BEGIN")
+        batch = await carry_out(connection, works, self._kept())
+        if any(outcome is not None and outcome.events for outcome in batch.outcomes):
+            await connection.say(f"NOTIFY {CHANNEL}; COMMIT")
+        else:
+            await connection.say("COMMIT")
         return batch
+
+    async def _roll_back(self) -> None:
+        """Keep the connection where that can be done: others may wait for the lock that it holds."""
+        if self._connection is None:
+            return
+        try:
+            await PostgresConnection(self._connection).say("ROLLBACK")
+        except Exception:
+            self._connection.terminate()  # nobody knows in which state it is
+            self._connection = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import asyncpg
@@ -16,17 +17,25 @@ from service.store.sql import rows, schema
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
-from service.store.sql.postgres_connection import LOST, PostgresConnection, deadline
+from service.store.sql.lease import RENEW_EVERY_S, Lease
+from service.store.sql.postgres_connection import LOCK_MS, LOST, SILENCE_S, STOP_MS, PostgresConnection, deadline
 from service.store.sql.store import SqlStore
 
-_READ_DEADLINE_S: Final = 1.5
-_CONNECT_S: Final = 1.5
-_LISTEN_AGAIN_S: Final = 1.0
+_AGAIN_S: Final = 1.0
+_REACH_AGAIN_S: Final = 0.2
+_SHARED_WAIT_S: Final = 30.0
+_LEAST_S: Final = 0.3
 _MIGRATE_WAIT_S: Final = 60
 _POOL: Final = 8
-_LOOK_AGAIN_S: Final = 0.05
-# The name of the lock that whoever writes holds.
-_OWNING: Final = 0x526F7374
+# How the server finds out that we are gone, so that it lets go of our locks: from ten seconds of silence on the wire, and
+# from five in the middle of a transaction.
+_PARTING: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "idle_in_transaction_session_timeout": "5000",
+}
 
 log = logging.getLogger("roster.store")
 
@@ -59,44 +68,59 @@ class PostgresStore(SqlStore):
         self._url = url
         self._wait_s = wait_s
         self._may_migrate = may_migrate
-        self._settings = {"statement_timeout": "5000", "timezone": "UTC", "application_name": "roster"}
+        self._lease = Lease()
+        self._settings = {"timezone": "UTC", "application_name": self._lease.name, **_PARTING}
         if schema_name is not None:
             self._settings["search_path"] = schema_name
+        self._bounded = {**self._settings, "statement_timeout": str(STOP_MS), "lock_timeout": str(LOCK_MS)}
 
     async def open(self) -> None:
-        """Connect, and bring the tables up to date.
+        """Connect, bring the tables up to date, and take the database.
 
-        Raises `Unavailable` when the server is not there, another process does not leave, or the tables are not those of
-        this code.
+        Waits for a server that is starting, and for a process that is leaving. Raises `Unavailable`, with a sentence for the
+        operator, when either takes too long, the server will not have us, or the tables are not those of this code.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (_SHARED_WAIT_S if self._wait_s is None else self._wait_s)
         try:
-            await self._look_at_tables()
-            writer = await self._connect_to_write(self._wait_s)
-            self._pool = await asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=_POOL,
-                server_settings=self._settings,
-                timeout=_CONNECT_S,
-                reset=_as_it_is,
-            )
+            await self._look_at_tables(until)
+            writer = await self._connect_to_write(max(until - loop.time(), 0))
+            try:
+                await self._lease.renew(PostgresConnection(writer))
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,  # else it asks for a server that is gone, without an end and with a traceback each time
+                    max_size=_POOL,
+                    server_settings=self._bounded,
+                    timeout=SILENCE_S,
+                    reset=_as_it_is,
+                )
+            except BaseException:
+                writer.terminate()
+                raise
         except (*LOST, asyncpg.PostgresError) as error:  # also a wrong password, a database that is not there
-            raise Unavailable(1, f"PostgreSQL cannot be reached: {error}") from None
+            raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
         self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._ring)
-        self._listening = asyncio.create_task(self._listen(), name="listen to PostgreSQL")
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
+            asyncio.create_task(self._stay(), name="renew the lease"),
+        ]
 
     async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        with suppress(Unavailable):  # then it ends by itself
+            await self._say(lambda transaction: self._lease.end(transaction.connection))
         await self._gatherer.close()
-        self._listening.cancel()
-        await asyncio.wait((self._listening,))
         self._pool.terminate()
 
-    async def _look_at_tables(self) -> None:
-        connection = await self._connect()
+    async def _look_at_tables(self, until: float) -> None:
+        connection = await self._reach(until)
         try:
-            async with deadline(connection, _READ_DEADLINE_S):
+            async with deadline(connection):
                 found = await PostgresConnection(connection).revision()
         finally:
             connection.terminate()
@@ -108,23 +132,45 @@ class PostgresStore(SqlStore):
 
     async def _connect_to_migrate(self) -> asyncpg.Connection[Any]:
         # A migration may take long; what it waits for, another one or those who read a table, may not.
-        settings = {**self._settings, "statement_timeout": "0", "lock_timeout": f"{_MIGRATE_WAIT_S}s"}
-        return await asyncpg.connect(self._url, server_settings=settings, timeout=_CONNECT_S)
+        return await self._connect({**self._settings, "lock_timeout": f"{_MIGRATE_WAIT_S}s"})
 
-    async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(self._url, server_settings=self._settings, timeout=_CONNECT_S)
+    async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(self._url, server_settings=dict(settings), timeout=SILENCE_S)
 
-    async def _connect_to_write(self, wait_s: float | None = _CONNECT_S) -> asyncpg.Connection[Any]:
+    async def _reach(self, until: float) -> asyncpg.Connection[Any]:
+        """A connection to a server that may only be starting."""
+        while True:
+            try:
+                return await self._connect(self._settings)
+            except LOST:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(_REACH_AGAIN_S)
+
+    async def _connect_to_write(self, wait_s: float = 0) -> asyncpg.Connection[Any]:
         """A connection whose session has the database, as long as it lasts. Raises `Unavailable`."""
-        connection = await self._connect()
-        if self._wait_s is None or wait_s is None:
-            return connection
         try:
-            await own(connection, wait_s)
-        except BaseException:
-            connection.terminate()
-            raise
+            connection = await self._connect(self._bounded)
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise Unavailable(1) from error
+        if self._wait_s is not None:
+            try:
+                await self._lease.take(connection, wait_s)
+            except BaseException:
+                connection.terminate()
+                raise
         return connection
+
+    async def _stay(self) -> None:
+        """Renew the lease until cancelled. It also finds the server again when nobody writes."""
+        renewed_at = 0.0
+        while True:
+            now = asyncio.get_running_loop().time()
+            if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
+                with suppress(Unavailable):
+                    await self._say(lambda transaction: self._lease.renew(transaction.connection))
+                    renewed_at = now
+            await asyncio.sleep(_AGAIN_S)
 
     async def healthy(self) -> bool:
         try:
@@ -132,18 +178,22 @@ class PostgresStore(SqlStore):
                 await self.position()
         except (Unavailable, TimeoutError):
             return False
-        return True
+        return self._gatherer.is_connected
 
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SILENCE_S
         try:
-            connection = await self._pool.acquire(timeout=_READ_DEADLINE_S)
-        except LOST:
-            raise Unavailable(1) from None
+            acquired = await self._pool.acquire(timeout=SILENCE_S)
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise Unavailable(1) from error
+        connection = cast("asyncpg.Connection[Any]", acquired)
         try:
-            async with deadline(cast("asyncpg.Connection[Any]", connection), _READ_DEADLINE_S):
-                return await PostgresConnection(cast("asyncpg.Connection[Any]", connection)).rows(statement, **given)
+            # Who has waited for a connection has that much less time to wait for the answer.
+            left_s = max(until - loop.time(), _LEAST_S)
+            return await PostgresConnection(connection, left_s).rows(statement, **given)
         finally:
-            await self._pool.release(connection)
+            await self._pool.release(acquired)
 
     async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
         return await self._gatherer.write(work)
@@ -152,27 +202,19 @@ class PostgresStore(SqlStore):
         """Ring when another process has committed, until cancelled. A bell only: who follows the log looks by itself."""
         while True:
             try:
-                connection = await self._connect()
+                connection = await self._connect(self._settings)
                 try:
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                    await connection.add_listener(CHANNEL, lambda *_: self._ring())
+                    async with deadline(connection):
+                        await connection.add_listener(CHANNEL, lambda *_: self._ring())
                     await lost.wait()
                 finally:
                     connection.terminate()
-            except LOST:
+            except (*LOST, asyncpg.PostgresError, Unavailable):
                 log.debug("nobody rings: PostgreSQL cannot be listened to")
-            await asyncio.sleep(_LISTEN_AGAIN_S)
+            await asyncio.sleep(_AGAIN_S)
 
 
 async def _as_it_is(_: asyncpg.Connection[Any]) -> None:
     """Instead of asyncpg's own, which asks the server at each return to forget what nobody here has changed."""
-
-
-async def own(connection: asyncpg.Connection[Any], wait_s: float) -> None:
-    """Take the database, for as long as this connection lasts. Raises `Unavailable` when another process does not leave."""
-    until = asyncio.get_running_loop().time() + wait_s
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1, hashtext(current_schema))", _OWNING):
-        if asyncio.get_running_loop().time() > until:
-            raise Unavailable(1, "The database belongs to another process, which has not left it.")
-        await asyncio.sleep(_LOOK_AGAIN_S)

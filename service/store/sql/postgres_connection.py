@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import asyncpg
 
-from service.domain.errors import Unavailable
+from service.domain.errors import StorageFull, Unavailable
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.rows import Row
 
-# What is raised when the server, or the way to it, is not there.
-LOST: Final = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError,
-               asyncpg.TooManyConnectionsError)  # fmt: skip
+# After this silence a server counts as gone, so that a caller is answered within two seconds. A statement that is only slow
+# is stopped before by the server itself (`STOP_MS`) and costs its own caller, not the connection: a search through two
+# million users takes as long. A lock that somebody keeps is given up before that, but after the second in which PostgreSQL
+# looks for a deadlock.
+SILENCE_S: Final = 1.5
+STOP_MS: Final = 1_400
+LOCK_MS: Final = 1_200
+
+# What is raised when the server, or the way to it, is not there, or what it has is being put back by somebody.
+LOST: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,  # what it has is broken
+    asyncpg.InvalidTransactionStateError,  # a standby that nobody has promoted, a transaction that was idle for too long
+    asyncpg.ObjectNotInPrerequisiteStateError,  # a lock that was waited for too long
+    asyncpg.UndefinedTableError,  # pg_restore --clean takes away what it will make
+    asyncpg.FeatureNotSupportedError,  # a plan from before that
+)
+
+log = logging.getLogger("roster.store")
 
 
 class PostgresConnection:
-    """Runs statements of a `deadline`, or inside a transaction that the caller has begun."""
+    """Runs statements, each with a deadline of so many seconds; raises `Unavailable` when that is over."""
 
     dialect = POSTGRES
 
-    def __init__(self, raw: asyncpg.Connection[Any]) -> None:
+    def __init__(self, raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> None:
         self.raw = raw
+        self._seconds = seconds
         self._has_savepoint = False
 
     async def revision(self) -> str | None:
@@ -36,16 +60,24 @@ class PostgresConnection:
 
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         compiled = statement.compiled(POSTGRES)
-        found: Sequence[Row] = await self.raw.fetch(compiled.text, *POSTGRES.values(compiled, given))
+        async with deadline(self.raw, self._seconds):
+            found: Sequence[Row] = await self.raw.fetch(compiled.text, *POSTGRES.values(compiled, given))
         return found
 
     async def run(self, statement: Statement, **given: Any) -> None:
         compiled = statement.compiled(POSTGRES)
-        await self.raw.execute(compiled.text, *POSTGRES.values(compiled, given))
+        async with deadline(self.raw, self._seconds):
+            await self.raw.execute(compiled.text, *POSTGRES.values(compiled, given))
 
     async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         compiled = statement.compiled(POSTGRES)
-        await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])
+        async with deadline(self.raw, self._seconds):
+            await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])
+
+    async def say(self, text: str) -> None:
+        """What has no values and finds nothing, as `BEGIN`."""
+        async with deadline(self.raw, self._seconds):
+            await self.raw.execute(text)
 
     looks_first = False  # a way to the server and back costs more than all that is done there
 
@@ -57,14 +89,18 @@ class PostgresConnection:
 
     async def savepoint(self) -> None:
         # The one before is released on the same way; the last one by the commit.
-        await self.raw.execute("RELEASE work; SAVEPOINT work" if self._has_savepoint else "SAVEPOINT work")
+        await self.say("RELEASE work; SAVEPOINT work" if self._has_savepoint else "SAVEPOINT work")
         self._has_savepoint = True
 
     async def release(self) -> None:
         pass
 
     async def undo(self) -> None:
-        await self.raw.execute("ROLLBACK TO work")
+        await self.say("ROLLBACK TO work")
+
+    @property
+    def is_undone(self) -> bool:
+        return self.raw.is_closed()
 
     def came_between(self, error: Exception) -> bool:
         return isinstance(
@@ -79,16 +115,31 @@ class PostgresConnection:
 
 
 @asynccontextmanager
-async def deadline(raw: asyncpg.Connection[Any], seconds: float) -> AsyncIterator[None]:
-    """Hang up on a server that does not answer in time. Raises `Unavailable` for whatever means that it is not there.
+async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> AsyncIterator[None]:
+    """Hang up on a server that does not answer in time, and when nobody waits for the answer any more.
+
+    Raises `Unavailable` for whatever means that it is not there, `StorageFull` where it has no room.
 
     Not by a timeout around the call: cancelling one, asyncpg asks the server to stop and waits for it to say so, and a
     frozen server made 7 seconds of 2.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, raw.terminate)
+    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, raw)
     try:
         yield
-    except LOST:
-        raise Unavailable(1) from None
+    except asyncpg.DiskFullError as error:
+        log.error("PostgreSQL: %s", error)
+        raise StorageFull() from error
+    except LOST as error:
+        if isinstance(error, asyncpg.PostgresError):
+            log.warning("PostgreSQL: %s", error)
+        raise Unavailable(1) from error
+    except asyncio.CancelledError:
+        _hang_up(raw)
+        raise
     finally:
         timer.cancel()
+
+
+def _hang_up(raw: asyncpg.Connection[Any]) -> None:
+    with suppress(asyncpg.InterfaceError):  # a pool has noticed before that it is lost
+        raw.terminate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    Interval,
     Select,
     Table,
     and_,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 
 from service.store.sql.dialects import Dialect, Statement
-from service.store.sql.tables import answers, events, log, secrets, sessions, tickets, users
+from service.store.sql.tables import answers, events, leases, log, secrets, sessions, tickets, users
 
 USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
@@ -68,6 +69,23 @@ NEW_ENOUGH: Final = _always(
 )
 TRIM: Final = _always(delete(events).where(events.c.seq < bindparam("before")))
 TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
+
+# Processes, by the clock of the database: those of hosts differ
+
+_RECENT: Final = leases.c.renewed_at >= func.now() - cast(bindparam("after"), Interval)
+LEASES: Final = _always(select(leases.c.host, leases.c.pid, leases.c.begun_at).where(_RECENT).order_by("begun_at"))
+RENEW_LEASE: Final = Statement(
+    lambda dialect: (
+        dialect.insert(leases)
+        .values(
+            {name: bindparam(name) for name in ("id", "host", "pid")}
+            | {name: func.now() for name in ("begun_at", "renewed_at")}
+        )
+        .on_conflict_do_update(index_elements=[leases.c.id], set_={"renewed_at": func.now()})
+    )
+)
+END_LEASE: Final = _always(delete(leases).where(leases.c.id == bindparam("id")))
+FORGET_LEASES: Final = _always(delete(leases).where(~_RECENT))
 
 # Secrets
 

@@ -131,3 +131,15 @@ answers = Table(
     Index(None, "expires_at"),
     Index(None, "subject"),
 )
+
+# Processes that use the database, by its own clock.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("begun_at", _Moment, nullable=False),
+    Column("renewed_at", _Moment, nullable=False),
+    info={"copied": False},
+)

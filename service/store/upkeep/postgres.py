@@ -14,7 +14,7 @@ from sqlalchemy import Table, select
 from service.domain.errors import Unavailable
 from service.store.sql import migrate
 from service.store.sql.dialects import POSTGRES, Statement
-from service.store.sql.postgres import own
+from service.store.sql.lease import Lease
 from service.store.sql.postgres_connection import LOST, PostgresConnection
 from service.store.sql.rows import Row
 from service.store.sql.tables import metadata
@@ -39,7 +39,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def owned(self) -> AsyncIterator[None]:
         async with self._connected() as connection:
-            await own(connection, _OWN_WAIT_S)
+            await Lease().take(connection, _OWN_WAIT_S)
             yield
 
     @asynccontextmanager

@@ -14,8 +14,8 @@ from sqlalchemy import Table, delete, insert, select
 from service.domain.errors import Unavailable
 from service.store.sql import migrate
 from service.store.sql.dialects import SQLITE, Statement
-from service.store.sql.rows import Row
 from service.store.sql.owner import own
+from service.store.sql.rows import Row
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.upkeep import values
 from service.store.upkeep.database import CHUNK, Reader, Writer
