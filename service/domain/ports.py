@@ -165,6 +165,13 @@ class Store(Writes, Protocol):
 
     async def position(self) -> Position: ...
 
+    async def leave_epoch(self, epoch: str) -> None:
+        """Begin another life of the log, unless it has left this one already.
+
+        For who has seen a higher head in it: an older state was put back, and what is written now would stand under numbers
+        that others have read.
+        """
+
     async def user(self, user_id: UUID) -> Snapshot[User | None]: ...
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]: ...

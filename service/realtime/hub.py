@@ -133,6 +133,10 @@ class Hub(Log):
     async def _catch_up(self) -> None:
         while True:
             page = await self._store.events(EventQuery(self.ring.head, _PAGE_EVENTS))
+            if page.position.epoch == self.epoch and page.position.seq < self.ring.head:
+                log.error("the log is shorter than it was: an older state was put back", extra={"was": str(self.head)})
+                await self._store.leave_epoch(self.epoch)
+                continue
             if page.position.epoch != self.epoch or page.first > self.ring.head + 1:
                 # Another life of the log, or more than it keeps was written in half a second: readers find out by
                 # themselves that they cannot go on from where they are.

@@ -12,7 +12,7 @@ from uuid import UUID
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Records
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
-from service.domain.positions import Position
+from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.users import Credentials, User
 from service.store.memory_log import MemoryLog
@@ -54,6 +54,10 @@ class MemoryStore:
 
     async def position(self) -> Position:
         return self._log.position
+
+    async def leave_epoch(self, epoch: str) -> None:
+        if self._log.position.epoch == epoch:
+            self._log.position = Position(new_epoch(), self._log.position.seq)
 
     async def user(self, user_id: UUID) -> Snapshot[User | None]:
         return Snapshot(self._tables.users.get(user_id.int), self._log.position)

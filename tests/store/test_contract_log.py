@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.ports import EventQuery, Transaction
+from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.positions import Position
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, created, keep, updated
@@ -74,3 +76,20 @@ async def test_log_keeps_its_newest_events(opener: Opener, clock: ManualClock) -
         assert behind.first == page.first
         assert await whole_log(store, subject=users[34].id) == [created(users[34]).at(35)]
         assert (await store.user(users[0].id)).value == users[0].at(1)  # a row is not forgotten with its event
+
+
+async def test_epoch_is_left_once(store: Store) -> None:
+    """Who has seen that this life of the log has ended begins another one; who says so later changes nothing. Events keep
+    their seqs."""
+    await keep(store, a_user())
+    before = await store.position()
+    await asyncio.gather(store.leave_epoch(before.epoch), store.leave_epoch(before.epoch))
+    after = await store.position()
+    await store.leave_epoch(before.epoch)
+
+    assert await store.position() == after
+    assert after.epoch != before.epoch
+    assert after.seq == 1
+    assert [event.seq for event in await whole_log(store)] == [1]
+    await keep(store, a_user())
+    assert await store.position() == Position(after.epoch, 2)

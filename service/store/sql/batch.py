@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from service.domain.errors import Taken
 from service.domain.events import Event
 from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
-from service.domain.positions import Position
+from service.domain.positions import Position, new_epoch
 from service.store.sql import rows, statements
 from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
+
+_MOST_TRIMMED: Final = 10_000
 
 Work = Callable[[Transaction], Awaitable[Any]]
 
@@ -73,8 +75,13 @@ class Batch:
     position: Position
 
 
-async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Kept) -> Batch:
+async def carry_out(
+    connection: BatchConnection, works: Sequence[Work], kept: Kept, last: Position | None = None
+) -> Batch:
     """Run the works, each whole or not at all, inside a transaction that the caller has begun and commits.
+
+    Where the log does not reach to `last`, the position of the batch before, an older state was put back, and the log
+    begins another life.
 
     Seqs are taken last, in one block: the row that counts them is locked for the shortest time, and a transaction of
     another process that commits before this one has lower seqs.
@@ -105,7 +112,7 @@ async def carry_out(connection: BatchConnection, works: Sequence[Work], kept: Ke
     claims = [outcome.claimed[0] for outcome in done if outcome.claimed is not None]
     if claims:
         await connection.run(statements.FORGET_ANSWERS, now=claims[0].now, limit=2 * len(claims))
-    position = await _append(connection, done, kept)
+    position = await _append(connection, done, kept, last)
     await _keep_answers(connection, done, position)
     return Batch(outcomes, position)
 
@@ -119,13 +126,16 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
     return Outcome(error=Taken(duplicate.field), came_between=True)
 
 
-async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept) -> Position:
+async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, last: Position | None) -> Position:
     count = sum(len(outcome.events) for outcome in done)
     if not count:
         ((epoch, seq, _),) = await connection.rows(statements.POSITION)
         return Position(epoch, seq)
     ((epoch, head, first),) = await connection.rows(statements.TAKE_SEQS, count=count)
     seq = head - count
+    if last is not None and epoch == last.epoch and seq < last.seq:
+        lost, epoch = epoch, new_epoch()
+        await connection.run(statements.LEAVE_EPOCH, epoch=lost, new=epoch)
     numbered: list[Event] = []
     for outcome in done:
         outcome.events = tuple(event.at(seq + place) for place, event in enumerate(outcome.events, 1))
@@ -158,7 +168,9 @@ async def _keep_answers(connection: Connection, done: Sequence[Outcome], positio
 
 
 async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> None:
-    before = head - kept.count + 1
+    # Not all at once what an import has brought: a statement that takes longer than the database allows would fail with
+    # every write, for ever.
+    before = min(head - kept.count + 1, first + _MOST_TRIMMED)
     if before <= first:
         return
     if kept.since is not None:

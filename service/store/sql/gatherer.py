@@ -42,6 +42,7 @@ class Gatherer:
         self._kept = kept
         self._on_commit = on_commit
         self._queue = Queue()
+        self._last: Position | None = None
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection[Any] | None = connection
         self._task = asyncio.create_task(self._serve(), name="write to PostgreSQL")
@@ -91,6 +92,7 @@ class Gatherer:
             for waiting in (*together, *late):
                 waiting.fail(error)
             return
+        self._last = batch.position
         appended = False
         again = []
         for waiting, outcome in zip(together, batch.outcomes, strict=True):
@@ -117,7 +119,7 @@ class Gatherer:
             self._connection = await self._connect()
         connection = PostgresConnection(self._connection)
         await connection.say("BEGIN")
-        batch = await carry_out(connection, works, self._kept())
+        batch = await carry_out(connection, works, self._kept(), self._last)
         if any(outcome is not None and outcome.events for outcome in batch.outcomes):
             await connection.say(f"NOTIFY {CHANNEL}; COMMIT")
         else:

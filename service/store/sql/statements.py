@@ -60,6 +60,7 @@ POSITION: Final = _always(select(log.c.epoch, log.c.seq, log.c.first))
 TAKE_SEQS: Final = _always(
     update(log).values(seq=log.c.seq + bindparam("count")).returning(log.c.epoch, log.c.seq, log.c.first)
 )
+LEAVE_EPOCH: Final = _always(update(log).where(log.c.epoch == bindparam("epoch")).values(epoch=bindparam("new")))
 KEEP_EVENT: Final = _always(insert(events))
 REDACT: Final = _always(
     update(events).where(events.c.subject == bindparam("id"), events.c.seq < bindparam("before")).values(user=null())

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
-from service.domain.positions import Position
+from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.users import Credentials, User
 from service.store.sql import queries, rows, statements
@@ -67,6 +67,12 @@ class SqlStore(ABC):
     async def position(self) -> Position:
         ((epoch, seq, _),) = await self._find(statements.POSITION)
         return Position(epoch, seq)
+
+    async def leave_epoch(self, epoch: str) -> None:
+        async def work(transaction: SqlTransaction) -> None:
+            await transaction.connection.run(statements.LEAVE_EPOCH, epoch=epoch, new=new_epoch())
+
+        await self._say(work)
 
     async def user(self, user_id: UUID) -> Snapshot[User | None]:
         (row,) = await self._find(statements.READ_USER, id=user_id)

@@ -28,6 +28,7 @@ class Writer:
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._queue = Queue()
+        self._last: Position | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -61,7 +62,9 @@ class Writer:
         try:
             connection.begin()
             try:
-                batch = run_through(carry_out(connection, [waiting.work for waiting in together], self._kept()))
+                batch = run_through(
+                    carry_out(connection, [waiting.work for waiting in together], self._kept(), self._last)
+                )
                 connection.commit()
             except BaseException:
                 connection.roll_back()
@@ -71,6 +74,7 @@ class Writer:
             late = self._queue.take_all() if isinstance(error, Unavailable) else []
             self._loop.call_soon_threadsafe(self._fail, [*together, *late], error)
             return
+        self._last = batch.position
         paired = list(zip(together, batch.outcomes, strict=True))
         self._queue.put_back(waiting for waiting, outcome in paired if outcome is None)
         done = [(waiting, outcome) for waiting, outcome in paired if outcome is not None]

@@ -1,0 +1,104 @@
+"""Promise: a store that was put back to an older state under the running service is another life of the log, and told so."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from service import keys
+from tests.support.domain import a_user, keep
+from tests.support.postgres import postgres
+from tests.support.readers import KINDS, Reader, seq_of
+from tests.support.server import Server, serve
+from tests.support.wait import until
+
+PutBack = Callable[[int], Awaitable[None]]
+Running = tuple[Server, Callable[[], Awaitable[None]], PutBack]
+
+
+@asynccontextmanager
+async def in_sqlite(tmp_path: Path) -> AsyncIterator[Running]:
+    """A backup is taken with SQLite's own means, and put back with them."""
+    path, copy = tmp_path / "roster.db", tmp_path / "copy.db"
+
+    def copied(source: Path, target: Path) -> None:
+        with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
+            from_.backup(to)
+
+    async def take() -> None:
+        copied(path, copy)
+
+    async def put_back(_: int) -> None:
+        copied(copy, path)
+
+    async with serve(store_url=f"sqlite:///{path}") as server:
+        yield server, take, put_back
+
+
+@asynccontextmanager
+async def in_postgres(tmp_path: Path) -> AsyncIterator[Running]:
+    """What a restored dump leaves, or a standby that was behind: tables as they were at a seq."""
+
+    async def take() -> None: ...
+
+    with postgres() as url:
+
+        async def put_back(seq: int) -> None:
+            connection = await asyncpg.connect(url)
+            async with connection.transaction():
+                await connection.execute("DELETE FROM users WHERE version > $1", seq)
+                await connection.execute("DELETE FROM events WHERE seq > $1", seq)
+                await connection.execute("UPDATE log SET seq = $1", seq)
+            await connection.close()
+
+        async with serve(store_url=url) as server:
+            yield server, take, put_back
+
+
+@pytest.mark.parametrize("written", [0, 3, 30], ids=["nothing", "less than was lost", "more than was lost"])
+@pytest.mark.parametrize("store", [in_sqlite, in_postgres])
+async def test_readers_of_what_was_taken_back_are_reset(
+    tmp_path: Path,
+    store: Callable[[Path], AbstractAsyncContextManager[Running]],
+    written: int,
+) -> None:
+    """Whatever was written before anybody noticed: streams end with a word, and who comes back is reset to another epoch and
+    sees what happens there."""
+    async with store(tmp_path) as (server, take, put_back):
+        admin = await server.admin()
+        kept = server.app[keys.STORE]
+        await take()
+        before = await kept.position()
+        for _ in range(10):
+            await keep(kept, a_user())
+        readers = [Reader(server.port, admin, kind, all_events=True) for kind in KINDS]
+        for reader in readers:
+            await reader.open(f"{before.epoch}-{before.seq}")
+        await until(lambda: all(len(reader.taken) == 10 for reader in readers))
+
+        await put_back(before.seq)
+        for _ in range(written):
+            await keep(kept, a_user())
+        await until(lambda: all(reader.close_code is not None for reader in readers))
+        assert [reader.faults for reader in readers] == [[], []]
+        assert {reader.closing and reader.closing["reason"] for reader in readers} == {"feed_failed"}
+
+        for reader in readers:
+            reader.drop(how="goodbye")  # of a feed the stream ends, and not the connection
+            await reader.open()
+        await until(lambda: all(reader.resets for reader in readers))
+        after = await kept.position()
+        assert after.epoch != before.epoch
+        assert [(told["reason"], told["position"]) for reader in readers for told in reader.resets] == [
+            ("epoch", str(after))
+        ] * 2
+        user = await server.json("PATCH", f"/v1/users/{admin.id}", admin, json={"name": "anew"})
+        await until(lambda: all(reader.place == f"{after.epoch}-{user['version']}" for reader in readers))
+        assert user["version"] == seq_of(str(after)) + 1
+        for reader in readers:
+            reader.drop(how="goodbye")
