@@ -22,17 +22,18 @@ _START_S = 20.0
 
 
 @contextmanager
-def postgres(*, lasting: bool = False) -> Iterator[str]:
+def postgres(*, lasting: bool = False, port: int = 0) -> Iterator[str]:
     """A running server, as its URL. Without fsync: what it keeps is not worth waiting for the disk.
 
     Args:
         lasting: whether what it has committed is there after one of its processes was killed.
+        port: 0 for any that is free.
     """
     folder = Path(tempfile.mkdtemp(prefix="roster-postgres-"))
     folder.chmod(0o755)
     user = _other_than_root(folder)
     programs = _programs(folder)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", port or _free_port()
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
     subprocess.run(
         [programs / "initdb", "-D", data, "-U", "roster", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -14,18 +16,21 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy import func, select
 
 from service.domain import accounts
 from service.domain.accounts import NewUser
-from service.domain.errors import InvalidToken, LastAdmin, Taken, Unavailable
+from service.domain.errors import InvalidToken, LastAdmin, StorageFull, Taken, Unavailable
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import EventQuery, Transaction, Writes, Written
+from service.store.sql.dialects import Statement
 from service.store.sql.postgres import PostgresStore
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, created, keep, updated
 from tests.support.postgres import frozen, postgres
 from tests.support.stores import Broken, erase, whole_log
+from tests.support.writing import PAIR, processes
 
 _schemas = itertools.count(1)
 
@@ -58,27 +63,92 @@ async def opened(url: str, schema: str, **kwargs: Any) -> AsyncIterator[Postgres
 
 async def test_reader_never_passes_over_an_event_that_commits_later(url: str, schema: str) -> None:
     """Two processes write, slowly and at once; who follows the log by its seqs sees every event, in order, none twice."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
-
-        async def write(store: PostgresStore, number: int) -> None:
-            async def work(transaction: Transaction) -> None:
-                await transaction.put_user(user := a_user())
-                await asyncio.sleep(0.002 * (number % 3))
-                await transaction.append(created(user))
-
-            await store.write(work)
-
+    async with opened(url, schema, wait_s=None) as store:
         seen: list[int] = []
 
         async def follow() -> None:
-            while len(seen) < 200:
-                page = await other.events(EventQuery(seen[-1] if seen else 0, 7))
+            while len(seen) < 240:
+                page = await store.events(EventQuery(seen[-1] if seen else 0, 7))
                 seen.extend(event.seq for event in page.events)
 
         following = asyncio.create_task(follow())
-        await asyncio.gather(*(write((one, other)[number % 2], number) for number in range(200)))
+        outcomes = await processes(2, url, schema, "slow", "120")
         await asyncio.wait_for(following, 20)
-        assert seen == list(range(1, 201))
+        assert outcomes == [{"written": 120}] * 2
+        assert seen == list(range(1, 241))
+
+
+async def test_deadlocks_of_two_processes_are_resolved(url: str, schema: str) -> None:
+    """Both change the same two users in either order: PostgreSQL ends one of two that wait for each other, it is carried out
+    again, and no change is lost."""
+    async with opened(url, schema, wait_s=None) as store:
+        await keep(store, *(a_user(id=user_id, age=0) for user_id in PAIR))
+        control = await asyncpg.connect(url)
+        before = await deadlocks(control)
+        outcomes = await processes(2, url, schema, "crossed", "12")
+        written = sum(outcome.pop("written", 0) for outcome in outcomes)
+        assert [outcome for outcome in outcomes if outcome.keys() - {"Conflict"}] == []
+        assert written > 20
+        assert {(await store.user(user_id)).value.age for user_id in PAIR} == {written}  # type: ignore[union-attr]  # both are there
+        assert [event.seq for event in await whole_log(store)] == list(range(1, 2 * written + 3))
+
+        async with asyncio.timeout(5):  # figures of the server come a moment later
+            while await deadlocks(control) == before:
+                pass
+        await control.close()
+
+
+async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(url: str, schema: str) -> None:
+    """A shell in the middle of a transaction: who wants that row is told within two seconds, the others are not."""
+    async with opened(url, schema) as store:
+        await keep(store, ada := a_user())
+        shell = await asyncpg.connect(url, server_settings={"search_path": schema})
+        async with shell.transaction():
+            await shell.execute("UPDATE users SET age = 1")
+            began = time.monotonic()
+
+            async def rename(transaction: Transaction) -> None:
+                assert await transaction.user(ada.id)
+
+            outcomes = await asyncio.gather(
+                store.write(rename), *(keep(store, a_user()) for _ in range(5)), return_exceptions=True
+            )
+            assert time.monotonic() - began < 2
+            assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [Unavailable]
+        await shell.close()
+        await store.write(rename)
+
+
+async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays(url: str, schema: str) -> None:
+    """By the server itself: what is only slow is no reason to hang up."""
+    async with opened(url, schema) as store:
+        slow, session = (
+            Statement(lambda _: select(func.pg_sleep(10))),
+            Statement(lambda _: select(func.pg_backend_pid())),
+        )
+        ((before,),) = await store._find(session)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await store._find(slow)
+        assert time.monotonic() - began < 2
+        assert [tuple(row) for row in await store._find(session)] == [(before,)]
+
+
+async def test_server_without_room_refuses_that_write_alone(url: str, schema: str) -> None:
+    """What it says of a full disk (53100) reaches the caller as such; the writes beside it are carried out."""
+    async with opened(url, schema) as store:
+        shell = await asyncpg.connect(url, server_settings={"search_path": schema})
+        await shell.execute("""
+            CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
+            CREATE TRIGGER no_room BEFORE INSERT ON users FOR EACH ROW WHEN (NEW.username = 'big') EXECUTE FUNCTION no_room();
+        """)
+        await shell.close()
+        outcomes = await asyncio.gather(
+            *(keep(store, a_user(username=name)) for name in ("one", "big", "two")), return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [StorageFull]
+        assert [event.seq for event in await whole_log(store)] == [1, 2]
 
 
 async def test_commit_of_another_process_rings(url: str, schema: str) -> None:
@@ -164,6 +234,90 @@ async def test_second_process_waits_for_the_first_to_leave(url: str, schema: str
     await first.close()
     await asyncio.wait_for(opening, 5)
     await second.close()
+
+
+async def test_process_is_known_while_it_is_there(url: str, schema: str) -> None:
+    """Each has a row that says who it is; one that ended without a word is forgotten."""
+    control = await asyncpg.connect(url, server_settings={"search_path": schema})
+    async with opened(url, schema, wait_s=None), opened(url, schema, wait_s=None):
+        await control.execute(
+            "INSERT INTO leases VALUES (gen_random_uuid(), 'elsewhere', 7, now(), now() - interval '1 minute')"
+        )
+        async with opened(url, schema, wait_s=None):
+            known = await control.fetch("SELECT host, pid FROM leases WHERE now() - renewed_at < interval '10 seconds'")
+            assert [tuple(row) for row in known] == [(socket.gethostname(), os.getpid())] * 3
+            assert await control.fetchval("SELECT count(*) FROM leases") == 3
+    assert await control.fetchval("SELECT count(*) FROM leases") == 0
+    await control.close()
+
+
+async def test_connection_that_is_lost_does_not_let_two_write(url: str, schema: str) -> None:
+    """The next process has the database from then on; the first one refuses writes, is not ready, and still reads."""
+    async with opened(url, schema) as first:
+        await keep(first, ada := a_user())
+        second = PostgresStore(url, ManualClock(), schema_name=schema)
+        opening = asyncio.create_task(second.open())
+        await asyncio.sleep(0.2)
+        await end_writer(url, first)
+        await opening
+        with pytest.raises(Unavailable):
+            await keep(first, a_user())
+        assert not await first.healthy()
+        assert (await first.user(ada.id)).value is not None
+        await keep(second, a_user())
+        await second.close()
+        async with asyncio.timeout(5):
+            while not await first.healthy():
+                pass
+        await keep(first, a_user())
+        assert [event.seq for event in await whole_log(first)] == [1, 2, 3]
+
+
+async def test_session_that_is_frozen_is_left_behind(url: str, schema: str) -> None:
+    """Writes are refused while it keeps the lock, reads go on; the server ends it as soon as it can, and writes go on."""
+    async with opened(url, schema) as store:
+        await keep(store, ada := a_user())
+        pid = writer_of(store)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                began = time.monotonic()
+                with pytest.raises(Unavailable):
+                    await keep(store, a_user())
+                assert time.monotonic() - began < 2
+                assert (await store.user(ada.id)).value is not None
+            assert not await store.healthy()
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(5):
+            while not await store.healthy():
+                pass
+        await keep(store, a_user())
+        assert [event.seq for event in await whole_log(store)] == [1, 2]
+
+
+async def test_server_that_is_starting_is_waited_for() -> None:
+    """A service that starts beside its database does not give up before that has come up; one that never does is named."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nowhere = f"postgresql://roster@127.0.0.1:{port}/postgres"
+    with pytest.raises(Unavailable, match=r"PostgreSQL cannot be used: .*Connect call failed"):
+        await PostgresStore(nowhere, ManualClock(), wait_s=0.3).open()
+
+    store = PostgresStore(nowhere, ManualClock(), wait_s=20)
+    opening = asyncio.create_task(store.open())
+    await asyncio.sleep(0.1)
+    with postgres(port=port):
+        await opening
+        await keep(store, a_user())
+        await store.close()
+
+
+async def test_server_that_will_not_have_us_is_told_at_once(url: str) -> None:
+    """Waiting would not help where the database does not exist."""
+    with pytest.raises(Unavailable, match='PostgreSQL cannot be used: database "nothing" does not exist'):
+        await PostgresStore(f"{url.rpartition('/')[0]}/nothing", ManualClock()).open()
 
 
 async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
@@ -295,3 +449,22 @@ async def make_slowly(
         return Answer(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
 
     return await once(store, claim, shown, act)
+
+
+async def deadlocks(control: asyncpg.Connection[Any]) -> Any:
+    """How many the server has found so far."""
+    await control.execute("SELECT pg_stat_clear_snapshot()")
+    return await control.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+
+
+def writer_of(store: PostgresStore) -> int:
+    """The process of the server that carries out the store's writes."""
+    connection = store._gatherer._connection
+    assert connection is not None
+    return connection.get_server_pid()
+
+
+async def end_writer(url: str, store: PostgresStore) -> None:
+    control = await asyncpg.connect(url)
+    await control.execute("SELECT pg_terminate_backend($1)", writer_of(store))
+    await control.close()

@@ -1,0 +1,113 @@
+"""A process that writes to PostgreSQL beside others: `python -m tests.support.writing <url> <schema> <what> <count>`.
+
+It shares the database, as many processes will, and says on one line what became of its writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from service.domain.ports import Transaction
+from service.store.sql.postgres import PostgresStore
+from tests.support.domain import a_user, created, updated
+
+ROOT: Final = Path(__file__).parents[2]
+# Two users whom everybody changes, who are found by their ids in any process.
+PAIR: Final = (UUID(int=1), UUID(int=2))
+_AT_ONCE: Final = 8
+
+Work = Callable[[Transaction], Awaitable[None]]
+
+
+def slow(chance: random.Random) -> Work:
+    """Make a user, with pauses in the transaction."""
+
+    async def work(transaction: Transaction) -> None:
+        user = a_user(username=f"made{chance.getrandbits(64):x}"[:32], email=f"{chance.getrandbits(64):x}@example.com")
+        await transaction.put_user(user)
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        await transaction.append(created(user))
+
+    return work
+
+
+def crossed(chance: random.Random) -> Work:
+    """Change both of the pair in one order or the other, with a pause between them: two at once make a deadlock."""
+
+    async def work(transaction: Transaction) -> None:
+        for user_id in chance.sample(PAIR, 2):
+            user = await transaction.user(user_id)
+            assert user is not None
+            assert user.age is not None
+            await asyncio.sleep(chance.uniform(0.01, 0.05))
+            await transaction.put_user(user := replace(user, age=user.age + 1))
+            await transaction.append(updated(user, "age"))
+
+    return work
+
+
+async def write(url: str, schema: str, what: str, count: int) -> None:
+    store = PostgresStore(url, lambda: datetime.now(UTC), schema_name=schema, wait_s=None)
+    await store.open()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.readline)  # until all are
+    chance = random.SystemRandom()
+    outcomes: Counter[str] = Counter()
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one() -> None:
+        async with gate:
+            try:
+                await store.write({"slow": slow, "crossed": crossed}[what](chance))
+            except Exception as error:
+                outcomes[type(error).__name__] += 1
+            else:
+                outcomes["written"] += 1
+
+    await asyncio.gather(*(one() for _ in range(count)))
+    await store.close()
+    sys.stdout.write(json.dumps(outcomes))
+
+
+async def processes(count: int, *arguments: str) -> list[dict[str, int]]:
+    """Run so many of them, all of which begin together; what became of the writes of each."""
+    running = [
+        await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "tests.support.writing", *arguments),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for _ in range(count)
+    ]
+    try:
+        for process in running:
+            assert process.stdout is not None
+            assert await process.stdout.readline() == b"ready\n"
+        answers = await asyncio.gather(*(process.communicate(b"\n") for process in running))
+    finally:
+        for process in running:
+            with suppress(ProcessLookupError):
+                process.kill()
+    return [json.loads(output) for output, _ in answers]
+
+
+def main(url: str, schema: str, what: str, count: str, *_: Any) -> None:
+    asyncio.run(write(url, schema, what, int(count)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
