@@ -72,8 +72,9 @@ async def _close_idle(server: web.Server) -> None:
     while True:
         await asyncio.sleep(_LOOK_AGAIN_S)  # what has arrived before the first look begins to be answered
         for connection in server.connections:
-            if connection._current_request is None:
-                connection.close()
+            # `close` would leave it open and deaf: what is sent on it would be answered by the end of the process.
+            if connection._current_request is None and not connection._messages:
+                connection.force_close()
 
 
 async def _answer(server: web.Server, timeout_s: float) -> None:

@@ -92,6 +92,20 @@ async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
             assert "\nretry: " in told or told.startswith("retry: ")
 
 
+async def test_idle_connection_is_closed_while_streams_end() -> None:
+    """Its client asks elsewhere at once; on one that stayed open, what it sends would be answered by nobody."""
+    async with stoppable(drain_spread_s=2) as (server, stop):
+        ada = await server.member("ada")
+        async with raw_peer(server.port) as peer, server.feed(ada), server.feed(ada) as last:
+            await last.expect("hello")
+            await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await peer.answer()).status == 200
+            stop.set()
+            await until(lambda: server.app[CONNECTIONS].draining)
+            async with asyncio.timeout(1):
+                assert await peer.is_closed()
+
+
 async def test_body_that_never_comes_does_not_hold_the_service() -> None:
     """A request that stalls is waited for no longer than the shutdown timeout, then its connection ends."""
     async with stoppable(shutdown_timeout_s=0.2) as (server, stop), raw_peer(server.port) as peer:
