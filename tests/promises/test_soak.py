@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.support.crowd import READERS, Lags, crowd
 from tests.support.readers import KINDS, Reader, seq_of
+from tests.support.restarts import restart
 from tests.support.server import Login
 from tests.support.wait import until
 
@@ -193,3 +195,9 @@ async def test_memory_does_not_grow_with_those_who_came_and_left(tell: Tell) -> 
         await until(lambda: service.rss_bytes() < first + 12 * MB, timeout=60)
         tell(f"{(service.rss_bytes() - first) / MB:.1f} MB more at the end than after the first wave")
         assert [reader.faults for reader in people.readers if reader.faults] == []
+
+
+async def test_reloads_and_a_killed_worker_lose_nothing(tell: Tell, tmp_path: Path) -> None:
+    """The same at full size: a thousand readers over SSE and a thousand over WebSocket on a SQLite file, 20 changes a second,
+    two reloads and one `kill -9`: nothing is lost or out of order, and everybody is back within three seconds."""
+    await restart(tmp_path / "roster.db", READERS, tell, rest_s=5)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Final
+
+import aiohttp
 
 from tests.support.gunicorn import Gunicorn, gunicorn
 from tests.support.readers import KINDS, Reader, seq_of
@@ -46,10 +49,25 @@ class Lags:
         return tuple(1_000 * found[int(share * (len(found) - 1))] for share in (0.5, 0.99, 1))  # type: ignore[return-value]  # three of them
 
 
+@dataclass(slots=True)
+class Written:
+    """What became of writes that were sent until they were taken.
+
+    Attributes:
+        versions: of those that were answered, with what was written.
+        failures: what was answered else.
+        longest_s: from the first sending of one to its answer.
+    """
+
+    versions: dict[int, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    longest_s: float = 0.0
+
+
 class Crowd:
     """Readers of the feed, half of them an administrator's and half members', and somebody who writes."""
 
-    def __init__(self, server: Server, admin: Login, members: list[Login]) -> None:
+    def __init__(self, server: Server, admin: Login, members: list[Login], readers: int) -> None:
         self.server = server
         self.admin = admin
         self.members = members
@@ -59,7 +77,7 @@ class Crowd:
             if number % 2
             else Reader(server.port, members[number % len(members)], kind, all_events=False)
             for kind in KINDS
-            for number in range(READERS // 2)
+            for number in range(readers // 2)
         ]
 
     async def open(self) -> float:
@@ -86,6 +104,30 @@ class Crowd:
             seq = user["version"]
         return seq
 
+    async def write_through(self, stop: asyncio.Event) -> Written:
+        """Change users at an even pace until told to stop, each again until it is answered 200."""
+        loop, written = asyncio.get_running_loop(), Written()
+        begin, number = loop.time(), 0
+        while not stop.is_set():
+            number += 1
+            await asyncio.sleep(begin + number / WRITES_PER_S - loop.time())
+            member, asked_at = self.members[number % len(self.members)], loop.time()
+            while True:
+                try:
+                    async with self.server.request(
+                        "PATCH", f"/v1/users/{member.id}", member, json={"name": f"name {number}"}
+                    ) as answer:
+                        if answer.status == 200:
+                            written.versions[(await answer.json())["version"]] = f"name {number}"
+                            break
+                        failure = f"{answer.status} {await answer.text()}"
+                except aiohttp.ClientError as error:
+                    failure = repr(error)
+                written.failures.append(failure)
+                await asyncio.sleep(0.05)
+            written.longest_s = max(written.longest_s, loop.time() - asked_at)
+        return written
+
     async def expected(self, begin: int) -> dict[str, list[int]]:
         """What lies behind a seq: for each user the seqs that it may see."""
         found: dict[str, list[int]] = {user.id: [] for user in (self.admin, *self.members)}
@@ -104,11 +146,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(**settings: str) -> AsyncIterator[tuple[Gunicorn, Crowd]]:
-    async with gunicorn(**SETTINGS, **settings) as service:
+async def crowd(readers: int = READERS, **settings: str) -> AsyncIterator[tuple[Gunicorn, Crowd]]:
+    async with gunicorn(**{**SETTINGS, **settings}) as service:
         server = service.server
         admin, members = await server.admin(), [await server.member() for _ in range(MEMBERS)]
-        people = Crowd(server, admin, members)
+        people = Crowd(server, admin, members, readers)
         try:
             yield service, people
         finally:

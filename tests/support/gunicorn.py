@@ -54,9 +54,14 @@ class Gunicorn:
     @property
     def worker(self) -> int:
         """The process that serves."""
+        (child,) = self.workers
+        return child
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that serve, or are about to, or still do: two during a reload. The oldest comes first."""
         pid = self._process.pid
-        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return int(child)
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def rss_bytes(self) -> int:
         """Memory that the worker holds."""

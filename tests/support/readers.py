@@ -16,6 +16,7 @@ Kind = Literal["feed", "websocket"]
 KINDS: Final[tuple[Kind, ...]] = ("feed", "websocket")
 
 _OPEN_S: Final = 30.0
+_AGAIN_S: Final = 0.1
 
 
 def seq_of(position: str) -> int:
@@ -39,6 +40,8 @@ class Reader:
         resets: what `reset` said, or a `joined` that did not recover, where it was told so.
         closing: what `closing` said, on the connection that is open or was last.
         close_code: of a WebSocket, the same; of an event stream, 0 where its last chunk came.
+        away_s: how long it took, each time that it came back by itself, from the end of the one connection to being told
+            where the next begins.
         told_at: when it was told `closing`, by the clock of the loop.
     """
 
@@ -62,6 +65,7 @@ class Reader:
         self.resets: list[dict[str, Any]] = []
         self.closing: dict[str, Any] | None = None
         self.close_code: int | None = None
+        self.away_s: list[float] = []
         self.told_at = 0.0
         self.connections = 0
         self.room = room
@@ -73,6 +77,8 @@ class Reader:
         self._held = 0
         self._last = 0  # on this connection, as is the next
         self._stalled = False
+        self._persists = False
+        self._ended = asyncio.Event()
         self._wire: Wire | None = None
         self._opened: asyncio.Future[None] | None = None
 
@@ -94,6 +100,7 @@ class Reader:
         self._last = 0 if after is None else seq_of(after)
         self.closing = self.close_code = None
         self._stalled = False
+        self._ended.clear()
         self.connections += 1
         self._wire = SseWire(self, after) if self.kind == "feed" else WebSocketWire(self, after)
         self._opened = loop.create_future()
@@ -142,6 +149,28 @@ class Reader:
             if not self.is_open:
                 await _pause(stop, chance.uniform(0, back_s))
                 await self.open(self._somewhere_before(chance))
+
+    async def persist(self, chance: random.Random, *, back_s: float) -> None:
+        """Come back by itself until cancelled, however its connection ends, as EventSource does: after as long as it was
+        told, or at random.
+
+        Args:
+            back_s: longest time for which it stays away where nobody told it, as after a crash.
+        """
+        self._persists = True
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._ended.wait()
+            ended_at = loop.time()
+            told = self.closing
+            self.drop(how="goodbye")  # of a feed the stream ends, and not the connection
+            await asyncio.sleep(chance.uniform(0, back_s) if told is None else told["reconnect_after_ms"] / 1000)
+            while not self.is_open:
+                try:
+                    await self.open()
+                except OSError:
+                    await asyncio.sleep(_AGAIN_S)
+            self.away_s.append(loop.time() - ended_at)
 
     def _somewhere_before(self, chance: random.Random) -> str | None:
         """Where it comes back: most often where it was, now and then from an older note of its place."""
@@ -201,12 +230,14 @@ class Reader:
     def on_close_code(self, wire: Wire, code: int) -> None:
         if wire is self._wire:
             self.close_code = code
+            self._ended.set()
 
     def on_lost(self, wire: Wire, error: Exception | None) -> None:
         if wire is not self._wire:
             return
         self._wire = None
-        if self.closing is None and not self._stalled:
+        self._ended.set()
+        if self.closing is None and not self._stalled and not self._persists:
             self.faults.append(f"lost: {error!r}")
         if self._opened is not None and not self._opened.done():
             self._opened.set_exception(ConnectionResetError(f"{self.kind} was lost: {error!r}"))
