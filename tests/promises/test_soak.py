@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.crashes import Run, on_postgres, on_sqlite
 from tests.support.crowd import READERS, Lags, crowd
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.restarts import restart
@@ -201,3 +202,10 @@ async def test_reloads_and_a_killed_worker_lose_nothing(tell: Tell, tmp_path: Pa
     """The same at full size: a thousand readers over SSE and a thousand over WebSocket on a SQLite file, 20 changes a second,
     two reloads and one `kill -9`: nothing is lost or out of order, and everybody is back within three seconds."""
     await restart(tmp_path / "roster.db", READERS, tell, rest_s=5)
+
+
+@pytest.mark.parametrize("store", [on_sqlite, on_postgres])
+async def test_kill_at_a_random_moment_loses_nothing(store: Run, tell: Tell, tmp_path: Path) -> None:
+    """Twenty times during two thousand writes: every write that was answered is there, a reader that comes back gets every
+    event, in order, and no change is there by half."""
+    await store(tmp_path, random.Random(22), rounds=20, writes=2_000, tell=tell)

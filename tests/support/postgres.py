@@ -64,8 +64,9 @@ async def processes(url: str) -> list[int]:
     """The server's processes, the one that makes the others first."""
     connection = await asyncpg.connect(url)
     found: int = await connection.fetchval("SELECT pg_backend_pid()")
+    family = _family(found)
     connection.terminate()
-    return _family(found)
+    return [pid for pid in family if pid != found]
 
 
 def _family(child: int) -> list[int]:
