@@ -12,7 +12,7 @@ import asyncpg
 from service.domain.errors import Conflict, Taken, Unavailable
 from service.domain.positions import Position
 from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
-from service.store.sql.postgres_connection import PostgresConnection
+from service.store.sql.postgres_connection import PostgresConnection, came_between
 from service.store.sql.waiting import Queue, Waiting
 
 CHANNEL: Final = "roster"
@@ -84,13 +84,8 @@ class Gatherer:
         try:
             batch = await self._carry_out([waiting.work for waiting in together])
         except Exception as error:
-            if not isinstance(error, Unavailable):
-                log.exception("writes failed")
             await self._roll_back()
-            # Who waits behind them would wait as long for the same, so nobody does.
-            late = self._queue.take_all() if isinstance(error, Unavailable) else []
-            for waiting in (*together, *late):
-                waiting.fail(error)
+            self._give_back(together, error)
             return
         self._last = batch.position
         appended = False
@@ -106,12 +101,27 @@ class Gatherer:
                     again.append(waiting)
                     continue
                 if not is_taken:
-                    outcome = Outcome(error=Conflict("Others changed the same at the same time; try again."))
+                    outcome = Outcome(error=_at_once())
             appended = appended or bool(outcome.events)
             waiting.answer(outcome, batch.position)
         self._queue.put_back(again)
         if appended:
             self._on_commit()
+
+    def _give_back(self, together: Sequence[Waiting], error: Exception) -> None:
+        """What becomes of writes whose transaction came to nothing."""
+        if came_between(error):
+            for waiting in together:
+                waiting.tries += 1
+            self._queue.put_back(waiting for waiting in together if waiting.tries < _MOST_TRIES)
+            together, error = [waiting for waiting in together if waiting.tries >= _MOST_TRIES], _at_once()
+        elif isinstance(error, Unavailable):
+            # Who waits behind them would wait as long for the same, so nobody does.
+            together = [*together, *self._queue.take_all()]
+        else:
+            log.error("writes failed", exc_info=error)
+        for waiting in together:
+            waiting.fail(error)
 
     async def _carry_out(self, works: list[Work]) -> Batch:
         if self._connection is None or self._connection.is_closed():
@@ -135,3 +145,7 @@ class Gatherer:
         except Exception:
             self._connection.terminate()  # nobody knows in which state it is
             self._connection = None
+
+
+def _at_once() -> Conflict:
+    return Conflict("Others changed the same at the same time; try again.")

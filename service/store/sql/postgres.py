@@ -26,6 +26,7 @@ _REACH_AGAIN_S: Final = 0.2
 _SHARED_WAIT_S: Final = 30.0
 _LEAST_S: Final = 0.3
 _MIGRATE_WAIT_S: Final = 60
+_LET_GO_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
 _POOL: Final = 8
 # How the server finds out that we are gone, so that it lets go of our locks: from ten seconds of silence on the wire, and
 # from five in the middle of a transaction.
@@ -98,6 +99,10 @@ class PostgresStore(SqlStore):
             except BaseException:
                 writer.terminate()
                 raise
+        except Unavailable as error:
+            if error.__cause__ is None:
+                raise
+            raise Unavailable(1, f"PostgreSQL cannot be used: {error.__cause__}") from error
         except (*LOST, asyncpg.PostgresError) as error:  # also a wrong password, a database that is not there
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
@@ -147,7 +152,7 @@ class PostgresStore(SqlStore):
                     raise
             await asyncio.sleep(_REACH_AGAIN_S)
 
-    async def _connect_to_write(self, wait_s: float = 0) -> asyncpg.Connection[Any]:
+    async def _connect_to_write(self, wait_s: float = _LET_GO_S) -> asyncpg.Connection[Any]:
         """A connection whose session has the database, as long as it lasts. Raises `Unavailable`."""
         try:
             connection = await self._connect(self._bounded)

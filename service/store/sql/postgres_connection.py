@@ -103,15 +103,19 @@ class PostgresConnection:
         return self.raw.is_closed()
 
     def came_between(self, error: Exception) -> bool:
-        return isinstance(
-            error,
-            (
-                asyncpg.UniqueViolationError,
-                asyncpg.ForeignKeyViolationError,
-                asyncpg.DeadlockDetectedError,
-                asyncpg.SerializationError,
-            ),
-        )
+        return came_between(error)
+
+
+def came_between(error: Exception) -> bool:
+    return isinstance(
+        error,
+        (
+            asyncpg.UniqueViolationError,
+            asyncpg.ForeignKeyViolationError,
+            asyncpg.DeadlockDetectedError,
+            asyncpg.SerializationError,
+        ),
+    )
 
 
 @asynccontextmanager
