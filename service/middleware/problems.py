@@ -15,6 +15,7 @@ from service.domain import errors, rights
 from service.domain.errors import FieldError
 from service.keys import CONTEXT
 from service.problems import Kind, Refused
+from service.realtime.eventstream import turned_away
 from service.schemas.problems import FieldProblem, Problem
 from service.security.limits import LimitReached
 
@@ -33,6 +34,9 @@ _BY_STATUS = {
 def problem(request: web.Request, context: Context, error: Exception) -> web.Response:
     """The answer to a request that ended with this error; raises it again where nobody is there to be answered."""
     match error:
+        case errors.Unavailable() if context.operation is not None and context.operation.is_feed:
+            # EventSource never comes back from a 503 (WHATWG HTML, 9.2.3): the stream itself says when to.
+            return turned_away()
         case errors.Refusal() | Refused():
             return _of_refusal(request, context, error)
         case web.HTTPException() if error.status < 400:

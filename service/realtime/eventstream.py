@@ -205,9 +205,7 @@ class EventStream(Connection):
     async def _say_goodbye(self, ending: Ending) -> None:
         if self._transport.is_closing():
             return  # torn down already; uvloop would keep what is written now
-        told = {"reason": ending.reason, "reconnect_after_ms": self.reconnect_after_ms if ending.reconnect else None}
-        retry = f"retry: {self.reconnect_after_ms}\n".encode() if ending.reconnect else b""
-        goodbye = retry + sse("closing", compact(told))
+        goodbye = _goodbye(ending, self.reconnect_after_ms)
         self.count_sent(len(goodbye))
         if ending is closing.RESTART:
             # Who came back over the same connection would find the process that is stopping.
@@ -218,6 +216,17 @@ class EventStream(Connection):
 
     def _send(self, data: bytes) -> None:
         self.write(chunk(data) if self.form is Form.CHUNKED else data)
+
+
+def turned_away() -> web.Response:
+    """The whole stream of a reader of whom nobody can tell who it is: the store does not answer."""
+    return web.Response(headers=_HEADERS, body=_goodbye(closing.FEED_FAILED, random.randint(*_RETRY_MS)))
+
+
+def _goodbye(ending: Ending, reconnect_after_ms: int) -> bytes:
+    told = {"reason": ending.reason, "reconnect_after_ms": reconnect_after_ms if ending.reconnect else None}
+    retry = f"retry: {reconnect_after_ms}\n".encode() if ending.reconnect else b""
+    return retry + sse("closing", compact(told))
 
 
 def _give_up_on_the_dead(request: web.Request, after_s: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -48,14 +49,15 @@ async def is_gone(url: str, proxy: Proxy) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("fault", [is_frozen, swallows, is_gone])
 async def test_database_that_fails_is_told_within_two_seconds(url: str, fault: Fault) -> None:
-    """Reads and writes, however many wait, are answered 503 with `Retry-After`; readiness is false, liveness true; streams
-    go on or end with a word; and all goes on by itself, with nothing half done."""
+    """Reads and writes, however many wait, are answered 503 with `Retry-After`; readiness is false, liveness true; a feed
+    says in the stream when to come back; and all goes on by itself, with nothing half done."""
     there = URL(url)
     async with (
         Proxy(there.host or "", there.port or 0).listening() as proxy,
         serve(store_url=str(there.with_port(proxy.port))) as server,
     ):
         admin, member = await server.admin(), await server.member(fault.__name__)
+        stranger = await unknown(server, member)
         async with fault(url, proxy):
             for _ in range(2):  # with connections that were there, then without any
                 answers = await asyncio.gather(*(timed(server, *asked) for asked in questions(server, admin, member)))
@@ -63,6 +65,9 @@ async def test_database_that_fails_is_told_within_two_seconds(url: str, fault: F
                     assert (path, status, retry_after) == (path, 503, "1")
                     assert took_s < TOLD_S, path
                 assert (await timed(server, "GET", "/health/live", None))[1] == 200
+                async with server.feed(stranger) as feed:
+                    assert (await feed.expect("closing")).data["reason"] == "feed_failed"
+                    assert await feed.next() is None
         async with asyncio.timeout(10):
             while (await timed(server, "GET", "/health/ready", None))[1] != 200:
                 pass
@@ -71,6 +76,13 @@ async def test_database_that_fails_is_told_within_two_seconds(url: str, fault: F
         page = await server.json("GET", "/v1/events", admin, params={"after": "0", "limit": "100"})
         seqs = [int(event["id"].rpartition("-")[2]) for event in page["items"]]
         assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def unknown(server: Server, member: Login) -> Login:
+    """The member with a token that nobody has seen yet, of which the store must be asked."""
+    login = {"login": member.username, "password": PASSWORD}
+    tokens = await server.json("POST", "/v1/auth/login", json=login)
+    return replace(member, access_token=tokens["access_token"])
 
 
 def questions(server: Server, admin: Login, member: Login) -> list[tuple[str, str, Login | None, Any]]:
