@@ -41,7 +41,7 @@ async def test_store_that_cannot_be_used_is_one_line() -> None:
     """A server that is not there, or tables that are not to be made at a start, end the process with a sentence."""
     code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:1/d")
     assert (code, text.count("\n")) == (1, 1), text
-    assert text.startswith("roster: ROSTER_STORE_URL: PostgreSQL cannot be reached: ")
+    assert text.startswith("roster: ROSTER_STORE_URL: PostgreSQL cannot be used: ")
     assert "secret" not in text
 
     code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:port/d")

@@ -118,7 +118,7 @@ async def test_service_that_runs_keeps_its_data(new_place: NewPlace, kind: str) 
     async with opened(source) as store:
         await fill(store)
     async with opened(target) as store:
-        with pytest.raises(Unavailable, match="belongs to another process"):
+        with pytest.raises(Unavailable, match="belongs to process"):
             await copying.copy(places.at(source), places.at(target), replace=True)
         await keep(store, a_user())
 
