@@ -57,29 +57,35 @@ class Runner(web.AppRunner):
         """Does nothing: where aiohttp's sends `on_shutdown`, `cleanup` has sent it already."""
 
     async def _drain(self, server: web.Server) -> None:
+        # Meanwhile connections that are kept alive have their last request answered, and are told that it was the last.
+        await self.app.shutdown()
         closing = asyncio.create_task(_close_idle(server), name="close idle connections")
         try:
-            await self.app.shutdown()
             await _answer(server, self.app[SETTINGS].shutdown_timeout_s)
         finally:
             closing.cancel()
             await asyncio.wait((closing,))
+            _close_silent(server)
 
 
 # aiohttp has no public name for the request that a connection is busy with.
 
 
 async def _close_idle(server: web.Server) -> None:
-    """Have kept-alive connections ask elsewhere, and whoever comes back after a stream. Runs until cancelled."""
+    """Have kept-alive connections ask elsewhere, for as long as others are busy. Runs until cancelled."""
     while True:
         await asyncio.sleep(_LOOK_AGAIN_S)  # what has arrived before the first look begins to be answered
-        idle = {}
-        for connection in server.connections:
-            if connection._current_request is None and not connection._messages and connection.transport is not None:
-                idle[connection.transport.get_extra_info("socket").fileno()] = connection
-        for descriptor in _silent(idle):
-            # `close` would leave it open and deaf: what is sent on it would be answered by the end of the process.
-            idle[descriptor].force_close()
+        _close_silent(server)
+
+
+def _close_silent(server: web.Server) -> None:
+    idle = {}
+    for connection in server.connections:
+        if connection._current_request is None and not connection._messages and connection.transport is not None:
+            idle[connection.transport.get_extra_info("socket").fileno()] = connection
+    for descriptor in _silent(idle):
+        # `close` would leave it open and deaf: what is sent on it would be answered by the end of the process.
+        idle[descriptor].force_close()
 
 
 def _silent(descriptors: Iterable[int]) -> set[int]:

@@ -92,18 +92,30 @@ async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
             assert "\nretry: " in told or told.startswith("retry: ")
 
 
-async def test_idle_connection_is_closed_while_streams_end() -> None:
-    """Its client asks elsewhere at once; on one that stayed open, what it sends would be answered by nobody."""
-    async with stoppable(drain_spread_s=2) as (server, stop):
+async def test_connection_that_was_kept_alive_gets_its_last_answer_while_streams_end() -> None:
+    """And is told that it was the last; one that stays idle is closed, so that its client asks elsewhere."""
+    async with stoppable(drain_spread_s=1) as (server, stop):
         ada = await server.member("ada")
-        async with raw_peer(server.port) as peer, server.feed(ada), server.feed(ada) as last:
+        async with (
+            raw_peer(server.port) as busy,
+            raw_peer(server.port) as idle,
+            server.feed(ada),
+            server.feed(ada) as last,
+        ):
             await last.expect("hello")
-            await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await peer.answer()).status == 200
+            for peer in (busy, idle):
+                await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+                answer = await peer.answer()
+                assert (answer.status, answer.headers.get("connection")) == (200, None)
             stop.set()
             await until(lambda: server.app[CONNECTIONS].draining)
-            assert await peer.is_closed()
+            await asyncio.sleep(0.1)  # for longer than the service waits between two looks
+            await busy.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = await busy.answer()
+            assert (answer.status, answer.headers.get("connection")) == (200, "close")
+            assert await busy.is_closed()
             assert len(server.app[CONNECTIONS]) == 1
+            assert await idle.is_closed()
 
 
 async def test_body_that_never_comes_does_not_hold_the_service() -> None:

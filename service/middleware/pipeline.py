@@ -12,7 +12,7 @@ from time import perf_counter
 from aiohttp import hdrs, web
 
 from service.context import Context
-from service.keys import CONTEXT, GRANT, Endpoint, Serve
+from service.keys import CONNECTIONS, CONTEXT, GRANT, Endpoint, Serve
 from service.middleware.client_address import client_address
 from service.middleware.headers import stamp
 from service.middleware.problems import problem
@@ -64,6 +64,9 @@ def pipeline(
                 stamp(response.headers, context)
                 if hdrs.ORIGIN in request.headers:
                     await request.app[GRANT](request, response)
+                if request.app[CONNECTIONS].retiring:
+                    # RFC 9112, 9.6: who was told so sends nothing more on a connection that is about to be closed.
+                    response.force_close()
                 body = response.body if isinstance(response, web.Response) else None
                 sent = len(body) if isinstance(body, bytes) else 0
             return response

@@ -1,4 +1,4 @@
-"""Promise: a reload costs no event and next to no request, and a worker that is killed no event."""
+"""Promise: a reload costs no request and no event, and a worker that is killed no event."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from tests.support.server import Login, Server
 
 READERS: Final = 2_000  # half over SSE, half over WebSocket
 MEMBERS: Final = 50
+FEW: Final = 10  # where there are fewer readers; each costs two hashes
 WRITES_PER_S: Final = 20
 
 # As it is shipped, but for limits that one address and a few users would meet.
@@ -149,7 +150,10 @@ class Crowd:
 async def crowd(readers: int = READERS, **settings: str) -> AsyncIterator[tuple[Gunicorn, Crowd]]:
     async with gunicorn(**{**SETTINGS, **settings}) as service:
         server = service.server
-        admin, members = await server.admin(), [await server.member() for _ in range(MEMBERS)]
+        admin, members = (
+            await server.admin(),
+            [await server.member() for _ in range(MEMBERS if readers == READERS else FEW)],
+        )
         people = Crowd(server, admin, members, readers)
         try:
             yield service, people

@@ -62,5 +62,5 @@ async def restart(store_url: str, readers: int, tell: Callable[[str], None], *, 
         assert [reader.resets for reader in people.readers if reader.resets] == []
         assert {len(reader.away_s) for reader in people.readers} == {reloads + 1}
         assert max(max(reader.away_s) for reader in people.readers) < 3
-        # One at each: the request that was on its way over a connection when that was closed (RFC 9112, 9.3.1).
-        assert len(written.failures) <= reloads + 1
+        # The request that was cut off with its worker; a reload costs none.
+        assert len(written.failures) <= 1
