@@ -100,8 +100,14 @@ _CREDENTIALS: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
 _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {
     Access.PUBLIC: (),
     Access.BEARER: (*_CREDENTIALS, problems.UNAVAILABLE),  # whether a token was revoked cannot be told without the log
-    # Credentials in two places; a cookie from a foreign page.
-    Access.STREAM: (*_CREDENTIALS, problems.UNAVAILABLE, problems.BAD_REQUEST, problems.FORBIDDEN),
+    # Credentials in two places; a cookie from a foreign page; a ticket that cannot be marked as used.
+    Access.STREAM: (
+        *_CREDENTIALS,
+        problems.UNAVAILABLE,
+        problems.BAD_REQUEST,
+        problems.FORBIDDEN,
+        problems.INSUFFICIENT_STORAGE,
+    ),
     Access.OPERATOR: (*_CREDENTIALS, problems.FORBIDDEN),
 }
 _REFUSALS_OF_WRITES: Final = (problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import asyncpg
 
-from service.domain.errors import Unavailable
+from service.domain.errors import Refusal, Unavailable
 from service.domain.ports import Clock
 from service.domain.positions import Position
 from service.store.sql import rows, schema
@@ -172,9 +172,13 @@ class PostgresStore(SqlStore):
         while True:
             now = asyncio.get_running_loop().time()
             if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
-                with suppress(Unavailable):
+                try:
                     await self._say(lambda transaction: self._lease.renew(transaction.connection))
                     renewed_at = now
+                except Refusal as error:
+                    log.debug("the lease is not renewed: %s", error)
+                except Exception:
+                    log.exception("the lease cannot be renewed")  # and must be tried again: others would think us gone
             await asyncio.sleep(_AGAIN_S)
 
     async def healthy(self) -> bool:
