@@ -10,7 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.errors import InvalidCredentials, InvalidGrant
+from service.domain.errors import InvalidCredentials, InvalidGrant, Unavailable
 from service.domain.events import Event
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.sessions import MOST_SESSIONS, Presented, Session, judge, rotated
@@ -28,12 +28,15 @@ class LoggedIn:
 async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, password: str, ttl: timedelta) -> LoggedIn:
     """Open a session for an e-mail address or username and its password.
 
+    A hash that was made in another way than it would be made now is replaced.
+
     Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
     inactive or the password is wrong.
     """
     credentials = await store.credentials(normalise_email(login))
     if not await hasher.verify(credentials.password_hash if credentials else None, password) or credentials is None:
         raise InvalidCredentials()
+    renewed = await _renewed(hasher, credentials.password_hash, password)
     now = clock()
     session = Session(
         id=uuid_utils.compat.uuid7(),
@@ -46,14 +49,27 @@ async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, pass
 
     async def work(transaction: Transaction) -> User:
         # The password was checked outside of this transaction: the account may have gone meanwhile.
-        user = await transaction.user(session.user_id)
-        if user is None or not user.active:
+        found = await transaction.credentials(session.user_id)
+        if found is None or not found.user.active:
             raise InvalidCredentials()
+        user = found.user
+        if renewed is not None and found.password_hash == credentials.password_hash:
+            await transaction.put_password(user.id, renewed)
         await _make_room(transaction, user, now)
         await transaction.put_session(session)
         return user
 
     return LoggedIn(session, (await store.write(work)).value)
+
+
+async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> str | None:
+    """The hash of a password that is known for a moment, as it is made now; None where the one that is kept will do."""
+    if password_hash is None or not hasher.is_outdated(password_hash):
+        return None
+    try:
+        return await hasher.hash(password)
+    except Unavailable:  # the next login will do it
+        return None
 
 
 async def _make_room(transaction: Transaction, user: User, now: datetime) -> None:

@@ -198,5 +198,8 @@ class Hasher(Protocol):
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether they match; None takes as long as a real hash and never matches."""
 
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether `hash` would make it in another way by now, as one that was made elsewhere."""
+
     def close(self) -> None:
         """Let go of what it runs on. Safe to call twice."""

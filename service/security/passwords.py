@@ -1,4 +1,4 @@
-"""argon2id, in threads of its own."""
+"""argon2id, in threads of its own; and hashes that other systems have made, for as long as it takes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
+import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
@@ -42,7 +43,13 @@ class Argon2Hasher:
         return await self._run(functools.partial(self._argon2.hash, _normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._run(functools.partial(self._verify, password_hash, _normal(password)))
+        return await self._run(functools.partial(self._verify, password_hash, password))
+
+    def is_outdated(self, password_hash: str) -> bool:
+        try:
+            return self._argon2.check_needs_rehash(password_hash)
+        except InvalidHashError:
+            return True
 
     def close(self) -> None:
         """Let go of the threads; what has not begun is dropped. Safe to call twice."""
@@ -62,11 +69,24 @@ class Argon2Hasher:
         self._pending -= 1
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
-        try:
-            self._argon2.verify(self._dummy() if password_hash is None else password_hash, password)
-        except (Argon2Error, InvalidHashError):
+        if password_hash is None:
+            self._matches(self._dummy(), _normal(password))
             return False
-        return password_hash is not None
+        if self._matches(password_hash, _normal(password)):
+            return True
+        # Other systems hash what was typed as it stands.
+        return (
+            password != _normal(password) and self.is_outdated(password_hash) and self._matches(password_hash, password)
+        )
+
+    def _matches(self, password_hash: str, password: str) -> bool:
+        try:
+            if password_hash.startswith("$2"):
+                # The algorithm reads no more than that, and what hashed the password left the rest away in silence.
+                return bcrypt.checkpw(password.encode()[:72], password_hash.encode())
+            return self._argon2.verify(password_hash, password)
+        except (Argon2Error, InvalidHashError, ValueError):
+            return False
 
     def _dummy(self) -> str:
         # Two threads may make it at once; either result does.

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from service.domain import accounts, logins
 from service.domain.accounts import Caller, Change
-from service.domain.errors import InvalidCredentials, InvalidGrant
+from service.domain.errors import InvalidCredentials, InvalidGrant, Unavailable
 from service.domain.events import Event
 from service.domain.logins import LoggedIn
 from service.domain.ports import EventQuery, Store, Transaction
@@ -87,6 +87,56 @@ async def test_username_or_address_logs_in(world: World, login: str) -> None:
     assert session.generation == 1
     assert len(session.secret) == 32
     assert await world.store.session(session.id) == (session, entered.user)
+
+
+async def keep_hash(world: World, password_hash: str) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_password(world.ada.id, password_hash)
+
+    await world.store.write(work)
+
+
+async def kept_hash(world: World) -> str | None:
+    credentials = await world.store.credentials("ada")
+    return None if credentials is None else credentials.password_hash
+
+
+async def test_hash_of_old_is_made_anew(world: World) -> None:
+    """A login with the right password replaces a hash that would be made in another way now, and writes no event."""
+    await keep_hash(world, f"old hash of {PASSWORD}")
+    before = await world.store.position()
+    with pytest.raises(InvalidCredentials):
+        await world.log_in(password="wrong")
+    assert await kept_hash(world) == f"old hash of {PASSWORD}"
+    await world.log_in()
+
+    assert await kept_hash(world) == f"hash of {PASSWORD}"
+    assert world.hasher.hashed == [PASSWORD]
+    assert await world.store.position() == before
+    await world.log_in()
+    assert world.hasher.hashed == [PASSWORD]
+
+
+async def test_newer_password_is_not_overwritten(world: World) -> None:
+    """A password that changes while the old hash is made anew stays as it was changed."""
+    await keep_hash(world, f"old hash of {PASSWORD}")
+    world.hasher.before_hash = lambda: keep_hash(world, "hash of another")
+    await world.log_in()
+
+    assert await kept_hash(world) == "hash of another"
+
+
+async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:
+    """Where the hash cannot be made anew now, the login succeeds with the old one."""
+
+    async def busy() -> None:
+        raise Unavailable
+
+    await keep_hash(world, f"old hash of {PASSWORD}")
+    world.hasher.before_hash = busy
+
+    assert (await world.log_in()).user.username == "ada"
+    assert await kept_hash(world) == f"old hash of {PASSWORD}"
 
 
 async def test_every_login_is_a_session_of_its_own(world: World) -> None:

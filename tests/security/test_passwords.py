@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import AsyncIterator
 
+import bcrypt
 import pytest
-from argon2 import extract_parameters
+from argon2 import PasswordHasher, Type, extract_parameters
 
 from service.domain.errors import Unavailable
 from service.security.passwords import Argon2Hasher
@@ -62,6 +63,52 @@ async def test_what_is_no_hash_matches_nothing(hasher: Argon2Hasher, kept: str) 
     """A hash that cannot be read, as after a bad import, lets nobody in and is no error."""
     assert not await hasher.verify(kept, "correct horse")
     assert not await hasher.verify(kept, kept)
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
+async def test_hashes_of_bcrypt_match(hasher: Argon2Hasher, prefix: str) -> None:
+    """A hash that another system made with bcrypt matches its password and no other; behind 72 bytes it never looked."""
+    hashed = prefix + bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()[4:]
+    long = prefix + bcrypt.hashpw("é".encode() * 36, bcrypt.gensalt(4)).decode()[4:]
+
+    assert await hasher.verify(hashed, "correct horse")
+    assert not await hasher.verify(hashed, "correct horse ")
+    assert not await hasher.verify(hashed, "correct\0horse")
+    assert await hasher.verify(long, "é" * 36)
+    assert await hasher.verify(long, "é" * 1024)
+    assert not await hasher.verify(long, "é" * 35)
+
+
+@pytest.mark.parametrize("kind", [Type.ID, Type.I, Type.D])
+async def test_hashes_of_argon2_with_other_parameters_match(hasher: Argon2Hasher, kind: Type) -> None:
+    """A hash that another system made with argon2 matches its password, whatever it cost."""
+    hashed = PasswordHasher(time_cost=2, memory_cost=128, parallelism=4, salt_len=8, type=kind).hash("correct horse")
+
+    assert await hasher.verify(hashed, "correct horse")
+    assert not await hasher.verify(hashed, "Correct horse")
+
+
+async def test_others_hashed_what_was_typed(hasher: Argon2Hasher) -> None:
+    """Where spellings that Unicode calls the same differ, a hash from elsewhere matches the one that was typed there."""
+    typed, same = "\ufb01ve cafe\u0301s", "five cafés"
+    for hashed in (
+        bcrypt.hashpw(typed.encode(), bcrypt.gensalt(4)).decode(),
+        PasswordHasher(time_cost=2, memory_cost=128, parallelism=1).hash(typed),
+    ):
+        assert await hasher.verify(hashed, typed)
+        assert not await hasher.verify(hashed, same)
+
+
+async def test_hash_is_outdated_unless_it_is_made_like_that_now(hasher: Argon2Hasher) -> None:
+    """What `hash` makes is not outdated; other parameters, other algorithms and what is no hash are."""
+    assert not hasher.is_outdated(await hasher.hash("correct horse"))
+    for other in (
+        PasswordHasher(time_cost=2, memory_cost=64, parallelism=1).hash("correct horse"),
+        PasswordHasher(time_cost=1, memory_cost=64, parallelism=1, type=Type.I).hash("correct horse"),
+        bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode(),
+        "no hash",
+    ):
+        assert hasher.is_outdated(other)
 
 
 async def test_parameters_are_those_of_asvs() -> None:

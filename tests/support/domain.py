@@ -19,27 +19,33 @@ _numbers = itertools.count(1)
 
 
 class PlainHasher:
-    """Keeps `Hasher` without hiding anything.
+    """Keeps `Hasher` without hiding anything. It also knows hashes that are `old`.
 
     Attributes:
         hashed, verified: passwords it was asked about, in order.
-        before_verify: called, if set, before each answer: what may happen while a real hash is computed.
+        before_verify, before_hash: called, if set, before each answer: what may happen while a real hash is computed.
     """
 
     def __init__(self) -> None:
         self.hashed: list[str] = []
         self.verified: list[str] = []
         self.before_verify: Callable[[], Awaitable[object]] | None = None
+        self.before_hash: Callable[[], Awaitable[object]] | None = None
 
     async def hash(self, password: str) -> str:
         self.hashed.append(password)
+        if self.before_hash is not None:
+            await self.before_hash()
         return f"hash of {password}"
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         self.verified.append(password)
         if self.before_verify is not None:
             await self.before_verify()
-        return password_hash == f"hash of {password}"
+        return password_hash in (f"hash of {password}", f"old hash of {password}")
+
+    def is_outdated(self, password_hash: str) -> bool:
+        return not password_hash.startswith("hash of ")
 
     def close(self) -> None: ...
 
