@@ -43,7 +43,18 @@ class Event:
 
     def at(self, seq: int) -> Event:
         """The same event, committed at that seq: it is also the version of the user it carries."""
-        return replace(self, seq=seq, user=self.user and self.user.at(seq))
+        # replace() takes 5 µs for both.
+        return Event(
+            self.type,
+            self.time,
+            self.actor,
+            self.subject,
+            self.user and self.user.at(seq),
+            self.changed,
+            self.session_id,
+            self.reason,
+            seq,
+        )
 
     def redacted(self) -> Event:
         """What may be kept of an earlier event once its user was deleted."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -107,6 +108,11 @@ class Transaction(Protocol):
 
     async def credentials(self, user_id: UUID) -> Credentials | None: ...
 
+    async def holders(
+        self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
+    ) -> Sequence[Credentials]:
+        """Everybody who has one of these ids, usernames or addresses, in no order; asked at once, however many they are."""
+
     async def active_admins(self) -> int: ...
 
     async def session(self, session_id: UUID) -> Session | None: ...
@@ -117,7 +123,14 @@ class Transaction(Protocol):
     async def put_user(self, user: User) -> None:
         """Insert or replace; raises `Taken` when another has its username or e-mail address."""
 
+    async def put_users(self, users: Sequence[User]) -> None:
+        """Insert or replace them all in their order, at the cost of few. Each is named once, and `holders` has told that
+        nobody else has its names by then."""
+
     async def put_password(self, user_id: UUID, password_hash: str) -> None: ...
+
+    async def put_passwords(self, hashes: Mapping[UUID, str]) -> None:
+        """The same for many, by the id of the user."""
 
     async def delete_user(self, user_id: UUID) -> None:
         """Remove the user with its password; its earlier events keep no copy of it."""
@@ -128,6 +141,12 @@ class Transaction(Protocol):
 
     async def append(self, event: Event) -> None:
         """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
+
+    async def hold_log(self, hold: UUID, until: datetime) -> None:
+        """Have the log keep what comes behind its present head, whatever their number, until then.
+
+        Said again with the same name it only moves the end. Every process that trims the log heeds it.
+        """
 
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
@@ -175,6 +194,12 @@ class Store(Writes, Protocol):
     async def user(self, user_id: UUID) -> Snapshot[User | None]: ...
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]: ...
+
+    def every_user(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]:
+        """All users in pages, as they are at one position whatever is written meanwhile; in no order that means anything.
+
+        Leaving the block lets go of it, also in the middle; cancelling is safe. Raises `Unavailable`, each page as well.
+        """
 
     async def credentials(self, login: str) -> Credentials | None:
         """Find an account by e-mail address or username."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
@@ -54,7 +54,18 @@ class User:
 
     def at(self, version: int) -> User:
         """The same user as committed by the event with that seq."""
-        return replace(self, version=version)
+        return User(
+            self.id,
+            self.username,
+            self.email,
+            self.name,
+            self.age,
+            self.role,
+            self.active,
+            self.created_at,
+            self.updated_at,
+            version,
+        )
 
     @property
     def is_active_admin(self) -> bool:

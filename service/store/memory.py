@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
+from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Final, TypeVar
@@ -22,7 +23,7 @@ from service.store.run_through import run_through
 
 T = TypeVar("T")
 
-_Key = tuple[str, UUID]
+_PAGE: Final = 500
 
 _MOST_ANSWERS: Final = 10_000  # about 15 MB
 
@@ -65,6 +66,17 @@ class MemoryStore:
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         return Snapshot(list(islice(self._tables.select(query), query.limit)), self._log.position)
 
+    @asynccontextmanager
+    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+        # Users never change, others take their place: a list of them is a snapshot.
+        users = list(self._tables.users.values())
+
+        async def pages() -> AsyncIterator[Sequence[User]]:
+            for start in range(0, len(users), _PAGE):
+                yield users[start : start + _PAGE]
+
+        yield Snapshot(pages(), self._log.position)
+
     async def credentials(self, login: str) -> Credentials | None:
         user_id = self._tables.by_email.get(login) or self._tables.by_username.get(login)
         return None if user_id is None else self._tables.credentials(user_id)
@@ -87,6 +99,7 @@ class MemoryStore:
             transaction.undo()
             raise
         # No await from here on: row and event become visible in the same step.
+        self._log.hold(transaction.holds, self._clock())
         events = tuple(self._commit(event) for event in transaction.events)
         written = Written(value, events, self._log.position)
         if transaction.claimed is not None:

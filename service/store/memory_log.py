@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from service.domain.events import Event
 from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position, new_epoch
 
+_HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
 _EVENT_BYTES = 1_000  # of an event with its user and its place in the indexes, without the text in it (measured: 960)
 
 
@@ -25,6 +27,7 @@ class MemoryLog:
         self._events: deque[Event] = deque()
         self._bytes = 0
         self._by_subject: dict[UUID, list[int]] = {}
+        self._holds: dict[UUID, tuple[int, datetime]] = {}
 
     @property
     def first(self) -> int:
@@ -38,9 +41,27 @@ class MemoryLog:
         self._events.append(event)
         self._by_subject.setdefault(event.subject, []).append(event.seq)
         self._bytes += _size(event)
-        while len(self._events) > self._keep_events or (self._bytes > self._keep_bytes and len(self._events) > 1):
+        while self._is_too_much and not self._is_held:
             self._forget_oldest()
         return event
+
+    def hold(self, holds: Mapping[UUID, datetime], now: datetime) -> None:
+        """Keep what comes behind the present head until then, those that are held already from where they are; forget old holds."""
+        head = self.position.seq
+        self._holds |= {hold: (self._holds.get(hold, (head,))[0], until) for hold, until in holds.items()}
+        if self._holds:
+            self._holds = {hold: held for hold, held in self._holds.items() if held[1] > now}
+
+    @property
+    def _is_too_much(self) -> bool:
+        return len(self._events) > self._keep_events or (self._bytes > self._keep_bytes and len(self._events) > 1)
+
+    @property
+    def _is_held(self) -> bool:
+        # Memory is not bought by a promise to readers.
+        if not self._holds or self._bytes > _HELD_TIMES * self._keep_bytes:
+            return False
+        return self.first > min(after for after, _ in self._holds.values())
 
     def redact(self, subject: UUID) -> None:
         """Leave no copy of the user in its events (design: they keep id, type and subject)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -21,6 +21,7 @@ class MemoryTransaction:
     def __init__(self, tables: Tables, answers: Records[Answer]) -> None:
         self.events: list[Event] = []
         self.claimed: tuple[Claim, Render] | None = None
+        self.holds: dict[UUID, datetime] = {}
         self._tables = tables
         self._answers = answers
         self._undo: list[Callable[[], object]] = []
@@ -34,6 +35,15 @@ class MemoryTransaction:
 
     async def credentials(self, user_id: UUID) -> Credentials | None:
         return self._tables.credentials(user_id)
+
+    async def holders(
+        self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
+    ) -> Sequence[Credentials]:
+        tables = self._tables
+        found = {user_id for user_id in ids if user_id.int in tables.users}
+        found.update(tables.by_username[name] for name in usernames if name in tables.by_username)
+        found.update(tables.by_email[address] for address in emails if address in tables.by_email)
+        return [credentials for user_id in found if (credentials := tables.credentials(user_id)) is not None]
 
     async def active_admins(self) -> int:
         return self._tables.active_admins
@@ -58,11 +68,19 @@ class MemoryTransaction:
         tables.set_user(user)
         self._undo.append(lambda: tables.drop_user(user.id))
 
+    async def put_users(self, users: Sequence[User]) -> None:
+        for user in users:
+            await self.put_user(user)
+
     async def put_password(self, user_id: UUID, password_hash: str) -> None:
         passwords = self._tables.passwords
         before = passwords.get(user_id)
         passwords[user_id] = password_hash
         self._undo.append(lambda: passwords.pop(user_id) if before is None else passwords.update({user_id: before}))
+
+    async def put_passwords(self, hashes: Mapping[UUID, str]) -> None:
+        for user_id, password_hash in hashes.items():
+            await self.put_password(user_id, password_hash)
 
     async def delete_user(self, user_id: UUID) -> None:
         passwords = self._tables.passwords
@@ -109,3 +127,6 @@ class MemoryTransaction:
         if answer is None:
             self.claimed = claim, render
         return answer
+
+    async def hold_log(self, hold: UUID, until: datetime) -> None:
+        self.holds[hold] = until

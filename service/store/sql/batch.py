@@ -16,7 +16,8 @@ from service.domain.positions import Position, new_epoch
 from service.store.sql import rows, statements
 from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
 
-_MOST_TRIMMED: Final = 10_000
+# A long import leaves as much to trim: at once it would take longer than a write may.
+_MOST_TRIMMED: Final = 2_000
 
 Work = Callable[[Transaction], Awaitable[Any]]
 
@@ -56,10 +57,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How much of the log is kept: events among the newest `count`, or not older than `since`; None: no matter."""
+    """How much of the log is kept: events among the newest `count`, or not older than `since`; None: no matter.
+
+    And those that are held at this moment, `now`.
+    """
 
     count: int
     since: datetime | None
+    now: datetime
 
 
 @dataclass(slots=True)
@@ -168,8 +173,6 @@ async def _keep_answers(connection: Connection, done: Sequence[Outcome], positio
 
 
 async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> None:
-    # Not all at once what an import has brought: a statement that takes longer than the database allows would fail with
-    # every write, for ever.
     before = min(head - kept.count + 1, first + _MOST_TRIMMED)
     if before <= first:
         return
@@ -177,5 +180,9 @@ async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> No
         ((young,),) = await connection.rows(statements.NEW_ENOUGH, since=kept.since, before=before)
         before = before if young is None else young
     if before > first:
+        ((after,),) = await connection.rows(statements.HELD, now=kept.now)
+        before = before if after is None else min(before, after + 1)
+    if before > first:
+        await connection.run(statements.FORGET_HOLDS, now=kept.now)
         await connection.run(statements.TRIM, before=before)
         await connection.run(statements.TRIMMED, before=before)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, func
+from sqlalchemy import ClauseElement, ColumnElement, any_, bindparam, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -55,6 +57,7 @@ class Dialect:
         moment, identity: how a moment and an id come out.
         insert: its own INSERT, which can say what to do when the row is there.
         place_of: its own function for where a text is in another; 0 for nowhere.
+        among: its own way to say that a column has one of the values in a parameter, which is a list.
     """
 
     sql: SqlDialect
@@ -63,6 +66,7 @@ class Dialect:
     identity: Callable[[Any], UUID]
     insert: Callable[..., Any]
     place_of: Callable[..., Any]
+    among: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
 
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
@@ -81,17 +85,26 @@ def _text_of(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def _among_json(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    return one.in_(select(column("value")).select_from(func.json_each(bindparam(name))))
+
+
+def _among_array(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    return one == any_(bindparam(name, type_=postgresql.ARRAY(one.type)))
+
+
 def _same(value: Any) -> Any:
     return value
 
 
 SQLITE: Final = Dialect(
     sqlite.dialect(paramstyle="qmark"),
-    {UUID: str, datetime: _text_of, bool: int},
+    {UUID: str, datetime: _text_of, bool: int, list: partial(json.dumps, default=str)},
     datetime.fromisoformat,
     UUID,
     sqlite.insert,
     func.instr,
+    _among_json,
 )
 POSTGRES: Final = Dialect(
     postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it in part
@@ -100,4 +113,5 @@ POSTGRES: Final = Dialect(
     _same,
     postgresql.insert,
     func.strpos,
+    _among_array,
 )

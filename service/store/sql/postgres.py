@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
 import asyncpg
 
 from service.domain.errors import Refusal, Unavailable
-from service.domain.ports import Clock
+from service.domain.ports import Clock, Snapshot
 from service.domain.positions import Position
-from service.store.sql import rows, schema
+from service.domain.users import User
+from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
@@ -28,6 +29,7 @@ _LEAST_S: Final = 0.3
 _MIGRATE_WAIT_S: Final = 60
 _LET_GO_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
 _POOL: Final = 8
+_PAGE: Final = 500
 # How the server finds out that we are gone, so that it lets go of our locks: from ten seconds of silence on the wire, and
 # from five in the middle of a transaction.
 _PARTING: Final = {
@@ -203,6 +205,31 @@ class PostgresStore(SqlStore):
             return await PostgresConnection(connection, left_s).rows(statement, **given)
         finally:
             await self._pool.release(acquired)
+
+    @asynccontextmanager
+    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+        try:
+            # Whoever reads may pause: for how long is not for the server to say.
+            connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise Unavailable(1) from error
+        try:
+            async with deadline(connection):
+                await connection.transaction(isolation="repeatable_read", readonly=True).start()
+                ((epoch, seq, _),) = await PostgresConnection(connection).rows(statements.POSITION)
+                cursor = await connection.cursor(statements.EVERY_USER.compiled(POSTGRES).text)
+
+            async def pages() -> AsyncIterator[Sequence[User]]:
+                while True:
+                    async with deadline(connection):
+                        found = await cursor.fetch(_PAGE)
+                    if not found:
+                        return
+                    yield self._users_of(found)
+
+            yield Snapshot(pages(), Position(epoch, seq))
+        finally:
+            connection.terminate()  # what it has begun ends with it
 
     async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
         return await self._gatherer.write(work)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from service.domain.errors import Unavailable
-from service.domain.ports import Clock
+from service.domain.ports import Clock, Snapshot
 from service.domain.positions import Position
+from service.domain.users import User
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
@@ -20,6 +21,8 @@ from service.store.sql.owner import own
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.sql.store import SqlStore
 from service.store.sql.writer import Writer
+
+_PAGE: Final = 100
 
 
 class SqliteStore(SqlStore):
@@ -112,6 +115,23 @@ class SqliteStore(SqlStore):
         connection = SqliteConnection(self._path, writes=False)
         try:
             return connection.find(statement, **given)
+        finally:
+            connection.close()
+
+    @asynccontextmanager
+    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+        # A connection of its own holds the state that its first read saw. A page is a short read.
+        connection = SqliteConnection(self._path, writes=False)
+        try:
+            connection.raw.execute("BEGIN")
+            ((epoch, seq, _),) = connection.find(statements.POSITION)
+            cursor = connection.raw.execute(statements.EVERY_USER.compiled(SQLITE).text)
+
+            async def pages() -> AsyncIterator[Sequence[User]]:
+                while found := cursor.fetchmany(_PAGE):
+                    yield self._users_of(found)
+
+            yield Snapshot(pages(), Position(epoch, seq))
         finally:
             connection.close()
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from service.store.sql.dialects import Dialect, Statement
-from service.store.sql.tables import answers, events, leases, log, secrets, sessions, tickets, users
+from service.store.sql.tables import answers, events, holds, leases, log, secrets, sessions, tickets, users
 
 USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
@@ -68,6 +68,20 @@ REDACT: Final = _always(
 NEW_ENOUGH: Final = _always(
     select(func.min(events.c.seq)).where(events.c.time >= bindparam("since"), events.c.seq < bindparam("before"))
 )
+HOLD: Final = Statement(
+    lambda dialect: (
+        dialect.insert(holds)
+        .from_select(
+            ["id", "after", "expires_at"],
+            select(
+                bindparam("hold", type_=holds.c.id.type), log.c.seq, bindparam("until", type_=holds.c.expires_at.type)
+            ).where(true()),
+        )
+        .on_conflict_do_update(index_elements=[holds.c.id], set_={"expires_at": bindparam("until")})
+    )
+)
+FORGET_HOLDS: Final = _always(delete(holds).where(holds.c.expires_at <= bindparam("now")))
+HELD: Final = _always(select(func.min(holds.c.after)).where(holds.c.expires_at > bindparam("now")))
 TRIM: Final = _always(delete(events).where(events.c.seq < bindparam("before")))
 TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
 
@@ -114,6 +128,15 @@ WITH_NAMES: Final = _always(
         users.c.id != bindparam("id"),
     )
 )
+HOLDERS: Final = Statement(
+    lambda dialect: _user_by(
+        or_(
+            dialect.among(users.c.id, "ids"),
+            dialect.among(users.c.username, "usernames"),
+            dialect.among(users.c.email, "emails"),
+        )
+    ).with_for_update()
+)
 # Locked as well: two who each leave one administrator would leave none.
 ACTIVE_ADMINS: Final = _always(
     select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True)).with_for_update()
@@ -123,6 +146,7 @@ PUT_PASSWORD: Final = _always(
     update(users).where(users.c.id == bindparam("user")).values(password_hash=bindparam("hash"))
 )
 SET_VERSION: Final = _always(update(users).where(users.c.id == bindparam("user")).values(version=bindparam("seq")))
+EVERY_USER: Final = _always(select(*USER))
 DELETE_USER: Final = _always(delete(users).where(users.c.id == bindparam("id")))
 
 

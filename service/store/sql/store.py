@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -46,10 +47,16 @@ class SqlStore(ABC):
     async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
         """Have a work carried out, with what others want written."""
 
+    @abstractmethod
+    def every_user(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]: ...
+
+    def _users_of(self, found: Sequence[rows.Row]) -> list[User]:
+        return [rows.user_of(row, self._dialect) for row in found]
+
     def _kept(self) -> Kept:
         """How much of the log is kept, counted from now."""
-        since = self._clock() - timedelta(seconds=self._keep_s) if self._keep_s else None
-        return Kept(self._keep_events, since)
+        now = self._clock()
+        return Kept(self._keep_events, now - timedelta(seconds=self._keep_s) if self._keep_s else None, now)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
         outcome, position = await self._carry_out(work)

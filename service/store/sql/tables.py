@@ -100,6 +100,16 @@ events = Table(
     Index(None, "subject", "seq"),
 )
 
+# Up to where the log may not be trimmed, for whom, and how long that is believed.
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("after", _Seq, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    info={"copied": False},
+)
+
 secrets = Table(
     "secrets",
     metadata,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -79,6 +80,17 @@ class SqlTransaction:
         found = await self.connection.rows(statements.USER_BY_ID, id=user_id)
         return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
 
+    async def holders(
+        self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
+    ) -> Sequence[Credentials]:
+        found = await self.connection.rows(
+            statements.HOLDERS, ids=list(ids), usernames=list(usernames), emails=list(emails)
+        )
+        holders = [Credentials(rows.user_of(row, self._dialect), row[-1]) for row in found]
+        if any(holder.user.id in self._changed for holder in holders):
+            raise Entangled()
+        return holders
+
     async def active_admins(self) -> int:
         return len(await self.connection.rows(statements.ACTIVE_ADMINS))
 
@@ -101,8 +113,15 @@ class SqlTransaction:
                 raise
             raise Duplicate(user, field) from None
 
+    async def put_users(self, users: Sequence[User]) -> None:
+        await self.connection.run_many(statements.PUT_USER, [rows.of_user(user) for user in users])
+
     async def put_password(self, user_id: UUID, password_hash: str) -> None:
         await self.connection.run(statements.PUT_PASSWORD, user=user_id, hash=password_hash)
+
+    async def put_passwords(self, hashes: Mapping[UUID, str]) -> None:
+        given = [{"user": user_id, "hash": password_hash} for user_id, password_hash in hashes.items()]
+        await self.connection.run_many(statements.PUT_PASSWORD, given)
 
     async def delete_user(self, user_id: UUID) -> None:
         await self.connection.run(statements.DELETE_USER, id=user_id)
@@ -135,6 +154,9 @@ class SqlTransaction:
         if body is None:
             raise AnswerGone()
         return rows.answer_of(found[0][1:], self._dialect)
+
+    async def hold_log(self, hold: UUID, until: datetime) -> None:
+        await self.connection.run(statements.HOLD, hold=hold, until=until)
 
 
 async def refuse_taken(connection: Connection, user: User) -> None:
