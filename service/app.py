@@ -41,6 +41,7 @@ from service.store.memory import MemoryStore
 from service.tasks import Tasks
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
+from service.transfers import Transfers
 from service.views.nowhere import Anywhere
 
 log = logging.getLogger("roster")
@@ -124,6 +125,7 @@ def create_app(
     app[keys.CONNECTIONS] = connections
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = Tasks()
+    app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
     app[keys.OPENAPI] = OpenApi()
@@ -241,6 +243,7 @@ async def _tasks(app: web.Application) -> AsyncIterator[None]:
 async def _end_streams(app: web.Application) -> None:
     """Tell every stream to come back later; a handler that is not told costs twice the shutdown timeout."""
     settings = app[keys.SETTINGS]
+    app[keys.TRANSFERS].end()
     await asyncio.gather(
         app[keys.CONNECTIONS].drain(settings.drain_spread_s, settings.shutdown_timeout_s), app[keys.ECHOES].drain()
     )

@@ -24,6 +24,7 @@ from service.security.tokens import AccessTokens
 from service.settings import Settings
 from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
+from service.transfers import Transfers
 
 Grant = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 """Adds to an answer what CORS lets its page read."""
@@ -70,6 +71,7 @@ OPENAPI: AppKey[Described] = AppKey("openapi")
 TASKS = AppKey("tasks", Tasks)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
+TRANSFERS = AppKey("transfers", Transfers)
 METRICS = AppKey("metrics", Metrics)
 
 GRANT: AppKey[Grant] = AppKey("grant")

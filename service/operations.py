@@ -54,6 +54,7 @@ class Operation:
         writes: whether it changes what the store keeps.
         limited: whether the request limits count it; health checks must get through.
         body: model of the JSON body, with the media types that are taken for it.
+        body_in_lines: whether the body is many such, a line each: as a whole it has no bound.
         body_examples: by name; empty where the model's own examples say enough.
         headers: those of the request that matter; `service/openapi/headers.py` says what each does.
     """
@@ -70,6 +71,7 @@ class Operation:
     body: type[BaseModel] | None = None
     body_types: Sequence[str] = ("application/json",)
     body_required: bool = True
+    body_in_lines: bool = False
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     query: type[BaseModel] | None = None
     headers: Sequence[str] = ()
@@ -85,7 +87,7 @@ class Operation:
         if self.query is not None:
             every.add(problems.BAD_REQUEST)
         if self.body is not None:
-            every.update(_REFUSALS_OF_BODIES)
+            every.update(_REFUSALS_OF_LINES if self.body_in_lines else _REFUSALS_OF_BODIES)
         if "Idempotency-Key" in self.headers:
             every.update(_REFUSALS_OF_KEYS)
         return frozenset(every)
@@ -120,6 +122,8 @@ _REFUSALS_OF_BODIES: Final = (
     problems.INVALID_FIELDS,
 )
 _REFUSALS_OF_KEYS: Final = (problems.BAD_REQUEST, problems.CONFLICT, problems.STILL_RUNNING, problems.KEY_REUSED)
+
+_REFUSALS_OF_LINES: Final = (problems.BAD_REQUEST, problems.TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE)
 
 
 def operation(promised: Operation) -> Callable[[F], F]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.domain import errors
-from service.domain.errors import FieldError
+from service.domain.errors import FieldError, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,20 @@ class Refused(Exception):
         self.kind = kind
         self.headers = headers or {}
         self.errors = errors
+
+
+class CutShort(Exception):
+    """A long request that ended before it was done.
+
+    Attributes:
+        reason: why, which the answer tells like any other.
+        progress: how far it got.
+    """
+
+    def __init__(self, reason: Refusal | Refused, progress: object) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.progress = progress
 
 
 BAD_REQUEST: Final = Kind(

@@ -13,6 +13,8 @@ from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPag
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.static import Static
 from service.views.users import Me, UserById, Users
+from service.views.users_export import UsersExport
+from service.views.users_import import UsersImport
 from service.views.websocket import Socket
 
 routes = web.RouteTableDef()
@@ -25,6 +27,8 @@ routes.view("/v1/auth/ticket")(MakeTicket)
 
 routes.view("/v1/users")(Users)
 routes.view("/v1/users/me")(Me)
+routes.view("/v1/users/import")(UsersImport)
+routes.view("/v1/users/export")(UsersExport)
 routes.view("/v1/users/{id}")(UserById)
 
 routes.view("/v1/events")(Events)

@@ -26,7 +26,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
     allowed = frozenset(host.lower() for host in allowed_hosts)
     known_hosts: set[str | None] = set()
 
-    def guard(request: web.Request, _: Context) -> None:
+    def guard(request: web.Request, context: Context) -> None:
         version = request.version
         if version is not HttpVersion11 and version not in _SPOKEN:
             # aiohttp's parser lets 0.9 and 2.0 pass and answers them as if they were 1.0.
@@ -46,7 +46,8 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
         if "&" in raw and raw.count("&") >= _MOST_PARAMETERS:
             raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
         if request.body_exists:
-            _check_body(request, max_body_bytes)
+            in_lines = context.operation is not None and context.operation.body_in_lines
+            _check_body(request, None if in_lines else max_body_bytes)
         if hdrs.UPGRADE in headers:
             _check_upgrade(request)
 
@@ -76,7 +77,7 @@ def _check_path(path: str) -> None:
         raise Refused(problems.NOT_FOUND)
 
 
-def _check_body(request: web.Request, max_body_bytes: int) -> None:
+def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
     headers = request.headers
     coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and coding.strip().lower() != "chunked":
@@ -94,7 +95,7 @@ def _check_body(request: web.Request, max_body_bytes: int) -> None:
             {hdrs.ACCEPT_ENCODING: "gzip, deflate"},
         )
     length = request.content_length
-    if length is not None and length > max_body_bytes:
+    if length is not None and max_body_bytes is not None and length > max_body_bytes:
         # Said from the header: nobody has to send 10^12 bytes to hear it.
         raise Refused(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
 

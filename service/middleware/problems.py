@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -12,9 +11,8 @@ from aiohttp import hdrs, web
 from service import problems as kinds
 from service.context import Context
 from service.domain import errors, rights
-from service.domain.errors import FieldError
 from service.keys import CONTEXT
-from service.problems import Kind, Refused
+from service.problems import CutShort, Kind, Refused
 from service.realtime.eventstream import turned_away
 from service.schemas.problems import FieldProblem, Problem
 from service.security.limits import LimitReached
@@ -39,6 +37,8 @@ def problem(request: web.Request, context: Context, error: Exception) -> web.Res
             return turned_away()
         case errors.Refusal() | Refused():
             return _of_refusal(request, context, error)
+        case CutShort():
+            return _of_refusal(request, context, error.reason, error.progress)
         case web.HTTPException() if error.status < 400:
             raise error
         case web.HTTPException():
@@ -51,22 +51,18 @@ def problem(request: web.Request, context: Context, error: Exception) -> web.Res
             return _of_refusal(request, context, error)
 
 
-def _of_refusal(request: web.Request, context: Context, error: Exception) -> web.Response:
+def _of_refusal(
+    request: web.Request, context: Context, error: Exception, progress: object | None = None
+) -> web.Response:
     kind = kinds.kind_of(error)
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"errors": field_problems(error) or None}
     headers: dict[str, str] = {}
+    if progress is not None:
+        more["progress"] = progress
+        headers[hdrs.CONNECTION] = "close"  # what is left of the body was not read
     match error:
         case Refused():
             headers.update(error.headers)
-            if error.errors:
-                more["errors"] = _fields(error.errors)
-        case errors.Invalid():
-            more["errors"] = _fields(error.errors)
-        case errors.Taken():
-            more["errors"] = [
-                FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
-                for name in error.fields
-            ]
         case errors.PositionLost():
             principal = context.principal
             resync = error.resync or (rights.resync_of(principal.caller) if principal is not None else None)
@@ -87,8 +83,18 @@ def _of_refusal(request: web.Request, context: Context, error: Exception) -> web
     return render(request, kind, detail, headers, **more)
 
 
-def _fields(found: Sequence[FieldError]) -> list[FieldProblem]:
-    return [FieldProblem(pointer=error.pointer, code=error.code, detail=error.detail) for error in found]
+def field_problems(error: Exception) -> list[FieldProblem]:
+    """The fields that a refusal names, as they are told."""
+    match error:
+        case Refused() | errors.Invalid():
+            return [FieldProblem(pointer=found.pointer, code=found.code, detail=found.detail) for found in error.errors]
+        case errors.Taken():
+            return [
+                FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
+                for name in error.fields
+            ]
+        case _:
+            return []
 
 
 def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str], **more: Any) -> web.Response:

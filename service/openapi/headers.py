@@ -63,6 +63,7 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
         {"type": "string", "const": "true"},
         always=False,
     ),
+    "Content-Disposition": Header("The name of a file to keep it in.", 'attachment; filename="users.ndjson"', _TEXT),
     "Link": Header(
         "Address of the page after this one (RFC 8288); not there on the last.",
         '</v1/users?sort=username&limit=20&cursor=nzoce-JI…>; rel="next"',

@@ -21,6 +21,23 @@ class FieldProblem(Answer):
     """One sentence for people."""
 
 
+class ImportProgress(Answer):
+    """How far an import got."""
+
+    lines: Annotated[int, Field(examples=[12500])]
+    """Number of the last line that was carried out; nothing was done for those behind it."""
+    created: Annotated[int, Field(examples=[12497])]
+    """Users made."""
+    updated: Annotated[int, Field(examples=[0])]
+    """Users changed."""
+    skipped: Annotated[int, Field(examples=[1])]
+    """Lines whose user was left as it was, because that was asked for or because it is as the line says."""
+    refused: Annotated[int, Field(examples=[2])]
+    """Lines that break a rule or want what is taken; nothing was done for them."""
+    position: Annotated[str, Field(examples=["k3f9q2xw-13539"])]
+    """Position in the log behind it all."""
+
+
 class Problem(Answer):
     """Why a request was refused, and what to do."""
 
@@ -47,3 +64,5 @@ class Problem(Answer):
     """For a lost position: where to go on."""
     resync: Annotated[str, Field(examples=["/v1/users"])] | SkipJsonSchema[None] = None
     """For a lost position: what to read again before."""
+    progress: ImportProgress | SkipJsonSchema[None] = None
+    """For an import that was cut short: how far it got."""

@@ -148,6 +148,11 @@ def user_json(user: User) -> bytes:
     return body
 
 
+def user_line(user: User) -> bytes:
+    """A user as a line of NDJSON."""
+    return _USER.dump_json(user) + b"\n"
+
+
 def user_answer(user: User) -> UserAnswer:
     return UserAnswer.model_construct(**{name: getattr(user, name) for name in UserAnswer.model_fields})
 

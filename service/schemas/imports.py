@@ -1,0 +1,128 @@
+"""Users in bulk, as they come in, and what is told of them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from service.domain import password_hashes
+from service.domain.errors import FieldError, Invalid
+from service.domain.imports import Line
+from service.schemas.fields import Answer, Query
+from service.schemas.problems import FieldProblem, ImportProgress
+from service.schemas.users import UserCreate
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII | re.IGNORECASE)
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z", re.ASCII
+)
+_OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _identity(value: Any) -> Any:
+    # As in a path: one spelling for one user.
+    if isinstance(value, str):
+        if _UUID.match(value) is None:
+            raise PydanticCustomError("uuid_parsing", "Must be a UUID, with hyphens")
+        return UUID(value)
+    return value
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            if (
+                _MOMENT.match(value) is not None
+                and (moment := datetime.fromisoformat(value).astimezone(UTC)) >= _OLDEST
+            ):
+                return moment
+        except (ValueError, OverflowError):
+            pass
+        raise PydanticCustomError("datetime_parsing", "Must be a moment since 1970, as `2026-11-21T09:30:00.123456Z`")
+    return value
+
+
+def _hash(text: str) -> str:
+    fault = password_hashes.fault(text)
+    if fault is not None:
+        raise PydanticCustomError("unfit_hash", "{fault}", {"fault": fault})
+    return text
+
+
+class UserImport(UserCreate):
+    """One line of an import: what `POST /v1/users` takes, and what another system knows of an account. What
+    `GET /v1/users/export` writes is such a line."""
+
+    id: (
+        Annotated[
+            UUID,
+            BeforeValidator(_identity),
+            Field(description="Kept for a user who is made.", examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"]),
+        ]
+        | None
+    ) = None
+    password_hash: (
+        Annotated[
+            str,
+            AfterValidator(_hash),
+            Field(
+                max_length=255,
+                examples=["$2b$12$WqLdB2txfX6kUhgqY4CF0OmbOPTGG/oIUn19UYpyYRHmyY1H74YE6"],
+                json_schema_extra={"format": "password"},
+            ),
+        ]
+        | None
+    ) = None
+    """Instead of `password`: its hash by argon2 or bcrypt, made elsewhere; made anew at the next login."""
+    created_at: (
+        Annotated[
+            datetime,
+            BeforeValidator(_moment),
+            Field(examples=["2026-11-21T09:30:00.123456Z"]),
+        ]
+        | None
+    ) = None
+    """Kept for a user who is made; one that lies ahead is now."""
+    updated_at: Annotated[Any, Field(examples=["2026-11-21T09:30:00.123456Z"])] = None
+    """Not looked at: it is there in what was exported."""
+    version: Annotated[Any, Field(examples=[1042])] = None
+    """Not looked at: it is a number of another log."""
+
+    def line(self, number: int) -> Line:
+        """The same for the rules; raises `Invalid`."""
+        if self.password is not None and self.password_hash is not None:
+            raise Invalid(FieldError("/password_hash", "not_both", "Must not stand beside a password"))
+        named = self.model_fields_set
+        given: dict[str, Any] = {name: getattr(self, name) for name in _GIVEN if name in named}
+        return Line(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)
+
+
+_GIVEN: Final = ("name", "age", "role", "active")
+
+
+class ImportQuery(Query):
+    """What to do with lines about users who are there."""
+
+    on_conflict: Annotated[Literal["skip", "update", "error"], Field(examples=["skip"])] = "error"
+    """For a line about a user who is there: leave it (`skip`), change what the line says of it (`update`), or refuse the line (`error`)."""
+
+
+class ImportSummary(ImportProgress):
+    """First line of the answer to an import."""
+
+    untold: Annotated[int, Field(examples=[0])]
+    """Refused lines that are not among those that follow: too many to keep."""
+
+
+class ImportRefusal(Answer):
+    """Each further line of the answer: a line that was refused."""
+
+    line: int
+    type: str
+    detail: str
+    errors: list[FieldProblem]

@@ -1,0 +1,156 @@
+"""One import while it runs: from lines to batches, and what is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from service import problems
+from service.domain import imports
+from service.domain.errors import Forbidden, Invalid, Refusal, Unavailable
+from service.domain.imports import BATCH, Batch, Line, OnConflict
+from service.domain.ports import Hasher
+from service.domain.positions import Position
+from service.keys import AUTHENTICATOR, CLOCK, HASHER, STORE, TRANSFERS
+from service.middleware.problems import field_problems
+from service.problems import Refused, kind_of
+from service.schemas.errors import field_errors
+from service.schemas.imports import ImportRefusal, ImportSummary, UserImport
+from service.schemas.problems import ImportProgress
+from service.strict_json import Malformed, parse_json
+from service.views.base import View
+from service.views.ndjson import Numbered, lines
+
+# Refusals that are kept to be told: a file of rubbish must not become as much memory.
+_MOST_TOLD: Final = 10_000
+_MOST_TOLD_BYTES: Final = 4 << 20
+_TURN: Final = 50  # lines are read so many at a time, which takes about a millisecond; then others have their turn
+_HASH_TRIES: Final = 100
+_HASH_AGAIN_S: Final = 0.1
+
+
+class Importing:
+    """Reads the body of a request and has it carried out, batch by batch."""
+
+    def __init__(self, view: View, on_conflict: OnConflict, position: Position, name: UUID) -> None:
+        self._view = view
+        self._app = view.request.app
+        self._on_conflict = on_conflict
+        self._name = name
+        self._batch: list[Line] = []
+        self._unfit: list[tuple[int, Exception]] = []
+        self._last = 0
+        self._told: list[bytes] = []
+        self._told_bytes = 0
+        self._done = 0
+        self._total = Batch(position=position)
+        self._refused = 0
+
+    async def run(self) -> None:
+        """Carry out every line; raises `Refusal` or `Refused` where it ends before: `progress` tells where."""
+        async for several in lines(self._view.request):
+            for start in range(0, len(several), _TURN):
+                for numbered in several[start : start + _TURN]:
+                    await self._take(numbered)
+                await asyncio.sleep(0)
+        await self._carry_out()
+
+    async def _take(self, numbered: Numbered) -> None:
+        self._last = numbered.number
+        try:
+            line, password = _read(numbered)
+        except (Refusal, Refused) as error:
+            self._unfit.append((numbered.number, error))
+        else:
+            self._batch.append(line if password is None else await self._with_hash(line, password))
+        if len(self._batch) + len(self._unfit) >= BATCH:
+            await self._carry_out()
+
+    async def _with_hash(self, line: Line, password: str) -> Line:
+        if self._app[TRANSFERS].ending:
+            raise Unavailable(1, "The service stops; send the rest again.")
+        # A hash takes longer than all the rest of a batch: none for somebody who will be left as it is.
+        if self._on_conflict != "update" and await imports.there(self._app[STORE], line):
+            return line.without_hash()
+        return line.with_hash(await _hash(self._app[HASHER], password))
+
+    async def _carry_out(self) -> None:
+        """Write what has been gathered."""
+        view, app = self._view, self._app
+        if not self._batch and not self._unfit:
+            return
+        if app[TRANSFERS].ending:
+            raise Unavailable(1, "The service stops; send the rest again.")
+        # Rights may end while the lines come; an import takes as long as it takes.
+        if not await app[AUTHENTICATOR].confirm(view.principal):
+            raise Forbidden("This account is no administrator any more.")
+        batch = await view.write(
+            imports.bring_in(app[STORE], app[CLOCK], view.caller.id, self._batch, self._on_conflict, self._name),
+            "import users",
+        )
+        total = self._total
+        total.created += batch.created
+        total.updated += batch.updated
+        total.skipped += batch.skipped
+        total.position = batch.position
+        for number, error in sorted([*self._unfit, *batch.refused], key=lambda refused: refused[0]):
+            self._tell(number, error)
+        self._done = self._last
+        self._batch, self._unfit = [], []
+
+    def _tell(self, number: int, error: Exception) -> None:
+        self._refused += 1
+        if len(self._told) >= _MOST_TOLD or self._told_bytes >= _MOST_TOLD_BYTES:
+            return
+        refusal = ImportRefusal(
+            line=number,
+            type=f"/problems/{kind_of(error).slug}",
+            detail=str(error),
+            errors=field_problems(error),
+        )
+        told = refusal.model_dump_json().encode()
+        self._told.append(told)
+        self._told_bytes += len(told)
+
+    @property
+    def progress(self) -> ImportProgress:
+        total = self._total
+        return ImportProgress(
+            lines=self._done,
+            created=total.created,
+            updated=total.updated,
+            skipped=total.skipped,
+            refused=self._refused,
+            position=str(total.position),
+        )
+
+    def report(self) -> bytes:
+        """The summary, and a line for each refusal that was kept."""
+        summary = ImportSummary(**self.progress.model_dump(), untold=self._refused - len(self._told))
+        return b"".join(line + b"\n" for line in (summary.model_dump_json().encode(), *self._told))
+
+
+def _read(numbered: Numbered) -> tuple[Line, str | None]:
+    """A line, and its password in clear; raises `Refused` or `Invalid`."""
+    if numbered.text is None:
+        raise Refused(problems.TOO_LARGE, "The line is longer than a body may be.")
+    try:
+        user = UserImport.model_validate(parse_json(numbered.text))
+    except Malformed as error:
+        raise Refused(problems.MALFORMED_JSON, str(error).replace("The body", "The line", 1)) from None
+    except ValidationError as error:
+        raise Invalid(*field_errors(error, "/")) from None
+    return user.line(numbered.number), user.password
+
+
+async def _hash(hasher: Hasher, password: str) -> str:
+    """Patient where logins keep the threads busy, for as long as anybody would wait."""
+    for _ in range(_HASH_TRIES):
+        try:
+            return await hasher.hash(password)
+        except Unavailable:
+            await asyncio.sleep(_HASH_AGAIN_S)
+    raise Unavailable(_HASH_TRIES * _HASH_AGAIN_S)

@@ -1,0 +1,79 @@
+"""A body that is read line by line (NDJSON), however long it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.errors import Unavailable
+from service.keys import SETTINGS, TRANSFERS
+from service.problems import Refused
+
+MEDIA_TYPE: Final = "application/x-ndjson"
+
+
+class Numbered:
+    """A line with its number, from 1. `text` is None for one that is longer than a line may be."""
+
+    __slots__ = ("number", "text")
+
+    def __init__(self, number: int, text: bytes | None) -> None:
+        self.number = number
+        self.text = text
+
+
+def expect_ndjson(request: web.Request) -> None:
+    """Raises `Refused` for a body of another type."""
+    charset = (request.charset or "utf-8").lower()
+    if request.content_type != MEDIA_TYPE or charset not in ("utf-8", "utf8"):
+        raise Refused(
+            problems.UNSUPPORTED_MEDIA_TYPE, f"Send the body as {MEDIA_TYPE}, in UTF-8.", {hdrs.ACCEPT: MEDIA_TYPE}
+        )
+
+
+async def lines(request: web.Request) -> AsyncIterator[Sequence[Numbered]]:
+    """The lines of the body as they come, several at a time, blank ones left out.
+
+    Nothing more is taken from the socket than what is asked for, and a line may be as long as another body as a whole.
+    Raises `Refused` where nothing comes for too long, or what comes is no body, and `Unavailable` when the service stops.
+    """
+    settings, transfers = request.app[SETTINGS], request.app[TRANSFERS]
+    most = settings.max_body_bytes
+    number = 0
+    rest = bytearray()
+    overlong = False  # the line that is being read; what has come of it is thrown away
+    while True:
+        try:
+            async with transfers.wait(settings.body_timeout_s):
+                data = await request.content.readany()
+        except TimeoutError:
+            if transfers.ending:
+                raise Unavailable(1, "The service stops; send the rest again.") from None
+            raise Refused(problems.TIMEOUT) from None
+        except web.RequestPayloadError:
+            raise Refused(problems.BAD_REQUEST, "The body does not arrive as its headers announce it.") from None
+        if not data and not request.content.at_eof():
+            continue
+        rest += data
+        if data and b"\n" not in data:
+            if overlong or len(rest) > most:
+                overlong = True
+                rest.clear()
+            continue
+        whole = bytes(rest).split(b"\n")
+        rest = bytearray(whole.pop() if data else b"")
+        found = []
+        for text in whole:
+            number += 1
+            if overlong or len(text) > most:
+                found.append(Numbered(number, None))
+                overlong = False
+            elif text and not text.isspace():
+                found.append(Numbered(number, text))
+        if found:
+            yield found
+        if not data:
+            return

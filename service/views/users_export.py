@@ -1,0 +1,101 @@
+"""Accounts in bulk, out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.errors import Forbidden
+from service.domain.users import User
+from service.keys import CONTEXT, SETTINGS, STORE, TRANSFERS
+from service.middleware.headers import finish_headers
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.users import user_line
+from service.views.base import PRIVATE, View
+from service.views.ndjson import MEDIA_TYPE
+
+# A reader that takes a little now and then must not keep a state of the store from being forgotten.
+_LONGEST_S: Final = 3600
+
+log = logging.getLogger("roster.exports")
+
+_LINE = (
+    '{"id":"0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11","username":"ada","email":"ada@example.com","name":"Ada Lovelace",'
+    '"age":36,"role":"member","active":true,"created_at":"2026-11-21T09:30:00.123456Z",'
+    '"updated_at":"2026-11-21T09:30:00.123456Z","version":1042}\n'
+)
+
+
+class UsersExport(View):
+    @operation(
+        Operation(
+            id="export_users",
+            summary="Read all users at once",
+            description=(
+                "For administrators. NDJSON, a user a line, in no particular order, as all of them are at the "
+                "`Roster-Position` of the answer, whatever is written meanwhile: open the feed `after` it to go on from there. "
+                "Each line can be imported as it is; passwords are not part of it. An export that breaks off ends its "
+                "connection without the last chunk, which every client reports. Who takes nothing for half a minute, or "
+                "more than an hour for all of it, is cut off."
+            ),
+            tag="users",
+            access=Access.BEARER,
+            replies={
+                200: Reply(
+                    "Every user.",
+                    media_type=MEDIA_TYPE,
+                    example=_LINE,
+                    headers=("Roster-Position", "Content-Disposition"),
+                )
+            },
+            refusals=(problems.FORBIDDEN,),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may export users.")
+        store, transfers = self.request.app[STORE], self.request.app[TRANSFERS]
+        headers = {
+            **PRIVATE,
+            hdrs.CONTENT_TYPE: MEDIA_TYPE,
+            hdrs.CONTENT_DISPOSITION: 'attachment; filename="users.ndjson"',
+        }
+        if self.request.method == "HEAD":
+            return web.Response(headers={**headers, "Roster-Position": str(await store.position())})
+        with transfers.one("export"):
+            async with store.every_user() as (pages, position):
+                response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
+                await finish_headers(self.request, response)
+                await response.prepare(self.request)
+                await self._send(response, pages)
+        return response
+
+    async def _send(self, response: web.StreamResponse, pages: AsyncIterator[Sequence[User]]) -> None:
+        """Send every page, or cut the connection: an answer that has begun cannot become a refusal."""
+        context, transport = self.request[CONTEXT], self.request.transport
+        context.streamed_bytes = 0
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                async for page in pages:
+                    lines = b"".join(map(user_line, page))
+                    async with asyncio.timeout(self.request.app[SETTINGS].stall_s):
+                        await response.write(lines)
+                    context.streamed_bytes += len(lines)
+                    await asyncio.sleep(0)  # writing to a socket that takes it all waits for nothing
+                await response.write_eof()
+        except ConnectionError:
+            pass  # the client left
+        except Exception as error:
+            extra = {
+                "request_id": context.request_id,
+                "user": self.principal.user,
+                "sent_bytes": context.streamed_bytes,
+            }
+            log.warning("export cut off: %s", str(error) or "its reader is too slow", extra=extra)
+            if transport is not None:
+                transport.abort()

@@ -1,0 +1,85 @@
+"""Accounts in bulk, in."""
+
+from __future__ import annotations
+
+import contextlib
+from uuid import UUID
+
+import uuid_utils.compat
+from aiohttp import web
+
+from service import problems
+from service.domain import imports
+from service.domain.errors import Forbidden, Refusal, Unavailable
+from service.keys import CLOCK, STORE, TASKS, TRANSFERS
+from service.operations import Access, Operation, Reply, operation
+from service.problems import CutShort, Refused
+from service.schemas.imports import ImportQuery, UserImport
+from service.views.base import PRIVATE, View
+from service.views.importing import Importing
+from service.views.ndjson import MEDIA_TYPE, expect_ndjson
+
+_ANSWER = (
+    '{"lines":3,"created":2,"updated":0,"skipped":0,"refused":1,"position":"k3f9q2xw-1044","untold":0}\n'
+    '{"line":3,"type":"/problems/taken","detail":"Another account already has this username.",'
+    '"errors":[{"pointer":"/username","code":"taken","detail":"Another account has this already."}]}\n'
+)
+
+
+class UsersImport(View):
+    @operation(
+        Operation(
+            id="import_users",
+            summary="Bring in many users",
+            description=(
+                "For administrators. The body is NDJSON, a user a line, as many as you like; it is read as it comes and "
+                "written in batches of 500 lines, each whole or not at all. The answer begins behind the last line: a summary, "
+                "then a line for each line that was refused. A line is about the user with its id, else about the one with its "
+                "e-mail address, else about the one with its username; where there is none, it is created. An import that is cut "
+                "short answers with the reason and `progress`, and what was written stays: send the same again with "
+                "`on_conflict=skip`. Passwords in clear are hashed one by one, some twenty a second."
+            ),
+            tag="users",
+            access=Access.BEARER,
+            query=ImportQuery,
+            body=UserImport,
+            body_types=(MEDIA_TYPE,),
+            body_in_lines=True,
+            body_examples={
+                "one line": {"username": "grace", "email": "grace@example.com", "name": "Grace Hopper"},
+            },
+            replies={
+                200: Reply(
+                    "What became of the lines: a summary, then each refusal.",
+                    media_type=MEDIA_TYPE,
+                    example=_ANSWER,
+                    headers=("Roster-Position",),
+                )
+            },
+            refusals=(problems.FORBIDDEN,),
+        )
+    )
+    async def post(self) -> web.Response:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may import users.")
+        wanted = self.query(ImportQuery)
+        expect_ndjson(self.request)
+        app = self.request.app
+        name = uuid_utils.compat.uuid7()
+        with app[TRANSFERS].one("import"):
+            position = await self.write(imports.hold(app[STORE], app[CLOCK], name), "hold the log")
+            try:
+                importing = Importing(self, wanted.on_conflict, position, name)
+                try:
+                    await importing.run()
+                except (Refusal, Refused) as reason:
+                    raise CutShort(reason, importing.progress) from None
+            finally:
+                _ = app[TASKS].start(self._release(name), "let go of the log")
+        headers = {**PRIVATE, "Roster-Position": importing.progress.position}
+        return web.Response(body=importing.report(), content_type=MEDIA_TYPE, headers=headers)
+
+    async def _release(self, name: UUID) -> None:
+        app = self.request.app
+        with contextlib.suppress(Unavailable):  # then it ends by itself
+            await imports.release(app[STORE], app[CLOCK], name)
