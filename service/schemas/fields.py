@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, EmailStr, Field, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    validate_email,
+)
 from pydantic_core import PydanticCustomError
 
 from service.domain import users
@@ -45,6 +56,35 @@ def _address_alone(value: Any) -> Any:
     return value
 
 
+def _plain(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """An address that the library would give back as it is, known without it, which takes 20 µs; else what it says."""
+    if isinstance(value, str):
+        local, _, domain = value.partition("@")
+        if (
+            len(local) <= 64
+            and _PLAIN.match(local)
+            and len(value) <= users.EMAIL_MAX
+            and len(domain) < 200
+            and _is_domain(domain)
+        ):
+            return value
+    return check(value)
+
+
+@functools.lru_cache(4096)
+def _is_domain(text: str) -> bool:
+    """Whether this is a domain as it is kept. The library looks at both halves of an address by themselves."""
+    address = f"a@{text}"
+    try:
+        return (
+            text.isascii()
+            and "<" not in text
+            and validate_email(address)[1] == address == users.normalise_email(address)
+        )
+    except PydanticCustomError:
+        return False
+
+
 def _email(text: str) -> str:
     text = users.normalise_email(text)
     if len(text.encode()) > users.EMAIL_MAX:
@@ -68,6 +108,7 @@ def _whole(value: Any) -> Any:
 
 
 _PRINTABLE: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"  # what `_no_control` takes
+_PLAIN: Final = re.compile(r"[a-z0-9]+(?:[._+-][a-z0-9]+)*\Z", re.ASCII)  # at most 64 of them: RFC 5321, 4.5.3.1.1
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}\Z", re.ASCII)
 
 
@@ -98,6 +139,7 @@ Email = Annotated[
         examples=["ada@example.com"],
     ),
     BeforeValidator(_address_alone),
+    WrapValidator(_plain),
 ]
 Name = Annotated[
     str,
