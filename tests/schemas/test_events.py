@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.domain.events import Event
-from service.schemas.events import EventAnswer, EventFilter, event_json
+from service.domain.events import EVENT_TYPES, Event
+from service.domain.users import CHANGEABLE
+from service.schemas.events import EventAnswer, EventFilter, event_answer, event_json
 from service.schemas.users import user_json
 from tests.support.domain import a_user, created, updated
 
@@ -37,6 +40,28 @@ def test_event_carries_the_user_as_it_left_it() -> None:
     assert event.user is not None
     assert fields["user"] == json.loads(user_json(event.user))
     assert fields["user"]["version"] == 7
+
+
+@given(
+    event=st.builds(
+        Event,
+        type=st.sampled_from(EVENT_TYPES),
+        time=st.datetimes(datetime(1970, 1, 1), datetime(9999, 1, 1), timezones=st.just(UTC))
+        | st.just(datetime(2026, 11, 21, tzinfo=UTC)),
+        actor=st.none() | st.uuids(),
+        subject=st.uuids(),
+        user=st.none() | st.builds(a_user, name=st.text(max_size=20), age=st.none() | st.integers(0, 150)),
+        changed=st.lists(st.sampled_from(CHANGEABLE), unique=True).map(tuple),
+        session_id=st.none() | st.uuids(),
+        reason=st.none() | st.sampled_from(["logout", "deleted"]),
+        seq=st.integers(1, 10**17),
+    )
+)
+def test_event_is_written_as_its_model_is(event: Event) -> None:
+    """The text that is put together by hand is, byte for byte, that of the model."""
+    assert (
+        event_json(event, "k3f9q2xw") == event_answer(event, "k3f9q2xw").model_dump_json(exclude_defaults=True).encode()
+    )
 
 
 def test_update_names_what_changed() -> None:

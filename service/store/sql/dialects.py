@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -80,6 +80,7 @@ class Dialect:
         return found
 
 
+@lru_cache(256)  # many rows of one write say the same one
 def _text_of(moment: datetime) -> str:
     # UTC and always with microseconds: texts sort as moments do.
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
