@@ -1,4 +1,4 @@
-"""Memory that many connections leave behind when they end together."""
+"""Memory that lasts, and memory that many connections leave behind when they end together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ import ctypes
 import gc
 import time
 from contextlib import suppress
+
+
+def set_aside() -> None:
+    """Have Python's collector look no more at what is there: the modules, and what a service is made of.
+
+    That is most of what it would walk through each time, with everything standing still: 70 ms, several times a second
+    while users are imported.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def give_back() -> float:

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service import keys, settings
+from service import keys, reclaim, settings
 from service.app import create_app
 from service.domain.ports import Hasher
 from service.runner import Runner
@@ -56,8 +56,13 @@ def _process_runner() -> web.AppRunner:
             access_log.close()
         writer.close()
 
+    app.on_startup.append(_set_aside)
     app.on_cleanup.append(close_log)
     return Runner(app)
+
+
+async def _set_aside(_: web.Application) -> None:
+    reclaim.set_aside()
 
 
 async def _tell_password(app: web.Application) -> None:
