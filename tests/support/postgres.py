@@ -22,11 +22,12 @@ _START_S = 20.0
 
 
 @contextmanager
-def postgres(*, lasting: bool = False, port: int = 0) -> Iterator[str]:
-    """A running server, as its URL. Without fsync: what it keeps is not worth waiting for the disk.
+def postgres(*, lasting: bool = False, durable: bool = False, port: int = 0) -> Iterator[str]:
+    """A running server, as its URL. Without fsync, unless it is `durable`: what it keeps is not worth waiting for the disk.
 
     Args:
         lasting: whether what it has committed is there after one of its processes was killed.
+        durable: whether it is there also after the power went.
         port: 0 for any that is free.
     """
     folder = Path(tempfile.mkdtemp(prefix="roster-postgres-"))
@@ -39,9 +40,10 @@ def postgres(*, lasting: bool = False, port: int = 0) -> Iterator[str]:
         [programs / "initdb", "-D", data, "-U", "roster", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"],
         check=True, stdout=subprocess.DEVNULL, env=environment, cwd=folder, **user,
     )  # fmt: skip
+    hasty = () if durable else ("fsync=off", "full_page_writes=off")
     options = (
-        *("fsync=off", "full_page_writes=off", "max_connections=200", "deadlock_timeout=200ms"),
-        f"synchronous_commit={'on' if lasting else 'off'}",
+        *(*hasty, "max_connections=200", "deadlock_timeout=200ms"),
+        f"synchronous_commit={'on' if lasting or durable else 'off'}",
     )
     server = subprocess.Popen(
         [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", *_each("-c", options)],
