@@ -25,6 +25,9 @@ class Transfers:
         self._running = {"import": 0, "export": 0}
         self._waits: set[asyncio.Timeout] = set()
 
+    def running(self, kind: str) -> int:
+        return self._running[kind]
+
     @contextmanager
     def one(self, kind: str) -> Iterator[None]:
         """A place among the imports or the exports; raises `Unavailable` where as many run as may."""

@@ -1,0 +1,257 @@
+"""What an import makes of its lines, on every store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.domain import imports
+from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
+from service.domain.events import Event
+from service.domain.imports import Batch, Line, OnConflict
+from service.domain.ports import Store, UserQuery
+from service.domain.users import User
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep
+from tests.support.stores import Opener, a_session, keep_session, whole_log
+
+ADMIN = uuid.UUID(int=99)
+SLOTS = [uuid.UUID(int=number) for number in range(1, 5)]
+POLICIES = st.sampled_from(["skip", "update", "error"])
+
+
+def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> Line:
+    line = Line(
+        number, fields.pop("username", name), fields.pop("email", f"{name}@example.com"), fields.pop("given", {})
+    )
+    return replace(line, **fields)
+
+
+async def bring_in(store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error") -> Batch:
+    return await imports.bring_in(store, clock, ADMIN, lines, on_conflict, uuid.uuid4())
+
+
+async def everybody(store: Store) -> list[User]:
+    return list((await store.users(UserQuery(100, "username"))).value)
+
+
+async def hash_of(store: Store, login: str) -> str | None:
+    credentials = await store.credentials(login)
+    return None if credentials is None else credentials.password_hash
+
+
+def reasons(batch: Batch) -> list[tuple[int, type[Refusal], tuple[str, ...]]]:
+    return [(number, type(error), getattr(error, "fields", ())) for number, error in batch.refused]
+
+
+LINES = st.lists(
+    st.builds(
+        lambda id, username, email, given, password_hash: Line(
+            0, username, f"{email}@example.com", given, id, None, password_hash
+        ),
+        id=st.none() | st.sampled_from(SLOTS),
+        username=st.sampled_from(["ada", "bob", "eve"]),
+        email=st.sampled_from(["ada", "bob", "eve"]),
+        given=st.fixed_dictionaries(
+            {},
+            optional={
+                "name": st.sampled_from(["", "A", "B"]),
+                "role": st.sampled_from(["member", "admin"]),
+                "active": st.booleans(),
+            },
+        ),
+        password_hash=st.none() | st.sampled_from(["one", "two"]),
+    ),
+    max_size=12,
+).map(lambda lines: [replace(line, number=number) for number, line in enumerate(lines, 1)])
+
+
+@settings(max_examples=80)
+@given(lines=LINES, on_conflict=POLICIES)
+async def test_batch_is_what_its_lines_are_one_by_one(
+    opener: Opener, lines: list[Line], on_conflict: OnConflict
+) -> None:
+    """Whatever lines stand together, what becomes of them is what becomes of each by itself, in their order."""
+    clock = ManualClock()
+    async with opener(clock) as together, opener(clock) as apart:
+        root = a_user(id=uuid.UUID(int=50), username="root", email="root@example.com", role="admin")
+        for store in (together, apart):
+            await keep(store, root)
+        batch = await bring_in(together, clock, lines, on_conflict)
+        single = [await bring_in(apart, clock, [line], on_conflict) for line in lines]
+
+        for count in ("created", "updated", "skipped"):
+            assert getattr(batch, count) == sum(getattr(each, count) for each in single)
+        assert reasons(batch) == [reason for each in single for reason in reasons(each)]
+        assert (await together.position()).seq == (await apart.position()).seq
+        assert [_known(user) for user in await everybody(together)] == [_known(user) for user in await everybody(apart)]
+        for name in ("ada", "bob", "eve"):
+            assert await hash_of(together, name) == await hash_of(apart, name)
+        assert [_told(event) for event in await whole_log(together)] == [
+            _told(event) for event in await whole_log(apart)
+        ]
+
+
+def _known(user: User) -> User:
+    """Without an id that was made up for it."""
+    return user if user.id in SLOTS else replace(user, id=uuid.UUID(int=0))
+
+
+def _told(event: Event) -> Event:
+    user = event.user and _known(event.user)
+    return replace(event, user=user, subject=event.subject if event.subject in SLOTS else uuid.UUID(int=0))
+
+
+async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
+    """A line about nobody makes a user with what it says, made now by whoever imports, and tells of it."""
+    batch = await bring_in(store, clock, [a_line(given={"name": "Ada", "age": 36}, password_hash="hash")])
+
+    (ada,) = await everybody(store)
+    assert (ada.username, ada.email, ada.name, ada.age) == ("ada", "ada@example.com", "Ada", 36)
+    assert (ada.role, ada.active, ada.created_at, ada.updated_at) == ("member", True, clock(), clock())
+    assert await hash_of(store, "ada") == "hash"
+    assert await whole_log(store) == [Event("user.created", clock(), ADMIN, ada.id, ada, seq=1)]
+    assert (batch.created, batch.updated, batch.skipped, batch.refused) == (1, 0, 0, [])
+    assert batch.position == await store.position()
+
+
+async def test_id_and_age_of_an_account_are_kept(store: Store, clock: ManualClock) -> None:
+    """An account moves with its id and the time when it was made; one that lies ahead is now."""
+    then = clock() - timedelta(days=1_000)
+    await bring_in(
+        store,
+        clock,
+        [
+            a_line(1, "ada", id=SLOTS[0], created_at=then),
+            a_line(2, "bob", id=SLOTS[1], created_at=clock() + timedelta(days=1)),
+        ],
+    )
+
+    ada, bob = await everybody(store)
+    assert (ada.id, ada.created_at, ada.updated_at) == (SLOTS[0], then, clock())
+    assert (bob.id, bob.created_at) == (SLOTS[1], clock())
+
+
+@pytest.mark.parametrize(
+    ("fields", "taken"),
+    [
+        ({"email": "else@example.com"}, ("username",)),
+        ({"username": "else"}, ("email",)),
+        ({}, ("username", "email")),
+        ({"id": SLOTS[0], "username": "else", "email": "else@example.com"}, ("id",)),
+        ({"id": SLOTS[0]}, ("id", "username", "email")),
+    ],
+)
+async def test_taken_names(store: Store, clock: ManualClock, fields: dict[str, Any], taken: tuple[str, ...]) -> None:
+    """A line about somebody who is there is refused, naming what is taken, or skipped, as was asked; nothing is written."""
+    await keep(store, a_user(id=SLOTS[0], username="ada", email="ada@example.com"))
+    before = await store.position()
+
+    assert reasons(await bring_in(store, clock, [a_line(7, **fields)])) == [(7, Taken, taken)]
+    assert (await bring_in(store, clock, [a_line(7, **fields)], "skip")).skipped == 1
+    assert await store.position() == before
+
+
+async def test_update_changes_what_the_line_says(store: Store, clock: ManualClock) -> None:
+    """Found by id, then by address, then by username; what the line does not say stays; no change is no event."""
+    ada = a_user(id=SLOTS[0], username="ada", email="ada@example.com", name="Ada", age=36)
+    await keep(store, ada)
+    for line, changed in (
+        (a_line(given={"name": "Ada King"}), ("name",)),
+        (a_line(username="countess"), ("username",)),
+        (a_line(username="countess", email="new@example.com"), ("email",)),
+        (a_line(id=SLOTS[0], username="ada", given={"age": None}), ("username", "email", "age")),
+    ):
+        assert (await bring_in(store, clock, [line], "update")).updated == 1
+        assert (await whole_log(store))[-1].changed == changed
+    before = await store.position()
+    assert (await bring_in(store, clock, [a_line(given={"age": None})], "update")).skipped == 1
+    assert await store.position() == before
+
+    (ada,) = await everybody(store)
+    assert (ada.username, ada.email, ada.name, ada.age) == ("ada", "ada@example.com", "Ada King", None)
+
+
+async def test_update_takes_nothing_from_others(store: Store, clock: ManualClock) -> None:
+    """A line that names two accounts is refused."""
+    await keep(store, a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com"))
+
+    batch = await bring_in(store, clock, [a_line(3, username="bob")], "update")
+    assert reasons(batch) == [(3, Taken, ("username",))]
+
+
+async def test_last_administrator_stays(store: Store, clock: ManualClock) -> None:
+    """No line takes the last active administrator away; one that follows a new administrator may."""
+    await keep(store, a_user(username="root", email="root@example.com", role="admin"))
+    demote, ada = a_line(1, "root", given={"role": "member"}), a_line(2, "ada", given={"role": "admin"})
+
+    batch = await bring_in(
+        store, clock, [demote, ada, replace(demote, number=3), a_line(4, given={"active": False})], "update"
+    )
+    assert reasons(batch) == [(1, LastAdmin, ()), (4, LastAdmin, ())]
+    assert [(user.username, user.role) for user in await everybody(store)] == [("ada", "admin"), ("root", "member")]
+
+
+async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> None:
+    """An update that brings another password, or deactivates, ends the sessions of that user, each with its event."""
+    ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
+    await keep(store, ada, bob)
+    await keep_session(store, a_session(ada, clock()), a_session(bob, clock()))
+    await bring_in(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+
+    endings = [event for event in await whole_log(store) if event.type == "session.ended"]
+    assert [(event.subject, event.reason) for event in endings] == [(ada.id, "password"), (bob.id, "deactivated")]
+    before = await store.position()
+    assert (await bring_in(store, clock, [a_line(password_hash="new")], "update")).skipped == 1
+    assert await store.position() == before
+
+
+async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
+    """A password that was not hashed because somebody was there makes no account once that one is gone."""
+    assert await imports.there(store, a_line()) is False
+    batch = await bring_in(store, clock, [a_line(4).without_hash()], "skip")
+
+    assert reasons(batch) == [(4, Conflict, ())]
+    await bring_in(store, clock, [a_line(id=SLOTS[0])])
+    for line in (a_line(), a_line(username="else"), a_line(email="e@example.com"), a_line(1, "else", id=SLOTS[0])):
+        assert await imports.there(store, line)
+
+
+async def test_refused_lines_leave_the_others(store: Store, clock: ManualClock) -> None:
+    """Names that stand twice in a batch are like names that were there: the first has them."""
+    lines = [
+        a_line(1),
+        a_line(2),
+        a_line(3, "bob"),
+        a_line(4, email="else@example.com"),
+        a_line(5, "eve", username="bob"),
+    ]
+    batch = await bring_in(store, clock, lines)
+
+    assert [number for number, _ in batch.refused] == [2, 4, 5]
+    assert [user.username for user in await everybody(store)] == ["ada", "bob"]
+
+
+async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> None:
+    """What an import brings stays in the log until a little after its end, or until it has not been heard of for long."""
+    name = uuid.uuid4()
+
+    async with opener(clock, keep_events=10) as store:
+        await keep(store, a_user())
+        assert await imports.hold(store, clock, name) == await store.position()
+        for start in range(0, 60, 20):
+            lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
+            await imports.bring_in(store, clock, ADMIN, lines, "error", name)
+            clock.advance(200)
+        assert [event.seq for event in await whole_log(store)][-60:] == list(range(2, 62))
+        await imports.release(store, clock, name)
+        clock.advance(6)
+        await keep(store, a_user())
+        assert len(await whole_log(store)) < 60
