@@ -13,6 +13,7 @@ from bench import (
     fanout_sse,
     fanout_ws,
     idle_memory,
+    import_users,
     load,
     patch_beside_readers,
     read_user,
@@ -31,6 +32,7 @@ SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {
     "idle_memory": idle_memory.run,
     "stalled_reader": stalled_reader.run,
     "patch_beside_readers": patch_beside_readers.run,
+    "import_users": import_users.run,
 }
 
 

@@ -14,7 +14,6 @@ from bench.serve import Server, free_port, serving
 # Nothing is switched off: the limits count every request, they are only too high to refuse one.
 _SETTINGS: Final = {
     "ROSTER_HOST": "127.0.0.1",
-    "ROSTER_STORE_URL": "memory://",
     "ROSTER_LOG_FORMAT": "json",
     "ROSTER_LOG_LEVEL": "info",
     "ROSTER_RATE_LIMIT": "100000000/minute",
@@ -39,10 +38,11 @@ class Roster:
 
 
 @contextmanager
-def running(core: int | None, *, module: str = "service") -> Iterator[Roster]:
+def running(core: int | None, *, module: str = "service", store_url: str = "memory://") -> Iterator[Roster]:
     """Roster on a free port, or a module that serves it in another way; raises `NotServing`, `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
-    environ = {**_SETTINGS, "ROSTER_PORT": str(port), "ROSTER_ADMIN_PASSWORD": password}
+    own = {"ROSTER_PORT": str(port), "ROSTER_STORE_URL": store_url, "ROSTER_ADMIN_PASSWORD": password}
+    environ = {**_SETTINGS, **own}
     with serving("Roster", ["-m", module], port, core, environ) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]

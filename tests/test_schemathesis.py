@@ -58,7 +58,7 @@ async def test_service_keeps_to_its_description(tmp_path: Path, store: tuple[str
 
     assert status == 0, output
     report = json.loads((tmp_path / "report.json").read_text())
-    assert report["operations"]["tested"] == report["operations"]["total"] - 3, (
+    assert report["operations"]["tested"] == report["operations"]["total"] - 4, (
         output
     )  # what the configuration leaves out
     assert {phase["status"] for phase in report["phases"].values()} == {"success"}, output
