@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from service.domain.events import Event
 from service.domain.ports import EventPage, EventQuery, UserQuery
 from service.domain.positions import Position
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
+
+_USER: Final = 3 + [column.name for column in statements.EVENT].index("user")
 
 _users = functools.cache(statements.list_users)
 _events = functools.cache(statements.list_events)
@@ -46,11 +49,22 @@ def events(query: EventQuery) -> tuple[Statement, dict[str, Any]]:
     return statement, given | {f"type{number}": name for number, name in enumerate(types)}
 
 
-def page(query: EventQuery, found: Sequence[rows.Row], dialect: Dialect) -> EventPage:
-    """The answer, from the row of the log with each event, of which there is one more than asked for."""
+def page(
+    query: EventQuery, found: Sequence[rows.Row], dialect: Dialect, written: Mapping[tuple[str, int], Event]
+) -> EventPage:
+    """The answer, from the row of the log with each event, of which there is one more than asked for.
+
+    `written`: events that are known, by epoch and seq; what was redacted since is read anew.
+    """
     epoch, head, first = found[0][:3]
     seen = head if query.until is None else min(query.until, head)
-    events = [rows.event_of(row[3:], dialect) for row in found[: query.limit] if row[3] is not None]
+    events = []
+    for row in found[: query.limit]:
+        if row[3] is not None:
+            known = written.get((epoch, row[3]))
+            if known is None or (known.user is None) != (row[_USER] is None):
+                known = rows.event_of(row[3:], dialect)
+            events.append(known)
     if len(found) > query.limit:
         seen = events[-1].seq if events else query.after
     return EventPage(events, max(seen, query.after), first, Position(epoch, head))
