@@ -8,7 +8,7 @@ import random
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ import pytest
 
 from tests.support.crashes import Run, on_postgres, on_sqlite
 from tests.support.crowd import READERS, Lags, crowd
+from tests.support.gunicorn import gunicorn
+from tests.support.ndjson import bring_in, ndjson, person
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.restarts import restart
 from tests.support.server import Login
@@ -209,3 +211,48 @@ async def test_kill_at_a_random_moment_loses_nothing(store: Run, tell: Tell, tmp
     """Twenty times during two thousand writes: every write that was answered is there, a reader that comes back gets every
     event, in order, and no change is there by half."""
     await store(tmp_path, random.Random(22), rounds=20, writes=2_000, tell=tell)
+
+
+async def test_memory_does_not_grow_with_what_is_imported(tell: Tell) -> None:
+    """Once the newest of the log is in memory, two hundred thousand more lines go in, and all users out again, through a
+    process that stays as large as it is, while others are served."""
+    lines, waves = 50_000, 5
+    async with gunicorn(ROSTER_STORE_URL="sqlite:///roster.db", ROSTER_RATE_LIMIT="off") as service:
+        server, loop = service.server, asyncio.get_running_loop()
+        admin = await server.admin()
+        waits: list[float] = []
+        peak = 0
+
+        async def watch() -> None:
+            nonlocal peak
+            while True:
+                asked_at = loop.time()
+                await server.json("GET", "/v1/users/me", admin)
+                waits.append(loop.time() - asked_at)
+                peak = max(peak, service.rss_bytes())
+                await asyncio.sleep(0.01)
+
+        async def body(wave: int) -> AsyncIterator[bytes]:
+            for start in range(0, lines, 500):
+                yield ndjson(person(f"{wave}x{start + number}", name="Some Name") for number in range(500))
+
+        watching = asyncio.create_task(watch())
+        began_at, first = loop.time(), 0
+        for wave in range(waves):
+            assert (await bring_in(server, admin, body(wave))).counts == (lines, 0, 0, 0)
+            first = first or peak
+        imported_s = loop.time() - began_at
+        async with server.request("GET", "/v1/users/export", admin) as answer:
+            exported = 0
+            async for piece in answer.content.iter_any():
+                exported += piece.count(b"\n")
+        watching.cancel()
+        await asyncio.wait((watching,))
+
+        waits.sort()
+        tell(f"{lines * waves / imported_s:,.0f} lines/s, made and read by a client on the same machine")
+        tell(f"{waits[len(waits) * 99 // 100] * 1000:.1f} ms p99 of a GET beside it")
+        tell(f"{first / MB:.1f} MB after the first {lines:,} lines, {peak / MB:.1f} MB at most in all")
+        assert exported == lines * waves + 1
+        assert peak - first < 25 * MB
+        assert "Traceback" not in service.log()
