@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from service.store.memory_log import MemoryLog
 from tests.support.domain import a_user, created
 
 ALL = 1_000_000
+NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def weight(event: Event) -> int:
@@ -93,3 +96,18 @@ def test_redaction_frees_its_share() -> None:
         log.append(created(a_user()))
 
     assert log.first == 1
+
+
+def test_held_log_has_a_bound_of_its_own() -> None:
+    """However long it is held, the log has four times the bytes it may have otherwise, and no more."""
+    log = MemoryLog(5, 10_000)
+    log.append(created(a_user()))
+    log.hold({uuid.uuid4(): NOW + timedelta(hours=1)}, NOW)
+    for _ in range(30):
+        log.append(created(a_user()))
+    assert log.first == 2
+    for _ in range(100):
+        log.append(created(a_user()))
+    held = log.page(EventQuery(0, ALL)).events
+    assert 35 < len(held) < 40
+    assert sum(map(weight, held)) <= 40_000
