@@ -14,6 +14,7 @@ from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position, new_epoch
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
+_MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second
 _EVENT_BYTES = 1_000  # of an event with its user and its place in the indexes, without the text in it (measured: 960)
 
 
@@ -41,7 +42,9 @@ class MemoryLog:
         self._events.append(event)
         self._by_subject.setdefault(event.subject, []).append(event.seq)
         self._bytes += _size(event)
-        while self._is_too_much and not self._is_held:
+        for _ in range(_MOST_FORGOTTEN):
+            if not self._is_too_much or self._is_held:
+                break
             self._forget_oldest()
         return event
 

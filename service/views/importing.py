@@ -12,7 +12,6 @@ from service import problems
 from service.domain import imports
 from service.domain.errors import Forbidden, Invalid, Refusal, Unavailable
 from service.domain.imports import BATCH, Batch, Line, OnConflict
-from service.domain.ports import Hasher
 from service.domain.positions import Position
 from service.keys import AUTHENTICATOR, CLOCK, HASHER, STORE, TRANSFERS
 from service.middleware.problems import field_problems
@@ -70,20 +69,32 @@ class Importing:
             await self._carry_out()
 
     async def _with_hash(self, line: Line, password: str) -> Line:
-        if self._app[TRANSFERS].ending:
-            raise Unavailable(1, "The service stops; send the rest again.")
         # A hash takes longer than all the rest of a batch: none for somebody who will be left as it is.
         if self._on_conflict != "update" and await imports.there(self._app[STORE], line):
             return line.without_hash()
-        return line.with_hash(await _hash(self._app[HASHER], password))
+        return line.with_hash(await self._hash(password))
+
+    async def _hash(self, password: str) -> str:
+        """Patient where logins keep the threads busy, for as long as anybody would wait."""
+        for _ in range(_HASH_TRIES):
+            self._go_on()
+            try:
+                return await self._app[HASHER].hash(password)
+            except Unavailable:
+                await asyncio.sleep(_HASH_AGAIN_S)
+        raise Unavailable(_HASH_TRIES * _HASH_AGAIN_S)
+
+    def _go_on(self) -> None:
+        """Raises `Unavailable` once the service stops."""
+        if self._app[TRANSFERS].ending:
+            raise Unavailable(1, "The service stops; send the rest again.")
 
     async def _carry_out(self) -> None:
         """Write what has been gathered."""
         view, app = self._view, self._app
         if not self._batch and not self._unfit:
             return
-        if app[TRANSFERS].ending:
-            raise Unavailable(1, "The service stops; send the rest again.")
+        self._go_on()
         # Rights may end while the lines come; an import takes as long as it takes.
         if not await app[AUTHENTICATOR].confirm(view.principal):
             raise Forbidden("This account is no administrator any more.")
@@ -144,13 +155,3 @@ def _read(numbered: Numbered) -> tuple[Line, str | None]:
     except ValidationError as error:
         raise Invalid(*field_errors(error, "/")) from None
     return user.line(numbered.number), user.password
-
-
-async def _hash(hasher: Hasher, password: str) -> str:
-    """Patient where logins keep the threads busy, for as long as anybody would wait."""
-    for _ in range(_HASH_TRIES):
-        try:
-            return await hasher.hash(password)
-        except Unavailable:
-            await asyncio.sleep(_HASH_AGAIN_S)
-    raise Unavailable(_HASH_TRIES * _HASH_AGAIN_S)

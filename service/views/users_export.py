@@ -66,7 +66,7 @@ class UsersExport(View):
             hdrs.CONTENT_DISPOSITION: 'attachment; filename="users.ndjson"',
         }
         if self.request.method == "HEAD":
-            return web.Response(headers={**headers, "Roster-Position": str(await store.position())})
+            return web.StreamResponse(headers={**headers, "Roster-Position": str(await store.position())})
         with transfers.one("export"):
             async with store.every_user() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})

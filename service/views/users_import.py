@@ -10,7 +10,7 @@ from aiohttp import web
 
 from service import problems
 from service.domain import imports
-from service.domain.errors import Forbidden, Refusal, Unavailable
+from service.domain.errors import Forbidden, Refusal
 from service.keys import CLOCK, STORE, TASKS, TRANSFERS
 from service.operations import Access, Operation, Reply, operation
 from service.problems import CutShort, Refused
@@ -67,8 +67,8 @@ class UsersImport(View):
         app = self.request.app
         name = uuid_utils.compat.uuid7()
         with app[TRANSFERS].one("import"):
-            position = await self.write(imports.hold(app[STORE], app[CLOCK], name), "hold the log")
             try:
+                position = await self.write(imports.hold(app[STORE], app[CLOCK], name), "hold the log")
                 importing = Importing(self, wanted.on_conflict, position, name)
                 try:
                     await importing.run()
@@ -81,5 +81,5 @@ class UsersImport(View):
 
     async def _release(self, name: UUID) -> None:
         app = self.request.app
-        with contextlib.suppress(Unavailable):  # then it ends by itself
+        with contextlib.suppress(Exception):  # then it ends by itself
             await imports.release(app[STORE], app[CLOCK], name)

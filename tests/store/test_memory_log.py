@@ -98,6 +98,21 @@ def test_redaction_frees_its_share() -> None:
     assert log.first == 1
 
 
+def test_what_was_held_goes_little_by_little() -> None:
+    """Once nobody holds it any more, a log that has become long is not shortened all at once."""
+    log = MemoryLog(10, ALL)
+    log.hold({uuid.uuid4(): NOW + timedelta(seconds=1)}, NOW)
+    for _ in range(510):
+        log.append(created(a_user()))
+    assert log.first == 1
+    log.hold({}, NOW + timedelta(seconds=2))
+    lengths = []
+    for _ in range(10):
+        log.append(created(a_user()))
+        lengths.append(log.position.seq - log.first + 1)
+    assert lengths == [411, 312, 213, 114, 15, 10, 10, 10, 10, 10]
+
+
 def test_held_log_has_a_bound_of_its_own() -> None:
     """However long it is held, the log has four times the bytes it may have otherwise, and no more."""
     log = MemoryLog(5, 10_000)

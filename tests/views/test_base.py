@@ -46,8 +46,9 @@ async def test_head_is_get_without_a_body(server: Server) -> None:
             assert (asked.status, await asked.read()) == (got.status, b"")
             for name in got.headers:
                 # A problem names its request, and the metrics count it: neither has the same length twice.
-                if name.lower() not in ("date", "x-request-id") and (
-                    name != "Content-Length" or path.startswith("/v1/users")
+                # How a body is cut needs not be told where there is none (RFC 9112, 6.1).
+                if name.lower() not in ("date", "x-request-id", "transfer-encoding") and (
+                    name != "Content-Length" or (got.status == 200 and path.startswith("/v1/users"))
                 ):
                     assert asked.headers.get(name) == got.headers[name], (path, name)
 

@@ -97,6 +97,7 @@ async def test_answer_says_what_it_is(server: Server) -> None:
             found.append({name: answer.headers[name] for name in ("Content-Type", "Cache-Control", "Roster-Position")})
             assert answer.headers["Content-Disposition"] == 'attachment; filename="users.ndjson"'
             assert text.count("\n") == (method == "GET")
+            assert "Content-Length" not in answer.headers
     assert found[0] == found[1]
     assert found[0]["Cache-Control"] == "private, no-cache"
     user = await server.json("GET", "/v1/users/me", admin)
