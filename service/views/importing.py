@@ -13,7 +13,7 @@ from service.domain import imports
 from service.domain.errors import Forbidden, Invalid, Refusal, Unavailable
 from service.domain.imports import BATCH, Batch, Line, OnConflict
 from service.domain.positions import Position
-from service.keys import AUTHENTICATOR, CLOCK, HASHER, STORE, TRANSFERS
+from service.keys import AUTHENTICATOR, CLOCK, HASHER, STORE, TASKS, TRANSFERS
 from service.middleware.problems import field_problems
 from service.problems import Refused, kind_of
 from service.schemas.errors import field_errors
@@ -42,6 +42,7 @@ class Importing:
         self._batch: list[Line] = []
         self._unfit: list[tuple[int, Exception]] = []
         self._last = 0
+        self._writing: tuple[asyncio.Task[Batch], list[tuple[int, Exception]], int] | None = None
         self._told: list[bytes] = []
         self._told_bytes = 0
         self._done = 0
@@ -50,12 +51,15 @@ class Importing:
 
     async def run(self) -> None:
         """Carry out every line; raises `Refusal` or `Refused` where it ends before: `progress` tells where."""
-        async for several in lines(self._view.request):
-            for start in range(0, len(several), _TURN):
-                for numbered in several[start : start + _TURN]:
-                    await self._take(numbered)
-                await asyncio.sleep(0)
-        await self._carry_out()
+        try:
+            async for several in lines(self._view.request):
+                for start in range(0, len(several), _TURN):
+                    for numbered in several[start : start + _TURN]:
+                        await self._take(numbered)
+                    await asyncio.sleep(0)
+            await self._carry_out()
+        finally:
+            await self._settle()
 
     async def _take(self, numbered: Numbered) -> None:
         self._last = numbered.number
@@ -90,27 +94,34 @@ class Importing:
             raise Unavailable(1, "The service stops; send the rest again.")
 
     async def _carry_out(self) -> None:
-        """Write what has been gathered."""
+        """Have what has been gathered written, behind the batch before it; the next lines are read meanwhile."""
         view, app = self._view, self._app
         if not self._batch and not self._unfit:
             return
+        await self._settle()
         self._go_on()
         # Rights may end while the lines come; an import takes as long as it takes.
         if not await app[AUTHENTICATOR].confirm(view.principal):
             raise Forbidden("This account is no administrator any more.")
-        batch = await view.write(
-            imports.bring_in(app[STORE], app[CLOCK], view.caller.id, self._batch, self._on_conflict, self._name),
-            "import users",
-        )
+        work = imports.bring_in(app[STORE], app[CLOCK], view.caller.id, self._batch, self._on_conflict, self._name)
+        # Not `view.write`: nobody waits for it here. Whoever is cancelled waits for it on the way out.
+        self._writing = app[TASKS].start(work, "import users"), self._unfit, self._last
+        self._batch, self._unfit = [], []
+
+    async def _settle(self) -> None:
+        """Wait for the batch that is being written, and count it; harmless when there is none."""
+        if self._writing is None:
+            return
+        (task, unfit, last), self._writing = self._writing, None
+        batch = await asyncio.shield(task)
         total = self._total
         total.created += batch.created
         total.updated += batch.updated
         total.skipped += batch.skipped
         total.position = batch.position
-        for number, error in sorted([*self._unfit, *batch.refused], key=lambda refused: refused[0]):
+        for number, error in sorted([*unfit, *batch.refused], key=lambda refused: refused[0]):
             self._tell(number, error)
-        self._done = self._last
-        self._batch, self._unfit = [], []
+        self._done = last
 
     def _tell(self, number: int, error: Exception) -> None:
         self._refused += 1
