@@ -57,6 +57,7 @@ class UsersImport(View):
                 )
             },
             refusals=(problems.FORBIDDEN,),
+            writes=True,
         )
     )
     async def post(self) -> web.Response:
