@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from service.domain.errors import Taken
+from service.domain.errors import Refusal, Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
@@ -29,6 +29,10 @@ class BatchConnection(Connection, Protocol):
 
     async def undo(self) -> None:
         """Go back to the savepoint, and be rid of it."""
+
+    @property
+    def changes(self) -> int:
+        """Grows whenever something may have been changed."""
 
     @property
     def is_undone(self) -> bool:
@@ -80,10 +84,32 @@ class Batch:
     position: Position
 
 
+class Spoilt(Exception):
+    """A work failed in a transaction without savepoints: all of it has to be undone, and the others to be run again.
+
+    Attributes:
+        place: of the work among those of the batch.
+        error: what becomes of it; None where it has to be run again, too.
+    """
+
+    def __init__(self, place: int, error: Exception | None) -> None:
+        super().__init__()
+        self.place = place
+        self.error = error
+
+
 async def carry_out(
-    connection: BatchConnection, works: Sequence[Work], kept: Kept, last: Position | None = None
+    connection: BatchConnection,
+    works: Sequence[Work],
+    kept: Kept,
+    last: Position | None = None,
+    *,
+    savepoints: bool = True,
 ) -> Batch:
     """Run the works, each whole or not at all, inside a transaction that the caller has begun and commits.
+
+    Without `savepoints` it raises `Spoilt` where it would have needed one: who has to go a long way for each may try so
+    first, since few works fail once they have begun to write.
 
     Where the log does not reach to `last`, the position of the batch before, an older state was put back, and the log
     begins another life.
@@ -93,26 +119,15 @@ async def carry_out(
     """
     outcomes: list[Outcome | None] = []
     changed: set[UUID] = set()
-    for work in works:
+    for place, work in enumerate(works):
         transaction = SqlTransaction(connection, changed)
-        await connection.savepoint()
-        try:
-            value = await work(transaction)
-        except Entangled:
-            await connection.undo()
-            outcomes.append(None)
-        except Duplicate as duplicate:
-            await connection.undo()
-            outcomes.append(await _of_duplicate(connection, duplicate))
-        except Exception as error:
-            if connection.is_undone:
-                raise
-            await connection.undo()
-            outcomes.append(Outcome(error=error, came_between=connection.came_between(error)))
+        if savepoints:
+            outcome = await _run(connection, work, transaction)
         else:
-            await connection.release()
-            outcomes.append(Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed))
-            changed.update(event.subject for event in transaction.events)
+            outcome = await _run_at_risk(connection, work, transaction, place)
+        outcomes.append(outcome)
+        if outcome is not None:
+            changed.update(event.subject for event in outcome.events)
     done = [outcome for outcome in outcomes if outcome is not None]
     claims = [outcome.claimed[0] for outcome in done if outcome.claimed is not None]
     if claims:
@@ -120,6 +135,43 @@ async def carry_out(
     position = await _append(connection, done, kept, last)
     await _keep_answers(connection, done, position)
     return Batch(outcomes, position)
+
+
+async def _run(connection: BatchConnection, work: Work, transaction: SqlTransaction) -> Outcome | None:
+    """What became of a work; None for one that has to wait until this batch is committed."""
+    await connection.savepoint()
+    try:
+        value = await work(transaction)
+    except Entangled:
+        await connection.undo()
+        return None
+    except Duplicate as duplicate:
+        await connection.undo()
+        return await _of_duplicate(connection, duplicate)
+    except Exception as error:
+        if connection.is_undone:
+            raise
+        await connection.undo()
+        return Outcome(error=error, came_between=connection.came_between(error))
+    await connection.release()
+    return Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed)
+
+
+async def _run_at_risk(
+    connection: BatchConnection, work: Work, transaction: SqlTransaction, place: int
+) -> Outcome | None:
+    """The same without a savepoint. Raises `Spoilt`, unless there is nothing to undo."""
+    before = connection.changes
+    try:
+        value = await work(transaction)
+    except Exception as error:
+        if connection.is_undone:
+            raise
+        if connection.changes != before or not isinstance(error, Entangled | Refusal) or isinstance(error, Unavailable):
+            again = isinstance(error, Entangled | Duplicate) or connection.came_between(error)
+            raise Spoilt(place, None if again else error) from None
+        return None if isinstance(error, Entangled) else Outcome(error=error)
+    return Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed)
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -11,12 +12,13 @@ import asyncpg
 
 from service.domain.errors import Conflict, Taken, Unavailable
 from service.domain.positions import Position
-from service.store.sql.batch import Batch, Kept, Outcome, Work, carry_out
+from service.store.sql.batch import Batch, Kept, Outcome, Spoilt, Work, carry_out
 from service.store.sql.postgres_connection import PostgresConnection, came_between
 from service.store.sql.waiting import Queue, Waiting
 
 CHANNEL: Final = "roster"
 _MOST_TRIES: Final = 4
+_CAREFUL_S: Final = 1.0  # so long after one that failed each work has a savepoint: where one fails, others do
 
 log = logging.getLogger("roster.store")
 
@@ -43,6 +45,7 @@ class Gatherer:
         self._on_commit = on_commit
         self._queue = Queue()
         self._last: Position | None = None
+        self._careful_until = 0.0
         self._wake = asyncio.Event()
         self._connection: asyncpg.Connection[Any] | None = connection
         self._task = asyncio.create_task(self._serve(), name="write to PostgreSQL")
@@ -83,6 +86,14 @@ class Gatherer:
     async def _commit(self, together: Sequence[Waiting]) -> None:
         try:
             batch = await self._carry_out([waiting.work for waiting in together])
+        except Spoilt as spoilt:
+            await self._roll_back()
+            self._careful_until = time.monotonic() + _CAREFUL_S
+            rest = list(together)
+            if spoilt.error is not None:
+                rest.pop(spoilt.place).fail(spoilt.error)
+            self._queue.put_back(rest)
+            return
         except Exception as error:
             await self._roll_back()
             self._give_back(together, error)
@@ -129,7 +140,9 @@ class Gatherer:
             self._connection = await self._connect()
         connection = PostgresConnection(self._connection)
         await connection.say("BEGIN")
-        batch = await carry_out(connection, works, self._kept(), self._last)
+        # A savepoint is a way to the server and back: of the 37 that sixteen new users took, half.
+        careful = time.monotonic() < self._careful_until
+        batch = await carry_out(connection, works, self._kept(), self._last, savepoints=careful)
         if any(outcome is not None and outcome.events for outcome in batch.outcomes):
             await connection.say(f"NOTIFY {CHANNEL}; COMMIT")
         else:

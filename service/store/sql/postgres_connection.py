@@ -49,6 +49,7 @@ class PostgresConnection:
     def __init__(self, raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> None:
         self.raw = raw
         self._seconds = seconds
+        self.changes = 0
         self._has_savepoint = False
 
     async def revision(self) -> str | None:
@@ -60,17 +61,20 @@ class PostgresConnection:
 
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         compiled = statement.compiled(POSTGRES)
+        self.changes += not compiled.text.startswith("SELECT")
         async with deadline(self.raw, self._seconds):
             found: Sequence[Row] = await self.raw.fetch(compiled.text, *POSTGRES.values(compiled, given))
         return found
 
     async def run(self, statement: Statement, **given: Any) -> None:
         compiled = statement.compiled(POSTGRES)
+        self.changes += 1
         async with deadline(self.raw, self._seconds):
             await self.raw.execute(compiled.text, *POSTGRES.values(compiled, given))
 
     async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         compiled = statement.compiled(POSTGRES)
+        self.changes += 1
         async with deadline(self.raw, self._seconds):
             await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])
 

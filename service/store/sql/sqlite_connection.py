@@ -108,6 +108,10 @@ class SqliteConnection:
         self.raw.execute("RELEASE work")
 
     @property
+    def changes(self) -> int:
+        return self.raw.total_changes
+
+    @property
     def is_undone(self) -> bool:
         return not self.raw.in_transaction
 
