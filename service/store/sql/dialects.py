@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, ColumnElement, any_, bindparam, column, func, select
+from sqlalchemy import ClauseElement, ColumnElement, bindparam, column, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -91,7 +91,7 @@ def _among_json(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
 
 
 def _among_array(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    return one == any_(bindparam(name, type_=postgresql.ARRAY(one.type)))
+    return one.in_(select(func.unnest(bindparam(name, type_=postgresql.ARRAY(one.type)))))
 
 
 def _same(value: Any) -> Any:
