@@ -18,6 +18,7 @@ from bench import (
     patch_beside_readers,
     read_user,
     stalled_reader,
+    stores,
 )
 from bench.cores import Cores
 from bench.fetch import WrongAnswer
@@ -27,6 +28,7 @@ from bench.serve import NotServing
 
 SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {
     "read_user": read_user.run,
+    "stores": stores.run,
     "fanout_ws": fanout_ws.run,
     "fanout_sse": fanout_sse.run,
     "idle_memory": idle_memory.run,

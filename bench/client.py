@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from array import array
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -12,7 +13,7 @@ from typing import Final, cast
 
 import uvloop
 
-_OK: Final = b"HTTP/1.1 200 "
+_OK: Final = (b"HTTP/1.1 200 ", b"HTTP/1.1 201 ")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
 
 
@@ -21,7 +22,7 @@ class Tally:
     """What all connections together saw.
 
     Attributes:
-        latencies_s: from the write of a request to the last byte of its answer, one for each 200.
+        latencies_s: from the write of a request to the last byte of its answer, one for each 200 or 201.
         failures: other answers, answers without a length, connections that broke.
         seconds: how long it took.
     """
@@ -41,8 +42,8 @@ class Tally:
 class Connection(asyncio.Protocol):
     """Asks, waits for the whole answer, asks again, until it is stopped. One that fails is not opened again."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
-        self._request = request
+    def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
+        self._requests = requests
         self._tally = tally
         self._answer = bytearray()
         self._sent_at = 0.0
@@ -88,19 +89,19 @@ class Connection(asyncio.Protocol):
 
     def _ask(self, transport: asyncio.WriteTransport) -> None:
         self._sent_at = perf_counter()
-        transport.write(self._request)
+        transport.write(next(self._requests))
 
     def _fail(self) -> None:
         self._tally.failures += 1
         self.stop()
 
 
-def run(host: str, port: int, request: bytes, connections: int, seconds: float) -> Tally:
-    """Send the same request again and again for that long; blocks meanwhile."""
-    return uvloop.run(_run(host, port, request, connections, seconds))
+def run(host: str, port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Tally:
+    """Send one request after another for that long; blocks meanwhile."""
+    return uvloop.run(_run(host, port, requests, connections, seconds))
 
 
-async def _run(host: str, port: int, request: bytes, connections: int, seconds: float) -> Tally:
+async def _run(host: str, port: int, requests: Iterator[bytes], connections: int, seconds: float) -> Tally:
     tally = Tally()
     loop = asyncio.get_running_loop()
     opened: list[Connection] = []
@@ -108,7 +109,7 @@ async def _run(host: str, port: int, request: bytes, connections: int, seconds: 
     try:
         for _ in range(connections):
             try:
-                _, connection = await loop.create_connection(lambda: Connection(request, tally), host, port)
+                _, connection = await loop.create_connection(lambda: Connection(requests, tally), host, port)
             except OSError:
                 tally.failures += 1
             else:

