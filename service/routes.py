@@ -11,6 +11,7 @@ from service.views.events import Events, Feed
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
+from service.views.security_txt import PATH, SecurityTxt
 from service.views.static import Static
 from service.views.users import Me, UserById, Users
 from service.views.users_export import UsersExport
@@ -45,6 +46,7 @@ routes.view("/v1/aggregate")(Aggregate)
 routes.view("/health/live")(Live)
 routes.view("/health/ready")(Ready)
 routes.view("/metrics")(MetricsPage)
+routes.view(PATH)(SecurityTxt)
 
 routes.view("/")(Home)
 routes.view("/docs")(Docs)

@@ -190,6 +190,8 @@ class Settings(BaseSettings):
     """Least level that is logged."""
     metrics_token: Annotated[str, Field(repr=False)] = ""
     """Bearer token for `/metrics`; empty: only loopback may read it."""
+    security_contact: str = ""
+    """Whom to tell of a hole, as `mailto:security@example.com`, in `/.well-known/security.txt`; empty: there is none."""
 
     drain_delay_s: NonNegativeFloat = 0
     """How long the service goes on as before, not ready any more, when it is told to stop: for balancers to notice, in seconds."""
@@ -256,6 +258,14 @@ class Settings(BaseSettings):
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         # aiohttp-cors takes `*` for "reflect any origin"; an allow-list is what this setting promises.
         return tuple(_origin(origin) for origin in origins)
+
+    @field_validator("security_contact")
+    @classmethod
+    def _contact(cls, text: str) -> str:
+        # RFC 9116, 2.5.3: a URI, of https where it is a web address. One line of the file, so nothing may break it.
+        if text and re.fullmatch(r"(mailto:[!-~]+@[!-~]+|https://[!-~]+|tel:[0-9+.()-]+)", text) is None:
+            raise ValueError("must be a mailto:, https: or tel: address")
+        return text
 
     @field_validator("trusted_proxies")
     @classmethod

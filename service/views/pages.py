@@ -26,6 +26,7 @@ PAGE_HEADERS: Final = {
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",  # where somebody was before is nobody's business: an address may hold an id
     hdrs.CACHE_CONTROL: "no-cache",
 }
 

@@ -50,7 +50,10 @@ async def test_page_runs_nothing_but_its_own_files(server: Server, path: str) ->
 
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert policy["form-action"] == "'self'"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert not re.search(r"\bstyle=|\bon\w+=|<style|<script(?! src=)", text)
 
 
