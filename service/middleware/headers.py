@@ -19,7 +19,6 @@ _RATE_LIMIT_POLICY: Final = istr("RateLimit-Policy")
 
 def stamp(headers: CIMultiDict[str], context: Context) -> None:
     """Add what does not depend on who asks from where."""
-    headers[hdrs.SERVER] = "roster"  # not which versions it runs on
     headers[_CONTENT_TYPE_OPTIONS] = "nosniff"
     headers[_REQUEST_ID] = context.request_id
     if hdrs.VARY not in headers:

@@ -106,10 +106,13 @@ def says_problem(outcome: Outcome, status: int) -> bool:
     ),
 )
 async def test_what_the_parser_refuses_is_400_and_ends_the_connection(target: Server, data: bytes) -> None:
-    """A message that the parser cannot take is answered 400, in plain text, and nothing behind it is read."""
+    """A message that the parser cannot take is answered 400, in plain text without a version, and nothing behind it is
+    read."""
     outcome = await exchange(target, data)
 
     assert outcome.status == 400
+    assert outcome.answer is not None
+    assert outcome.answer.headers["server"] == "roster"
     assert not outcome.goes_on
     await assert_serves(target)
 
@@ -194,6 +197,7 @@ async def test_connect_is_refused_and_goes_on(target: Server, host: str) -> None
 
     assert outcome.answer is not None
     assert outcome.answer.status == 404
+    assert outcome.answer.headers["server"] == "roster"
     assert outcome.goes_on
     await assert_serves(target)
 
@@ -248,6 +252,8 @@ async def test_unknown_expectation_is_417(target: Server) -> None:
     outcome = await exchange(target, login(LENGTH, "Expect: 200-maybe", body=BODY))
 
     assert outcome.status == 417
+    assert outcome.answer is not None
+    assert outcome.answer.headers["server"] == "roster"
     assert outcome.goes_on
     await assert_serves(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.peer import raw_peer
 from tests.support.server import Server
 
 
@@ -16,3 +17,5 @@ async def test_every_answer_gives_nothing_away(server: Server) -> None:
     async with server.feed(ada) as stream:
         assert stream.response.headers["Server"] == "roster"
         assert "X-Request-Id" in stream.response.headers
+    async with raw_peer(server.port) as peer:
+        assert (await peer.upgrade("/v1/echo")).headers["server"] == "roster"
