@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from service.store.memory import MemoryStore
 from service.store.sql.postgres import PostgresStore
 from service.store.sql.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.postgres import postgres
 from tests.support.stores import Opener
 
 
@@ -64,12 +63,6 @@ def in_postgres(url: str) -> Opener:
 STORES: Mapping[str, Opener] = {"memory": memory, "sqlite": sqlite}
 
 _schemas = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
 
 
 # Of the session, because a test that draws examples opens a store for each of them.

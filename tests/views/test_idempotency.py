@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +21,7 @@ from service.domain.idempotency import KEY_MAX
 from service.domain.ports import Transaction, Written
 from service.views.idempotency import parse_key
 from tests.support.peer import raw_peer
-from tests.support.postgres import postgres
+from tests.support.places import KINDS, NewPlace
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.stores import whole_log
 from tests.support.wait import until
@@ -35,27 +33,11 @@ SAME = ("Content-Type", "Cache-Control", "ETag", "Location", "Roster-Position")
 
 Reply = tuple[int, CIMultiDict[str], bytes]
 
-_places = itertools.count(1)
 
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-async def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(params=KINDS)
+async def store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
     """An empty store of each kind."""
-    if request.param == "memory":
-        return "memory://"
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/roster.db"
-    url, place = request.getfixturevalue("url"), f"place{next(_places)}"
-    connection = await asyncpg.connect(url)
-    await connection.execute(f"CREATE SCHEMA {place}")
-    await connection.close()
-    return f"{url}?search_path={place}"
+    return await new_place(request.param)
 
 
 async def post(

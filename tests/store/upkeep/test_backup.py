@@ -6,7 +6,6 @@ import asyncio
 import shutil
 import sqlite3
 import stat
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from service.store.upkeep.backup import back_up, restore
 from service.store.upkeep.checking import check
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import finished
+from tests.support.places import NewPlace
 from tests.support.upkeep import contents, fill, opened
 
-NewPlace = Callable[[str], Awaitable[str]]
 KINDS = ("sqlite", "postgres")
 
 

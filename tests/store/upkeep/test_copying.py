@@ -6,7 +6,6 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import pytest
@@ -17,9 +16,9 @@ from service.store.upkeep import copying, places
 from service.store.upkeep.database import CHUNK
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT
+from tests.support.places import NewPlace
 from tests.support.upkeep import contents, fill, opened
 
-NewPlace = Callable[[str], Awaitable[str]]
 KINDS = ("sqlite", "postgres")
 
 

@@ -1,0 +1,11 @@
+"""Which kinds of store there are, and places where one may begin."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+KINDS: Final = ("memory", "sqlite", "postgres")
+
+NewPlace = Callable[[str], Awaitable[str]]
+"""Makes the `ROSTER_STORE_URL` of an empty store of a kind."""
