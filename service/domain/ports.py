@@ -202,7 +202,7 @@ class Store(Writes, Protocol):
         """
 
     async def credentials(self, login: str) -> Credentials | None:
-        """Find an account by e-mail address or username."""
+        """Find an account by e-mail address or username; `login` is any text that somebody sent."""
 
     async def session(self, session_id: UUID) -> tuple[Session, User] | None:
         """A session and its user; None once either is gone."""

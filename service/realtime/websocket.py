@@ -37,6 +37,7 @@ _RECEIVE_BUFFER: Final = 65_536
 _MEMBERS_A_PAGE: Final = 100
 _LARGEST_WINDOW: Final = 15  # bits
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
+_HIGHEST_CODE: Final = 4999
 
 log = logging.getLogger("roster.websocket")
 
@@ -291,7 +292,8 @@ class WebSocket(Connection):
 
 
 def close_code(received: int) -> int:
-    """What to answer to a close frame with that code (RFC 6455, 7.4): reserved ones are a protocol error."""
-    if received in _RESERVED_CODES:
+    """What to answer to a close frame with that code (RFC 6455, 7.4): reserved ones, and those that nobody has defined,
+    are a protocol error."""
+    if received in _RESERVED_CODES or received > _HIGHEST_CODE:
         return WSCloseCode.PROTOCOL_ERROR
     return received or WSCloseCode.OK

@@ -6,11 +6,24 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.places import NewPlace
 from tests.support.server import Server, serve
 
 
 @pytest.fixture(scope="module")
-async def target() -> AsyncIterator[Server]:
+def kind() -> str:
+    """Of the store. Memory will do, but for tables that reach what is behind it: their modules take every kind."""
+    return "memory"
+
+
+@pytest.fixture(scope="module")
+async def target(kind: str, new_place: NewPlace) -> AsyncIterator[Server]:
     """A running service that the tests of a module share; talk to it on connections that end with the test."""
-    async with serve(cors_origins=("https://app.example.com",)) as running:
+    async with serve(store_url=await new_place(kind), cors_origins=("https://app.example.com",)) as running:
         yield running
+
+
+@pytest.fixture
+async def store_url(kind: str, new_place: NewPlace) -> str:
+    """An empty store, for a test that needs a service with other settings."""
+    return await new_place(kind)

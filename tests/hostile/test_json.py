@@ -11,9 +11,19 @@ import pytest
 
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.peer import Answer
-from tests.support.server import PASSWORD, Login, Server
+from tests.support.places import KINDS
+from tests.support.server import PASSWORD, Login, Server, serve
 
 _numbers = itertools.count(1)
+
+
+# For rows that are refused before a store is asked anything.
+in_memory = pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +60,7 @@ def pointers(answer: Answer) -> list[str]:
     return [error["pointer"] for error in json.loads(answer.body)["errors"]]
 
 
+@in_memory
 @pytest.mark.parametrize(
     "body",
     [
@@ -99,6 +110,7 @@ async def test_body_that_is_no_json_is_400(target: Server, admin: Login, body: b
     assert len(answer.body) < 500
 
 
+@in_memory
 @pytest.mark.parametrize(
     "media_type",
     [
@@ -127,6 +139,7 @@ async def test_other_media_types_are_415(target: Server, admin: Login, media_typ
     assert answer.headers["accept"] == "application/json"
 
 
+@in_memory
 @pytest.mark.parametrize(
     "media_type",
     ["application/json", "Application/JSON", "application/json; charset=UTF-8", 'application/json;charset="utf8"'],
@@ -185,6 +198,9 @@ async def test_spellings_of_the_media_type_are_read(target: Server, admin: Login
         pytest.param("email", "a@example.com\r\nBcc: b@example.com", id="line break in an address"),
         pytest.param("email", "a@example.com\0", id="NUL in an address"),
         pytest.param("email", f"{'a' * 243}@example.com", id="address of 255"),
+        pytest.param(
+            "email", f"a@{'b' * 60}.{'c' * 60}.{'d' * 60}.{'e' * 3000}.com", id="address longer than an index takes"
+        ),
         pytest.param("email", "Ada <ada@example.com>", id="name with the address"),
         pytest.param("email", "<ada@example.com>", id="address in brackets"),
         pytest.param("email", "a@[127.0.0.1]", id="address literal"),
@@ -269,6 +285,44 @@ async def test_same_user_twice_at_once_is_made_once(target: Server, admin: Login
     answers = await asyncio.gather(*(send(target, admin, "POST", "/v1/users", body) for _ in range(20)))
 
     assert sorted(answer.status for answer in answers) == [201] + [409] * 19
+
+
+@pytest.mark.parametrize(
+    ("status", "key"),
+    [
+        pytest.param(400, "", id="empty"),
+        pytest.param(400, '""', id="empty string"),
+        pytest.param(400, "a" * 300, id="300 letters"),
+        pytest.param(400, '"a', id="no quote behind"),
+        pytest.param(400, '"a", "b"', id="two"),
+        pytest.param(400, '"a\xff"', id="byte"),
+        pytest.param(400, '"a"\r\nIdempotency-Key: "a"', id="two headers"),
+        pytest.param(201, '"%00\' OR 1=1 --"', id="SQL"),
+        pytest.param(201, '"' + "a" * 255 + '"', id="longest"),
+    ],
+)
+async def test_key_of_a_request(target: Server, admin: Login, status: int, key: str) -> None:
+    """What is no key is 400 and does nothing; the same request under one key has one answer, another body is 422."""
+    body, other = (json.dumps(new_user()).encode() for _ in range(2))
+    header = f"Idempotency-Key: {key}"
+    answers = [await send(target, admin, "POST", "/v1/users", sent, header) for sent in (body, body, other)]
+
+    assert [answer.status for answer in answers] == ([400] * 3 if status == 400 else [201, 201, 422])
+    if status == 201:
+        assert answers[0].body == answers[1].body
+    # Without a key the name is taken only where something was done.
+    assert (await send(target, admin, "POST", "/v1/users", body)).status == (201 if status == 400 else 409)
+
+
+async def test_key_twice_at_once_is_carried_out_once(target: Server, admin: Login) -> None:
+    """Of ten requests with one key at the same moment one makes the user; the others are told to wait, or the same."""
+    body, header = json.dumps(new_user()).encode(), f'Idempotency-Key: "at once {next(_numbers)}"'
+    answers = await asyncio.gather(*(send(target, admin, "POST", "/v1/users", body, header) for _ in range(10)))
+
+    made = [answer for answer in answers if answer.status == 201]
+    assert {answer.status for answer in answers} <= {201, 409}
+    assert len({answer.body for answer in made}) == 1
+    assert sum("idempotent-replayed" not in answer.headers for answer in made) == 1
 
 
 @pytest.mark.parametrize(
@@ -386,6 +440,16 @@ async def test_cursor_is_only_good_where_it_was_given_out(target: Server, admin:
     }
 
     assert {query: (await send(target, admin, "GET", f"/v1/users?{query}")).status for query in asked} == asked
+
+
+async def test_cursor_of_another_service_is_400(target: Server, admin: Login, store_url: str) -> None:
+    """A cursor that somebody else's service wrote, for the same question, leads nowhere here."""
+    async with serve(store_url=store_url, jwt_secret="another secret, of 32 bytes at least") as other:
+        theirs = await other.admin()
+        await other.member()
+        cursor = (await other.json("GET", "/v1/users?limit=1", theirs))["next"]
+
+    assert (await send(target, admin, "GET", f"/v1/users?limit=1&cursor={cursor}")).status == 400
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ async def ask(peer: RawPeer, **members: Any) -> Any:
         pytest.param(1002, frame(CLOSE, b"\x03"), id="close of one byte"),
         *(
             pytest.param(1002, close(code), id=f"close {code}")
-            for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999)
+            for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
         ),
         pytest.param(1007, close(1000, b"\xff"), id="reason that is not UTF-8"),
         pytest.param(1007, frame(TEXT, b"\xff"), id="text that is not UTF-8"),
@@ -254,6 +254,21 @@ async def test_bad_frame_is_answered_and_the_socket_stays(target: Server, ada: L
         assert (answer["type"], answer["code"]) == ("error", code)
         assert len(answer["detail"]) < 400
         assert await ask(peer, type="ping", ref="next") == {"type": "pong", "ref": "next"}
+
+
+@pytest.mark.parametrize("room", ["lobby", "admin.ops"])
+async def test_who_is_not_in_a_room_is_not_heard_there(target: Server, ada: Login, room: str) -> None:
+    """A broadcast from outside is refused, and neither the room's members nor its history ever hear of it."""
+    admin = await target.admin()
+    async with connected(target, "/v1/ws", admin) as inside, connected(target, "/v1/ws", ada) as outside:
+        assert (await ask(inside, type="join", room=room))["type"] == "joined"
+        refused = await ask(outside, type="broadcast", room=room, data="from outside")
+        assert (refused["type"], refused["code"]) == ("error", "conflict")
+        await say(inside, type="broadcast", room=room, data="from inside", ref="said")
+        heard = [(await receive(inside)).json for _ in range(3)]
+        assert [frame["data"] for frame in heard if frame["type"] == "message"] == ["from inside"]
+    page = await target.json("GET", f"/v1/rooms/{room}/messages?limit=100", admin)
+    assert "from outside" not in [message["data"] for message in page["items"]]
 
 
 async def test_binary_frame_is_answered_with_an_error(target: Server, ada: Login) -> None:

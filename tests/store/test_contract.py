@@ -49,6 +49,7 @@ async def test_what_is_not_there_is_none(store: Store, clock: ManualClock) -> No
 
     assert await store.user(nobody) == Snapshot(None, await store.position())
     assert await store.credentials("nobody") is None
+    assert await store.credentials("nobody\0") is None
     assert await store.session(nobody) is None
     assert await store.take_ticket(b"ticket", clock()) is None
 

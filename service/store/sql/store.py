@@ -117,6 +117,8 @@ class SqlStore(ABC):
         return Snapshot(users, Position(found[0][0], found[0][1]))
 
     async def credentials(self, login: str) -> Credentials | None:
+        if "\0" in login:
+            return None  # nobody's has one, and PostgreSQL refuses to look for it
         found = await self._find(statements.USER_BY_LOGIN, login=login)
         return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
 
