@@ -18,9 +18,12 @@ from service.security.passwords import Argon2Hasher
 from service.store.memory import MemoryStore
 from service.telemetry.access import AccessLog
 from service.telemetry.logs import LineWriter
+from tests.support.hostile import exchange, message
 from tests.support.peer import raw_peer
 from tests.support.server import Server, settings_for_tests
 from tests.support.wait import until
+
+JSON = "Content-Type: application/json"
 
 
 class Logged(Server):
@@ -98,6 +101,41 @@ async def test_refusals_are_told_like_answers(logged: Logged) -> None:
         line = await logged.line(f"r-{status}")
         assert (line["route"], line["status"], line["user"]) == (route, status, None)
         assert counted(logged, "GET", route, status) == 1
+
+
+async def test_nothing_that_was_sent_is_logged(logged: Logged) -> None:
+    """A line has no word of a client's in it but a request id that is fit for one: no address, query, header or body, so
+    neither a secret nor a control character; and each request has one line."""
+    esc, crlf = "\x1b[2J", "%0d%0a%1b[31m"
+    requests = [
+        message("GET", f"/v1/feed?ticket=hunter2{crlf}"),
+        message("GET", f"/v1/feed?access_token=hunter2&after={crlf}"),
+        message("GET", f"/hunter2{crlf}"),
+        message("GET", f"/problems/hunter2{crlf}?x=hunter2"),
+        message(
+            "GET",
+            "/health/live",
+            "X-Request-Id: hunter2\tforged",
+            "User-Agent: hunter2\xff",
+            "Referer: http://hunter2/",
+        ),
+        message("GET", "/health/live", "X-Forwarded-For: hunter2", "Cookie: roster_stream=hunter2"),
+        message("GET", "/v1/users/me", "Authorization: Bearer hunter2"),
+        message("PROPFIND", "/hunter2"),
+    ]
+    for name in (f"hunter2{esc}\r\n", "hunter2\u2028", "hunter2\0"):
+        body = json.dumps({"login": name, "password": name})
+        requests.append(message("POST", "/v1/auth/login", JSON, f"Content-Length: {len(body)}", body=body))
+    for data in requests:
+        assert (await exchange(logged, data)).status is not None
+    # Each was followed by a probe on its connection.
+    await until(lambda: logged.stream.getvalue().count("\n") == 2 * len(requests))
+    text = logged.stream.getvalue()
+
+    assert all(json.loads(line)["msg"] == "request" for line in text.splitlines())
+    assert "hunter2" not in text
+    assert text.isascii()
+    assert not any(ord(letter) < 32 for letter in text.replace("\n", ""))
 
 
 async def test_our_own_fault_is_a_500(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
