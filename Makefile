@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: help run test soak check format openapi documents bench clean
+.PHONY: help run test soak check audit format openapi documents bench clean
 
 help:  ## say what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile
@@ -13,13 +13,17 @@ run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 test: $(VENV)/.check  ## run the tests
 	@$(VENV)/bin/python -m pytest
 
-check: $(VENV)/.check  ## lint, types, import contracts, documents that must agree
+check: $(VENV)/.check  ## lint, types, import contracts, holes that a program can find, documents that must agree
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive service gunicorn.conf.py .ci
 	$(VENV)/bin/python -m service openapi | diff -u openapi.yaml - || { echo "openapi.yaml has drifted: run make openapi"; exit 1; }
 	$(VENV)/bin/python -m pytest -q tests/test_documents.py
+
+audit: $(VENV)/.check  ## ask for known holes in what is installed; 2 where nobody can be asked
+	@$(VENV)/bin/python .ci/audit.py constraints.txt
 
 format: $(VENV)/.check  ## format the code
 	$(VENV)/bin/ruff check --fix .

@@ -40,7 +40,7 @@ timeout = graceful_timeout + 10
 
 control_socket_disable = True  # nobody asks there, and a read-only file system has no place for it
 # A heartbeat must not wait for a disk.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108  # gunicorn makes the file
 
 # Its lines in the form of ours, so that whoever reads stderr finds one form.
 loglevel = settings.log_level

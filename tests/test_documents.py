@@ -73,6 +73,17 @@ def test_links_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_exception_from_a_rule_says_why() -> None:
+    """A line that ruff, mypy or bandit should pass over names the rule, and behind a second # the reason."""
+    exception = re.compile(r"# (?:noqa|nosec|type: ignore)\b(.*)")
+    reasoned = re.compile(r"(?:: [A-Z]+[0-9]+|\[[a-z-]+(?:, ?[a-z-]+)*\]| B[0-9]{3})  # \w.*")
+    files = [*ROOT.glob("service/**/*.py"), *ROOT.glob(".ci/*.py"), ROOT / "gunicorn.conf.py"]
+    found = [match[1] for file in files for match in exception.finditer(file.read_text(encoding="utf-8"))]
+
+    assert len(found) > 5
+    assert [rest for rest in found if reasoned.fullmatch(rest) is None] == []
+
+
 @needs_curl
 async def test_readme_walk_works_word_for_word(tmp_path: Path) -> None:
     """The walk in README, run in one shell, does what it says."""

@@ -120,7 +120,7 @@ class Connection:
             return
         self.ending = ending
         # Spread out, so that those who leave together do not come back together.
-        self.reconnect_after_ms = int(after_s * 1000) + random.randint(250, 2_000) if ending.reconnect else 0
+        self.reconnect_after_ms = int(after_s * 1000) + random.randint(250, 2_000) if ending.reconnect else 0  # nosec B311  # no secret
         # At once: what is committed behind the event that ends a stream is nothing that it may still read.
         for reader in self.readers:
             reader.close()

@@ -197,7 +197,7 @@ class EventStream(Connection):
             self.readers.append(reader)
 
     async def _begin(self, opening: bytes) -> None:
-        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode() + opening
+        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode() + opening  # nosec B311  # no secret
         # Through the response, because its headers wait for the first write.
         await self.response.write(opening)
         self.count_sent(len(opening))
