@@ -36,7 +36,7 @@ documents: openapi  ## write anew all that is made from code: openapi.yaml, .env
 	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
 
 soak: $(VENV)/.check  ## hold the promises at full size, for some minutes, and print figures
-	@$(VENV)/bin/python -m pytest -m soak tests/promises/test_soak.py
+	@$(VENV)/bin/python -m pytest -m soak
 
 bench: $(VENV)/.bench  ## measure, and print ratios
 	@$(VENV)/bin/python -m bench

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import hypothesis
 import pytest
 
+from tests.support.figures import Tell
 from tests.support.places import NewPlace
 from tests.support.postgres import postgres
 from tests.support.server import Server, serve
@@ -51,6 +53,16 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         return f"{url}?search_path={schema}"
 
     return make
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
+    def write(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n    {line}")
+            sys.stdout.flush()
+
+    return write
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The promises at full size, against the service as it is deployed: `make soak` runs this and prints what it saw."""
+"""The promises at full size, against the service as it is deployed: `make soak` runs this too and prints what it saw."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import json
 import random
 import resource
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ import pytest
 
 from tests.support.crashes import Run, on_postgres, on_sqlite
 from tests.support.crowd import READERS, Lags, crowd
+from tests.support.figures import Tell
 from tests.support.gunicorn import gunicorn
 from tests.support.ndjson import bring_in, ndjson, person
 from tests.support.readers import KINDS, Reader, seq_of
@@ -27,20 +27,6 @@ from tests.support.wait import until
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(300)]
 
 MB: Final = 1_000_000
-
-Tell = Callable[[str], None]
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Print a figure, whether the test fails or not."""
-
-    def write(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n    {line}")
-            sys.stdout.flush()
-
-    return write
 
 
 @pytest.fixture(autouse=True)

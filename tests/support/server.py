@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from service import keys
+from service.domain.ports import Hasher
 from service.security.passwords import Argon2Hasher
 from service.serve import make_runner
 from service.settings import Settings, load
@@ -116,10 +117,12 @@ Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
 
 @asynccontextmanager
-async def serve(*, send_buffer: int | None = None, **overrides: Any) -> AsyncIterator[Server]:
+async def serve(
+    *, send_buffer: int | None = None, hasher: Hasher | None = None, **overrides: Any
+) -> AsyncIterator[Server]:
     """Run the service with these settings until the end of the block; a small `send_buffer` of the kernel's makes
     connections to peers that do not read fill up soon."""
-    hasher = Argon2Hasher(workers=2, queue=64, memory_kib=64)
+    hasher = hasher or Argon2Hasher(workers=2, queue=64, memory_kib=64)
     runner = await make_runner(settings_for_tests(**overrides), hasher=hasher)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))

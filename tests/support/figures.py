@@ -1,0 +1,8 @@
+"""What a long test has to say of what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Tell = Callable[[str], None]
+"""Prints a figure, whether the test fails or not."""
