@@ -6,71 +6,111 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from service.domain.accounts import Caller
 from service.openapi.document import document
-from tests.support.postgres import postgres
-from tests.support.server import ADMIN_PASSWORD, serve
+from tests.support.figures import Tell
+from tests.support.places import KINDS, NewPlace
+from tests.support.server import ADMIN_PASSWORD, Server, serve
 from tests.support.upstream import data, running
 
 ROOT = Path(__file__).parents[1]
 # What comes before the answer differs by store, and little more: the most time goes to the one that is the reference.
 SECONDS = {"memory": 12, "sqlite": 8, "postgres": 8}
-
-
-@pytest.fixture(params=SECONDS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """A store of each kind, with the seconds that it gets."""
-    seconds = SECONDS[request.param]
-    if request.param == "postgres":
-        with postgres() as url:
-            yield url, seconds
-    else:
-        yield {"memory": "memory://", "sqlite": f"sqlite:///{tmp_path}/roster.db"}[request.param], seconds
+LONG_SECONDS = 60
+BROKEN_SECONDS = 10
 
 
 @pytest.mark.timeout(120)
-async def test_service_keeps_to_its_description(tmp_path: Path, store: tuple[str, int]) -> None:
-    """No request that the description allows or forbids is answered otherwise than it says, whatever keeps the data."""
-    store_url, seconds = store
+@pytest.mark.parametrize("kind", SECONDS)
+async def test_service_keeps_to_its_description(tmp_path: Path, new_place: NewPlace, kind: str) -> None:
+    """No request that the description allows or forbids is answered otherwise than it says, whatever keeps the data, and
+    nobody reads what is another's."""
+    await _keeps_to_its_description(tmp_path, await new_place(kind), SECONDS[kind], "--seed", "1")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_service_keeps_to_its_description_for_a_minute(
+    tmp_path: Path, new_place: NewPlace, kind: str, tell: Tell
+) -> None:
+    """The same at length, with other requests each time, on each kind of store."""
+    report = await _keeps_to_its_description(tmp_path, await new_place(kind), LONG_SECONDS)
+    cases, operations = report["test_cases"]["generated"], report["operations"]["tested"]
+    tell(f"{kind}: {cases:,} requests to {operations} operations in {report['running_time']:.0f} s, no failure")
+
+
+@pytest.mark.timeout(60)
+async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where everybody may read everybody, that is a failure. On a service that is right nothing shows that it was looked
+    for."""
+    monkeypatch.setattr(Caller, "sees", lambda *_: True)
+    async with serve() as server:
+        status, output = await schemathesis(
+            *("--include-path-regex", "^/v1/users", "--checks", "object_level_authorization"),
+            *("--phases", "fuzzing,stateful", "--max-time", str(BROKEN_SECONDS), "--max-failures", "1", "--seed", "1"),
+            server=server,
+            folder=tmp_path,
+        )
+
+    assert status == 1, output
+    assert "received the `User` that `admin` owns" in output
+
+
+async def _keeps_to_its_description(folder: Path, store_url: str, seconds: int, *arguments: str) -> Any:
+    """Run it for so long; the report."""
+    written = folder / "report.json"
+    async with running() as upstream:
+        weather, nowhere = upstream.on("/weather", data({"temperature": 21})), "http://127.0.0.1:1/"
+        upstreams = {"weather": weather, "news": nowhere}
+        async with serve(store_url=store_url, upstreams=upstreams, security_contact="mailto:a@example.com") as server:
+            status, output = await schemathesis(
+                *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--mode", "all"),
+                *("--max-time", str(seconds), "--max-examples", "20", "--request-timeout", "10"),
+                *("--continue-on-failure", "--report", "json", "--report-json-path", str(written), *arguments),
+                server=server,
+                folder=folder,
+            )
+
+    assert status == 0, output
+    report = json.loads(written.read_text())
+    left_out = 4  # by the configuration
+    assert report["operations"]["tested"] == report["operations"]["total"] - left_out, output
+    assert {phase["status"] for phase in report["phases"].values()} == {"success"}, output
+    return report
+
+
+def _description() -> str:
     described = document()
     for methods in described["paths"].values():
         for operation in methods.values():
             # It excuses every status; what an operation answers to requests like these stands there by name.
             del operation["responses"]["default"]
-    (tmp_path / "openapi.json").write_text(json.dumps(described))
-
-    async with running() as upstream:
-        weather, nowhere = upstream.on("/weather", data({"temperature": 21})), "http://127.0.0.1:1/"
-        async with serve(store_url=store_url, upstreams={"weather": weather, "news": nowhere}) as server:
-            admin = await server.admin()
-            status, output = await schemathesis(
-                *("run", tmp_path / "openapi.json", "--url", server.url),
-                *("--header", f"Authorization: Bearer {admin.access_token}"),
-                *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--mode", "all"),
-                *("--max-time", str(seconds), "--max-examples", "20", "--request-timeout", "10"),
-                *("--seed", "1", "--generation-database", "none", "--continue-on-failure"),
-                *("--report", "json", "--report-json-path", tmp_path / "report.json"),
-            )
-
-    assert status == 0, output
-    report = json.loads((tmp_path / "report.json").read_text())
-    assert report["operations"]["tested"] == report["operations"]["total"] - 4, (
-        output
-    )  # what the configuration leaves out
-    assert {phase["status"] for phase in report["phases"].values()} == {"success"}, output
+    return json.dumps(described)
 
 
-async def schemathesis(*arguments: str | Path) -> tuple[int | None, str]:
+async def schemathesis(*arguments: str | Path, server: Server, folder: Path) -> tuple[int | None, str]:
     """Run it to its end; what it returned and printed."""
+    logins = {"admin": await server.admin(), "ada": await server.member("ada"), "bob": await server.member("bob")}
+    accounts = [
+        {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {login.access_token}"}]}
+        for name, login in logins.items()
+    ]
+    (folder / "accounts.json").write_text(json.dumps({"auth": accounts}))
+    (folder / "openapi.json").write_text(_description())
+    ids = " ".join(login.id for login in logins.values())
     process = await asyncio.create_subprocess_exec(
         *(Path(sys.executable).with_name("st"), "--no-color", "--config-file", "tests/support/schemathesis.toml"),
+        *("run", folder / "openapi.json", "--url", server.url, "--auth-wfc", folder / "accounts.json"),
+        *("--generation-database", "none"),
         *arguments,
         cwd=ROOT,
-        env={**os.environ, "ROSTER_ADMIN_PASSWORD": ADMIN_PASSWORD},
+        env={**os.environ, "ROSTER_ADMIN_PASSWORD": ADMIN_PASSWORD, "ROSTER_IDS": ids},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
