@@ -35,7 +35,7 @@ openapi: $(VENV)/.run  ## write openapi.yaml anew
 documents: openapi  ## write anew all that is made from code: openapi.yaml, .env.example
 	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
 
-soak: $(VENV)/.check  ## hold the promises at full size, for some minutes, and print figures
+soak: $(VENV)/.check  ## hold the promises at full size, for some ten minutes, and print figures
 	@$(VENV)/bin/python -m pytest -m soak
 
 bench: $(VENV)/.bench  ## measure, and print ratios

@@ -68,9 +68,24 @@ def test_every_command_is_in_the_protocol() -> None:
 
 def test_links_lead_somewhere() -> None:
     """Every relative link in README and docs names a file that is there."""
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", ROOT / "THREATS.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_threat_is_met_by_tests_that_are_there() -> None:
+    """Each test that THREATS.md names exists, each row of what is defended names one, and no table of hostile input is left
+    out."""
+    text = (ROOT / "THREATS.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([a-z_/]+\.py)::(test_\w+)`", text)
+    sources = {file: (ROOT / "tests" / file).read_text(encoding="utf-8") for file, _ in named}
+    defended = text.split("## What is defended")[1].split("## What is not defended")[0]
+    rows = [line for line in defended.splitlines() if line.startswith("| ") and not line.startswith("| threat")]
+
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in sources[file]] == []
+    assert [row for row in rows if "::test_" not in row] == []
+    tables = {str(file.relative_to(ROOT / "tests")) for file in ROOT.glob("tests/hostile/test_*.py")}
+    assert tables - sources.keys() == set()
 
 
 def test_every_exception_from_a_rule_says_why() -> None:

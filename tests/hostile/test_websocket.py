@@ -27,6 +27,7 @@ from tests.support.frames import (
 )
 from tests.support.hostile import assert_serves
 from tests.support.peer import RawPeer, raw_peer
+from tests.support.places import KINDS
 from tests.support.server import Login, Server, serve
 from tests.support.wait import until
 
@@ -412,6 +413,7 @@ async def test_connection_ends_with_its_token() -> None:
             assert (await receive(peer)).code == 4401
 
 
+@pytest.mark.parametrize("kind", KINDS, indirect=True, scope="module")
 @pytest.mark.parametrize(
     ("method", "body", "reason", "code"),
     [
