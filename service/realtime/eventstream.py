@@ -220,7 +220,8 @@ class EventStream(Connection):
 
 def turned_away() -> web.Response:
     """The whole stream of a reader of whom nobody can tell who it is: the store does not answer."""
-    return web.Response(headers=_HEADERS, body=_goodbye(closing.FEED_FAILED, random.randint(*_RETRY_MS)))
+    retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
+    return web.Response(headers=_HEADERS, body=_goodbye(closing.FEED_FAILED, retry_ms))
 
 
 def _goodbye(ending: Ending, reconnect_after_ms: int) -> bytes:
