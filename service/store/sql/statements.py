@@ -192,7 +192,9 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
 
 # Sessions and tickets
 
-SESSION_BY_ID: Final = _always(select(*SESSION).where(sessions.c.id == bindparam("id")))
+# Locked as well: of two processes that refresh at once one would put the generation back that the other has advanced, and
+# one that refreshes would put a session back that another has ended.
+SESSION_BY_ID: Final = _always(select(*SESSION).where(sessions.c.id == bindparam("id")).with_for_update())
 SESSION_WITH_USER: Final = _always(
     select(*SESSION, *USER).join(users, users.c.id == sessions.c.user_id).where(sessions.c.id == bindparam("id"))
 )

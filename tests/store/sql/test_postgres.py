@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,10 +18,11 @@ import asyncpg
 import pytest
 from sqlalchemy import func, select
 
-from service.domain import accounts
+from service.domain import accounts, logins
 from service.domain.accounts import NewUser
 from service.domain.errors import Conflict, InvalidToken, LastAdmin, StorageFull, Taken, Unavailable
 from service.domain.idempotency import Answer, Claim, Keys
+from service.domain.logins import LoggedIn
 from service.domain.once import once
 from service.domain.ports import EventQuery, Transaction, Writes, Written
 from service.store.sql.dialects import Statement
@@ -29,7 +30,7 @@ from service.store.sql.postgres import PostgresStore
 from tests.support.clock import ManualClock
 from tests.support.domain import PlainHasher, a_user, created, keep, updated
 from tests.support.postgres import postgres
-from tests.support.stores import Broken, erase, whole_log
+from tests.support.stores import Broken, a_session, erase, keep_session, whole_log
 from tests.support.writing import PAIR, processes
 
 _schemas = itertools.count(1)
@@ -473,3 +474,36 @@ async def end_writer(url: str, store: PostgresStore) -> None:
     control = await asyncpg.connect(url)
     await control.execute("SELECT pg_terminate_backend($1)", writer_of(store))
     await control.close()
+
+
+async def test_sessions_that_two_processes_refresh_go_forward(url: str, schema: str) -> None:
+    """However they come between each other, a generation is handed out once and never put back."""
+    clock, ada = ManualClock(), a_user()
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        await keep(one, ada)
+        session = a_session(ada, clock())
+        await keep_session(one, session)
+
+        def renew(store: PostgresStore, generation: int) -> Awaitable[LoggedIn]:
+            return logins.refresh(store, clock, session.id, generation, lambda _: True)
+
+        for generation in range(1, 30):
+            found = await asyncio.gather(*(renew(store, generation) for store in (one, other)))
+            assert {entered.session.generation for entered in found} == {generation + 1}
+        assert [event.type for event in await whole_log(one)] == ["user.created"]
+
+
+async def test_session_that_another_process_ends_stays_ended(url: str, schema: str) -> None:
+    """Whoever refreshes it at the same moment does not put it back."""
+    clock, ada = ManualClock(), a_user()
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        await keep(one, ada)
+        for _ in range(20):
+            session = a_session(ada, clock())
+            await keep_session(one, session)
+            await asyncio.gather(
+                logins.refresh(one, clock, session.id, 1, lambda _: True),
+                logins.log_out(other, clock, ada.id, session.id),
+                return_exceptions=True,
+            )
+            assert await one.session(session.id) is None
