@@ -12,6 +12,7 @@ from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.security_txt import PATH, SecurityTxt
+from service.views.sessions import SessionById, Sessions
 from service.views.static import Static
 from service.views.users import Me, UserById, Users
 from service.views.users_export import UsersExport
@@ -25,6 +26,8 @@ routes.view("/v1/auth/login")(LogIn)
 routes.view("/v1/auth/refresh")(RefreshTokens)
 routes.view("/v1/auth/logout")(LogOut)
 routes.view("/v1/auth/ticket")(MakeTicket)
+routes.view("/v1/auth/sessions")(Sessions)
+routes.view("/v1/auth/sessions/{id}")(SessionById)
 
 routes.view("/v1/users")(Users)
 routes.view("/v1/users/me")(Me)

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from service import keys, reclaim, settings
 from service.app import create_app
-from service.domain.ports import Hasher
+from service.domain.ports import Hasher, Store
 from service.runner import Runner
 from service.settings import PREFIX, Settings, SettingsError, unknown_variables
 from service.telemetry import logs
@@ -24,18 +24,20 @@ log = logging.getLogger("roster")
 _BACKLOG: Final = 2048
 
 
-async def make_runner(chosen: Settings | None = None, *, hasher: Hasher | None = None) -> web.AppRunner:
+async def make_runner(
+    chosen: Settings | None = None, *, store: Store | None = None, hasher: Hasher | None = None
+) -> web.AppRunner:
     """The application, ready to be set up on sockets.
 
     Args:
         chosen: None, as gunicorn calls it, reads them from the environment, takes over logging and tells a made password
             in the log. Tests give theirs and keep their own logging.
-        hasher: as for `create_app`.
+        store, hasher: as for `create_app`.
 
     Raises `SettingsError`.
     """
     if chosen is not None:
-        return Runner(create_app(chosen, hasher=hasher))
+        return Runner(create_app(chosen, store=store, hasher=hasher))
     runner = _process_runner()
     runner.app.on_startup.append(_tell_password)
     return runner

@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     access_ttl_s: PositiveInt = 900
     """Life of an access token, in seconds."""
     refresh_ttl_s: PositiveInt = 2_592_000
-    """Life of a session, in seconds."""
+    """Life of a session, however often it is refreshed, in seconds."""
+    session_idle_s: PositiveInt = 1_209_600
+    """How long a session lasts without a refresh, in seconds."""
     admin_email: str = "admin@example.com"
     """E-mail address of the first administrator, made at the first start."""
     admin_username: str = "admin"

@@ -134,10 +134,17 @@ async def delete(
 
 
 async def end_sessions(
-    transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
+    transaction: Transaction,
+    clock: Clock,
+    actor: UUID | None,
+    user_id: UUID,
+    reason: EndReason,
+    but: UUID | None = None,
 ) -> None:
-    """End every session of a user, each with its event, as part of the change that is the reason for it."""
+    """End every session of a user `but` one, each with its event, as part of the change that is the reason for it."""
     for session in await transaction.sessions_of(user_id):
+        if session.id == but:
+            continue
         await transaction.delete_session(session.id)
         await transaction.append(Event("session.ended", clock(), actor, user_id, session_id=session.id, reason=reason))
 

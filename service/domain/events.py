@@ -12,7 +12,7 @@ from service.domain.users import User
 EventType = Literal["user.created", "user.updated", "user.deleted", "session.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
-EndReason = Literal["logout", "reuse", "password", "role", "deactivated", "deleted", "limit"]
+EndReason = Literal["logout", "reuse", "password", "role", "deactivated", "deleted", "limit", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.errors import InvalidCredentials, InvalidGrant, Unavailable
+from service.domain.accounts import Caller, end_sessions
+from service.domain.errors import InvalidCredentials, InvalidGrant, NotFound, Unavailable
 from service.domain.events import Event
 from service.domain.ports import Clock, Hasher, Store, Transaction
-from service.domain.sessions import MOST_SESSIONS, Presented, Session, judge, rotated
+from service.domain.sessions import MOST_SESSIONS, UNKNOWN, Origin, Presented, Session, judge, rotated
 from service.domain.users import User, normalise_email
 
 
@@ -25,10 +26,24 @@ class LoggedIn:
     user: User
 
 
-async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, password: str, ttl: timedelta) -> LoggedIn:
+async def log_in(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    *,
+    login: str,
+    password: str,
+    ttl: timedelta,
+    idle: timedelta | None = None,
+    origin: Origin = UNKNOWN,
+) -> LoggedIn:
     """Open a session for an e-mail address or username and its password.
 
     A hash that was made in another way than it would be made now is replaced.
+
+    Args:
+        ttl: how long it lasts, however often it is refreshed.
+        idle: how long it lasts without a refresh; None: as long as `ttl`.
 
     Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
     inactive or the password is wrong.
@@ -43,8 +58,10 @@ async def log_in(store: Store, hasher: Hasher, clock: Clock, *, login: str, pass
         user_id=credentials.user.id,
         secret=secrets.token_bytes(32),
         created_at=now,
-        expires_at=now + ttl,
+        expires_at=now + (ttl if idle is None else min(idle, ttl)),
         rotated_at=now,
+        ends_by=now + ttl,
+        origin=origin,
     )
 
     async def work(transaction: Transaction) -> User:
@@ -81,7 +98,14 @@ async def _make_room(transaction: Transaction, user: User, now: datetime) -> Non
 
 
 async def refresh(
-    store: Store, clock: Clock, session_id: UUID, generation: int, authentic: Callable[[Session], bool]
+    store: Store,
+    clock: Clock,
+    session_id: UUID,
+    generation: int,
+    authentic: Callable[[Session], bool],
+    *,
+    idle: timedelta | None = None,
+    origin: Origin = UNKNOWN,
 ) -> LoggedIn:
     """Hand out the next refresh token of a session: the session returned carries its generation.
 
@@ -100,7 +124,7 @@ async def refresh(
             return None
         match judge(session, generation, now):
             case Presented.NEWEST:
-                session = rotated(session, now)
+                session = rotated(session, now, idle, origin)
                 await transaction.put_session(session)
             case Presented.REUSED:
                 await transaction.delete_session(session_id)
@@ -128,5 +152,32 @@ async def log_out(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -
         await transaction.append(
             Event("session.ended", clock(), user_id, user_id, session_id=session_id, reason="logout")
         )
+
+    await store.write(work)
+
+
+async def end_session(store: Store, clock: Clock, caller: Caller, session_id: UUID) -> None:
+    """End a session from elsewhere: one's own, for an administrator anybody's.
+
+    Raises `NotFound` for any other, and for one that has ended.
+    """
+
+    async def work(transaction: Transaction) -> None:
+        session = await transaction.session(session_id)
+        if session is None or session.expires_at <= clock() or not caller.sees(session.user_id):
+            raise NotFound()
+        await transaction.delete_session(session_id)
+        await transaction.append(
+            Event("session.ended", clock(), caller.id, session.user_id, session_id=session_id, reason="revoked")
+        )
+
+    await store.write(work)
+
+
+async def end_others(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -> None:
+    """End every session of a user but this one."""
+
+    async def work(transaction: Transaction) -> None:
+        await end_sessions(transaction, clock, user_id, user_id, "revoked", but=session_id)
 
     await store.write(work)

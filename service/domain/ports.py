@@ -207,6 +207,9 @@ class Store(Writes, Protocol):
     async def session(self, session_id: UUID) -> tuple[Session, User] | None:
         """A session and its user; None once either is gone."""
 
+    async def sessions(self, user_id: UUID) -> Sequence[Session]:
+        """A user's sessions that have not expired, the oldest first."""
+
     async def events(self, query: EventQuery) -> EventPage: ...
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...

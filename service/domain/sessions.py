@@ -10,8 +10,32 @@ from uuid import UUID
 
 # Two tabs may refresh at once, and an answer may get lost: the predecessor still gets the same successor so long.
 GRACE: Final = timedelta(seconds=10)
+AGENT_MAX: Final = 200  # code points of a `User-Agent` that are kept
+CLIENT_MAX: Final = 64
 # Of one user; one more login ends the oldest. A program that logs in for every call must not fill the store.
 MOST_SESSIONS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where somebody came from, so that a person knows a session of theirs from another's; None: not known.
+
+    Attributes:
+        client: address.
+        agent: what it calls itself, without anything that could not be shown; claimed, never checked.
+    """
+
+    client: str | None = None
+    agent: str | None = None
+
+    @classmethod
+    def of(cls, client: str, agent: str) -> Origin:
+        """From what a request says; characters that print nothing, or turn what stands around them, become `?`."""
+        shown = "".join(letter if letter.isprintable() else "?" for letter in agent[:AGENT_MAX])
+        return cls(client[:CLIENT_MAX] or None, shown or None)
+
+
+UNKNOWN: Final = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +47,9 @@ class Session:
             made again and nothing usable has to be kept.
         generation: of the newest refresh token that was handed out, from 1.
         rotated_at: when that one was handed out.
-        expires_at: when the session ends by itself.
+        expires_at: when the session ends by itself; a refresh puts it off.
+        ends_by: when it ends however often it is refreshed; None: no refresh puts `expires_at` off.
+        origin: where its newest refresh token was handed out to.
     """
 
     id: UUID
@@ -33,6 +59,8 @@ class Session:
     expires_at: datetime
     rotated_at: datetime
     generation: int = 1
+    ends_by: datetime | None = None
+    origin: Origin = UNKNOWN
 
 
 class Presented(enum.Enum):
@@ -56,5 +84,13 @@ def judge(session: Session, generation: int, now: datetime) -> Presented:
     return Presented.REUSED
 
 
-def rotated(session: Session, now: datetime) -> Session:
-    return replace(session, generation=session.generation + 1, rotated_at=now)
+def rotated(session: Session, now: datetime, idle: timedelta | None = None, origin: Origin = UNKNOWN) -> Session:
+    """The session with its next refresh token.
+
+    Args:
+        idle: how long it lasts from now without another refresh; None: as long as it would have.
+    """
+    expires_at = session.expires_at
+    if idle is not None and session.ends_by is not None:
+        expires_at = min(now + idle, session.ends_by)
+    return replace(session, generation=session.generation + 1, rotated_at=now, expires_at=expires_at, origin=origin)

@@ -13,7 +13,7 @@ from service.operations import Operation
 
 _OF_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
     "id": {
-        "description": "The user's id.",
+        "description": "Its id.",
         "schema": {"type": "string", "format": "uuid"},
         "example": "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11",
     },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from service.domain.sessions import Session
 from service.domain.users import PASSWORD_MAX
 from service.schemas.fields import Answer, Body
 
@@ -42,6 +44,45 @@ class Tokens(Answer):
     """Gives the next pair; use it once and keep the new one."""
     session_id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
     """Which session these belong to."""
+
+
+class SessionAnswer(Answer):
+    """One login, as its user tells it from others."""
+
+    id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
+    """What ends it."""
+    current: Annotated[bool, Field(examples=[True])]
+    """Whether it is the one that asks."""
+    created_at: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
+    """When it was opened, in UTC."""
+    refreshed_at: Annotated[datetime, Field(examples=["2026-11-21T09:45:00.123456Z"])]
+    """When its tokens were last handed out, in UTC."""
+    expires_at: Annotated[datetime, Field(examples=["2026-12-05T09:45:00.123456Z"])]
+    """When it ends unless it is refreshed before, in UTC."""
+    client: Annotated[str | None, Field(examples=["192.0.2.17"])]
+    """Address to which they were handed out; null when not known."""
+    user_agent: Annotated[str | None, Field(examples=["Mozilla/5.0 (X11; Linux x86_64)"])]
+    """What the client called itself then, which anybody may claim; null when not known."""
+
+    @classmethod
+    def of(cls, session: Session, current: UUID) -> SessionAnswer:
+        """A session as it looks from the `current` one."""
+        return cls.model_construct(
+            id=session.id,
+            current=session.id == current,
+            created_at=session.created_at,
+            refreshed_at=session.rotated_at,
+            expires_at=session.expires_at,
+            client=session.origin.client,
+            user_agent=session.origin.agent,
+        )
+
+
+class SessionList(Answer):
+    """All sessions of a user; there are never more than a hundred."""
+
+    items: list[SessionAnswer]
+    """The oldest first."""
 
 
 class Ticket(Answer):

@@ -88,6 +88,10 @@ class MemoryStore:
         user = self._tables.users.get(session.user_id.int)
         return None if user is None else (session, user)
 
+    async def sessions(self, user_id: UUID) -> Sequence[Session]:
+        now = self._clock()
+        return [session for session in self._tables.sessions_by(user_id) if session.expires_at > now]
+
     async def events(self, query: EventQuery) -> EventPage:
         return self._log.page(query)
 

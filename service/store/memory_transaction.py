@@ -52,8 +52,7 @@ class MemoryTransaction:
         return self._tables.sessions.get(session_id)
 
     async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
-        sessions = (self._tables.sessions[session_id] for session_id in self._tables.sessions_of.get(user_id, ()))
-        return sorted(sessions, key=lambda session: (session.created_at, session.id))
+        return self._tables.sessions_by(user_id)
 
     async def put_user(self, user: User) -> None:
         tables = self._tables
@@ -103,7 +102,8 @@ class MemoryTransaction:
             self._forget_expired(session.created_at)
 
     def _forget_expired(self, now: datetime) -> None:
-        # All sessions live equally long, so the first that is still valid ends the search.
+        # All sessions live equally long from their last refresh, so the first that is still valid ends the search. One
+        # that ends earlier, because none may be put off for ever, waits behind those for so long at most.
         expired = []
         for session in self._tables.sessions.values():
             if session.expires_at > now:

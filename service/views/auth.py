@@ -22,6 +22,7 @@ from service.domain.errors import (
     Unavailable,
 )
 from service.domain.logins import LoggedIn
+from service.domain.sessions import Origin
 from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
@@ -114,6 +115,8 @@ class LogIn(View):
                     login=spelled,
                     password=login.password,
                     ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
+                    idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                    origin=_origin(self.request),
                 )
                 answer = _tokens(self.request, await self.write(entered, "log in"))
         except (InvalidCredentials, TooMany, Unavailable) as error:
@@ -131,7 +134,8 @@ class RefreshTokens(View):
             description=(
                 "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
                 "gets that same successor: two tabs, or an answer that got lost, do no harm. An older one was copied by "
-                "somebody, and ends the whole session."
+                "somebody, and ends the whole session. A session that is not refreshed for `ROSTER_SESSION_IDLE_S` ends, and "
+                "each `ROSTER_REFRESH_TTL_S` after its login."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
@@ -153,6 +157,8 @@ class RefreshTokens(View):
             grant.session_id,
             grant.generation,
             lambda session: grant.authentic("refresh", session),
+            idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+            origin=_origin(self.request),
         )
         return _tokens(self.request, await self.write(renewal, "refresh"))
 
@@ -220,6 +226,10 @@ def _basic(encoded: str) -> Login:
     if not login or not password or len(login) > 254 or len(password) > 1024:
         raise InvalidCredentials()
     return Login.model_construct(login=login, password=password)
+
+
+def _origin(request: web.Request) -> Origin:
+    return Origin.of(request[CONTEXT].client, request.headers.get(hdrs.USER_AGENT, ""))
 
 
 def _tokens(request: web.Request, entered: LoggedIn) -> web.Response:

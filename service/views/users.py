@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Awaitable, Coroutine
 from contextlib import nullcontext
 from typing import Any
@@ -33,6 +32,7 @@ from service.schemas.users import (
 )
 from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, carry_out_once, key_of
+from service.views.ids import parse_id
 from service.views.preconditions import accepted_versions, not_modified
 
 _TAG = "users"
@@ -233,8 +233,7 @@ class UserById(View):
         return accepted_versions(self.request, found.position.epoch)
 
     def _user_id(self) -> UUID:
-        text = self.request.match_info["id"]
-        user_id = _parse_id(text) if len(text) == 36 else None  # nothing longer is remembered
+        user_id = parse_id(self.request.match_info["id"])
         if user_id is None:
             raise NotFound()
         return user_id
@@ -258,16 +257,6 @@ class Me(View):
     )
     def get(self) -> Awaitable[web.Response]:
         return read(self, self.caller.id)
-
-
-@functools.lru_cache(4096)  # 0.1 µs instead of 1.3
-def _parse_id(text: str) -> UUID | None:
-    try:
-        user_id = UUID(text)
-    except ValueError:
-        return None
-    # One spelling for one user: UUID() also takes braces, hyphens anywhere, underscores and the digits of every script.
-    return user_id if str(user_id) == text.lower() else None
 
 
 async def read(view: View, user_id: UUID) -> web.Response:

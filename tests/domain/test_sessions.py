@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.sessions import GRACE, Presented, Session, judge, rotated
+from service.domain.sessions import GRACE, Origin, Presented, Session, judge, rotated
 from tests.support.clock import ManualClock
 
 SECONDS = st.floats(0, 1_000_000)
@@ -71,3 +73,41 @@ def test_rotation_changes_nothing_else() -> None:
         session.expires_at,
     )
     assert timedelta(seconds=10) == GRACE
+
+
+@given(st.lists(SECONDS, max_size=20))
+def test_refresh_puts_the_end_off_and_never_beyond(waits_s: list[float]) -> None:
+    """Each refresh gives the session the idle time again, up to the moment at which it ends anyhow."""
+    now, idle = ManualClock()(), timedelta(days=5)
+    session = replace(a_session(), expires_at=now + idle, ends_by=now + timedelta(days=30))
+    for wait_s in waits_s:
+        now += timedelta(seconds=wait_s)
+        if now >= session.expires_at:
+            break
+        session = rotated(session, now, idle)
+        assert session.expires_at == min(now + idle, session.created_at + timedelta(days=30))
+
+
+def test_session_from_before_ends_when_it_would_have() -> None:
+    """One that says nothing of how long it may be put off is not."""
+    session = a_session()
+
+    assert rotated(session, session.created_at, timedelta(days=50)).expires_at == session.expires_at
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64)", "Mozilla/5.0 (X11; Linux x86_64)"),
+        ("Fox 🦊", "Fox 🦊"),
+        ("a\x00b\x1b[31m\r\n\t\x7f\x85", "a?b?[31m?????"),
+        ("a\u202eb\u200bc\ufeff\u2028\u00a0", "a?b?c???"),
+        ("\udcff\ud800", "??"),
+        ("x" * 201, "x" * 200),
+        ("", None),
+    ],
+)
+def test_origin_is_fit_to_be_shown(sent: str, kept: str | None) -> None:
+    """What a client calls itself is bounded, and holds nothing that is not seen or that a database does not take."""
+    assert Origin.of("192.0.2.1", sent) == Origin("192.0.2.1", kept)
+    assert Origin.of("", sent).client is None

@@ -15,7 +15,7 @@ from service.domain.errors import Taken
 from service.domain.events import Event
 from service.domain.ports import EventQuery, Snapshot, Store, Transaction, UserQuery
 from service.domain.positions import Position
-from service.domain.sessions import Session, rotated
+from service.domain.sessions import Origin, Session, rotated
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, created, keep, updated
@@ -105,7 +105,9 @@ async def test_fields_come_back_as_they_went_in(store: Store) -> None:
         created_at=clock(),
         updated_at=clock() + timedelta(microseconds=999_999),
     )
-    session = a_session(ada, clock(), generation=7, secret=bytes(range(32)))
+    session = a_session(
+        ada, clock(), generation=7, secret=bytes(range(32)), ends_by=clock(), origin=Origin("2001:db8::1", "Fox 🦊")
+    )
     event = Event("session.ended", clock(), None, ada.id, session_id=uuid.uuid4(), reason="reuse")
 
     async def work(transaction: Transaction) -> None:
@@ -392,6 +394,22 @@ async def test_sessions_of_a_user_are_its_own(store: Store, clock: ManualClock) 
         return await transaction.sessions_of(ada.id)
 
     assert list(await ask(store, work)) == [sessions[0], sessions[3]]
+
+
+async def test_sessions_are_listed_while_they_last(store: Store, clock: ManualClock) -> None:
+    """A user's own, the oldest first, as they are after the last refresh; what has expired is not there."""
+    ada, bob = a_user(), a_user()
+    await keep(store, ada, bob)
+    short = a_session(ada, clock(), expires_at=clock() + timedelta(seconds=1))
+    first, second = a_session(ada, clock()), a_session(ada, clock() + timedelta(microseconds=1))
+    await keep_session(store, second, a_session(bob, clock()), short, first)
+    assert set(await store.sessions(ada.id)) == {short, first, second}
+
+    clock.advance(1)
+    renewed = rotated(first, clock(), timedelta(days=1), Origin("192.0.2.1"))
+    await keep_session(store, renewed)
+    assert list(await store.sessions(ada.id)) == [renewed, second]
+    assert list(await store.sessions(uuid.uuid4())) == []
 
 
 # Tickets

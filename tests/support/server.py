@@ -14,7 +14,7 @@ import aiohttp
 from aiohttp import web
 
 from service import keys
-from service.domain.ports import Hasher
+from service.domain.ports import Hasher, Store
 from service.security.passwords import Argon2Hasher
 from service.serve import make_runner
 from service.settings import Settings, load
@@ -118,12 +118,16 @@ Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
 @asynccontextmanager
 async def serve(
-    *, send_buffer: int | None = None, hasher: Hasher | None = None, **overrides: Any
+    *,
+    send_buffer: int | None = None,
+    hasher: Hasher | None = None,
+    store: Store | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[Server]:
-    """Run the service with these settings until the end of the block; a small `send_buffer` of the kernel's makes
-    connections to peers that do not read fill up soon."""
+    """Run the service with these settings until the end of the block, on a `store` that is given or on theirs; a small
+    `send_buffer` of the kernel's makes connections to peers that do not read fill up soon."""
     hasher = hasher or Argon2Hasher(workers=2, queue=64, memory_kib=64)
-    runner = await make_runner(settings_for_tests(**overrides), hasher=hasher)
+    runner = await make_runner(settings_for_tests(**overrides), store=store, hasher=hasher)
     await runner.setup()
     listener = socket.create_server(("127.0.0.1", 0))
     if send_buffer is not None:

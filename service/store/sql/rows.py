@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
-from service.domain.sessions import Session
+from service.domain.sessions import Origin, Session
 from service.domain.users import User
 from service.store.sql.dialects import Dialect
 
@@ -68,6 +68,8 @@ def session_of(row: Row, dialect: Dialect) -> Session:
         moment(row[4]),
         moment(row[5]),
         row[6],
+        None if row[7] is None else moment(row[7]),
+        Origin(row[8], row[9]),
     )
 
 
@@ -80,6 +82,9 @@ def of_session(session: Session) -> dict[str, Any]:
         "expires_at": session.expires_at,
         "rotated_at": session.rotated_at,
         "generation": session.generation,
+        "ends_by": session.ends_by,
+        "client": session.origin.client,
+        "agent": session.origin.agent,
     }
 
 

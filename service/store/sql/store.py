@@ -131,6 +131,12 @@ class SqlStore(ABC):
             return None
         return session, rows.user_of(found[0][len(statements.SESSION) :], self._dialect)
 
+    async def sessions(self, user_id: UUID) -> Sequence[Session]:
+        found = await self._find(statements.SESSIONS_OF, user=user_id)
+        now = self._clock()
+        sessions = [rows.session_of(row, self._dialect) for row in found]
+        return [session for session in sessions if session.expires_at > now]
+
     async def events(self, query: EventQuery) -> EventPage:
         statement, given = queries.events(query)
         return queries.page(query, await self._find(statement, **given), self._dialect, self._written)

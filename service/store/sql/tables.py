@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from service.domain import idempotency
+from service.domain import sessions as session_rules
 from service.domain import users as rules
 
 metadata: Final = MetaData(
@@ -83,6 +84,9 @@ sessions = Table(
     Column("expires_at", _Moment, nullable=False),
     Column("rotated_at", _Moment, nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("ends_by", _Moment),
+    Column("client", String(session_rules.CLIENT_MAX)),
+    Column("agent", String(session_rules.AGENT_MAX)),
     Index(None, "user_id", "created_at"),
     Index(None, "expires_at"),
 )

@@ -1,0 +1,76 @@
+"""The sessions that a user has: where somebody is logged in, and an end to it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain import logins
+from service.domain.errors import NotFound
+from service.keys import CLOCK, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.auth import SessionAnswer, SessionList
+from service.views.base import View, json_answer
+from service.views.ids import parse_id
+
+_TAG: Final = "auth"
+_NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
+
+
+class Sessions(View):
+    @operation(
+        Operation(
+            id="list_sessions",
+            summary="List your sessions",
+            description="Where you are logged in. Each login is a session; the hundred newest are kept.",
+            tag=_TAG,
+            access=Access.BEARER,
+            replies={200: Reply("Your sessions, the oldest first.", SessionList, headers=("Cache-Control",))},
+        )
+    )
+    async def get(self) -> web.Response:
+        sessions = await self.request.app[STORE].sessions(self.caller.id)
+        items = [SessionAnswer.of(session, self.principal.session_id) for session in sessions]
+        return json_answer(SessionList(items=items).model_dump_json().encode(), headers=_NO_STORE)
+
+    @operation(
+        Operation(
+            id="end_other_sessions",
+            summary="End all your other sessions",
+            description="Log out everywhere else: their access and refresh tokens end, and their open streams.",
+            tag=_TAG,
+            access=Access.BEARER,
+            replies={204: Reply("This session is the only one.", headers=("Cache-Control",))},
+        )
+    )
+    async def delete(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        ending = logins.end_others(app[STORE], app[CLOCK], principal.caller.id, principal.session_id)
+        await self.write(ending, "end other sessions")
+        return web.Response(status=204, headers=_NO_STORE)
+
+
+class SessionById(View):
+    @operation(
+        Operation(
+            id="end_session",
+            summary="End a session",
+            description=(
+                "One of yours; an administrator ends anybody's. Another's answers as one that is not there. Its access and "
+                "refresh tokens end, and its open streams."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
+            refusals=(problems.NOT_FOUND,),
+        )
+    )
+    async def delete(self) -> web.Response:
+        app = self.request.app
+        session_id = parse_id(self.request.match_info["id"])
+        if session_id is None:
+            raise NotFound()
+        await self.write(logins.end_session(app[STORE], app[CLOCK], self.caller, session_id), "end session")
+        return web.Response(status=204, headers=_NO_STORE)
