@@ -33,6 +33,8 @@ from service.realtime.rooms import Rooms
 from service.routes import files, routes
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
+from service.security.keyring import Keyring
+from service.security.keys import UnusableKey, chosen_keys, made
 from service.security.limits import LoginLimit
 from service.security.passwords import Argon2Hasher
 from service.security.tokens import AccessTokens
@@ -71,7 +73,10 @@ def create_app(
     store = store or _chosen_store(settings, clock)
     hasher = hasher or Argon2Hasher(settings.hash_workers or None, settings.hash_queue)
     metrics = Metrics()
-    tokens = AccessTokens(settings.jwt_secret, settings.public_url or "roster", settings.access_ttl_s)
+    chosen = chosen_keys(settings)
+    keyring = Keyring(settings.access_ttl_s, clock, None if chosen else store.signing_keys, lambda: on_key_loss())
+    keyring.use(chosen)
+    tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current)
     connections = Connections(
         metrics,
@@ -90,6 +95,10 @@ def create_app(
     def on_failure() -> None:
         authenticator.forget()
         connections.end_all(closing.FEED_FAILED)
+
+    def on_key_loss() -> None:
+        authenticator.forget()
+        connections.end_all(closing.EXPIRED)
 
     hub = Hub(store, on_principal, on_failure)
     rooms = Rooms(
@@ -118,6 +127,7 @@ def create_app(
     app[keys.STORE] = store
     app[keys.HASHER] = hasher
     app[keys.TOKENS] = tokens
+    app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator
     app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
     app[keys.HUB] = hub
@@ -137,7 +147,7 @@ def create_app(
     app.router.register_resource(Anywhere())
 
     # Opened in this order, closed in the reverse one.
-    app.cleanup_ctx.extend((_store, _admin, _hub, _outbound, _tasks))
+    app.cleanup_ctx.extend((_store, _keyring, _admin, _hub, _outbound, _tasks))
     app.on_shutdown.append(_end_streams)
     return app
 
@@ -172,18 +182,35 @@ def _chosen_store(settings: Settings, clock: Clock) -> Store:
 
 @contextlib.asynccontextmanager
 async def _store(app: web.Application) -> AsyncIterator[None]:
-    """Open the store, and take from it what signs tokens where no setting says so."""
+    """Open the store, and take from it the secrets that all who use it share."""
     store = app[keys.STORE]
     try:
         await store.open()
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
-    secret = app[keys.SETTINGS].jwt_secret or await store.secret("tokens")
-    app[keys.TOKENS].use(secret)
-    app[keys.CURSORS] = Cursors(secret)
+    app[keys.CURSORS] = Cursors(await store.secret("cursors"))
     app[keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[keys.SETTINGS].idempotency_keep_s)
     yield
     await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _keyring(app: web.Application) -> AsyncIterator[None]:
+    """Where no setting names the keys of access tokens, take them from the store, and follow those that others make."""
+    store, keyring = app[keys.STORE], app[keys.KEYRING]
+    if not keyring.is_kept:
+        yield
+        return
+    moment = app[keys.CLOCK]()
+    await store.offer_signing_key(made("HS256", moment, moment))
+    try:
+        await keyring.look()
+    except UnusableKey as error:
+        raise SettingsError(f"a key of access tokens in the store {error}") from None
+    task = asyncio.create_task(keyring.follow(), name="follow the keys")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
+from service.security.keyring import Keyring
 from service.security.limits import LoginLimit
 from service.security.tokens import AccessTokens
 from service.settings import Settings
@@ -58,6 +59,7 @@ CLOCK: AppKey[Clock] = AppKey("clock")
 STORE: AppKey[Store] = AppKey("store")
 HASHER: AppKey[Hasher] = AppKey("hasher")
 TOKENS = AppKey("tokens", AccessTokens)
+KEYRING = AppKey("keyring", Keyring)
 AUTHENTICATOR = AppKey("authenticator", Authenticator)
 CURSORS = AppKey("cursors", Cursors)
 IDEMPOTENCY = AppKey("idempotency", Keys)

@@ -8,6 +8,7 @@ from service.views.aggregate import Aggregate
 from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Register
 from service.views.echo import Echo
 from service.views.events import Events, Feed
+from service.views.jwks import Jwks
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
@@ -28,6 +29,8 @@ routes.view("/v1/auth/logout")(LogOut)
 routes.view("/v1/auth/ticket")(MakeTicket)
 routes.view("/v1/auth/sessions")(Sessions)
 routes.view("/v1/auth/sessions/{id}")(SessionById)
+
+routes.view("/.well-known/jwks.json")(Jwks)
 
 routes.view("/v1/users")(Users)
 routes.view("/v1/users/me")(Me)

@@ -5,6 +5,7 @@ The docstring of a field is its row in README's table and in `.env.example`; a t
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from functools import cached_property
@@ -97,7 +98,9 @@ class Settings(BaseSettings):
     """Memory that those events may take on the memory store, in bytes."""
 
     jwt_secret: Annotated[str, Field(repr=False)] = ""
-    """Key that signs access tokens, at least 32 bytes; empty: one is made and kept in the store."""
+    """Secret of 32 bytes or more that signs access tokens, or a JSON list, of which the first signs; empty: keys are kept in the store."""
+    jwt_private_key: Annotated[str, Field(repr=False)] = ""
+    """PEM, or path of a file, with the private key that signs instead: P-256, Ed25519 or RSA; of several the first signs, all check."""
     access_ttl_s: PositiveInt = 900
     """Life of an access token, in seconds."""
     refresh_ttl_s: PositiveInt = 2_592_000
@@ -212,9 +215,20 @@ class Settings(BaseSettings):
     @field_validator("jwt_secret")
     @classmethod
     def _secret(cls, text: str) -> str:
-        if text and len(text.encode()) < 32:
+        try:
+            secrets = _secrets(text)
+        except ValueError:
+            raise ValueError("must be a secret, or a JSON list of secrets") from None
+        if any(len(secret.encode()) < 32 for secret in secrets):
             # RFC 7518, 3.2: a key of the size of the hash output or larger must be used.
             raise ValueError("must be at least 32 bytes; `openssl rand -hex 32` makes one")
+        return text
+
+    @field_validator("jwt_private_key")
+    @classmethod
+    def _private_key(cls, text: str) -> str:
+        # A file that cannot be read is told at the start; what is in it is for those who know keys.
+        _private_keys(text)
         return text
 
     @field_validator("admin_username")
@@ -302,6 +316,21 @@ class Settings(BaseSettings):
         return None if path == self.store_url else Path(path)
 
     @cached_property
+    def issuer(self) -> str:
+        """What access tokens say of who issued them."""
+        return self.public_url or "roster"
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Of `jwt_secret`; the first signs."""
+        return _secrets(self.jwt_secret)
+
+    @cached_property
+    def private_keys(self) -> str:
+        """Of `jwt_private_key`, as PEM; the first signs."""
+        return _private_keys(self.jwt_private_key)
+
+    @cached_property
     def proxies(self) -> tuple[Network, ...]:
         return tuple(ip_network(network) for network in self.trusted_proxies)
 
@@ -345,7 +374,7 @@ def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
     shown = (
         "(hidden)"
-        if name in ("jwt_secret", "admin_password", "metrics_token")
+        if name in ("jwt_secret", "jwt_private_key", "admin_password", "metrics_token")
         else _USERINFO.sub("//…@", repr(problem["input"]))
     )
     sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
@@ -353,6 +382,24 @@ def _sentence(problem: dict[str, Any]) -> str:
         # Kubernetes gives every pod NAME_PORT=tcp://… for a Service called NAME.
         sentence += " (Kubernetes sets this for a Service named roster; set enableServiceLinks: false on the pod)"
     return sentence
+
+
+def _secrets(text: str) -> tuple[str, ...]:
+    if not text.startswith("["):
+        return (text,) if text else ()
+    secrets = json.loads(text)
+    if not secrets or not all(isinstance(secret, str) for secret in secrets):
+        raise ValueError("not a list of texts")
+    return tuple(secrets)
+
+
+def _private_keys(text: str) -> str:
+    if not text or "-----BEGIN" in text:
+        return text.replace("\\n", "\n")  # as `.env` files and panels write line breaks; PEM has no backslash
+    try:
+        return Path(text).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        raise ValueError("must be a private key as PEM, or the path of a file with one that can be read") from None
 
 
 def _origin(text: str) -> str:

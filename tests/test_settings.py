@@ -105,7 +105,17 @@ def test_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("JWT_SECRET", "x" * 31), ("ADMIN_PASSWORD", "seven77"), ("ADMIN_PASSWORD", " " * 9)]
+    ("name", "value"),
+    [
+        ("JWT_SECRET", "x" * 31),
+        ("JWT_SECRET", f'["{"y" * 32}", "x"]'),
+        ("JWT_SECRET", "[x"),
+        ("JWT_SECRET", "[]"),
+        ("JWT_SECRET", "[1]"),
+        ("JWT_PRIVATE_KEY", "/nowhere/key.pem"),
+        ("ADMIN_PASSWORD", "seven77"),
+        ("ADMIN_PASSWORD", " " * 9),
+    ],
 )
 def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     """A secret that cannot be used is named without being shown, then or in a settings object."""
@@ -117,9 +127,10 @@ def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 
 def test_settings_show_no_secret() -> None:
     """What is printed of settings holds no secret."""
-    shown = repr(load(jwt_secret="s" * 32, admin_password="p" * 8, metrics_token="m" * 8))
+    pem = "-----BEGIN " + "k" * 8
+    shown = repr(load(jwt_secret="s" * 32, jwt_private_key=pem, admin_password="p" * 8, metrics_token="m" * 8))
 
-    assert not [secret for secret in ("s" * 32, "p" * 8, "m" * 8) if secret in shown]
+    assert not [secret for secret in ("s" * 32, "k" * 8, "p" * 8, "m" * 8) if secret in shown]
 
 
 def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

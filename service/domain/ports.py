@@ -13,6 +13,7 @@ from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.positions import Position
 from service.domain.sessions import Session
+from service.domain.signing import SigningKey
 from service.domain.users import Credentials, Role, User
 
 T = TypeVar("T")
@@ -178,6 +179,12 @@ class Store(Writes, Protocol):
 
     async def secret(self, name: str) -> str:
         """Random text of 64 characters that everybody who uses this store shares; made when it is first asked for."""
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        """The keys of access tokens that are kept here, in the order in which they begin to sign."""
+
+    async def offer_signing_key(self, key: SigningKey) -> None:
+        """Keep a key unless there is one: whoever comes first makes it."""
 
     def on_commit(self, ring: Callable[[], None]) -> None:
         """Have `ring` called after each commit made here. It is only a bell: who follows the log looks by itself too."""

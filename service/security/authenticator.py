@@ -18,7 +18,7 @@ from service.domain.ports import Clock, Store
 from service.domain.sessions import Session
 from service.domain.users import User
 from service.security import grants
-from service.security.tokens import AccessTokens
+from service.security.tokens import AccessTokens, Claims, UnknownKey
 
 TICKET_TTL: Final = timedelta(seconds=30)
 
@@ -48,7 +48,8 @@ class Authenticator:
     """Checks credentials against the store at first sight and remembers access tokens by their exact text.
 
     What is remembered is dropped by `follow` as soon as the log says that its user's rights or sessions changed, and
-    is compared with the clock at every use.
+    is compared with the clock at every use. No list of what has ended is kept: a token whose session is not there any more
+    is refused at first sight, in every process and after every restart.
 
     Args:
         is_current: whether `follow` is called in time; while it is not, the store is asked at every use.
@@ -79,7 +80,7 @@ class Authenticator:
         principal = self.remembered(authorization)
         if principal is not None:
             return principal
-        claims = self._tokens.verify(token)
+        claims = await self._claims(token)
         endings = self._endings
         session, user = await self._live(claims.session_id)
         if user.id != claims.user_id:
@@ -140,6 +141,15 @@ class Authenticator:
         self._endings += 1
         self._remembered.clear()
         self._tokens_of.clear()
+
+    async def _claims(self, token: str) -> Claims:
+        """What a token says; one of a key that is not known yet is looked at again after a look for new keys."""
+        try:
+            return self._tokens.verify(token)
+        except UnknownKey as error:
+            if error.kid is None or not await self._tokens.keys.find(error.kid):
+                raise
+        return self._tokens.verify(token)
 
     async def _live(self, session_id: UUID) -> tuple[Session, User]:
         found = await self._store.session(session_id)

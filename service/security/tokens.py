@@ -12,11 +12,11 @@ from uuid import UUID
 import jwt
 
 from service.domain.errors import InvalidToken
+from service.security.keyring import Keyring
 from service.strict_json import Malformed, parse_json
 
 MAX_TOKEN_BYTES: Final = 4096  # a megabyte costs 41 ms before the signature is looked at
 
-_ALGORITHM: Final = "HS256"
 _TYPE: Final = "at+jwt"  # RFC 9068, 4: else another token of ours could pass for an access token
 _AUDIENCE: Final = "roster"
 _LEEWAY_S: Final = 10
@@ -34,24 +34,36 @@ class Claims:
     expires_at: int
 
 
-class AccessTokens:
-    """Signs and checks access tokens with one HMAC key of at least 32 bytes.
+class Rejected(InvalidToken):
+    """A token that is not taken. `why`: what is wrong with it, for operators; who sent it is told nothing of that."""
 
-    Args:
-        secret: the key; empty until `use` names it.
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+class UnknownKey(Rejected):
+    """It names a key that is not known here, or not any more."""
+
+    def __init__(self, kid: object) -> None:
+        super().__init__(f"no key here has the name {kid!r}")
+        self.kid = kid if isinstance(kid, str) else None
+
+
+class AccessTokens:
+    """Signs and checks access tokens with the keys of a ring.
+
+    Which key checks a token stands in its `kid`, how it does in the key: whatever else a header says of keys or algorithms
+    decides nothing (RFC 8725, 3.1 and 3.10).
     """
 
-    def __init__(self, secret: str, issuer: str, ttl_s: int) -> None:
+    def __init__(self, keys: Keyring, issuer: str, ttl_s: int) -> None:
         self.ttl_s = ttl_s
-        self._secret = secret
+        self.keys = keys
         self._issuer = issuer
         self._jwt = jwt.PyJWT(
             {"enforce_minimum_key_length": True, "require": list(_REQUIRED), "strict_aud": True, "verify_iat": False}
         )
-
-    def use(self, secret: str) -> None:
-        """Sign and check with another key from now on."""
-        self._secret = secret
 
     def issue(self, user_id: UUID, session_id: UUID) -> str:
         now = int(time.time())
@@ -64,32 +76,44 @@ class AccessTokens:
             "iat": now,
             "exp": now + self.ttl_s,
         }
-        return self._jwt.encode(claims, self._secret, _ALGORITHM, headers={"typ": _TYPE})
+        key = self.keys.signing
+        return self._jwt.encode(claims, key.signs_with, key.algorithm, headers={"typ": _TYPE, "kid": key.kid})
 
     def verify(self, token: str) -> Claims:
-        """What the token says; raises `InvalidToken`. Costs about 30 µs: remember the answer."""
+        """What the token says; raises `Rejected`. Costs 40 to 130 µs: remember the answer."""
         if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
-            raise InvalidToken()
+            raise Rejected(
+                f"it is not three parts of base64url with dots between, of {MAX_TOKEN_BYTES:,} bytes at most"
+            )
         try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            key = self.keys.checking(kid) if type(kid) is str else None
+            if key is None:
+                raise UnknownKey(kid)
             decoded = self._jwt.decode_complete(
-                token, self._secret, algorithms=[_ALGORITHM], audience=_AUDIENCE, issuer=self._issuer
+                token, key.checks_with, algorithms=[key.algorithm], audience=_AUDIENCE, issuer=self._issuer
             )
             # Twice the same claim: PyJWT takes the last, RFC 7519, 4 lets us refuse.
             for part in token.split(".")[:2]:
                 parse_json(jwt.utils.base64url_decode(part))
             return self._claims(decoded["header"], decoded["payload"])
         # PyJWTError, not InvalidTokenError: a key that does not fit is not the latter. ValueError: a sub that is no UUID.
-        except (jwt.PyJWTError, ValueError, Malformed):
-            raise InvalidToken() from None
+        except (jwt.PyJWTError, ValueError, Malformed) as error:
+            raise Rejected(str(error)) from None
 
     def _claims(self, header: dict[str, Any], payload: dict[str, Any]) -> Claims:
         issued, expires = payload["iat"], payload["exp"]
-        if header.get("typ") != _TYPE or type(issued) is not int or type(expires) is not int:
-            raise InvalidToken()
+        if header.get("typ") != _TYPE:
+            raise Rejected(f"its typ is not {_TYPE}: it is a token of another kind")
+        if type(issued) is not int or type(expires) is not int:
+            raise Rejected("its iat and exp are not whole numbers")
         # Another host's clock may be a little ahead when it signs; no token is good for longer because of that.
-        if not 0 < expires - issued <= self.ttl_s or issued > time.time() + _LEEWAY_S:
-            raise InvalidToken()
+        if not 0 < expires - issued <= self.ttl_s:
+            raise Rejected(f"it lives longer than {self.ttl_s} seconds, or not at all")
+        if issued > time.time() + _LEEWAY_S:
+            raise Rejected("it was issued in the future")
         user_id, session_id = payload["sub"], payload["sid"]
         if type(user_id) is not str or type(session_id) is not str:
-            raise InvalidToken()  # UUID() would fail on them with whatever error it happens to meet
+            # UUID() would fail on them with whatever error it happens to meet.
+            raise Rejected("its sub and sid are not texts")
         return Claims(UUID(user_id), UUID(session_id), expires)

@@ -15,6 +15,7 @@ from service.domain.idempotency import Answer, Records
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
+from service.domain.signing import SigningKey
 from service.domain.users import Credentials, User
 from service.store.memory_log import MemoryLog
 from service.store.memory_tables import Tables
@@ -37,6 +38,7 @@ class MemoryStore:
         self._tables = Tables()
         self._rings: list[Callable[[], None]] = []
         self._secrets: dict[str, str] = {}
+        self._signing_keys: list[SigningKey] = []
         self._tickets: dict[bytes, tuple[UUID, datetime]] = {}
         self._answers: Records[Answer] = Records(_MOST_ANSWERS)
 
@@ -49,6 +51,13 @@ class MemoryStore:
 
     async def secret(self, name: str) -> str:
         return self._secrets.setdefault(name, secrets.token_hex(32))
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        return list(self._signing_keys)
+
+    async def offer_signing_key(self, key: SigningKey) -> None:
+        if not self._signing_keys:
+            self._signing_keys.append(key)
 
     def on_commit(self, ring: Callable[[], None]) -> None:
         self._rings.append(ring)

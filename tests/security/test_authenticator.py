@@ -24,6 +24,7 @@ from service.security.authenticator import TICKET_TTL, Authenticator
 from service.security.tokens import AccessTokens
 from service.store.memory import MemoryStore
 from tests.support.domain import a_user, keep, updated
+from tests.support.keys import ring
 from tests.support.wait import until
 
 
@@ -98,7 +99,7 @@ class World:
 async def world() -> World:
     clock = ShiftedClock()
     store = SlowStore(clock)
-    tokens = AccessTokens("a secret of tests, of 32 bytes at least", "roster", 900)
+    tokens = AccessTokens(ring(), "roster", 900)
     user = a_user()
     now = clock()
     session = Session(uuid_utils.compat.uuid7(), user.id, secrets.token_bytes(32), now, now + timedelta(days=1), now)

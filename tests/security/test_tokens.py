@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from service.domain.errors import InvalidToken
 from service.security.tokens import MAX_TOKEN_BYTES, AccessTokens
+from tests.support.keys import SECRET, ring
 
-SECRET = "a secret of tests, of 32 bytes at least"
 USER = UUID("0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11")
 SESSION = UUID("0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c12")
 
-TOKENS = AccessTokens(SECRET, "https://roster.example.com", 900)
+KID = ring().signing.kid
+HEADER = {"alg": "HS256", "typ": "at+jwt", "kid": KID}
+TOKENS = AccessTokens(ring(), "https://roster.example.com", 900)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -51,7 +53,7 @@ def test_issued_token_has_the_members_of_rfc_9068() -> None:
     token = TOKENS.issue(USER, SESSION)
     claims = jwt.decode(token, SECRET, ["HS256"], audience="roster")
 
-    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt"}
+    assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt", "kid": KID}
     assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
     assert TOKENS.issue(USER, SESSION) != token
 
@@ -59,9 +61,9 @@ def test_issued_token_has_the_members_of_rfc_9068() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        AccessTokens("another secret of tests, of 32 bytes", "https://roster.example.com", 900),
-        AccessTokens(SECRET, "https://other.example.com", 900),
-        AccessTokens(SECRET, "https://roster.example.com", 901),
+        AccessTokens(ring("another secret of tests, of 32 bytes"), "https://roster.example.com", 900),
+        AccessTokens(ring(), "https://other.example.com", 900),
+        AccessTokens(ring(), "https://roster.example.com", 901),
     ],
     ids=["key", "issuer", "longer life"],
 )
@@ -75,7 +77,7 @@ def test_expired_token_is_refused() -> None:
     """A token ends when it says; one that another host signed by a clock a little ahead is taken."""
     claims = json.loads(base64.urlsafe_b64decode(TOKENS.issue(USER, SESSION).split(".")[1] + "=="))
     now = int(time.time())
-    header = b'{"alg":"HS256","typ":"at+jwt"}'
+    header = json.dumps(HEADER).encode()
 
     def aged(seconds: int) -> str:
         return signed(header, json.dumps({**claims, "iat": now - 900 - seconds, "exp": now - seconds}).encode())
@@ -85,16 +87,6 @@ def test_expired_token_is_refused() -> None:
     for seconds in (1, -915):
         with pytest.raises(InvalidToken):
             TOKENS.verify(aged(seconds))
-
-
-def test_short_key_signs_nothing() -> None:
-    """A key below 32 bytes is refused where it would be used, whoever let it through (RFC 7518, 3.2)."""
-    weak = AccessTokens("x" * 31, "roster", 900)
-
-    with pytest.raises(jwt.InvalidKeyError):
-        weak.issue(USER, SESSION)
-    with pytest.raises(InvalidToken):
-        weak.verify(TOKENS.issue(USER, SESSION))
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(lambda data: data.decode("utf-8", "surrogateescape")))
@@ -116,7 +108,7 @@ def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: object) -> N
     """One claim of any value in a good token is judged, never stumbled over."""
     good = TOKENS.issue(USER, SESSION)
     claims = json.loads(base64.urlsafe_b64decode(good.split(".")[1] + "=="))
-    bent = signed(b'{"alg":"HS256","typ":"at+jwt"}', json.dumps({**claims, name: value}).encode())
+    bent = signed(json.dumps(HEADER).encode(), json.dumps({**claims, name: value}).encode())
     try:
         taken = TOKENS.verify(bent)
     except InvalidToken:
@@ -129,12 +121,12 @@ def test_any_value_in_a_header_is_taken_or_refused(name: str, value: object) -> 
     """One member of a header of any value is judged, never stumbled over; what decides cannot be changed."""
     good = TOKENS.issue(USER, SESSION)
     claims = base64.urlsafe_b64decode(good.split(".")[1] + "==")
-    bent = signed(json.dumps({"alg": "HS256", "typ": "at+jwt", name: value}).encode(), claims)
+    bent = signed(json.dumps({**HEADER, name: value}).encode(), claims)
     try:
         taken = TOKENS.verify(bent)
     except InvalidToken:
         return
-    assert name not in ("alg", "typ") or value in ("HS256", "at+jwt")
+    assert name not in HEADER or value == HEADER[name]
     assert taken.user_id == USER
 
 

@@ -17,8 +17,10 @@ from service.domain.ports import EventQuery, Snapshot, Store, Transaction, UserQ
 from service.domain.positions import Position
 from service.domain.sessions import Origin, Session, rotated
 from service.domain.users import Credentials, User
+from service.security.keys import made
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, created, keep, updated
+from tests.support.keys import a_key
 from tests.support.stores import Broken, Opener, a_session, ask, erase, keep_session, whole_log
 from tests.support.wait import until
 
@@ -410,6 +412,22 @@ async def test_sessions_are_listed_while_they_last(store: Store, clock: ManualCl
     await keep_session(store, renewed)
     assert list(await store.sessions(ada.id)) == [renewed, second]
     assert list(await store.sessions(uuid.uuid4())) == []
+
+
+# Keys
+
+
+async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualClock) -> None:
+    """A key is kept where there is none, and comes back as it went in; another one changes nothing."""
+    assert list(await store.signing_keys()) == []
+    clock.advance(0.000001)
+    keys = [made("EdDSA", clock(), clock() + timedelta(seconds=1)), a_key("RS256"), a_key("HS256")]
+    await asyncio.gather(*(store.offer_signing_key(key) for key in keys))
+
+    (kept,) = await store.signing_keys()
+    assert kept in keys
+    await store.offer_signing_key(a_key("ES256"))
+    assert list(await store.signing_keys()) == [kept]
 
 
 # Tickets

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from service.domain.ports import Store, Transaction
+from service.domain.sessions import Origin
 from service.domain.users import User
 from service.store.sql.postgres import PostgresStore
 from service.store.sql.sqlite import SqliteStore
@@ -17,6 +18,7 @@ from service.store.sql.tables import metadata
 from service.store.upkeep import places
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep, updated
+from tests.support.keys import a_key
 from tests.support.stores import a_session, erase, keep_session
 
 
@@ -46,9 +48,11 @@ async def fill(store: Store) -> User:
         await transaction.append(updated(renamed, "name"))
 
     await store.write(rename)
-    await keep_session(store, session := a_session(ada, ada.created_at))
+    session = a_session(ada, ada.created_at, ends_by=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x"))
+    await keep_session(store, session)
     await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
-    await store.secret("tokens")
+    await store.secret("cursors")
+    await store.offer_signing_key(a_key("ES256"))
     await erase(store, eve)
     return ada
 

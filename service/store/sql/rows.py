@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.sessions import Origin, Session
+from service.domain.signing import SigningKey
 from service.domain.users import User
 from service.store.sql.dialects import Dialect
 
@@ -85,6 +86,21 @@ def of_session(session: Session) -> dict[str, Any]:
         "ends_by": session.ends_by,
         "client": session.origin.client,
         "agent": session.origin.agent,
+    }
+
+
+def signing_key_of(row: Row, dialect: Dialect) -> SigningKey:
+    """From the columns of `statements.SIGNING_KEY`."""
+    return SigningKey(row[0], row[1], row[2], dialect.moment(row[3]), dialect.moment(row[4]))
+
+
+def of_signing_key(key: SigningKey) -> dict[str, Any]:
+    return {
+        "kid": key.kid,
+        "algorithm": key.algorithm,
+        "material": key.material,
+        "created_at": key.created_at,
+        "signs_from": key.signs_from,
     }
 
 

@@ -25,13 +25,25 @@ from sqlalchemy import (
 )
 
 from service.store.sql.dialects import Dialect, Statement
-from service.store.sql.tables import answers, events, holds, leases, log, secrets, sessions, tickets, users
+from service.store.sql.tables import (
+    answers,
+    events,
+    holds,
+    leases,
+    log,
+    secrets,
+    sessions,
+    signing_keys,
+    tickets,
+    users,
+)
 
 USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
 )]  # fmt: skip
 SESSION: Final = list(sessions.c)
 EVENT: Final = list(events.c)
+SIGNING_KEY: Final = list(signing_keys.c)
 
 
 def _always(statement: Any) -> Statement:
@@ -111,6 +123,14 @@ OFFER_SECRET: Final = Statement(
     )
 )
 SECRET: Final = _always(select(secrets.c.value).where(secrets.c.name == bindparam("name")))
+
+# Keys of access tokens
+
+# Of those who each find no key and make one, the second waits for the first to commit.
+LOCK_LOG: Final = _always(select(log.c.id).with_for_update())
+SIGNING_KEYS: Final = _always(select(*SIGNING_KEY).order_by(signing_keys.c.signs_from, signing_keys.c.kid))
+KEEP_SIGNING_KEY: Final = _always(insert(signing_keys))
+FORGET_SIGNING_KEY: Final = _always(delete(signing_keys).where(signing_keys.c.kid == bindparam("kid")))
 
 # Users
 

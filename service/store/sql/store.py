@@ -14,6 +14,7 @@ from service.domain.events import Event
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
+from service.domain.signing import SigningKey
 from service.domain.users import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.batch import Kept, Outcome, Work
@@ -149,6 +150,17 @@ class SqlStore(ABC):
             return str(value)
 
         return await self._say(work)
+
+    async def signing_keys(self) -> Sequence[SigningKey]:
+        return [rows.signing_key_of(row, self._dialect) for row in await self._find(statements.SIGNING_KEYS)]
+
+    async def offer_signing_key(self, key: SigningKey) -> None:
+        async def work(transaction: SqlTransaction) -> None:
+            await transaction.connection.rows(statements.LOCK_LOG)
+            if not await transaction.connection.rows(statements.SIGNING_KEYS):
+                await transaction.connection.run(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
+
+        await self._say(work)
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
         now = self._clock()

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from service.domain import idempotency
+from service.domain import idempotency, signing
 from service.domain import sessions as session_rules
 from service.domain import users as rules
 
@@ -121,6 +121,16 @@ secrets = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("value", String(64), nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String(signing.KID_MAX), primary_key=True),
+    Column("algorithm", String(16), nullable=False),
+    Column("material", Text, nullable=False),
+    Column("created_at", _Moment, nullable=False),
+    Column("signs_from", _Moment, nullable=False),
 )
 
 tickets = Table(

@@ -25,6 +25,7 @@ from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.logins import LoggedIn
 from service.domain.once import once
 from service.domain.ports import EventQuery, Transaction, Writes, Written
+from service.security.keys import made
 from service.store.sql.dialects import Statement
 from service.store.sql.postgres import PostgresStore
 from tests.support.clock import ManualClock
@@ -507,3 +508,17 @@ async def test_session_that_another_process_ends_stays_ended(url: str, schema: s
                 return_exceptions=True,
             )
             assert await one.session(session.id) is None
+
+
+async def test_processes_that_begin_together_make_one_key(url: str, schema: str) -> None:
+    """What one signs another checks, from the first token on."""
+    clock = ManualClock()
+    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+        for _ in range(10):
+            keys = [made("HS256", clock(), clock()) for _ in range(2)]
+            await asyncio.gather(one.offer_signing_key(keys[0]), other.offer_signing_key(keys[1]))
+            (key,) = await one.signing_keys()
+            assert list(await other.signing_keys()) == [key]
+            connection = await asyncpg.connect(url)
+            await connection.execute(f"DELETE FROM {schema}.signing_keys")
+            await connection.close()

@@ -1,0 +1,122 @@
+"""The keys of access tokens, as this process knows them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from service.domain.errors import Unavailable
+from service.domain.ports import Clock
+from service.domain.signing import SigningKey, checks_until, signer
+from service.security.keys import Key, ready
+
+LOOK_EVERY_S: Final = 2.0  # for keys that another process made
+
+log = logging.getLogger("roster.keys")
+
+
+class Keyring:
+    """Knows which key signs now, and which ones check.
+
+    A key is known to everybody for a while before it signs, and checks until the last token that it signed has expired: so
+    one can follow another without a token being refused anywhere.
+
+    Args:
+        ttl_s: life of a token, in seconds.
+        read: where the keys are kept, which other processes may change; None where they never change.
+        on_loss: called when a key was taken away before its time, so that what it signed is good no more.
+    """
+
+    def __init__(
+        self,
+        ttl_s: float,
+        clock: Clock,
+        read: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ttl = timedelta(seconds=ttl_s)
+        self._clock = clock
+        self._read = read
+        self._on_loss = on_loss
+        self._kept: tuple[SigningKey, ...] = ()
+        self._ready: dict[str, Key] = {}
+        self._until: dict[str, datetime | None] = {}
+        self._looking = asyncio.Lock()
+        self._looked_at = -LOOK_EVERY_S
+
+    def use(self, kept: Sequence[SigningKey]) -> None:
+        """Sign and check with these keys from now on. Raises `UnusableKey`."""
+        kept = tuple(kept)
+        if kept == self._kept:
+            return
+        lost = {kid for kid in self._ready if self.checking(kid) is not None} - {key.kid for key in kept}
+        self._ready = {key.kid: self._ready.get(key.kid) or ready(key) for key in kept}
+        self._until = {key.kid: checks_until(key, kept, self._ttl) for key in kept}
+        self._kept = kept
+        if lost:
+            log.warning("keys were taken away: all access tokens have to be renewed", extra={"kids": sorted(lost)})
+            self._on_loss()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its keys are kept where other processes may change them."""
+        return self._read is not None
+
+    @property
+    def signing(self) -> Key:
+        """The key that signs now."""
+        key = signer(self._kept, self._clock())
+        if key is None:
+            raise LookupError("there is no key that signs yet")
+        return self._ready[key.kid]
+
+    def checking(self, kid: str) -> Key | None:
+        """The key of that name; None for one that is unknown, or whose last token has expired."""
+        until = self._until.get(kid)
+        return None if until is not None and until <= self._clock() else self._ready.get(kid)
+
+    @property
+    def published(self) -> list[Mapping[str, str]]:
+        """What others need to check tokens, those that will be signed soon as well, as JWKs (RFC 7517)."""
+        keys = (self.checking(kid) for kid in self._ready)
+        return [key.public for key in keys if key is not None and key.public is not None]
+
+    async def find(self, kid: str) -> bool:
+        """Whether there is a key of that name, after a look at where keys are kept.
+
+        Whoever asks, that is done once in `LOOK_EVERY_S` at most. Raises `Unavailable`; may be cancelled.
+        """
+        async with self._looking:  # who comes meanwhile has the same question
+            if self.checking(kid) is None and time.monotonic() - self._looked_at >= LOOK_EVERY_S:
+                await self.look()
+        return self.checking(kid) is not None
+
+    async def look(self) -> None:
+        """Read the keys again. Raises `Unavailable`."""
+        before, self._looked_at = self._looked_at, time.monotonic()
+        try:
+            # Somebody may have emptied the table by hand; that must not keep everybody out.
+            if self._read is not None and (kept := await self._read()):
+                self.use(kept)
+        except asyncio.CancelledError:
+            self._looked_at = before  # whoever waits for the same looks in its place
+            raise
+
+    async def follow(self) -> None:
+        """Read the keys again and again until cancelled. While they cannot be read, those that are known do."""
+        failing = False
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self.look()
+                failing = False
+            except Unavailable:
+                continue  # the log cannot be followed either, which is told
+            except Exception:
+                if not failing:
+                    log.exception("the keys of access tokens cannot be read")
+                failing = True
