@@ -1,4 +1,4 @@
-"""The command line: `python -m service [serve|health|openapi|settings|db]`."""
+"""The command line: `python -m service [serve|health|openapi|settings|db|keys|token]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from service.commands import db
+from service.commands import db, keys, token
 
 
 def main() -> None:
@@ -20,7 +20,8 @@ def main() -> None:
     commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
     settings = commands.add_parser("settings", help="print every setting with its default and its meaning")
     settings.add_argument("--format", choices=("env", "markdown"), default="env", help="as .env.example, or as a table")
-    db.add_to(commands)
+    for group in (db, keys, token):
+        group.add_to(commands)
     chosen = parser.parse_args()
     match chosen.command:
         case "health":
@@ -31,6 +32,10 @@ def main() -> None:
             _settings(chosen.format)
         case "db":
             sys.exit(db.run(chosen))
+        case "keys":
+            sys.exit(keys.run(chosen))
+        case "token":
+            sys.exit(token.run(chosen))
         case _:
             sys.exit(_serve())
 

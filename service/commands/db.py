@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from service.commands.running import run_to_end
 
 # SQLAlchemy and Alembic are imported only where one of these commands runs.
 if TYPE_CHECKING:
@@ -43,22 +43,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def run(chosen: argparse.Namespace) -> str | None:
     """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
-    from service.domain.errors import Unavailable
-    from service.settings import SettingsError
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        return asyncio.run(_ACTIONS[chosen.action](chosen))
-    except (SettingsError, Unavailable) as error:
-        return f"roster: {error}"
-    except KeyboardInterrupt:
-        return "roster: interrupted"
-
-
-def _interrupt(*_: object) -> None:
-    # asyncio's own handler waits for the next await, which a long step of SQLite has none of.
-    raise KeyboardInterrupt
+    return run_to_end(_ACTIONS[chosen.action](chosen))
 
 
 async def _upgrade(chosen: argparse.Namespace) -> None:

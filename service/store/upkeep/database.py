@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Table
 
-from service.store.sql.dialects import Statement
+from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.migrate import Step
 from service.store.sql.rows import Row
 
@@ -36,7 +36,7 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """One transaction that has the database for itself; it commits when its block ends well."""
+    """One transaction; it commits when its block ends well."""
 
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """Run a statement and return what it finds."""
@@ -56,6 +56,10 @@ class Database(Protocol):
         """As sentences call it; without a password."""
 
     @property
+    def dialect(self) -> Dialect:
+        """How what `rows` finds is read."""
+
+    @property
     def is_shared(self) -> bool:
         """Whether several processes may serve from it at once."""
 
@@ -65,8 +69,11 @@ class Database(Protocol):
     def reading(self) -> AbstractAsyncContextManager[Reader]:
         """Look at it. A service may be running on it."""
 
+    def changing(self) -> AbstractAsyncContextManager[Writer]:
+        """Change some rows that a service, which may be running on it, bears to have changed."""
+
     def writing(self) -> AbstractAsyncContextManager[Writer]:
-        """Change its rows; inside of `owned`."""
+        """Have the database for itself and change its rows; inside of `owned`."""
 
     async def migrate(self, step: Step) -> None:
         """Change its tables in one transaction."""

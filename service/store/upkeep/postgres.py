@@ -30,6 +30,7 @@ _SETTINGS: Final = {"timezone": "UTC", "application_name": "roster db", "lock_ti
 
 
 class PostgresDatabase:
+    dialect = POSTGRES
     is_shared = True
 
     def __init__(self, url: str) -> None:
@@ -51,6 +52,8 @@ class PostgresDatabase:
     async def writing(self) -> AsyncIterator[Writer]:
         async with self._connected() as connection, connection.transaction():
             yield _Writer(connection)
+
+    changing = writing  # its transactions bear others beside them
 
     async def migrate(self, step: migrate.Step) -> None:
         with _told(self.name):

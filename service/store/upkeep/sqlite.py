@@ -26,6 +26,7 @@ _STEP_PAGES: Final = 1_024
 
 
 class SqliteDatabase:
+    dialect = SQLITE
     is_shared = False
 
     def __init__(self, path: Path) -> None:
@@ -49,6 +50,15 @@ class SqliteDatabase:
             with closing(connection.raw):
                 connection.raw.execute("BEGIN")
                 yield _Reader(connection, self.name)
+
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[Writer]:
+        with _told(self.name):
+            _must_be_there(self._path)
+            with closing(_connect(self._path)) as raw:
+                raw.execute("BEGIN IMMEDIATE")
+                yield _Writer(raw)
+                raw.execute("COMMIT")
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Writer]:

@@ -1,0 +1,144 @@
+"""`roster token check`: what a token is, and whether it would be taken."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from service.commands.running import run_to_end
+
+# Nothing else of ours is imported before the command runs.
+if TYPE_CHECKING:
+    from service.domain.sessions import Session
+    from service.domain.users import User
+    from service.security.grants import Grant
+    from service.settings import Settings
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to those that there are."""
+    parser = commands.add_parser("token", help="look at a token")
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    check = actions.add_parser("check", help="say what a token is and why it is refused; exit 0 if it is not")
+    check.add_argument("token", help="an access token, a refresh token or a stream cookie; - reads it from stdin")
+
+
+def run(chosen: argparse.Namespace) -> str | None:
+    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    return run_to_end(_check(chosen))
+
+
+async def _check(chosen: argparse.Namespace) -> str | None:
+    from service.security import grants
+    from service.settings import load
+
+    # Not only as an argument: those are for everybody on this machine to see.
+    token = (sys.stdin.read() if chosen.token == "-" else chosen.token).strip()
+    settings = load()
+    grant = grants.parse(token)
+    why = await (_why_not_grant(settings, grant) if grant else _why_not_access(settings, token))
+    if why is not None:
+        return f"roster: refused: {why}."
+    _say("accepted", "")
+    return None
+
+
+async def _why_not_access(settings: Settings, token: str) -> str | None:
+    """Says what an access token is; why it is refused, None if it is not."""
+    from service.commands.keys import known_keys
+    from service.security.keyring import Keyring
+    from service.security.tokens import AccessTokens, Rejected
+
+    parts = _parts(token)
+    if parts is None:
+        return "it is neither an access token, nor a refresh token, nor a stream cookie"
+    _say("access token", "")
+    for name, part in zip(("header", "claims"), parts, strict=True):
+        _say(name, json.dumps(part, ensure_ascii=True))
+    keyring = Keyring(settings.access_ttl_s, lambda: datetime.now(UTC))
+    keyring.use(await known_keys(settings))
+    try:
+        claims = AccessTokens(keyring, settings.issuer, settings.access_ttl_s).verify(token)
+    except Rejected as error:
+        return error.why
+    if settings.store_url == "memory://":
+        _say("session", f"{claims.session_id}; whether it is there only the service knows, which keeps it in memory")
+        return None
+    found = await _session(settings, claims.session_id)
+    if found is None:
+        return "its session has ended"
+    session, user = found
+    if user.id != claims.user_id:
+        return "its session is another user's"
+    return _why_not_session(session, user)
+
+
+async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
+    """The same for a refresh token or a stream cookie."""
+    from service.domain.sessions import Presented, judge
+
+    found = await _session(settings, grant.session_id)
+    if found is None:
+        _say("refresh token or stream cookie", "")
+        return "its session has ended"
+    session, user = found
+    if grant.authentic("stream", session):
+        _say("stream cookie", "")
+        return _why_not_session(session, user)
+    _say("refresh token", f"number {grant.generation} of {session.generation}")
+    if not grant.authentic("refresh", session):
+        return "its session did not make it"
+    if judge(session, grant.generation, datetime.now(UTC)) is Presented.REUSED:
+        return "it was used before: sent to the service, it would end the session"
+    return _why_not_session(session, user)
+
+
+def _why_not_session(session: Session, user: User) -> str | None:
+    """Says what is known of a session."""
+    _say("user", f"{user.username}, {user.role}, {user.id}")
+    _say("session", f"{session.id}, opened {_moment(session.created_at)}, ends {_moment(session.expires_at)}")
+    if session.expires_at <= datetime.now(UTC):
+        return "its session has expired"
+    return None if user.active else "its user is not active"
+
+
+async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User] | None:
+    """A session that is kept, expired or not, with its user."""
+    from service.store.sql import rows, statements
+    from service.store.upkeep import places
+    from service.store.upkeep.copying import must_be_current
+
+    database = places.at(settings.store_url)
+    async with database.reading() as reader:
+        await must_be_current(reader, database.name)
+        found = await reader.rows(statements.SESSION_WITH_USER, id=session_id)
+    if not found:
+        return None
+    row, dialect = found[0], database.dialect
+    return rows.session_of(row, dialect), rows.user_of(row[len(statements.SESSION) :], dialect)
+
+
+def _parts(token: str) -> list[dict[str, Any]] | None:
+    """Header and claims as they are written, whether or not anybody should believe them; None where there are none."""
+    texts = token.split(".")
+    if len(texts) != 3:
+        return None
+    try:
+        parts = [json.loads(base64.urlsafe_b64decode(text + "==")) for text in texts[:2]]
+    except (ValueError, RecursionError):
+        return None
+    return parts if all(isinstance(part, dict) for part in parts) else None
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say(name: str, text: str) -> None:
+    sys.stdout.write(f"{name:<8}  {text}".rstrip() + "\n")
+    sys.stdout.flush()
