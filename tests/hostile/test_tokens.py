@@ -8,13 +8,18 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service import keys
+from service.domain.signing import ALGORITHMS
+from service.security.keys import Key
 from tests.support.hostile import assert_serves, exchange, message
+from tests.support.keys import a_key
 from tests.support.peer import Answer, raw_peer
 from tests.support.places import KINDS
 from tests.support.server import PASSWORD, Login, Server, serve
@@ -30,25 +35,68 @@ def decode(part: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=="))
 
 
+def sign(key: Key, data: bytes, algorithm: str) -> bytes:
+    """As somebody who has the key would, by whatever algorithm will take it."""
+    return jwt.get_algorithm_by_name(algorithm).sign(data, key.signs_with)
+
+
 class Forge:
     """Makes tokens with the service's own key, so that only what is written in them can be wrong."""
 
-    def __init__(self, key: str, good: str) -> None:
+    def __init__(self, key: Key, good: str) -> None:
         self.good = good
+        self.key = key
         header, claims, self.signature = good.split(".")
         self.header: Claims = decode(header)
         self.claims: Claims = decode(claims)
-        self._key = key.encode()
 
-    def raw(self, header: bytes, claims: bytes, digest: str = "sha256") -> str:
+    def raw(self, header: bytes, claims: bytes, by: str | None = None) -> str:
         signed = f"{encode(header)}.{encode(claims)}"
-        return f"{signed}.{encode(hmac.digest(self._key, signed.encode(), digest))}"
+        return f"{signed}.{encode(sign(self.key, signed.encode(), by or self.key.algorithm))}"
 
-    def token(self, header: Claims | None = None, claims: Claims | None = None, digest: str = "sha256") -> str:
-        """A token with these members instead of the good one's; `...` leaves one out."""
+    def token(self, header: Claims | None = None, claims: Claims | None = None, by: str | None = None) -> str:
+        """A token with these members instead of the good one's, signed `by` the key's algorithm or another; `...` leaves a
+        member out."""
         parts = [{**self.header, **(header or {})}, {**self.claims, **(claims or {})}]
         texts = [json.dumps({name: value for name, value in part.items() if value is not ...}) for part in parts]
-        return self.raw(texts[0].encode(), texts[1].encode(), digest)
+        return self.raw(texts[0].encode(), texts[1].encode(), by)
+
+    def related(self, number: int) -> str:
+        """A token rightly signed, by another algorithm that the key could be used for."""
+        algorithm = _RELATED[self.key.algorithm][number]
+        return self.token({"alg": algorithm}, by="EdDSA" if algorithm == "Ed25519" else algorithm)
+
+    def confused(self, secret: bytes) -> str:
+        """A token signed with what everybody knows, as if it were a secret."""
+        header = json.dumps({**self.header, "alg": "HS256"}).encode()
+        signed = f"{encode(header)}.{encode(json.dumps(self.claims).encode())}"
+        return f"{signed}.{encode(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+    @property
+    def public(self) -> bytes:
+        """What is published of the key; of a secret, nothing."""
+        if self.key.public is None:
+            return b""
+        form = PublicFormat.SubjectPublicKeyInfo
+        pem: bytes = self.key.checks_with.public_bytes(Encoding.PEM, form)
+        return pem
+
+
+_RELATED = {
+    "HS256": ("HS384", "HS512"),
+    "ES256": ("ES384", "ES512"),
+    "EdDSA": ("Ed25519", "Ed25519"),
+    "RS256": ("RS512", "PS256"),
+}
+
+
+@pytest.fixture(scope="module", params=ALGORITHMS)
+async def target(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """A service for each kind of key."""
+    is_secret = request.param == "HS256"
+    chosen: dict[str, Any] = {} if is_secret else {"jwt_private_key": a_key(request.param).material, "jwt_secret": ""}
+    async with serve(**chosen) as running:
+        yield running
 
 
 # For rows that are refused before a store is asked anything.
@@ -67,7 +115,7 @@ async def ada(target: Server) -> Login:
 
 @pytest.fixture(scope="module")
 def forge(target: Server, ada: Login) -> Forge:
-    return Forge(target.app[keys.SETTINGS].jwt_secret, ada.access_token)
+    return Forge(target.app[keys.KEYRING].signing, ada.access_token)
 
 
 async def call(server: Server, method: str, path: str, *headers: str, body: Any = None) -> Answer:
@@ -144,10 +192,18 @@ async def test_forged_token_that_is_right_is_taken(target: Server, forge: Forge)
         pytest.param(header(alg=""), id="empty alg"),
         pytest.param(header(alg=["HS256"]), id="alg in an array"),
         pytest.param(header(alg={}), id="alg of an object"),
-        pytest.param(header(alg="hs256"), id="alg in small letters"),
-        pytest.param(header(alg="RS256"), id="alg of another family"),
-        pytest.param(lambda forge: forge.token({"alg": "HS512"}, digest="sha512"), id="HS512, rightly signed"),
-        pytest.param(lambda forge: forge.token({"alg": "HS384"}, digest="sha384"), id="HS384, rightly signed"),
+        pytest.param(lambda forge: forge.token({"alg": forge.key.algorithm.swapcase()}), id="alg in other letters"),
+        pytest.param(
+            lambda forge: forge.token({"alg": "ES256" if forge.key.algorithm == "RS256" else "RS256"}),
+            id="alg of another family",
+        ),
+        pytest.param(lambda forge: forge.related(0), id="other alg of the key, rightly signed"),
+        pytest.param(lambda forge: forge.related(1), id="yet another alg of the key, rightly signed"),
+        pytest.param(lambda forge: forge.confused(forge.public), id="public key for a secret"),
+        pytest.param(lambda forge: forge.confused(forge.public.strip()), id="public key for a secret, stripped"),
+        pytest.param(lambda forge: forge.confused(json.dumps(forge.key.public).encode()), id="public JWK for a secret"),
+        pytest.param(lambda forge: forge.confused(forge.key.kid.encode()), id="kid for a secret"),
+        pytest.param(lambda forge: forge.confused(b""), id="nothing for a secret"),
         pytest.param(lambda forge: forge.good.rpartition(".")[0] + ".", id="no signature"),
         pytest.param(lambda forge: forge.good.rpartition(".")[0], id="two parts"),
         pytest.param(lambda forge: forge.good + ".AAAA", id="four parts"),
