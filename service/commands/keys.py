@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from service.commands.running import run_to_end
-from service.domain.signing import ALGORITHMS, SigningKey, checks_until, signer
+from service.domain.signing import ALGORITHMS, Algorithm, SigningKey, checks_until, signer
 
 # SQLAlchemy and cryptography are imported only where one of these commands runs.
 if TYPE_CHECKING:
     from service.settings import Settings
-    from service.store.upkeep.database import Database, Writer
+    from service.store.upkeep.database import Database
 
 # Twice what others may keep a copy of the public keys for.
 _LEAD_S: Final = 600
@@ -71,9 +71,8 @@ async def _list(_: argparse.Namespace) -> None:
 
 
 async def _rotate(chosen: argparse.Namespace) -> str | None:
-    from service.security.keys import chosen_keys, made
+    from service.security.keys import chosen_keys
     from service.settings import load
-    from service.store.upkeep import places
 
     settings = load()
     if chosen_keys(settings):
@@ -81,21 +80,42 @@ async def _rotate(chosen: argparse.Namespace) -> str | None:
             "roster: the keys are those of ROSTER_JWT_SECRET and ROSTER_JWT_PRIVATE_KEY: put the next one behind them, start "
             "every process anew, then put it in front."
         )
+    key, signs = await rotate(settings, chosen.algorithm, chosen.lead, at_once=chosen.at_once)
+    _say(key, "signs" if signs else f"signs from {_moment(key.signs_from)}")
+    return None
+
+
+async def rotate(
+    settings: Settings, algorithm: Algorithm | None, lead_s: float, *, at_once: bool = False
+) -> tuple[SigningKey, bool]:
+    """Make the next key where the settings keep them, and forget those whose tokens have all expired.
+
+    Returns it, and whether it signs already.
+
+    Args:
+        algorithm: None for that of the key that signs now.
+        lead_s: seconds after which it signs; the first key of all does at once.
+        at_once: whether it signs now and all others are forgotten.
+    """
+    from service.security.keys import made
+    from service.store.sql import rows, statements
+    from service.store.upkeep import places
+
     database = places.at(settings.store_url)
     present = await _kept_keys(database)
     now = datetime.now(UTC)
     signing = signer(present, now)
-    lead_s = 0 if chosen.at_once or signing is None else chosen.lead
-    algorithm = chosen.algorithm or (signing.algorithm if signing else "HS256")
-    key = made(algorithm, now, now + timedelta(seconds=lead_s))
+    signs = at_once or signing is None
+    key = made(
+        algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
+    )
     async with database.changing() as writer:
-        await _keep(writer, key)
+        await writer.rows(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
         for other in present:
             until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
-            if chosen.at_once or (until is not None and until <= now):
-                await _forget(writer, other)
-    _say(key, f"signs from {_moment(key.signs_from)}" if lead_s else "signs")
-    return None
+            if at_once or (until is not None and until <= now):
+                await writer.rows(statements.FORGET_SIGNING_KEY, kid=other.kid)
+    return key, signs
 
 
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, str | None]]]] = {
@@ -119,18 +139,6 @@ async def _kept_keys(database: Database) -> list[SigningKey]:
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
         return [rows.signing_key_of(row, database.dialect) for row in await reader.rows(statements.SIGNING_KEYS)]
-
-
-async def _keep(writer: Writer, key: SigningKey) -> None:
-    from service.store.sql import rows, statements
-
-    await writer.rows(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
-
-
-async def _forget(writer: Writer, key: SigningKey) -> None:
-    from service.store.sql import statements
-
-    await writer.rows(statements.FORGET_SIGNING_KEY, kid=key.kid)
 
 
 def _state(key: SigningKey, keys: list[SigningKey], now: datetime, ttl: timedelta, *, signs: bool) -> str:

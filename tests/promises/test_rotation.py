@@ -1,0 +1,101 @@
+"""Promise: keys follow one another under load, in every process, and no token is refused because of that."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import jwt
+import pytest
+
+from service import keys
+from service.app import now
+from service.commands.keys import rotate
+from service.domain.signing import Algorithm
+from service.store.sql.postgres import PostgresStore
+from tests.support.postgres import postgres
+from tests.support.server import Login, Server, serve, settings_for_tests
+from tests.support.wait import until
+
+_NEXT: Final[tuple[Algorithm, ...]] = ("ES256", "EdDSA")
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+async def place(postgres_url: str) -> str:
+    """An empty place in PostgreSQL."""
+    name = f"place{next(_schemas)}"
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(f"CREATE SCHEMA {name}")
+    await connection.close()
+    return f"{postgres_url}?search_path={name}"
+
+
+async def go_on(servers: tuple[Server, Server], login: Login, stop: asyncio.Event, seen: Counter[str]) -> None:
+    """Refresh here, and go there with the token; with the one before it, too, which is good as long."""
+    token, access = login.refresh_token, login.access_token
+    here, there = servers
+    while not stop.is_set():
+        here, there = there, here
+        tokens = await here.json("POST", "/v1/auth/refresh", json={"refresh_token": token})
+        for one in (tokens["access_token"], access):
+            async with there.request("GET", "/v1/users/me", headers={"Authorization": f"Bearer {one}"}) as answer:
+                seen[str(answer.status)] += 1
+        token, access = tokens["refresh_token"], tokens["access_token"]
+        seen[jwt.get_unverified_header(access)["kid"]] += 1
+        await asyncio.sleep(0.02)
+
+
+async def hold(one: Server, other: Server, url: str) -> None:
+    """Have keys of three kinds follow each other while eight users refresh all the time, and see that nobody is refused."""
+    settings = settings_for_tests(store_url=url, jwt_secret="")
+    stop, seen = asyncio.Event(), Counter[str]()
+    logins = [await one.member() for _ in range(8)]
+    load = [asyncio.create_task(go_on((one, other), login, stop, seen)) for login in logins]
+    signed = [one.app[keys.KEYRING].signing.algorithm]
+    for algorithm in _NEXT:
+        key, signs = await rotate(settings, algorithm, lead_s=4)
+        assert not signs
+        await until(functools.partial(is_used, seen, key.kid), timeout=15)
+        signed.append(one.app[keys.KEYRING].signing.algorithm)
+    stop.set()
+    await asyncio.gather(*load)
+
+    assert {name for name in seen if len(name) == 3} == {"200"}, seen
+    assert signed == ["HS256", *_NEXT]
+    for server in (one, other):
+        published = (await server.json("GET", "/.well-known/jwks.json"))["keys"]
+        assert [key["alg"] for key in published] == list(_NEXT)
+
+
+def is_used(seen: Counter[str], kid: str) -> bool:
+    return seen[kid] > 8
+
+
+async def test_rotation_refuses_nobody_in_two_processes(place: str) -> None:
+    """What one process signs the other takes, whichever of them has heard of the next key first."""
+    async with (
+        serve(store=PostgresStore(place, now, wait_s=None), jwt_secret="") as one,
+        serve(store=PostgresStore(place, now, wait_s=None), jwt_secret="") as other,
+    ):
+        await hold(one, other, place)
+
+
+async def test_rotation_refuses_nobody_on_sqlite(tmp_path: Path) -> None:
+    """The next key is written beside a service that owns the file, and writes to it all the time."""
+    url = f"sqlite:///{tmp_path}/roster.db"
+    async with serve(store_url=url, jwt_secret="") as server:
+        await hold(server, server, url)
