@@ -20,6 +20,7 @@ from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
 from service.reference import markdown_table
+from tests.support.keys import a_key
 from tests.support.postgres import postgres
 from tests.support.server import serve
 
@@ -160,6 +161,23 @@ async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path)
     assert text.count("  users   2\n") == 3, text
     assert "kept in PostgreSQL" in text
     assert '"access_token":"' in text.rpartition("kept in PostgreSQL")[2]
+
+
+async def test_token_is_checked_as_the_page_says() -> None:
+    """The program in docs/auth.md, which knows Roster by its address alone, says whose a token is."""
+    page = (ROOT / "docs" / "auth.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    async with serve(jwt_private_key=a_key("ES256").material, jwt_secret="") as server:
+        ada = await server.member("ada")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program,
+            env={"ROSTER": server.url, "TOKEN": ada.access_token},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(process.communicate(), 20)
+
+    assert process.returncode == 0, output.decode()
+    assert output.decode().startswith(ada.id)
 
 
 @needs_curl

@@ -48,7 +48,7 @@ async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
                 await sockets[who].send_str(names.translate(text))
 
 
-@pytest.mark.parametrize("steps", transcripts(DOCS / "idempotency.md"))
+@pytest.mark.parametrize("steps", [*transcripts(DOCS / "idempotency.md"), *transcripts(DOCS / "auth.md")])
 async def test_conversation_over_http(steps: list[Step]) -> None:
     """Every answer has the status, the headers and the body that are shown."""
     names = Names()
@@ -57,8 +57,9 @@ async def test_conversation_over_http(steps: list[Step]) -> None:
         while steps:
             asked, steps = spoken(">", steps)
             shown, steps = spoken("<", steps)
-            (method, path, body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
-            sent = {"data": body, "headers": headers | {"Content-Type": "application/json"}}
+            (method, path, *body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
+            headers = {name: names.translate(value) for name, value in headers.items()}
+            sent = {"data": names.translate("".join(body)), "headers": headers | {"Content-Type": "application/json"}}
             async with server.request(method, names.translate(path), admin, **sent) as answer:
                 text = await answer.text()
             assert str(answer.status) == shown[0], text
