@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 
 Algorithm = Literal["HS256", "ES256", "EdDSA", "RS256"]
@@ -14,6 +14,7 @@ KID_MAX: Final = 64
 
 # For clocks that differ: another host may sign with a key a little after the next one has begun.
 _SLACK: Final = timedelta(seconds=60)
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +52,4 @@ def checks_until(key: SigningKey, keys: Sequence[SigningKey], ttl: timedelta) ->
 
 
 def _begin(key: SigningKey) -> tuple[datetime, str]:
-    assert key.signs_from is not None  # for the type checker
-    return key.signs_from, key.kid
+    return key.signs_from or _NEVER, key.kid

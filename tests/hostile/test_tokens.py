@@ -16,12 +16,12 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service import keys
-from service.domain.signing import ALGORITHMS
+from service.domain.signing import ALGORITHMS, Algorithm
 from service.security.keys import Key
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.keys import a_key
 from tests.support.peer import Answer, raw_peer
-from tests.support.places import KINDS
+from tests.support.places import KINDS, NewPlace
 from tests.support.server import PASSWORD, Login, Server, serve
 
 Claims = dict[str, Any]
@@ -90,22 +90,32 @@ _RELATED = {
 }
 
 
-@pytest.fixture(scope="module", params=ALGORITHMS)
-async def target(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    """A service for each kind of key."""
-    is_secret = request.param == "HS256"
-    chosen: dict[str, Any] = {} if is_secret else {"jwt_private_key": a_key(request.param).material, "jwt_secret": ""}
-    async with serve(**chosen) as running:
-        yield running
-
-
-# For rows that are refused before a store is asked anything.
+# What is written in a token is judged before a store is asked anything: in memory, with every kind of key.
 in_memory = pytest.mark.parametrize("kind", ["memory"], indirect=True, scope="module")
+with_every_key = pytest.mark.parametrize(
+    ("kind", "algorithm"), [("memory", algorithm) for algorithm in ALGORITHMS], indirect=True, scope="module"
+)
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def algorithm(request: pytest.FixtureRequest) -> Algorithm:
+    chosen: Algorithm = getattr(request, "param", "HS256")
+    return chosen
+
+
+@pytest.fixture(scope="module")
+async def target(kind: str, algorithm: Algorithm, new_place: NewPlace) -> AsyncIterator[Server]:
+    """A service on each kind of store, or with each kind of key."""
+    key: dict[str, Any] = (
+        {} if algorithm == "HS256" else {"jwt_private_key": a_key(algorithm).material, "jwt_secret": ""}
+    )
+    async with serve(store_url=await new_place(kind), **key) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +185,14 @@ def bent_signature(forge: Forge) -> str:
     return forge.good[:-1] + alphabet[last ^ 1]
 
 
+@with_every_key
 async def test_forged_token_that_is_right_is_taken(target: Server, forge: Forge) -> None:
     """The tokens below are refused for what is wrong with them: one with nothing wrong is taken."""
     assert (await who(target, forge.token())).status == 200
     assert (await who(target, forge.good)).status == 200
 
 
-@in_memory
+@with_every_key
 @pytest.mark.parametrize(
     "make",
     [
@@ -312,7 +323,7 @@ async def test_bad_token_is_401(target: Server, forge: Forge, make: Callable[[Fo
     assert answer.headers["www-authenticate"] == 'Bearer realm="roster", error="invalid_token"'
 
 
-@in_memory
+@with_every_key
 @pytest.mark.parametrize(
     "members",
     [
