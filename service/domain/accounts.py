@@ -110,7 +110,7 @@ async def change(
         await transaction.put_user(after)
         await transaction.append(Event("user.updated", now, caller.id, user_id, after, changed))
         if user.active and not after.active:
-            await end_sessions(transaction, clock, caller.id, user_id, "deactivated")
+            await end_access(transaction, clock, caller.id, user_id, "deactivated")
         return after
 
     return as_committed(await store.write(work))
@@ -125,12 +125,22 @@ async def delete(
         user = await _visible(transaction, caller, user_id, versions)
         if user.is_active_admin:
             await _keep_an_admin(transaction)
-        await end_sessions(transaction, clock, caller.id, user_id, "deleted")
+        await end_access(transaction, clock, caller.id, user_id, "deleted")
         await transaction.delete_user(user_id)
         await transaction.append(Event("user.deleted", clock(), caller.id, user_id))
 
     written = await store.write(work)
     return Snapshot(None, written.position)
+
+
+async def end_access(
+    transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
+) -> None:
+    """End every session and every API token of a user, each with its event."""
+    await end_sessions(transaction, clock, actor, user_id, reason)
+    for token in await transaction.tokens_of(user_id):
+        await transaction.delete_token(token.id)
+        await transaction.append(Event("token.ended", clock(), actor, user_id, token_id=token.id, reason=reason))
 
 
 async def end_sessions(

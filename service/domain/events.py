@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.domain.users import User
 
-EventType = Literal["user.created", "user.updated", "user.deleted", "session.ended"]
+EventType = Literal["user.created", "user.updated", "user.deleted", "session.ended", "token.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 EndReason = Literal["logout", "reuse", "password", "role", "deactivated", "deleted", "limit", "revoked"]
@@ -27,8 +27,9 @@ class Event:
         user: that user as this event left it; None for the other types, and after the user was deleted.
         changed: for `user.updated`, the fields that differ from the event before.
         session_id: for `session.ended`, which one.
-        reason: for `session.ended`, why.
+        reason: for `session.ended` and `token.ended`, why.
         seq: place in the log, from 1; 0 until committed.
+        token_id: for `token.ended`, which API token.
     """
 
     type: EventType
@@ -40,6 +41,7 @@ class Event:
     session_id: UUID | None = None
     reason: EndReason | None = None
     seq: int = 0
+    token_id: UUID | None = None
 
     def at(self, seq: int) -> Event:
         """The same event, committed at that seq: it is also the version of the user it carries."""
@@ -54,6 +56,7 @@ class Event:
             self.session_id,
             self.reason,
             seq,
+            self.token_id,
         )
 
     def redacted(self) -> Event:
@@ -63,6 +66,6 @@ class Event:
     @property
     def ends_access(self) -> bool:
         """Whether tokens of the subject that were valid before may not be any more."""
-        return self.type in ("session.ended", "user.deleted") or (
+        return self.type in ("session.ended", "token.ended", "user.deleted") or (
             self.type == "user.updated" and not {"role", "active"}.isdisjoint(self.changed)
         )

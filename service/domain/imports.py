@@ -10,7 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import end_sessions
+from service.domain.accounts import end_access, end_sessions
 from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
 from service.domain.events import Event
 from service.domain.ports import Clock, Store, Transaction
@@ -210,7 +210,7 @@ class _Work:
             await self._keep(after)
             await self._transaction.append(Event("user.updated", self._now, self._actor, user.id, after, changed))
         if user.active and not after.active:
-            await end_sessions(self._transaction, self._clock, self._actor, user.id, "deactivated")
+            await end_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:
             await end_sessions(self._transaction, self._clock, self._actor, user.id, "password")
         self._batch.updated += 1

@@ -14,6 +14,7 @@ from service.domain.idempotency import Answer, Claim
 from service.domain.positions import Position
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, Role, User
 
 T = TypeVar("T")
@@ -140,6 +141,16 @@ class Transaction(Protocol):
 
     async def delete_session(self, session_id: UUID) -> None: ...
 
+    async def token(self, token_id: UUID) -> ApiToken | None: ...
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        """A user's API tokens, the oldest first; some may have expired."""
+
+    async def put_token(self, token: ApiToken) -> None:
+        """Keep a new one; those that have expired by then are forgotten."""
+
+    async def delete_token(self, token_id: UUID) -> None: ...
+
     async def append(self, event: Event) -> None:
         """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
 
@@ -216,6 +227,15 @@ class Store(Writes, Protocol):
 
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         """A user's sessions that have not expired, the oldest first."""
+
+    async def token(self, digest: bytes) -> tuple[ApiToken, User] | None:
+        """An API token and its user; None once either is gone."""
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        """A user's API tokens, the oldest first; some may have expired."""
+
+    async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
+        """Keep when tokens were last used, by their ids; of several moments the latest."""
 
     async def events(self, query: EventQuery) -> EventPage: ...
 

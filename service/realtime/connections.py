@@ -112,10 +112,11 @@ class Connections:
                     stream.principal = replace(stream.principal, username=event.user.username)
             return
         match event.type:
-            case "session.ended":
+            case "session.ended" | "token.ended":
                 gone = event.reason in ("deleted", "deactivated")
                 ending = closing.ACCOUNT_GONE if gone else closing.SESSION_ENDED
-                streams = [stream for stream in streams if stream.principal.session_id == event.session_id]
+                ended = event.session_id or event.token_id
+                streams = [stream for stream in streams if stream.principal.session_id == ended]
             case "user.updated" if event.user is not None and event.user.active:
                 ending = closing.RIGHTS_CHANGED
             case _:

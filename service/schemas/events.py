@@ -52,13 +52,15 @@ class EventAnswer(Answer):
     subject: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
     """The user whom it is about."""
     user: UserAnswer | None
-    """The user as this event left it; null for `user.deleted` and `session.ended`, and once the user is deleted."""
+    """The user as this event left it; null for all that do not begin with `user.`, for `user.deleted`, and once the user is deleted."""
     changed: Annotated[list[str], Field(examples=[["name"]])] | SkipJsonSchema[None] = None
     """For `user.updated`: the fields that differ."""
     session_id: UUID | SkipJsonSchema[None] = None
     """For `session.ended`: which session."""
+    token_id: UUID | SkipJsonSchema[None] = None
+    """For `token.ended`: which API token."""
     reason: EndReason | SkipJsonSchema[None] = None
-    """For `session.ended`: why."""
+    """For `session.ended` and `token.ended`: why."""
 
 
 class EventList(Answer):
@@ -112,6 +114,7 @@ def event_answer(event: Event, epoch: str) -> EventAnswer:
         user=None if event.user is None else user_answer(event.user),
         changed=list(event.changed) or None,
         session_id=event.session_id,
+        token_id=event.token_id,
         reason=event.reason,
     )
 
@@ -128,6 +131,8 @@ def event_json(event: Event, epoch: str) -> bytes:
         more += f',"changed":{json.dumps(event.changed, separators=(",", ":"))}'
     if event.session_id is not None:
         more += f',"session_id":"{event.session_id}"'
+    if event.token_id is not None:
+        more += f',"token_id":"{event.token_id}"'
     if event.reason is not None:
         more += f',"reason":"{event.reason}"'
     return b'{"id":"%b-%d","type":"%b","time":"%b","actor":%b,"subject":"%b","user":%b%b}' % (

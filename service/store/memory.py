@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice, takewhile
 from typing import Final, TypeVar
@@ -16,6 +17,7 @@ from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transac
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.memory_log import MemoryLog
 from service.store.memory_tables import Tables
@@ -100,6 +102,23 @@ class MemoryStore:
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         now = self._clock()
         return [session for session in self._tables.sessions_by(user_id) if session.expires_at > now]
+
+    async def token(self, digest: bytes) -> tuple[ApiToken, User] | None:
+        token_id = self._tables.by_digest.get(digest)
+        token = None if token_id is None else self._tables.tokens[token_id]
+        if token is None or not token.lives(self._clock()):
+            return None
+        user = self._tables.users.get(token.user_id.int)
+        return None if user is None else (token, user)
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        return self._tables.tokens_by_age(user_id)
+
+    async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
+        for token_id, moment in uses.items():
+            token = self._tables.tokens.get(token_id)
+            if token is not None and (token.last_used_at is None or token.last_used_at < moment):
+                self._tables.set_token(replace(token, last_used_at=moment))
 
     async def events(self, query: EventQuery) -> EventPage:
         return self._log.page(query)

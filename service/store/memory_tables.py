@@ -7,6 +7,7 @@ from uuid import UUID
 
 from service.domain.ports import UserQuery
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User, sort_key
 
 _Key = tuple[str, UUID]
@@ -23,6 +24,9 @@ class Tables:
         self.passwords: dict[UUID, str] = {}
         self.sessions: dict[UUID, Session] = {}
         self.sessions_of: dict[UUID, set[UUID]] = {}
+        self.tokens: dict[UUID, ApiToken] = {}
+        self.by_digest: dict[bytes, UUID] = {}
+        self.tokens_of: dict[UUID, set[UUID]] = {}
         self.active_admins = 0
         self._sorted: dict[str, list[_Key]] = {"created_at": [], "username": []}
 
@@ -65,6 +69,25 @@ class Tables:
         """A user's sessions, the oldest first."""
         sessions = (self.sessions[session_id] for session_id in self.sessions_of.get(user_id, ()))
         return sorted(sessions, key=lambda session: (session.created_at, session.id))
+
+    def set_token(self, token: ApiToken) -> None:
+        self.tokens[token.id] = token
+        self.by_digest[token.digest] = token.id
+        self.tokens_of.setdefault(token.user_id, set()).add(token.id)
+
+    def drop_token(self, token_id: UUID) -> ApiToken | None:
+        token = self.tokens.pop(token_id, None)
+        if token is not None:
+            del self.by_digest[token.digest]
+            of_user = self.tokens_of[token.user_id]
+            of_user.discard(token_id)
+            if not of_user:
+                del self.tokens_of[token.user_id]
+        return token
+
+    def tokens_by_age(self, user_id: UUID) -> list[ApiToken]:
+        tokens = (self.tokens[token_id] for token_id in self.tokens_of.get(user_id, ()))
+        return sorted(tokens, key=lambda token: (token.created_at, token.id))
 
     def select(self, query: UserQuery) -> map[User] | filter[User]:
         keys = self._sorted[query.sort.removeprefix("-")]

@@ -11,6 +11,7 @@ from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim, Records
 from service.domain.ports import Render
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.memory_tables import Tables
 
@@ -116,6 +117,25 @@ class MemoryTransaction:
         before = self._tables.drop_session(session_id)
         if before is not None:
             self._undo.append(lambda: self._tables.set_session(before))
+
+    async def token(self, token_id: UUID) -> ApiToken | None:
+        return self._tables.tokens.get(token_id)
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        return self._tables.tokens_by_age(user_id)
+
+    async def put_token(self, token: ApiToken) -> None:
+        tables = self._tables
+        # Each has an end of its own: they are few, and seldom made.
+        for expired in [kept.id for kept in tables.tokens.values() if not kept.lives(token.created_at)]:
+            tables.drop_token(expired)
+        tables.set_token(token)
+        self._undo.append(lambda: tables.drop_token(token.id))
+
+    async def delete_token(self, token_id: UUID) -> None:
+        before = self._tables.drop_token(token_id)
+        if before is not None:
+            self._undo.append(lambda: self._tables.set_token(before))
 
     async def append(self, event: Event) -> None:
         self.events.append(event)

@@ -48,6 +48,7 @@ def test_redacted_event_tells_no_more_about_the_user() -> None:
     ("fields", "ends"),
     [
         ({"type": "session.ended"}, True),
+        ({"type": "token.ended"}, True),
         ({"type": "user.deleted"}, True),
         ({"type": "user.updated", "changed": ("role",)}, True),
         ({"type": "user.updated", "changed": ("name", "active")}, True),
@@ -55,11 +56,11 @@ def test_redacted_event_tells_no_more_about_the_user() -> None:
         ({"type": "user.created"}, False),
     ],
 )
-def test_access_ends_with_session_role_activity_or_user(fields: dict[str, Any], ends: bool) -> None:
-    """Tokens that were valid before may end by the end of a session, by another role or activity, and by deletion."""
+def test_access_ends_with_session_token_role_activity_or_user(fields: dict[str, Any], ends: bool) -> None:
+    """Tokens that were valid before may end by the end of a session or API token, by another role or activity, and by deletion."""
     assert Event(time=NOW, actor=None, subject=uuid_utils.compat.uuid7(), **fields).ends_access is ends
 
 
-def test_types_are_the_four_promised() -> None:
-    """The log has four types of event."""
-    assert EVENT_TYPES == ("user.created", "user.updated", "user.deleted", "session.ended")
+def test_types_are_the_five_promised() -> None:
+    """The log has five types of event."""
+    assert EVENT_TYPES == ("user.created", "user.updated", "user.deleted", "session.ended", "token.ended")

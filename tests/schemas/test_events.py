@@ -55,6 +55,7 @@ def test_event_carries_the_user_as_it_left_it() -> None:
         session_id=st.none() | st.uuids(),
         reason=st.none() | st.sampled_from(["logout", "deleted"]),
         seq=st.integers(1, 10**17),
+        token_id=st.none() | st.uuids(),
     )
 )
 def test_event_is_written_as_its_model_is(event: Event) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from service.domain.events import Event
 from service.domain.ports import EventQuery, Store, Transaction
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import User
 from tests.support.clock import ManualClock
 
@@ -37,6 +38,28 @@ async def keep_session(store: Store, *sessions: Session) -> None:
     async def work(transaction: Transaction) -> None:
         for session in sessions:
             await transaction.put_session(session)
+
+    await store.write(work)
+
+
+def a_token(user: User, now: datetime, **fields: Any) -> ApiToken:
+    made = ApiToken(
+        id=uuid.uuid4(),
+        user_id=user.id,
+        name="a program",
+        digest=uuid.uuid4().bytes * 2,
+        prefix="roster_Ab3d",
+        scopes=frozenset({"users:read"}),
+        created_at=now,
+        expires_at=now + timedelta(days=30),
+    )
+    return replace(made, **fields)
+
+
+async def keep_token(store: Store, *tokens: ApiToken) -> None:
+    async def work(transaction: Transaction) -> None:
+        for token in tokens:
+            await transaction.put_token(token)
 
     await store.write(work)
 

@@ -19,7 +19,7 @@ from service.store.upkeep import places
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep, updated
 from tests.support.keys import a_key
-from tests.support.stores import a_session, erase, keep_session
+from tests.support.stores import a_session, a_token, erase, keep_session, keep_token
 
 
 @asynccontextmanager
@@ -50,6 +50,7 @@ async def fill(store: Store) -> User:
     await store.write(rename)
     session = a_session(ada, ada.created_at, ends_by=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x"))
     await keep_session(store, session)
+    await keep_token(store, a_token(ada, ada.created_at, expires_at=None))
     await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
     await store.secret("cursors")
     await store.offer_signing_key(a_key("ES256"))

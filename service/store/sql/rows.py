@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from service.domain import scopes
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.sessions import Origin, Session
 from service.domain.signing import SigningKey
+from service.domain.tokens import ApiToken
 from service.domain.users import User
 from service.store.sql.dialects import Dialect
 
@@ -104,9 +106,40 @@ def of_signing_key(key: SigningKey) -> dict[str, Any]:
     }
 
 
+def token_of(row: Row, dialect: Dialect) -> ApiToken:
+    """From the columns of `statements.TOKEN`."""
+    moment = dialect.moment
+    id_, user_id, name, digest, prefix, scope, created_at, expires_at, last_used_at = row
+    return ApiToken(
+        dialect.identity(id_),
+        dialect.identity(user_id),
+        name,
+        bytes(digest),
+        prefix,
+        scopes.read(scope, "admin"),
+        moment(created_at),
+        None if expires_at is None else moment(expires_at),
+        None if last_used_at is None else moment(last_used_at),
+    )
+
+
+def of_token(token: ApiToken) -> dict[str, Any]:
+    return {
+        "id": token.id,
+        "user_id": token.user_id,
+        "name": token.name,
+        "digest": token.digest,
+        "prefix": token.prefix,
+        "scopes": scopes.written(token.scopes),
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "last_used_at": token.last_used_at,
+    }
+
+
 def event_of(row: Row, dialect: Dialect) -> Event:
     """From the columns of `statements.EVENT`."""
-    seq, type_, time, actor, subject, user, changed, session_id, reason = row
+    seq, type_, time, actor, subject, user, changed, session_id, reason, token_id = row
     identity = dialect.identity
     return Event(
         type_,
@@ -118,6 +151,7 @@ def event_of(row: Row, dialect: Dialect) -> Event:
         None if session_id is None else identity(session_id),
         reason,
         seq,
+        None if token_id is None else identity(token_id),
     )
 
 
@@ -132,6 +166,7 @@ def of_event(event: Event) -> dict[str, Any]:
         "changed": ",".join(event.changed),
         "session_id": event.session_id,
         "reason": event.reason,
+        "token_id": event.token_id,
     }
 
 

@@ -35,6 +35,7 @@ from service.store.sql.tables import (
     sessions,
     signing_keys,
     tickets,
+    tokens,
     users,
 )
 
@@ -42,6 +43,7 @@ USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
 )]  # fmt: skip
 SESSION: Final = list(sessions.c)
+TOKEN: Final = list(tokens.c)
 EVENT: Final = list(events.c)
 SIGNING_KEY: Final = list(signing_keys.c)
 
@@ -224,6 +226,24 @@ SESSIONS_OF: Final = _always(
 PUT_SESSION: Final = _put(sessions)
 DELETE_SESSION: Final = _always(delete(sessions).where(sessions.c.id == bindparam("id")))
 FORGET_SESSIONS: Final = _always(delete(sessions).where(sessions.c.expires_at <= bindparam("now")))
+TOKEN_BY_ID: Final = _always(select(*TOKEN).where(tokens.c.id == bindparam("id")))
+TOKEN_WITH_USER: Final = _always(
+    select(*TOKEN, *USER).join(users, users.c.id == tokens.c.user_id).where(tokens.c.digest == bindparam("digest"))
+)
+TOKENS_OF: Final = _always(
+    select(*TOKEN).where(tokens.c.user_id == bindparam("user")).order_by(tokens.c.created_at, tokens.c.id)
+)
+PUT_TOKEN: Final = _always(insert(tokens))
+TOKEN_USED: Final = _always(
+    update(tokens)
+    .where(
+        tokens.c.id == bindparam("token"),
+        or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < bindparam("moment")),
+    )
+    .values(last_used_at=bindparam("moment"))
+)
+DELETE_TOKEN: Final = _always(delete(tokens).where(tokens.c.id == bindparam("id")))
+FORGET_TOKENS: Final = _always(delete(tokens).where(tokens.c.expires_at <= bindparam("now")))
 KEEP_TICKET: Final = _put(tickets)
 FORGET_TICKETS: Final = _always(delete(tickets).where(tickets.c.expires_at <= bindparam("now")))
 TAKE_TICKET: Final = _always(

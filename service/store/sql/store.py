@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
@@ -15,6 +15,7 @@ from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transac
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.batch import Kept, Outcome, Work
@@ -137,6 +138,26 @@ class SqlStore(ABC):
         now = self._clock()
         sessions = [rows.session_of(row, self._dialect) for row in found]
         return [session for session in sessions if session.expires_at > now]
+
+    async def token(self, digest: bytes) -> tuple[ApiToken, User] | None:
+        found = await self._find(statements.TOKEN_WITH_USER, digest=digest)
+        if not found:
+            return None
+        token = rows.token_of(found[0][: len(statements.TOKEN)], self._dialect)
+        if not token.lives(self._clock()):
+            return None
+        return token, rows.user_of(found[0][len(statements.TOKEN) :], self._dialect)
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        return [rows.token_of(row, self._dialect) for row in await self._find(statements.TOKENS_OF, user=user_id)]
+
+    async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
+        given = [{"token": token_id, "moment": moment} for token_id, moment in uses.items()]
+
+        async def work(transaction: SqlTransaction) -> None:
+            await transaction.connection.run_many(statements.TOKEN_USED, given)
+
+        await self._say(work)
 
     async def events(self, query: EventQuery) -> EventPage:
         statement, given = queries.events(query)

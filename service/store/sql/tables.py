@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from service.domain import idempotency, signing
 from service.domain import sessions as session_rules
+from service.domain import tokens as token_rules
 from service.domain import users as rules
 
 metadata: Final = MetaData(
@@ -91,6 +92,22 @@ sessions = Table(
     Index(None, "expires_at"),
 )
 
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(token_rules.NAME_MAX), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("prefix", String(16), nullable=False),
+    Column("scopes", Text, nullable=False),  # with spaces between
+    Column("created_at", _Moment, nullable=False),
+    Column("expires_at", _Moment),
+    Column("last_used_at", _Moment),
+    Index(None, "user_id", "created_at"),
+    Index(None, "expires_at"),
+)
+
 events = Table(
     "events",
     metadata,
@@ -103,6 +120,7 @@ events = Table(
     Column("changed", Text, nullable=False),  # names with commas between
     Column("session_id", _Id),
     Column("reason", String(32)),
+    Column("token_id", _Id),
     Index(None, "subject", "seq"),
 )
 

@@ -12,6 +12,7 @@ from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
@@ -133,6 +134,21 @@ class SqlTransaction:
 
     async def delete_session(self, session_id: UUID) -> None:
         await self.connection.run(statements.DELETE_SESSION, id=session_id)
+
+    async def token(self, token_id: UUID) -> ApiToken | None:
+        found = await self.connection.rows(statements.TOKEN_BY_ID, id=token_id)
+        return rows.token_of(found[0], self._dialect) if found else None
+
+    async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
+        found = await self.connection.rows(statements.TOKENS_OF, user=user_id)
+        return [rows.token_of(row, self._dialect) for row in found]
+
+    async def put_token(self, token: ApiToken) -> None:
+        await self.connection.run(statements.FORGET_TOKENS, now=token.created_at)
+        await self.connection.run(statements.PUT_TOKEN, **rows.of_token(token))
+
+    async def delete_token(self, token_id: UUID) -> None:
+        await self.connection.run(statements.DELETE_TOKEN, id=token_id)
 
     async def append(self, event: Event) -> None:
         self.events.append(event)

@@ -72,7 +72,7 @@ async def test_damage_is_found(new_place: NewPlace) -> None:
     async with opened(url) as store:
         await fill(store)
     await _run(url, "DELETE FROM users")
-    assert (await check(places.at(url))).faults == ("1 rows name others that are not there",)
+    assert (await check(places.at(url))).faults == ("2 rows name others that are not there",)
 
     path = url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as connection:

@@ -1,0 +1,150 @@
+"""What every store promises about API tokens."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from service.domain import scopes
+from service.domain.events import Event
+from service.domain.ports import Store, Transaction
+from service.domain.tokens import ApiToken
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep
+from tests.support.stores import Broken, a_token, ask, erase, keep_token, whole_log
+
+
+async def drop(store: Store, token: ApiToken) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.delete_token(token.id)
+
+    await store.write(work)
+
+
+async def test_token_that_is_not_there_is_none(store: Store, clock: ManualClock) -> None:
+    """Unknown tokens are None, read or inside a write, and nothing about them is harmful."""
+    nobody = uuid.uuid4()
+    assert await store.token(b"x" * 32) is None
+    assert list(await store.tokens_of(nobody)) == []
+    assert await ask(store, lambda transaction: transaction.token(nobody)) is None
+    assert list(await ask(store, lambda transaction: transaction.tokens_of(nobody))) == []
+    await store.tokens_used({nobody: clock()})
+    await drop(store, a_token(a_user(), clock()))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"expires_at": None, "scopes": frozenset(scopes.GRANTABLE)},
+        {"name": "Zoë 🦊 'x'; --", "digest": bytes(range(32)), "scopes": frozenset({"rooms:read", "tokens"})},
+    ],
+)
+async def test_token_comes_back_as_it_went_in(store: Store, clock: ManualClock, fields: dict[str, Any]) -> None:
+    """By its digest with its user as it is now, by its id inside a write, and in its user's list."""
+    clock.advance(0.000001)
+    ada = a_user()
+    await keep(store, ada)
+    token = a_token(ada, clock(), **fields)
+    await keep_token(store, token, a_token(ada, clock() + timedelta(seconds=1)))
+
+    assert await store.token(token.digest) == (token, ada.at(1))
+    assert await ask(store, lambda transaction: transaction.token(token.id)) == token
+    assert (await store.tokens_of(ada.id))[0] == token
+
+
+async def test_tokens_of_a_user_are_its_own(store: Store, clock: ManualClock) -> None:
+    """A user's tokens are listed without others', the oldest first, in whatever order they were kept."""
+    ada, bob = a_user(), a_user()
+    await keep(store, ada, bob)
+    tokens = []
+    for user in (ada, bob, ada, ada):
+        tokens.append(a_token(user, clock(), expires_at=None))
+        clock.advance(1)
+    await keep_token(store, *reversed(tokens))
+
+    async def work(transaction: Transaction) -> Sequence[ApiToken]:
+        await transaction.delete_token(tokens[2].id)
+        return await transaction.tokens_of(ada.id)
+
+    assert list(await ask(store, work)) == [tokens[0], tokens[3]]
+    assert list(await store.tokens_of(ada.id)) == [tokens[0], tokens[3]]
+    assert list(await store.tokens_of(bob.id)) == [tokens[1]]
+    assert await store.token(tokens[2].digest) is None
+
+
+async def test_token_lasts_until_it_expires(store: Store, clock: ManualClock) -> None:
+    """Up to its last microsecond a token is there, and from then on it is not; the next one made takes its place."""
+    ada = a_user()
+    await keep(store, ada)
+    short, endless = a_token(ada, clock()), a_token(ada, clock(), expires_at=None)
+    await keep_token(store, short, endless)
+    clock.advance(timedelta(days=30).total_seconds() - 0.000001)
+    assert await store.token(short.digest) is not None
+
+    clock.advance(0.000001)
+    assert await store.token(short.digest) is None
+    await keep_token(store, later := a_token(ada, clock()))
+    assert await store.tokens_of(ada.id) == [endless, later]
+
+
+async def test_token_without_user_is_none(store: Store, clock: ManualClock) -> None:
+    """A token is gone as soon as its user is, also when nobody ended it."""
+    ada = a_user()
+    await keep(store, ada)
+    token = a_token(ada, clock())
+    await keep_token(store, token)
+    await erase(store, ada)
+
+    assert await store.token(token.digest) is None
+
+
+async def test_failed_write_leaves_tokens_as_they_were(store: Store, clock: ManualClock) -> None:
+    """What a work that fails has made is not there, and what it has ended is."""
+    ada = a_user()
+    await keep(store, ada)
+    kept, made = a_token(ada, clock()), a_token(ada, clock())
+    await keep_token(store, kept)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_token(made)
+        await transaction.delete_token(kept.id)
+        raise Broken()
+
+    with pytest.raises(Broken):
+        await store.write(work)
+    assert await store.tokens_of(ada.id) == [kept]
+    assert await store.token(made.digest) is None
+
+
+async def test_last_use_never_goes_back(store: Store, clock: ManualClock) -> None:
+    """Of several moments, in whatever order processes tell them, the latest is kept; no event is made of it."""
+    ada = a_user()
+    await keep(store, ada)
+    one, other = a_token(ada, clock()), a_token(ada, clock() + timedelta(seconds=1))
+    await keep_token(store, one, other)
+    before = await store.position()
+    first, second = clock() + timedelta(minutes=1), clock() + timedelta(minutes=2)
+    await store.tokens_used({one.id: second, other.id: first})
+    await store.tokens_used({one.id: first})
+
+    assert [token.last_used_at for token in await store.tokens_of(ada.id)] == [second, first]
+    assert await store.position() == before
+
+
+async def test_end_of_a_token_is_an_event(store: Store, clock: ManualClock) -> None:
+    """The log tells which token ended, and goes on telling it once its user is gone."""
+    ada = a_user()
+    await keep(store, ada)
+    ended = Event("token.ended", clock(), ada.id, ada.id, token_id=uuid.uuid4(), reason="revoked")
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.append(ended)
+
+    await store.write(work)
+    await erase(store, ada)
+    assert (await whole_log(store))[1] == ended.at(2)
