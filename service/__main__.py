@@ -1,4 +1,4 @@
-"""The command line: `python -m service [serve|health|openapi|settings|db|keys|token]`."""
+"""The command line: `python -m service [serve|health|openapi|settings|scopes|db|keys|token]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def main() -> None:
     commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
     settings = commands.add_parser("settings", help="print every setting with its default and its meaning")
     settings.add_argument("--format", choices=("env", "markdown"), default="env", help="as .env.example, or as a table")
+    commands.add_parser("scopes", help="print the table of scopes, and what each is needed for, as Markdown")
     for group in (db, keys, token):
         group.add_to(commands)
     chosen = parser.parse_args()
@@ -30,6 +31,8 @@ def main() -> None:
             _openapi()
         case "settings":
             _settings(chosen.format)
+        case "scopes":
+            _scopes()
         case "db":
             sys.exit(db.run(chosen))
         case "keys":
@@ -63,6 +66,12 @@ def _settings(form: str) -> None:
     from service.reference import env_example, markdown_table
 
     sys.stdout.write(env_example() if form == "env" else markdown_table())
+
+
+def _scopes() -> None:
+    from service.reference import scopes_table
+
+    sys.stdout.write(scopes_table())
 
 
 def _health() -> str | None:

@@ -38,6 +38,7 @@ from service.security.keys import UnusableKey, chosen_keys, made
 from service.security.limits import LoginLimit
 from service.security.passwords import Argon2Hasher
 from service.security.tokens import AccessTokens
+from service.security.uses import Uses
 from service.settings import PREFIX, Settings, SettingsError
 from service.store.memory import MemoryStore
 from service.tasks import Tasks
@@ -77,7 +78,9 @@ def create_app(
     keyring = Keyring(settings.access_ttl_s, clock, None if chosen else store.signing_keys, lambda: on_key_loss())
     keyring.use(chosen)
     tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
-    authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current)
+    tasks = Tasks()
+    uses = Uses(store, clock, tasks)
+    authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     connections = Connections(
         metrics,
         most_per_user=settings.max_connections_per_user,
@@ -134,7 +137,8 @@ def create_app(
     app[keys.ROOMS] = rooms
     app[keys.CONNECTIONS] = connections
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
-    app[keys.TASKS] = Tasks()
+    app[keys.TASKS] = tasks
+    app[keys.USES] = uses
     app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
@@ -235,7 +239,7 @@ async def _hub(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and look after those who read it."""
     hub, rooms = app[keys.HUB], app[keys.ROOMS]
     await hub.open()
-    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep)
+    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep, app[keys.USES].look)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:

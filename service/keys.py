@@ -22,6 +22,7 @@ from service.security.cursors import Cursors
 from service.security.keyring import Keyring
 from service.security.limits import LoginLimit
 from service.security.tokens import AccessTokens
+from service.security.uses import Uses
 from service.settings import Settings
 from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
@@ -71,6 +72,7 @@ CONNECTIONS = AppKey("connections", Connections)
 ECHOES = AppKey("echoes", Echoes)
 OPENAPI: AppKey[Described] = AppKey("openapi")
 TASKS = AppKey("tasks", Tasks)
+USES = AppKey("uses", Uses)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
 TRANSFERS = AppKey("transfers", Transfers)

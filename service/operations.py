@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from service import problems
+from service.domain.scopes import Scope
 from service.problems import Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +51,8 @@ class Operation:
 
     Attributes:
         id: unique; what a generated client calls its function.
+        scope: what the credentials must have been made for; None where there are none, and for the WebSocket, whose
+            commands have theirs.
         refusals: what the view itself refuses with; `every_refusal` adds what follows from the rest.
         writes: whether it changes what the store keeps.
         limited: whether the request limits count it; health checks must get through.
@@ -65,6 +68,7 @@ class Operation:
     tag: str
     access: Access
     replies: Mapping[int, Reply]
+    scope: Scope | None = None
     refusals: Sequence[Kind] = ()
     writes: bool = False
     limited: bool = True
@@ -76,12 +80,19 @@ class Operation:
     query: type[BaseModel] | None = None
     headers: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        if self.access is Access.BEARER and self.scope is None:
+            # Else whatever a token was made for would do.
+            raise TypeError(f"{self.id} asks for credentials and names no scope")
+
     @property
     def every_refusal(self) -> frozenset[Kind]:
         """What a caller must be ready for: the view's own refusals, and those of whatever reads what it takes."""
         every = {*self.refusals, *_REFUSALS_OF_ACCESS[self.access]}
         if self.writes:
             every.update(_REFUSALS_OF_WRITES)
+        if self.scope is not None:
+            every.add(problems.INSUFFICIENT_SCOPE)
         if self.limited:
             every.add(problems.TOO_MANY)
         if self.query is not None:

@@ -99,6 +99,12 @@ INVALID_TOKEN: Final = Kind(
     "invalid-token", 401, "The access token is not valid", "Refresh it with POST /v1/auth/refresh, or log in again."
 )
 FORBIDDEN: Final = Kind("forbidden", 403, "Not allowed", "Ask an administrator: this account has no right to it.")
+INSUFFICIENT_SCOPE: Final = Kind(
+    "insufficient-scope",
+    403,
+    "The credentials were not made for this",
+    "Use a token that has the scopes in `WWW-Authenticate`, and make one if need be: what a token may do stays as it was made.",
+)
 FOREIGN_ORIGIN: Final = Kind(
     "foreign-origin",
     403,
@@ -201,6 +207,7 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.InvalidToken: INVALID_TOKEN,
     errors.InvalidGrant: INVALID_GRANT,
     errors.Forbidden: FORBIDDEN,
+    errors.InsufficientScope: INSUFFICIENT_SCOPE,
     errors.NotFound: NOT_FOUND,
     errors.Conflict: CONFLICT,
     errors.Taken: TAKEN,

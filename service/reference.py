@@ -1,4 +1,7 @@
-"""The settings as documents: `.env.example`, and the table in README. Both are made from `Settings`; a test compares."""
+"""What documents repeat, made from the code: `.env.example`, the table of settings in README, that of scopes in docs.
+
+Tests compare.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,24 @@ def markdown_table() -> str:
         default = f"`{row.default}`" if row.default else "empty"
         meaning = row.meaning.replace("|", "\\|")
         lines.append(f"| `{row.variable}` | {default} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def scopes_table() -> str:
+    """The table in docs/tokens.md: what each scope is for, and what needs it."""
+    from service.domain.scopes import MEANINGS
+    from service.openapi.document import operations
+    from service.realtime.commands import COMMANDS
+
+    needs: dict[str, list[str]] = {scope: [] for scope in MEANINGS}
+    for path, method, operation in operations():
+        if operation.scope is not None:
+            needs[operation.scope].append(f"`{method.upper()} {path}`")
+    for name, command in COMMANDS.items():
+        if command.scope is not None:
+            needs[command.scope].append(f"WebSocket `{name}`")
+    lines = ["| scope | to | is needed for |", "|---|---|---|"]
+    lines += [f"| `{scope}` | {meaning.text} | {', '.join(needs[scope])} |" for scope, meaning in MEANINGS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.security_txt import PATH, SecurityTxt
 from service.views.sessions import SessionById, Sessions
 from service.views.static import Static
+from service.views.tokens import TokenById, Tokens
 from service.views.users import Me, UserById, Users
 from service.views.users_export import UsersExport
 from service.views.users_import import UsersImport
@@ -37,6 +38,9 @@ routes.view("/v1/users/me")(Me)
 routes.view("/v1/users/import")(UsersImport)
 routes.view("/v1/users/export")(UsersExport)
 routes.view("/v1/users/{id}")(UserById)
+
+routes.view("/v1/tokens")(Tokens)
+routes.view("/v1/tokens/{token_id}")(TokenById)
 
 routes.view("/v1/events")(Events)
 routes.view("/v1/feed")(Feed)

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """Life of a session, however often it is refreshed, in seconds."""
     session_idle_s: PositiveInt = 1_209_600
     """How long a session lasts without a refresh, in seconds."""
+    api_token_ttl_s: NonNegativeInt = 31_536_000
+    """Longest life of an API token, in seconds; 0: as long as is asked for, also without an end."""
     admin_email: str = "admin@example.com"
     """E-mail address of the first administrator, made at the first start."""
     admin_username: str = "admin"

@@ -19,7 +19,7 @@ from service import __version__
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
-from service.reference import markdown_table
+from service.reference import markdown_table, scopes_table
 from tests.support.keys import a_key
 from tests.support.postgres import postgres
 from tests.support.server import serve
@@ -38,6 +38,16 @@ def test_settings_table_is_that_of_settings() -> None:
 
     assert table is not None
     assert table[1] == markdown_table()
+
+
+def test_table_of_scopes_is_that_of_the_routes() -> None:
+    """The table of scopes is what operations and commands say of themselves; no scope is for nothing."""
+    page = (ROOT / "docs" / "tokens.md").read_text(encoding="utf-8")
+    table = re.search(r"<!-- scopes: .*? -->\n(.*?)<!-- end of scopes -->", page, re.DOTALL)
+
+    assert table is not None
+    assert table[1] == scopes_table()
+    assert not re.search(r"\|\s*\|$", table[1], re.MULTILINE)
 
 
 def test_changelog_begins_with_this_version() -> None:

@@ -48,7 +48,9 @@ async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
                 await sockets[who].send_str(names.translate(text))
 
 
-@pytest.mark.parametrize("steps", [*transcripts(DOCS / "idempotency.md"), *transcripts(DOCS / "auth.md")])
+@pytest.mark.parametrize(
+    "steps", [step for page in ("idempotency", "auth", "tokens") for step in transcripts(DOCS / f"{page}.md")]
+)
 async def test_conversation_over_http(steps: list[Step]) -> None:
     """Every answer has the status, the headers and the body that are shown."""
     names = Names()

@@ -11,7 +11,8 @@ Refusal
 │   └── InvalidToken
 ├── InvalidGrant         a refresh token that no longer renews anything
 ├── Forbidden            who is asking is known and may not
-│   └── RegistrationClosed
+│   ├── RegistrationClosed
+│   └── InsufficientScope  the credentials were not made for this; carries the scopes that were asked for
 ├── NotFound
 ├── Conflict             the present state does not allow it
 │   ├── Taken            another account has this username or e-mail address
@@ -106,6 +107,14 @@ class Forbidden(Refusal):
 
 class RegistrationClosed(Forbidden):
     sentence = "Registration is closed here; ask an administrator for an account."
+
+
+class InsufficientScope(Forbidden):
+    """Carries the scopes, written with spaces between, that these credentials do not have."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"These credentials were not made for this: it needs the scope {scope}.")
+        self.scope = scope
 
 
 class NotFound(Refusal):

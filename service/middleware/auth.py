@@ -10,7 +10,8 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from service.context import Context
-from service.domain.errors import BadRequest, Forbidden, InvalidToken, Unauthenticated
+from service.domain.errors import BadRequest, Forbidden, InsufficientScope, InvalidToken, Unauthenticated
+from service.domain.scopes import Scope
 from service.middleware.step import Step
 from service.operations import Access
 from service.security.authenticator import Authenticator, Principal
@@ -39,11 +40,16 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
             # A query may hold a ticket: both at once are refused below.
             if principal is not None and (access is _BEARER or not request.query_string):
                 context.principal = principal
+                if (scope := operation.scope) is not None and scope not in principal.scopes:
+                    raise InsufficientScope(scope)
                 return None
-        return find(request, context, streams=access is _STREAM)
+        return find(request, context, operation.scope, streams=access is _STREAM)
 
-    async def find(request: web.Request, context: Context, *, streams: bool) -> None:
-        context.principal = await _principal(request, authenticator, public_url, streams=streams)
+    async def find(request: web.Request, context: Context, scope: Scope | None, *, streams: bool) -> None:
+        principal = await _principal(request, authenticator, public_url, streams=streams)
+        context.principal = principal
+        if scope is not None and principal is not None and scope not in principal.scopes:
+            raise InsufficientScope(scope)
 
     return authenticate
 

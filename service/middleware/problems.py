@@ -75,6 +75,9 @@ def _of_refusal(
         case errors.InvalidToken():
             # RFC 6750, 3.1: a reason only where a token was sent.
             headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="roster", error="invalid_token"'
+        case errors.InsufficientScope():
+            # RFC 6750, 3: `scope` tells what is needed.
+            headers[hdrs.WWW_AUTHENTICATE] = f'Bearer realm="roster", error="insufficient_scope", scope="{error.scope}"'
         case errors.Unauthenticated():
             headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="roster"'
         case _:

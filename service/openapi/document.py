@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from service import __version__
+from service.domain.scopes import MEANINGS
 from service.openapi import headers, refusals
 from service.openapi.operations import describe
 from service.openapi.schemas import Schemas
@@ -19,7 +20,8 @@ _ABOUT: Final = """\
 Every change to an account commits together with its event. The event's number in the log is *the* position, and
 everything uses it: a user's `version` and `ETag`, the `id` of the feed, `after`, and the `Roster-Position` of an answer.
 
-**Begin** with `POST /v1/auth/login` and send `Authorization: Bearer <access_token>`. A browser, whose EventSource and
+**Begin** with `POST /v1/auth/login` and send `Authorization: Bearer <access_token>`. A program
+gets an API token of its own from `POST /v1/tokens`, with the scopes that it needs. A browser, whose EventSource and
 WebSocket send no header, gets a ticket from `POST /v1/auth/ticket`.
 
 **Follow** without a gap and without a repeat: list the users, keep the `Roster-Position` of the first page, open
@@ -38,6 +40,7 @@ than 8 KiB, is answered 400 in plain text.
 """
 _TAGS: Final = {
     "auth": "Accounts are entered with a password; an access token goes with every request, a refresh token renews it.",
+    "tokens": "What programs have instead of a login: named, with an end, and good for their scopes alone.",
     "users": "User accounts. Every change commits with its event; the event's number is the account's version.",
     "events": "What changed, as pages and live. One position for everything: ETag, SSE id, WebSocket position.",
     "rooms": "Messages for whoever is there, without a WebSocket.",
@@ -46,12 +49,16 @@ _TAGS: Final = {
     "operations": "For operators and their machines.",
     "pages": "For people.",
 }
+_SCOPES: Final = "\n".join(f"* `{scope}`: {meaning.text}" for scope, meaning in MEANINGS.items())
 _SECURITY_SCHEMES: Final = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "The access token from `POST /v1/auth/login`.",
+        "description": (
+            "The access token from `POST /v1/auth/login`, which has every scope, or an API token from `POST /v1/tokens`. What "
+            "an operation needs stands beside its name; what each scope is for:\n\n" + _SCOPES
+        ),
     },
     "ticket": {
         "type": "apiKey",

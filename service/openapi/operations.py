@@ -13,18 +13,22 @@ from service.openapi.headers import POSITION
 from service.openapi.schemas import Schemas, example_of
 from service.operations import Access, Operation, Reply
 
-_SECURITY: Final[Mapping[Access, list[dict[str, list[str]]]]] = {
-    Access.PUBLIC: [],
-    Access.BEARER: [{"bearer": []}],
-    Access.STREAM: [{"bearer": []}, {"ticket": []}, {"cookie": []}],
-    Access.OPERATOR: [{}, {"operator": []}],
+_SCHEMES: Final[Mapping[Access, tuple[str, ...]]] = {
+    Access.PUBLIC: (),
+    Access.BEARER: ("bearer",),
+    Access.STREAM: ("bearer", "ticket", "cookie"),
+    Access.OPERATOR: ("operator",),
 }
 
 
 def describe(path: str, operation: Operation, schemas: Schemas) -> dict[str, Any]:
     """An Operation Object."""
-    security = _SECURITY[operation.access]
-    if operation.access is Access.STREAM and 101 in operation.replies:
+    # OpenAPI 3.1, Security Requirement Object: for other schemes than OAuth's, names of what is needed.
+    scopes: list[str] = [] if operation.scope is None else [operation.scope]
+    security: list[dict[str, list[str]]] = [{scheme: scopes} for scheme in _SCHEMES[operation.access]]
+    if operation.access is Access.OPERATOR:
+        security = [{}, *security]  # from loopback
+    elif operation.access is Access.STREAM and 101 in operation.replies:
         security = [*security, {}]  # the first frame may bring the token
     described: dict[str, Any] = {
         "operationId": operation.id,

@@ -5,17 +5,19 @@ One is carried out after the other, and each answers by `socket.send`: answers c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service import problems
-from service.domain import rights
-from service.domain.errors import Forbidden, Invalid, Refusal
+from service.domain import rights, scopes
+from service.domain.errors import Forbidden, InsufficientScope, Invalid, Refusal
 from service.domain.events import EventType
 from service.domain.positions import Position
+from service.domain.scopes import Scope
 from service.realtime import closing
 from service.realtime.audience import Want
 from service.realtime.connection import Confirm
@@ -110,8 +112,10 @@ class Commands:
         try:
             value = _object(text)
             ref = _ref(value)
-            model, act = _command(value)
-            await act(self, _validated(model, value))
+            command = _command(value)
+            if command.scope is not None and command.scope not in self._socket.principal.scopes:
+                raise InsufficientScope(command.scope)
+            await command.act(self, _validated(command.model, value))
         except (Refusal, Malformed) as error:
             self.refuse(error, ref)
 
@@ -132,10 +136,17 @@ class Commands:
         if principal.caller.id != socket.principal.caller.id:
             socket.end(closing.WRONG_USER)
             return
+        # What is open goes on, so it must be open to these credentials too.
+        if lacking := scopes.missing(self._in_use(), principal.scopes):
+            raise InsufficientScope(scopes.written(lacking))
         socket.principal = principal
         # Its session may have ended while the token was checked: endings reach the session that a stream has.
         await socket.confirm(self._confirm)
         self._answer(frame, {"type": "authenticated", "expires_at": expiry(principal)})
+
+    def _in_use(self) -> list[Scope]:
+        rooms: list[Scope] = ["rooms:read"] if self._socket.rooms else []
+        return [*rooms, "events:read"] if self._socket.feed is not None else rooms
 
     async def _join(self, frame: Join) -> None:
         socket = self._socket
@@ -180,16 +191,25 @@ class Commands:
 F = TypeVar("F", bound=Frame)
 _Act = Callable[[Commands, Any], Awaitable[None]]
 
-COMMANDS: dict[str, tuple[type[Frame], _Act]] = {
-    "auth": (Auth, Commands._auth),
-    "broadcast": (Broadcast, Commands._broadcast),
-    "echo": (Echo, Commands._echo),
-    "join": (Join, Commands._join),
-    "leave": (Leave, Commands._leave),
-    "members": (Members, Commands._members),
-    "ping": (Ping, Commands._ping),
-    "subscribe": (Subscribe, Commands._subscribe),
-    "unsubscribe": (Unsubscribe, Commands._unsubscribe),
+
+class Command(NamedTuple):
+    """The shape of a frame, what is done about it, and what the credentials must have been made for; None: anything."""
+
+    model: type[Frame]
+    act: _Act
+    scope: Scope | None = None
+
+
+COMMANDS: dict[str, Command] = {
+    "auth": Command(Auth, Commands._auth),
+    "broadcast": Command(Broadcast, Commands._broadcast, "rooms:write"),
+    "echo": Command(Echo, Commands._echo),
+    "join": Command(Join, Commands._join, "rooms:read"),
+    "leave": Command(Leave, Commands._leave),
+    "members": Command(Members, Commands._members, "rooms:read"),
+    "ping": Command(Ping, Commands._ping),
+    "subscribe": Command(Subscribe, Commands._subscribe, "events:read"),
+    "unsubscribe": Command(Unsubscribe, Commands._unsubscribe),
 }
 
 
@@ -218,9 +238,9 @@ def error_frame(error: Exception, ref: str | None = None) -> dict[str, Any]:
     return frame if ref is None else {**frame, "ref": ref}
 
 
-def expiry(principal: Principal) -> str:
-    """When the credentials end, RFC 3339 in UTC."""
-    return utc(principal.expires_at)
+def expiry(principal: Principal) -> str | None:
+    """When the credentials end, RFC 3339 in UTC; None for never."""
+    return utc(principal.expires_at) if math.isfinite(principal.expires_at) else None
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -235,7 +255,7 @@ def _ref(value: dict[str, Any]) -> str | None:
     return ref if isinstance(ref, str) and len(ref) <= 64 else None
 
 
-def _command(value: dict[str, Any]) -> tuple[type[Frame], _Act]:
+def _command(value: dict[str, Any]) -> Command:
     kind = value.get("type")
     found = COMMANDS.get(kind) if isinstance(kind, str) else None
     if found is None:

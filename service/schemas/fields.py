@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.domain import users
+from service.domain import tokens, users
 
 
 class Body(BaseModel):
@@ -187,6 +187,24 @@ CurrentPassword = Annotated[
         description="The caller's present password; needed to change its own e-mail address, otherwise not looked at.",
         examples=["correct horse battery staple"],
     ),
+]
+TokenName = Annotated[
+    str,
+    AfterValidator(_no_control),
+    AfterValidator(_nfc),
+    Field(
+        min_length=1,
+        max_length=tokens.NAME_MAX,
+        description="For people, to tell it from others: at most 100 code points without control characters.",
+        examples=["nightly export"],
+        json_schema_extra={"pattern": _PRINTABLE},
+    ),
+]
+Life = Annotated[
+    int,
+    # A hundred years, which every clock and database can add.
+    Field(ge=1, le=3_153_600_000, description="In seconds.", examples=[2_592_000]),
+    BeforeValidator(_whole),
 ]
 Limit = Annotated[
     int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -11,13 +12,16 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from service.domain import scopes
 from service.domain.accounts import Caller
 from service.domain.errors import InvalidToken, Unauthenticated
 from service.domain.events import Event
 from service.domain.ports import Clock, Store
+from service.domain.scopes import Scopes
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import User
-from service.security import grants
+from service.security import api_tokens, grants
 from service.security.tokens import AccessTokens, Claims, UnknownKey
 
 TICKET_TTL: Final = timedelta(seconds=30)
@@ -32,8 +36,11 @@ class Principal:
     Attributes:
         caller: as the rules know it.
         user: its id as text, for logs and limits.
-        expires_at: seconds since 1970 at which these credentials end by themselves.
+        session_id: of the session, or of the API token itself.
+        scopes: what they may be used for, of what the user may.
+        expires_at: seconds since 1970 at which these credentials end by themselves; infinite for an API token that does not.
         renewable: whether they are an access token, which a client renews; a cookie or ticket lasts with its session.
+        token: the API token that they are; None for those of a session.
     """
 
     caller: Caller
@@ -41,7 +48,9 @@ class Principal:
     username: str
     session_id: UUID
     expires_at: float
+    scopes: Scopes = frozenset()
     renewable: bool = True
+    token: ApiToken | None = None
 
 
 class Authenticator:
@@ -53,12 +62,19 @@ class Authenticator:
 
     Args:
         is_current: whether `follow` is called in time; while it is not, the store is asked at every use.
+        on_use: called with the id of an API token at each use; waits for nothing.
     """
 
     def __init__(
-        self, store: Store, tokens: AccessTokens, clock: Clock, is_current: Callable[[], bool] = lambda: True
+        self,
+        store: Store,
+        tokens: AccessTokens,
+        clock: Clock,
+        is_current: Callable[[], bool] = lambda: True,
+        on_use: Callable[[UUID], None] = lambda _: None,
     ) -> None:
         self._is_current = is_current
+        self._on_use = on_use
         self._store = store
         self._tokens = tokens
         self._clock = clock
@@ -72,24 +88,50 @@ class Authenticator:
         None asks for `bearer`. The whole header is the key: nothing has to be cut out of it.
         """
         principal = self._remembered.get(authorization)
-        return principal if principal is not None and principal.expires_at > time.time() else None
+        if principal is None or principal.expires_at <= time.time():
+            return None
+        if principal.token is not None:
+            self._on_use(principal.token.id)
+        return principal
 
     async def bearer(self, token: str) -> Principal:
-        """Check an access token; raises `InvalidToken`."""
+        """Check an access token or an API token; raises `InvalidToken`."""
         authorization = f"Bearer {token}"
         principal = self.remembered(authorization)
         if principal is not None:
             return principal
-        claims = await self._claims(token)
         endings = self._endings
-        session, user = await self._live(claims.session_id)
-        if user.id != claims.user_id:
-            raise InvalidToken()
-        principal = _principal(session, user, min(claims.expires_at, session.expires_at.timestamp()), renewable=True)
+        check = self._api_token if token.startswith(api_tokens.BEGINNING) else self._access_token
+        principal = await check(token)
         # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
         if endings == self._endings and self._is_current():
             self._remember(authorization, principal)
         return principal
+
+    async def _access_token(self, text: str) -> Principal:
+        claims = await self._claims(text)
+        session, user = await self._live(claims.session_id)
+        if user.id != claims.user_id:
+            raise InvalidToken()
+        expires_at = min(claims.expires_at, session.expires_at.timestamp())
+        return _principal(session, user, expires_at, scopes.read(claims.scope, user.role), renewable=True)
+
+    async def _api_token(self, text: str) -> Principal:
+        digest = api_tokens.digest(text)
+        if digest is None:
+            raise InvalidToken()
+        token, user = await self._living(digest)
+        self._on_use(token.id)
+        return Principal(
+            Caller(user.id, user.role),
+            str(user.id),
+            user.username,
+            token.id,
+            math.inf if token.expires_at is None else token.expires_at.timestamp(),
+            scopes.read(scopes.written(token.scopes), user.role),
+            renewable=False,
+            token=token,
+        )
 
     async def confirm(self, principal: Principal) -> bool:
         """Look once more: whether its rights are still the same; raises `InvalidToken`.
@@ -97,7 +139,8 @@ class Authenticator:
         For a stream, once those who end streams know of it: what ended between its credentials and that would otherwise
         be heard of by nobody. And for a request whose body was waited for.
         """
-        _, user = await self._live(principal.session_id)
+        token = principal.token
+        _, user = await (self._live(principal.session_id) if token is None else self._living(token.digest))
         return user.role == principal.caller.role
 
     async def cookie(self, text: str) -> Principal:
@@ -108,7 +151,7 @@ class Authenticator:
         session, user = await self._live(grant.session_id)
         if not grant.authentic("stream", session):
             raise InvalidToken()
-        return _principal(session, user, session.expires_at.timestamp(), renewable=False)
+        return _lasting(session, user)
 
     async def make_ticket(self, session_id: UUID) -> tuple[str, str]:
         """A ticket that opens one stream within `TICKET_TTL`, and the cookie with which a browser comes back."""
@@ -125,7 +168,7 @@ class Authenticator:
                 "The ticket is unknown, used or older than 30 seconds; POST /v1/auth/ticket gives one."
             )
         session, user = await self._live(session_id)
-        return _principal(session, user, session.expires_at.timestamp(), renewable=False)
+        return _lasting(session, user)
 
     def follow(self, events: Iterable[Event]) -> None:
         """Forget what these events may have changed."""
@@ -157,6 +200,12 @@ class Authenticator:
             raise InvalidToken()
         return found
 
+    async def _living(self, digest: bytes) -> tuple[ApiToken, User]:
+        found = await self._store.token(digest)
+        if found is None or not found[1].active:
+            raise InvalidToken()
+        return found
+
     def _remember(self, authorization: str, principal: Principal) -> None:
         if len(self._remembered) >= _MOST_REMEMBERED:
             self._forget_oldest()
@@ -172,8 +221,14 @@ class Authenticator:
             del self._tokens_of[principal.caller.id]
 
 
-def _principal(session: Session, user: User, expires_at: float, *, renewable: bool) -> Principal:
-    return Principal(Caller(user.id, user.role), str(user.id), user.username, session.id, expires_at, renewable)
+def _lasting(session: Session, user: User) -> Principal:
+    """Who comes with a cookie or ticket, which only a login gets."""
+    return _principal(session, user, session.expires_at.timestamp(), scopes.of(user.role), renewable=False)
+
+
+def _principal(session: Session, user: User, expires_at: float, granted: Scopes, *, renewable: bool) -> Principal:
+    caller = Caller(user.id, user.role)
+    return Principal(caller, str(user.id), user.username, session.id, expires_at, granted, renewable)
 
 
 def _digest(ticket: str) -> bytes:

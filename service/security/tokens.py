@@ -20,18 +20,19 @@ MAX_TOKEN_BYTES: Final = 4096  # a megabyte costs 41 ms before the signature is 
 _TYPE: Final = "at+jwt"  # RFC 9068, 4: else another token of ours could pass for an access token
 _AUDIENCE: Final = "roster"
 _LEEWAY_S: Final = 10
-_REQUIRED: Final = ("exp", "iat", "iss", "aud", "sub", "sid", "jti")
+_REQUIRED: Final = ("exp", "iat", "iss", "aud", "sub", "sid", "jti", "scope")
 # The canonical alphabet only: PyJWT also takes padding and `+/`, so that one token would have several spellings.
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says. `expires_at`: seconds since 1970."""
+    """What a valid access token says. `expires_at`: seconds since 1970; `scope`: words with spaces between."""
 
     user_id: UUID
     session_id: UUID
     expires_at: int
+    scope: str
 
 
 class Rejected(InvalidToken):
@@ -65,13 +66,15 @@ class AccessTokens:
             {"enforce_minimum_key_length": True, "require": list(_REQUIRED), "strict_aud": True, "verify_iat": False}
         )
 
-    def issue(self, user_id: UUID, session_id: UUID) -> str:
+    def issue(self, user_id: UUID, session_id: UUID, scope: str = "") -> str:
+        """A new token; without `scope` it is good for nothing."""
         now = int(time.time())
         claims = {
             "iss": self._issuer,
             "aud": _AUDIENCE,
             "sub": str(user_id),
             "sid": str(session_id),
+            "scope": scope,  # RFC 9068, 2.2.3
             "jti": secrets.token_urlsafe(12),
             "iat": now,
             "exp": now + self.ttl_s,
@@ -112,8 +115,8 @@ class AccessTokens:
             raise Rejected(f"it lives longer than {self.ttl_s} seconds, or not at all")
         if issued > time.time() + _LEEWAY_S:
             raise Rejected("it was issued in the future")
-        user_id, session_id = payload["sub"], payload["sid"]
-        if type(user_id) is not str or type(session_id) is not str:
+        user_id, session_id, scope = payload["sub"], payload["sid"], payload["scope"]
+        if type(user_id) is not str or type(session_id) is not str or type(scope) is not str:
             # UUID() would fail on them with whatever error it happens to meet.
-            raise Rejected("its sub and sid are not texts")
-        return Claims(UUID(user_id), UUID(session_id), expires)
+            raise Rejected("its sub, sid and scope are not texts")
+        return Claims(UUID(user_id), UUID(session_id), expires, scope)

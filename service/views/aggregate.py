@@ -26,6 +26,7 @@ class Aggregate(View):
             ),
             tag="aggregate",
             access=Access.BEARER,
+            scope="aggregate",
             query=Sources,
             replies={200: Reply("What came, in time.", AggregateAnswer)},
         )

@@ -10,7 +10,7 @@ from datetime import timedelta
 from aiohttp import hdrs, web
 
 from service import problems
-from service.domain import accounts, logins
+from service.domain import accounts, logins, scopes
 from service.domain.accounts import NewUser
 from service.domain.errors import (
     BadRequest,
@@ -171,6 +171,7 @@ class LogOut(View):
             description="Ends this session: its access and refresh tokens, and its open streams.",
             tag=_TAG,
             access=Access.BEARER,
+            scope="sessions",
             writes=True,
             replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
         )
@@ -194,6 +195,7 @@ class MakeTicket(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            scope="sessions",
             writes=True,
             replies={200: Reply("A ticket.", Ticket, headers=("Set-Cookie", "Cache-Control"))},
         )
@@ -236,7 +238,7 @@ def _tokens(request: web.Request, entered: LoggedIn) -> web.Response:
     tokens = request.app[TOKENS]
     session = entered.session
     answer = Tokens(
-        access_token=tokens.issue(entered.user.id, session.id),
+        access_token=tokens.issue(entered.user.id, session.id, scopes.written(scopes.of(entered.user.role))),
         expires_in=tokens.ttl_s,
         refresh_token=grants.issue(session, "refresh"),
         session_id=session.id,

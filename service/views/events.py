@@ -45,6 +45,7 @@ class Events(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            scope="events:read",
             query=EventFilter,
             replies={200: Reply("A page of events, oldest first.", EventList, headers=("Roster-Position",))},
             refusals=(problems.POSITION_LOST,),
@@ -82,6 +83,7 @@ class Feed(View):
             ),
             tag=_TAG,
             access=Access.STREAM,
+            scope="events:read",
             query=FeedFilter,
             headers=("Last-Event-ID",),
             replies={

@@ -27,6 +27,7 @@ class Sessions(View):
             description="Where you are logged in. Each login is a session; the hundred newest are kept.",
             tag=_TAG,
             access=Access.BEARER,
+            scope="sessions",
             replies={200: Reply("Your sessions, the oldest first.", SessionList, headers=("Cache-Control",))},
         )
     )
@@ -42,6 +43,7 @@ class Sessions(View):
             description="Log out everywhere else: their access and refresh tokens end, and their open streams.",
             tag=_TAG,
             access=Access.BEARER,
+            scope="sessions",
             replies={204: Reply("This session is the only one.", headers=("Cache-Control",))},
         )
     )
@@ -63,6 +65,7 @@ class SessionById(View):
             ),
             tag=_TAG,
             access=Access.BEARER,
+            scope="sessions",
             replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
             refusals=(problems.NOT_FOUND,),
         )

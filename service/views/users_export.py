@@ -45,6 +45,7 @@ class UsersExport(View):
             ),
             tag="users",
             access=Access.BEARER,
+            scope="users:read",
             replies={
                 200: Reply(
                     "Every user.",

@@ -41,6 +41,7 @@ class UsersImport(View):
             ),
             tag="users",
             access=Access.BEARER,
+            scope="users:write",
             query=ImportQuery,
             body=UserImport,
             body_types=(MEDIA_TYPE,),

@@ -30,7 +30,8 @@ async def status_of(server: Server, authorization: str | None, path: str = "/v1/
 async def test_every_operation_asks_for_what_it_says(server: Server) -> None:
     """Without credentials exactly the public operations go further than 401; the others say which scheme they take."""
     for template, view in VIEWS:
-        path = template.format(id="0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11", slug="not-found", room="lobby")
+        an_id = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
+        path = template.format(id=an_id, token_id=an_id, slug="not-found", room="lobby")
         for method, operation in view.operations.items():
             if operation.access is Access.OPERATOR:
                 continue

@@ -49,7 +49,7 @@ def preflight(origin: str, method: str, *headers: str) -> dict[str, str]:
 async def test_preflight_of_ours_is_granted(open_to_ours: Server) -> None:
     """A page of an allowed origin may send any method that a path has, with the headers of this API; nobody logs in for it."""
     for template, view in ((route.path, route.handler) for route in routes):  # type: ignore[attr-defined]  # a table of views
-        path = template.format(id="x", slug="not-found", room="lobby")
+        path = template.format(id="x", token_id="x", slug="not-found", room="lobby")
         for method in view.operations:
             headers = preflight(OURS, method, *ALLOWED)
             async with open_to_ours.request("OPTIONS", path, headers=headers) as answer:

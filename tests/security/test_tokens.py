@@ -40,11 +40,11 @@ def signed(header: bytes, claims: bytes) -> str:
 
 
 def test_issued_token_is_accepted() -> None:
-    """A token says whose it is, of which session, and until when."""
+    """A token says whose it is, of which session, what for, and until when."""
     before = int(time.time())
-    claims = TOKENS.verify(TOKENS.issue(USER, SESSION))
+    claims = TOKENS.verify(TOKENS.issue(USER, SESSION, "profile tokens"))
 
-    assert (claims.user_id, claims.session_id) == (USER, SESSION)
+    assert (claims.user_id, claims.session_id, claims.scope) == (USER, SESSION, "profile tokens")
     assert before + 900 <= claims.expires_at <= time.time() + 900
 
 
@@ -54,7 +54,7 @@ def test_issued_token_has_the_members_of_rfc_9068() -> None:
     claims = jwt.decode(token, SECRET, ["HS256"], audience="roster")
 
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt", "kid": KID}
-    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp"}
+    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "scope"}
     assert TOKENS.issue(USER, SESSION) != token
 
 
@@ -103,7 +103,7 @@ def test_any_signed_parts_are_refused(header: object, claims: object) -> None:
         TOKENS.verify(signed(json.dumps(header).encode(), json.dumps(claims).encode()))
 
 
-@given(st.sampled_from(["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf"]), JSON)
+@given(st.sampled_from(["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "scope"]), JSON)
 def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: object) -> None:
     """One claim of any value in a good token is judged, never stumbled over."""
     good = TOKENS.issue(USER, SESSION)

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POSITION: Final = re.compile(r"([a-z0-9]{8})-(\d+)\Z")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z\Z")
-_ANY: Final = frozenset(("connection", "reconnect_after_ms"))
+_TOKEN: Final = re.compile(r"roster_[0-9A-Za-z]{46}\Z")
+_ANY: Final = frozenset(("connection", "reconnect_after_ms", "prefix"))
 
 
 class Step(NamedTuple):
@@ -52,7 +53,7 @@ class Names:
         return text
 
     def fits(self, shown: Any, real: Any, key: str = "") -> bool:
-        """Whether something real is what is shown, but for ids, epochs, times and waits."""
+        """Whether something real is what is shown, but for ids, tokens, epochs, times and waits."""
         match shown, real:
             case dict(), dict():
                 return list(shown) == list(real) and all(self.fits(shown[name], real[name], name) for name in shown)
@@ -66,6 +67,8 @@ class Names:
                 return self.bind(shown, real)
             case str(), str() if _UUID.fullmatch(shown):
                 return self.bind(shown, real)
+            case str(), str() if _TOKEN.match(shown):
+                return _TOKEN.match(real) is not None and self.bind(shown, real)
             case str(), str() if (place := _POSITION.match(shown)) and (other := _POSITION.match(real)):
                 return place[2] == other[2] and self.bind(place[1], other[1])
             case _:
