@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
-from service.domain.events import Event
+from service.domain.events import EndReason, Event
 from service.realtime import closing
 from service.realtime.audience import FULL_BYTES
 from service.realtime.connections import Connections
@@ -72,6 +72,22 @@ def test_ended_session_ends_its_own_streams(reason: str, expected: str) -> None:
     others = [registry.opened(user), registry.opened()]
 
     registry.follow(ended(user, session, reason))
+
+    assert endings(own) == [expected] * 2
+    assert endings(others) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("revoked", "session_ended"), ("deactivated", "account_gone"), ("deleted", "account_gone")],
+)
+def test_ended_token_ends_its_own_streams(reason: EndReason, expected: str) -> None:
+    """Every stream of that API token ends, none of a session or of another token."""
+    registry, user, token = Registry(), uuid_utils.compat.uuid7(), uuid_utils.compat.uuid7()
+    own = [registry.opened(user, session_id=token) for _ in range(2)]
+    others = [registry.opened(user), registry.opened()]
+
+    registry.follow(Event("token.ended", datetime.now(UTC), None, user, token_id=token, reason=reason))
 
     assert endings(own) == [expected] * 2
     assert endings(others) == [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -13,18 +14,21 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
+from service.domain import scopes
 from service.domain.errors import InvalidToken, Unauthenticated
 from service.domain.events import Event
 from service.domain.ports import Transaction
 from service.domain.sessions import Session
+from service.domain.tokens import ApiToken
 from service.domain.users import User
+from service.security import api_tokens, grants
 from service.security import authenticator as module
-from service.security import grants
 from service.security.authenticator import TICKET_TTL, Authenticator
 from service.security.tokens import AccessTokens
 from service.store.memory import MemoryStore
 from tests.support.domain import a_user, keep, updated
 from tests.support.keys import ring
+from tests.support.stores import a_token, keep_token
 from tests.support.wait import until
 
 
@@ -316,3 +320,131 @@ async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
 
     assert kept == [False, False, True, True, True]
     assert not any(world.authenticator.remembered(f"Bearer {token}") for token in tokens)
+
+
+# API tokens
+
+
+@dataclass
+class Program:
+    """A world whose user has an API token, and what was told of its use."""
+
+    world: World
+    authenticator: Authenticator
+    used: list[UUID]
+    text: str
+    token: ApiToken
+
+    @property
+    def header(self) -> str:
+        return f"Bearer {self.text}"
+
+
+@pytest.fixture
+async def program(world: World) -> Program:
+    used: list[UUID] = []
+    authenticator = Authenticator(world.store, world.tokens, world.clock, on_use=used.append)
+    text = api_tokens.make()
+    digest = api_tokens.digest(text)
+    assert digest is not None
+    token = a_token(world.user, world.clock(), digest=digest, scopes=frozenset({"profile", "tokens"}))
+    await keep_token(world.store, token)
+    return Program(world, authenticator, used, text, token)
+
+
+async def test_api_token_says_who_what_for_and_until_when(program: Program) -> None:
+    """Its principal is the user, with the token's scopes and end, and is not to be renewed."""
+    principal = await program.authenticator.bearer(program.text)
+    user, token = program.world.user, program.token
+
+    assert (principal.caller.id, principal.username, principal.scopes) == (user.id, user.username, token.scopes)
+    assert (principal.session_id, principal.token, principal.renewable) == (token.id, token, False)
+    assert token.expires_at is not None
+    assert principal.expires_at == token.expires_at.timestamp()
+
+
+async def test_api_token_without_an_end_lasts(program: Program) -> None:
+    """Its principal never expires, remembered or not."""
+    endless = replace(program.token, expires_at=None)
+    await drop(program.world.store, program.token)
+    await keep_token(program.world.store, endless)
+    principal = await program.authenticator.bearer(program.text)
+
+    assert principal.expires_at == math.inf
+    assert program.authenticator.remembered(program.header) is principal
+
+
+async def test_each_use_of_an_api_token_is_told(program: Program) -> None:
+    """Remembered or not; what was refused is none, and a session's token has none to tell."""
+    await program.authenticator.bearer(program.text)
+    program.authenticator.remembered(program.header)
+    assert program.used == [program.token.id] * 2
+
+    with pytest.raises(InvalidToken):
+        await program.authenticator.bearer(api_tokens.make())
+    await program.authenticator.bearer(token := program.world.token())
+    program.authenticator.remembered(f"Bearer {token}")
+    assert len(program.used) == 2
+
+
+async def test_end_of_an_api_token_makes_forget(program: Program) -> None:
+    """The event of its end drops what is remembered, and the store then knows of none."""
+    world, token = program.world, program.token
+    principal = await program.authenticator.bearer(program.text)
+    assert await program.authenticator.confirm(principal)
+    await drop(world.store, token)
+    program.authenticator.follow(
+        [Event("token.ended", world.clock(), None, world.user.id, token_id=token.id, reason="revoked")]
+    )
+
+    assert program.authenticator.remembered(program.header) is None
+    with pytest.raises(InvalidToken):
+        await program.authenticator.bearer(program.text)
+    with pytest.raises(InvalidToken):
+        await program.authenticator.confirm(principal)
+
+
+async def test_api_token_of_an_inactive_user_is_refused(program: Program) -> None:
+    """Also where nobody ended it; and another role is found at once."""
+    principal = await program.authenticator.bearer(program.text)
+    await program.world.change(role="admin")
+    assert not await program.authenticator.confirm(principal)
+    program.authenticator.forget()
+    await program.world.change(active=False)
+
+    with pytest.raises(InvalidToken):
+        await program.authenticator.bearer(program.text)
+    with pytest.raises(InvalidToken):
+        await program.authenticator.confirm(principal)
+
+
+async def test_what_is_no_api_token_is_not_asked_about(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text whose checksum is wrong costs the store nothing, however often it comes."""
+    asked: list[bytes] = []
+
+    async def look(digest: bytes) -> None:
+        asked.append(digest)
+
+    monkeypatch.setattr(program.world.store, "token", look)
+    for text in (program.text[:-1], program.text + "0", "roster_", program.text[::-1]):
+        with pytest.raises(InvalidToken):
+            await program.authenticator.bearer(text)
+    assert asked == []
+
+
+@pytest.mark.parametrize("scope", ["", "users:read", "users:read aggregate", "users:* everything"])
+async def test_scope_of_an_access_token_is_taken_at_its_word(world: World, scope: str) -> None:
+    """A session's token is good for what it says, as far as that is a scope; cookie and ticket for all that the role may."""
+    principal = await world.authenticator.bearer(world.tokens.issue(world.user.id, world.session.id, scope))
+    assert principal.scopes == set(scope.split()) & scopes.of("member")
+
+    ticket, cookie = await world.authenticator.make_ticket(world.session.id)
+    for lasting in (await world.authenticator.ticket(ticket), await world.authenticator.cookie(cookie)):
+        assert lasting.scopes == scopes.of("member")
+
+
+async def drop(store: MemoryStore, token: ApiToken) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.delete_token(token.id)
+
+    await store.write(work)

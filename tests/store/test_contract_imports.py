@@ -20,7 +20,7 @@ from service.domain.ports import Store, UserQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
-from tests.support.stores import Opener, a_session, keep_session, whole_log
+from tests.support.stores import Opener, a_session, a_token, keep_session, keep_token, whole_log
 
 ADMIN = uuid.UUID(int=99)
 SLOTS = [uuid.UUID(int=number) for number in range(1, 5)]
@@ -197,6 +197,19 @@ async def test_last_administrator_stays(store: Store, clock: ManualClock) -> Non
     )
     assert reasons(batch) == [(1, LastAdmin, ()), (4, LastAdmin, ())]
     assert [(user.username, user.role) for user in await everybody(store)] == [("ada", "admin"), ("root", "member")]
+
+
+async def test_deactivation_ends_api_tokens(store: Store, clock: ManualClock) -> None:
+    """An update that deactivates ends those of that user, each with its event; another password ends none."""
+    ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
+    await keep(store, ada, bob)
+    await keep_token(store, of_ada := a_token(ada, clock()), of_bob := a_token(bob, clock()))
+    await bring_in(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+
+    endings = await whole_log(store, types=frozenset({"token.ended"}))
+    assert [(event.token_id, event.reason) for event in endings] == [(of_bob.id, "deactivated")]
+    assert await store.tokens_of(ada.id) == [of_ada]
+    assert await store.tokens_of(bob.id) == []
 
 
 async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> None:

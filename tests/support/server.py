@@ -44,7 +44,7 @@ def settings_for_tests(**overrides: Any) -> Settings:
 
 @dataclass(slots=True)
 class Login:
-    """A user who is logged in."""
+    """A user who is logged in, or comes with an API token, whose id stands for the refresh token then."""
 
     id: str
     username: str
@@ -89,6 +89,12 @@ class Server:
         access = tokens["access_token"]
         me = await self.json("GET", "/v1/users/me", headers={"Authorization": f"Bearer {access}"})
         return Login(me["id"], me["username"], password, access, tokens["refresh_token"])
+
+    async def token(self, by: Login, *scopes: str, **fields: Any) -> Login:
+        """The same user with an API token of these scopes."""
+        body = {"name": "a program", "scopes": scopes, **fields}
+        made = await self.json("POST", "/v1/tokens", by, status=201, json=body)
+        return Login(by.id, by.username, "", made["token"], made["id"])
 
     async def admin(self) -> Login:
         return await self.log_in("admin", ADMIN_PASSWORD)
