@@ -12,7 +12,7 @@ from service.domain.scopes import Scopes
 # Of one user. Programs that make one for every run must not fill the store; nobody can tell more apart.
 MOST_TOKENS: Final = 100
 NAME_MAX: Final = 100
-# A name of the last use costs a write: it is told to this much.
+# To tell the last use costs a write.
 USE_TOLD_EVERY: Final = timedelta(minutes=1)
 
 

@@ -28,12 +28,15 @@ def make() -> str:
     return f"{BEGINNING}{body}{_checksum(body)}"
 
 
-def digest(text: str) -> bytes | None:
-    """What is kept of a token, to find it by; None for a text that is none."""
+def digest_of(token: str) -> bytes:
+    """What is kept of a token, to find it by."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def checked_digest(text: str) -> bytes | None:
+    """What is kept of the token that this text is; None for a text that is none."""
     match = _FORM.match(text)
-    if match is None or match[2] != _checksum(match[1]):
-        return None
-    return hashlib.sha256(text.encode()).digest()
+    return None if match is None or match[2] != _checksum(match[1]) else digest_of(text)
 
 
 def prefix(token: str) -> str:

@@ -117,7 +117,7 @@ class Authenticator:
         return _principal(session, user, expires_at, scopes.read(claims.scope, user.role), renewable=True)
 
     async def _api_token(self, text: str) -> Principal:
-        digest = api_tokens.digest(text)
+        digest = api_tokens.checked_digest(text)
         if digest is None:
             raise InvalidToken()
         token, user = await self._living(digest)

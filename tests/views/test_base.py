@@ -24,7 +24,8 @@ STREAMS = ("/v1/feed", "/v1/rooms/{room}/feed", "/v1/ws", "/v1/echo")
 
 
 def path_of(template: str) -> str:
-    values = {"id": "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11", "slug": "not-found", "room": "lobby", "name": "{name}"}
+    an_id = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
+    values = {"id": an_id, "token_id": an_id, "slug": "not-found", "room": "lobby", "name": "{name}"}
     return template.format_map(values)
 
 
