@@ -40,7 +40,7 @@ routes.view("/v1/users/export")(UsersExport)
 routes.view("/v1/users/{id}")(UserById)
 
 routes.view("/v1/tokens")(Tokens)
-routes.view("/v1/tokens/{token_id}")(TokenById)
+routes.view("/v1/tokens/{id}")(TokenById)
 
 routes.view("/v1/events")(Events)
 routes.view("/v1/feed")(Feed)

@@ -63,7 +63,7 @@ def examples_of(node: dict[str, Any]) -> Iterator[Any]:
 def address(path: str) -> str:
     """A path with its examples filled in."""
     an_id = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
-    parameters = {"{id}": an_id, "{token_id}": an_id, "{slug}": "not-found", "{room}": "lobby"}
+    parameters = {"{id}": an_id, "{slug}": "not-found", "{room}": "lobby"}
     return re.sub(r"{\w+}", lambda found: parameters[found[0]], path)
 
 

@@ -68,7 +68,7 @@ async def _keeps_to_its_description(folder: Path, store_url: str, seconds: int, 
     async with running() as upstream:
         weather, nowhere = upstream.on("/weather", data({"temperature": 21})), "http://127.0.0.1:1/"
         upstreams = {"weather": weather, "news": nowhere}
-        chosen = {"upstreams": upstreams, "security_contact": "mailto:a@example.com"}
+        chosen: dict[str, Any] = {"upstreams": upstreams, "security_contact": "mailto:a@example.com"}
         # Without a bound of the operator's own every life of a token that the description allows is one.
         async with serve(store_url=store_url, api_token_ttl_s=0, **chosen) as server:
             status, output = await schemathesis(

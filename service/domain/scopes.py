@@ -47,7 +47,9 @@ MEANINGS: Final[Mapping[Scope, Meaning]] = {
     "rooms:write": Meaning("send to rooms"),
     "aggregate": Meaning("ask other services"),
     "tokens": Meaning("list, make and revoke API tokens"),
-    "sessions": Meaning("log out, and get tickets for streams; of logins alone, no API token has it"),
+    "sessions": Meaning(
+        "list and end logins, log out, and get tickets for streams; of logins alone, no API token has it"
+    ),
 }
 
 GRANTABLE: Final[frozenset[Grantable]] = frozenset(get_args(Grantable))

@@ -22,11 +22,6 @@ _OF_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
         "schema": {"type": "string", "pattern": ROOM_NAME},
         "example": "lobby",
     },
-    "token_id": {
-        "description": "The API token's id.",
-        "schema": {"type": "string", "format": "uuid"},
-        "example": "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11",
-    },
     "slug": {
         "description": "Last part of a problem's `type`.",
         "schema": {"type": "string", "enum": sorted(problems.KINDS)},

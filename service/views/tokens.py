@@ -119,7 +119,7 @@ class TokenById(View):
         return web.Response(status=204, headers=_NO_STORE)
 
     def _token_id(self) -> UUID:
-        token_id = parse_id(self.request.match_info["token_id"])
+        token_id = parse_id(self.request.match_info["id"])
         if token_id is None:
             raise NotFound()
         return token_id

@@ -25,7 +25,7 @@ STREAMS = ("/v1/feed", "/v1/rooms/{room}/feed", "/v1/ws", "/v1/echo")
 
 def path_of(template: str) -> str:
     an_id = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
-    values = {"id": an_id, "token_id": an_id, "slug": "not-found", "room": "lobby", "name": "{name}"}
+    values = {"id": an_id, "slug": "not-found", "room": "lobby", "name": "{name}"}
     return template.format_map(values)
 
 
