@@ -17,9 +17,10 @@ from aiohttp import web
 from service import keys, middleware
 from service.domain import accounts
 from service.domain.accounts import NewUser
-from service.domain.errors import Taken, Unavailable
+from service.domain.errors import Invalid, Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Keys
+from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
@@ -72,7 +73,13 @@ def create_app(
     """
     clock = now
     store = store or _chosen_store(settings, clock)
-    hasher = hasher or Argon2Hasher(settings.hash_workers or None, settings.hash_queue)
+    hasher = hasher or Argon2Hasher(
+        settings.hash_workers or None,
+        settings.hash_queue,
+        settings.hash_memory_kib,
+        settings.hash_passes,
+        settings.hash_lanes,
+    )
     metrics = Metrics()
     chosen = chosen_keys(settings)
     keyring = Keyring(settings.access_ttl_s, clock, None if chosen else store.signing_keys, lambda: on_key_loss())
@@ -229,9 +236,19 @@ async def _admin(app: web.Application) -> AsyncIterator[None]:
         made = False
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     # Only a password that nobody knows yet has to be told.
+    if made and _is_common(admin):
+        log.warning("the password of the administrator is one that anybody would try; change it")
     app[keys.MADE_PASSWORD] = password if made and not settings.admin_password else None
     yield
     hasher.close()
+
+
+def _is_common(admin: NewUser) -> bool:
+    try:
+        refuse_common(admin.password or "", admin.username, admin.email)
+    except Invalid:
+        return True
+    return False
 
 
 @contextlib.asynccontextmanager

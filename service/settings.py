@@ -22,6 +22,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -121,6 +122,12 @@ class Settings(BaseSettings):
     """Threads that hash passwords; 0: one a core."""
     hash_queue: PositiveInt = 64
     """Passwords that may wait for those threads; over it logins get 503."""
+    hash_passes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Passes of argon2id over its memory. Hashes that cost another price are made anew at the next login."""
+    hash_memory_kib: Annotated[int, Field(le=4_194_304)] = 47_104
+    """Memory that argon2id takes for a password, in KiB: at least 47104 with one pass, 19456 with two, 12288 with more."""
+    hash_lanes: Annotated[int, Field(ge=1, le=16)] = 1
+    """Lanes of argon2id."""
 
     rate_limit: str = "1200/minute"
     """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
@@ -213,6 +220,15 @@ class Settings(BaseSettings):
         if text != "off":
             Rate.parse(text)
         return text
+
+    @field_validator("hash_memory_kib")
+    @classmethod
+    def _hash_memory(cls, memory_kib: int, others: ValidationInfo) -> int:
+        # ASVS 5.0, appendix C. Passes that cannot be read have a sentence of their own.
+        least = {1: 47_104, 2: 19_456}.get(others.data.get("hash_passes", 1), 12_288)
+        if memory_kib < least:
+            raise ValueError(f"must be at least {least}; fewer KiB need more passes (ROSTER_HASH_PASSES)")
+        return memory_kib
 
     @field_validator("jwt_secret")
     @classmethod

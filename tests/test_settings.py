@@ -90,6 +90,10 @@ def test_settings_do_not_change() -> None:
         ("UPSTREAMS", "{", "is not JSON"),
         ("UPSTREAMS", '{"Weather":"https://example.com"}', "'Weather' is not a name"),
         ("UPSTREAMS", '{"weather":"file:///etc/passwd"}', "http or https"),
+        ("HASH_MEMORY_KIB", "47103", "at least 47104"),
+        ("HASH_MEMORY_KIB", "4194305", "less than or equal to 4194304"),
+        ("HASH_PASSES", "0", "greater than or equal to 1"),
+        ("HASH_LANES", "17", "less than or equal to 16"),
         ("ADMIN_USERNAME", "Admin", "3 to 32 of a-z"),
         ("ADMIN_USERNAME", "admin\n", "3 to 32 of a-z"),
         ("ADMIN_EMAIL", "admin", "not an e-mail address"),
@@ -102,6 +106,13 @@ def test_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
     assert said.startswith(f"ROSTER_{name}=")
     assert value.strip('[{"}]\n').split('"')[0] in said
     assert reason in said
+
+
+@pytest.mark.parametrize(("passes", "least"), [(1, 47_104), (2, 19_456), (3, 12_288), (64, 12_288)])
+def test_hash_costs_what_asvs_asks_at_least(monkeypatch: pytest.MonkeyPatch, passes: int, least: int) -> None:
+    """More passes take less memory; a KiB below is refused with what would do (ASVS 5.0, appendix C)."""
+    assert load(hash_passes=passes, hash_memory_kib=least).hash_memory_kib == least
+    assert f"at least {least}" in refused(monkeypatch, HASH_PASSES=str(passes), HASH_MEMORY_KIB=str(least - 1))
 
 
 @pytest.mark.parametrize(

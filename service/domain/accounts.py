@@ -11,6 +11,7 @@ import uuid_utils.compat
 
 from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import EndReason, Event
+from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users import Role, User, changed_fields
 
@@ -59,7 +60,9 @@ class Change:
 
 
 async def create(store: Writes, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
-    """Make an account; `actor` None means that it registers itself. Raises `Taken`."""
+    """Make an account; `actor` None means that it registers itself. Raises `Taken`, and `Invalid` for a common password."""
+    if new.password is not None:
+        refuse_common(new.password, new.username, new.email, new.name)
     password_hash = None if new.password is None else await hasher.hash(new.password)
     now = clock()
     user = User(

@@ -175,7 +175,10 @@ Password = Annotated[
     Field(
         min_length=users.PASSWORD_MIN,
         max_length=users.PASSWORD_MAX,
-        description="8 to 1,024 code points, any of Unicode but not spaces alone; hashed with argon2id, never shown.",
+        description=(
+            "8 to 1,024 code points, any of Unicode but not spaces alone; none of the commonest 10,000 passwords, nor made "
+            "of the account's own names. Hashed with argon2id, never shown."
+        ),
         examples=["correct horse battery staple"],
         json_schema_extra={"format": "password", "pattern": r"[^\s\u001c-\u001f\u0085]"},
     ),

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 from service.domain import password_hashes
 from service.domain.errors import FieldError, Invalid
 from service.domain.imports import Line
+from service.domain.passwords import refuse_common
 from service.schemas.fields import Answer, Query
 from service.schemas.problems import FieldProblem, ImportProgress
 from service.schemas.users import UserCreate
@@ -97,6 +98,8 @@ class UserImport(UserCreate):
         """The same for the rules; raises `Invalid`."""
         if self.password is not None and self.password_hash is not None:
             raise Invalid(FieldError("/password_hash", "not_both", "Must not stand beside a password"))
+        if self.password is not None:
+            refuse_common(self.password, self.username, self.email, self.name)
         named = self.model_fields_set
         given: dict[str, Any] = {name: getattr(self, name) for name in _GIVEN if name in named}
         return Line(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
@@ -16,6 +15,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from service.domain.errors import Unavailable
+from service.domain.passwords import normal
 
 T = TypeVar("T")
 
@@ -29,18 +29,26 @@ class Argon2Hasher:
     Args:
         workers: threads; None for one a core. argon2 lets go of the interpreter lock, so they run side by side.
         queue: passwords that may wait for a thread; over it `Unavailable`.
+        memory_kib, passes, lanes: what a hash costs. One that was made with others is outdated.
     """
 
-    def __init__(self, workers: int | None = None, queue: int = 64, memory_kib: int = _MEMORY_KIB) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        queue: int = 64,
+        memory_kib: int = _MEMORY_KIB,
+        passes: int = 1,
+        lanes: int = 1,
+    ) -> None:
         self._workers = workers or os.cpu_count() or 1
         self._queue = queue
         self._pending = 0
-        self._argon2 = PasswordHasher(time_cost=1, memory_cost=memory_kib, parallelism=1)
+        self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=lanes)
         self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="hash")
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
-        return await self._run(functools.partial(self._argon2.hash, _normal(password)))
+        return await self._run(functools.partial(self._argon2.hash, normal(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         return await self._run(functools.partial(self._verify, password_hash, password))
@@ -70,13 +78,13 @@ class Argon2Hasher:
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is None:
-            self._matches(self._dummy(), _normal(password))
+            self._matches(self._dummy(), normal(password))
             return False
-        if self._matches(password_hash, _normal(password)):
+        if self._matches(password_hash, normal(password)):
             return True
         # Other systems hash what was typed as it stands.
         return (
-            password != _normal(password) and self.is_outdated(password_hash) and self._matches(password_hash, password)
+            password != normal(password) and self.is_outdated(password_hash) and self._matches(password_hash, password)
         )
 
     def _matches(self, password_hash: str, password: str) -> bool:
@@ -93,11 +101,6 @@ class Argon2Hasher:
         if self._nobody is None:
             self._nobody = self._argon2.hash(os.urandom(16).hex())
         return self._nobody
-
-
-def _normal(password: str) -> str:
-    # NFKC once (NIST SP 800-63B): the same password typed on two keyboards is one password.
-    return unicodedata.normalize("NFKC", password)
 
 
 def _on(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:

@@ -12,8 +12,11 @@ import bcrypt
 import pytest
 from argon2 import PasswordHasher, Type, extract_parameters
 
+from service import keys
+from service.app import create_app
 from service.domain.errors import Unavailable
 from service.security.passwords import Argon2Hasher
+from tests.support.server import settings_for_tests
 from tests.support.wait import until
 
 
@@ -119,6 +122,21 @@ async def test_parameters_are_those_of_asvs() -> None:
 
     assert parameters.type.name == "ID"
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (47_104, 1, 1)
+
+
+async def test_parameters_are_those_of_the_settings() -> None:
+    """What a hash costs can be chosen, and hashes of before are outdated then."""
+    before = Argon2Hasher(workers=1, memory_kib=64)
+    hashed = await before.hash("correct horse")
+    app = create_app(settings_for_tests(hash_memory_kib=19_456, hash_passes=2, hash_lanes=2))
+    hasher = app[keys.HASHER]
+    parameters = extract_parameters(await hasher.hash("correct horse"))
+
+    assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19_456, 2, 2)
+    assert hasher.is_outdated(hashed)
+    assert await hasher.verify(hashed, "correct horse")
+    before.close()
+    hasher.close()
 
 
 async def test_no_hash_takes_as_long_as_a_hash() -> None:

@@ -72,6 +72,26 @@ async def test_registration_can_be_closed() -> None:
         await server.log_in("ada")
 
 
+async def test_common_passwords_are_refused(server: Server) -> None:
+    """A password that anybody tries first, or of the account's own names, is 422 wherever accounts are made."""
+    admin = await server.admin()
+    for path, by in (("/v1/auth/register", None), ("/v1/users", admin)):
+        for password in ("Password1", "ada12345", "Ada@Example.com", "roster2026"):
+            problem = await server.json("POST", path, by, status=422, json=ADA | {"password": password})
+            assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
+                ("/password", "password_too_common")
+            ]
+
+
+async def test_password_is_one_in_every_unicode_form(server: Server) -> None:
+    """Who registers with one keyboard logs in with another: forms that NFKC calls the same are one password."""
+    await server.json(
+        "POST", "/v1/auth/register", status=201, json=ADA | {"password": "ca\N{LATIN SMALL LETTER F}e\u0301s \ufb01ve"}
+    )
+    await server.log_in("ada", "caf\u00e9s five")
+    await server.log_in("ada", "cafe\u0301s \uff46ive")
+
+
 # Logging in
 
 
