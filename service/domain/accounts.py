@@ -154,7 +154,11 @@ async def end_sessions(
     reason: EndReason,
     but: UUID | None = None,
 ) -> None:
-    """End every session of a user `but` one, each with its event, as part of the change that is the reason for it."""
+    """End every session of a user `but` one, each with its event, as part of the change that is the reason for it.
+
+    What was mailed to it ends as well: a way to a new password must not outlive that reason.
+    """
+    await transaction.forget_mail_tokens(user_id)
     for session in await transaction.sessions_of(user_id):
         if session.id == but:
             continue

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
+from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.positions import Position
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
@@ -154,6 +155,26 @@ class Transaction(Protocol):
     async def append(self, event: Event) -> None:
         """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
 
+    async def put_mail(self, mail: Mail) -> None:
+        """Have a mail wait to be sent, in the place of one of its kind for its address."""
+
+    async def claim_mail(self, mail: Mail, until: datetime) -> Mail | None:
+        """Begin to send a mail, which others then leave alone until that moment; None where it is not as it was read."""
+
+    async def drop_mail(self, mail: Mail) -> None:
+        """Forget a mail, unless somebody has claimed it or asked for another since."""
+
+    async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None: ...
+
+    async def put_mail_token(self, token: MailToken) -> None:
+        """Keep it in the place of the one that its user, who is there, has for this purpose."""
+
+    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        """What was shown, if it is one for that purpose, expired or not; taking it uses it up, whoever else asks."""
+
+    async def forget_mail_tokens(self, user_id: UUID) -> None:
+        """Let nothing that was mailed to a user be worth anything."""
+
     async def hold_log(self, hold: UUID, until: datetime) -> None:
         """Have the log keep what comes behind its present head, whatever their number, until then.
 
@@ -243,6 +264,15 @@ class Store(Writes, Protocol):
 
     async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         """The session of a ticket that has not expired; taking it uses it up, whoever else asks at the same time."""
+
+    async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
+        """Mails to be sent, the longest due first."""
+
+    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        """What was shown, as `take_mail_token` would find it; it stays."""
+
+    async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
+        """Tokens that have expired, the oldest first."""
 
 
 class Hasher(Protocol):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Records
+from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
@@ -168,3 +169,14 @@ class MemoryStore:
     async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         session_id, expires_at = self._tickets.pop(digest, (None, now))
         return session_id if expires_at > now else None
+
+    async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
+        due = [mail for mail in self._tables.mails.values() if mail.due_at <= now]
+        return sorted(due, key=lambda mail: mail.due_at)[:limit]
+
+    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        return self._tables.mail_token(purpose, presented)
+
+    async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
+        expired = [token for token in self._tables.mail_tokens.values() if token.expires_at <= now]
+        return sorted(expired, key=lambda token: token.expires_at)[:limit]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from uuid import UUID
 
+from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
 from service.domain.ports import UserQuery
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
@@ -27,6 +28,8 @@ class Tables:
         self.tokens: dict[UUID, ApiToken] = {}
         self.by_digest: dict[bytes, UUID] = {}
         self.tokens_of: dict[UUID, set[UUID]] = {}
+        self.mails: dict[tuple[str, MailKind], Mail] = {}
+        self.mail_tokens: dict[tuple[UUID, Purpose], MailToken] = {}
         self.active_admins = 0
         self._sorted: dict[str, list[_Key]] = {"created_at": [], "username": []}
 
@@ -88,6 +91,10 @@ class Tables:
     def tokens_by_age(self, user_id: UUID) -> list[ApiToken]:
         tokens = (self.tokens[token_id] for token_id in self.tokens_of.get(user_id, ()))
         return sorted(tokens, key=lambda token: (token.created_at, token.id))
+
+    def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        found = self.mail_tokens.get((presented.user_id, purpose))
+        return found if found is not None and found.digest == presented.digest else None
 
     def select(self, query: UserQuery) -> map[User] | filter[User]:
         keys = self._sorted[query.sort.removeprefix("-")]

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from service.domain import scopes
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
+from service.domain.mail import Mail, MailToken
 from service.domain.sessions import Origin, Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
@@ -134,6 +135,44 @@ def of_token(token: ApiToken) -> dict[str, Any]:
         "created_at": token.created_at,
         "expires_at": token.expires_at,
         "last_used_at": token.last_used_at,
+    }
+
+
+def mail_of(row: Row, dialect: Dialect) -> Mail:
+    """From the columns of `mails`."""
+    email, kind, due_at, expires_at, tries = row
+    return Mail(kind, email, dialect.moment(due_at), dialect.moment(expires_at), tries)
+
+
+def of_mail(mail: Mail) -> dict[str, Any]:
+    return {
+        "email": mail.email,
+        "kind": mail.kind,
+        "due_at": mail.due_at,
+        "expires_at": mail.expires_at,
+        "tries": mail.tries,
+    }
+
+
+def mail_token_of(row: Row, dialect: Dialect) -> MailToken:
+    """From the columns of `mail_tokens`."""
+    user_id, purpose, email, expires_at, digest = row
+    return MailToken(
+        dialect.identity(user_id),
+        purpose,
+        email,
+        dialect.moment(expires_at),
+        None if digest is None else bytes(digest),
+    )
+
+
+def of_mail_token(token: MailToken) -> dict[str, Any]:
+    return {
+        "user_id": token.user_id,
+        "purpose": token.purpose,
+        "email": token.email,
+        "expires_at": token.expires_at,
+        "digest": token.digest,
     }
 
 

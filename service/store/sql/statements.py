@@ -31,6 +31,8 @@ from service.store.sql.tables import (
     holds,
     leases,
     log,
+    mail_tokens,
+    mails,
     secrets,
     sessions,
     signing_keys,
@@ -54,13 +56,13 @@ def _always(statement: Any) -> Statement:
 
 def _put(table: Table, *kept: str) -> Statement:
     """Insert a row, or replace what it says where its key is there already, but for the columns that are `kept`."""
-    (key,) = table.primary_key.columns
+    keys = list(table.primary_key.columns)
     named = [column.name for column in table.columns if column.name not in kept]
 
     def build(dialect: Dialect) -> Any:
         row = dialect.insert(table).values({name: bindparam(name) for name in named})
-        changed = {name: row.excluded[name] for name in named if name != key.name}
-        return row.on_conflict_do_update(index_elements=[key], set_=changed)
+        changed = {name: row.excluded[name] for name in named if name not in table.primary_key.columns}
+        return row.on_conflict_do_update(index_elements=keys, set_=changed)
 
     return Statement(build)
 
@@ -248,6 +250,37 @@ KEEP_TICKET: Final = _put(tickets)
 FORGET_TICKETS: Final = _always(delete(tickets).where(tickets.c.expires_at <= bindparam("now")))
 TAKE_TICKET: Final = _always(
     delete(tickets).where(tickets.c.digest == bindparam("digest")).returning(tickets.c.session_id, tickets.c.expires_at)
+)
+
+# Mails and their tokens
+
+_THIS_MAIL: Final = and_(
+    mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"), mails.c.due_at == bindparam("seen")
+)
+PUT_MAIL: Final = _put(mails)
+# By when it was due, as it was read: of two who would send it one finds it as it was.
+CLAIM_MAIL: Final = _always(
+    update(mails).where(_THIS_MAIL).values(due_at=bindparam("until"), tries=mails.c.tries + 1).returning(mails.c.tries)
+)
+DROP_MAIL: Final = _always(delete(mails).where(_THIS_MAIL))
+DUE_MAILS: Final = _always(
+    select(mails).where(mails.c.due_at <= bindparam("now")).order_by(mails.c.due_at).limit(bindparam("limit"))
+)
+_THIS_TOKEN: Final = and_(
+    mail_tokens.c.user_id == bindparam("of_user"), mail_tokens.c.purpose == bindparam("of_purpose")
+)
+MAIL_TOKEN: Final = _always(select(mail_tokens).where(_THIS_TOKEN))
+PRESENTED_TOKEN: Final = _always(select(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("presented")))
+PUT_MAIL_TOKEN: Final = _put(mail_tokens)
+TAKE_MAIL_TOKEN: Final = _always(
+    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("presented")).returning(*mail_tokens.c)
+)
+FORGET_MAIL_TOKENS: Final = _always(delete(mail_tokens).where(mail_tokens.c.user_id == bindparam("of_user")))
+EXPIRED_MAIL_TOKENS: Final = _always(
+    select(mail_tokens)
+    .where(mail_tokens.c.expires_at <= bindparam("now"))
+    .order_by(mail_tokens.c.expires_at)
+    .limit(bindparam("limit"))
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from service.domain.events import Event
+from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
 from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
@@ -202,6 +203,19 @@ class SqlStore(ABC):
             return self._dialect.identity(found[0][0])
 
         return await self._say(work)
+
+    async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
+        found = await self._find(statements.DUE_MAILS, now=now, limit=limit)
+        return [rows.mail_of(row, self._dialect) for row in found]
+
+    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        user_id, digest = presented
+        found = await self._find(statements.PRESENTED_TOKEN, of_user=user_id, of_purpose=purpose, presented=digest)
+        return rows.mail_token_of(found[0], self._dialect) if found else None
+
+    async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
+        found = await self._find(statements.EXPIRED_MAIL_TOKENS, now=now, limit=limit)
+        return [rows.mail_token_of(row, self._dialect) for row in found]
 
     async def _say(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
         """Write what is no part of the domain."""

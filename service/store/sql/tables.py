@@ -176,6 +176,30 @@ answers = Table(
     Index(None, "subject"),
 )
 
+# A mail is sent once, from where it was asked for: what is made of a backup sends none again.
+mails = Table(
+    "mails",
+    metadata,
+    Column("email", String(rules.EMAIL_MAX), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("due_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index(None, "due_at"),
+    info={"copied": False},
+)
+
+mail_tokens = Table(
+    "mail_tokens",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("purpose", String(16), primary_key=True),
+    Column("email", String(rules.EMAIL_MAX), nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("digest", LargeBinary(32)),  # null until the mail is sent
+    Index(None, "expires_at"),
+)
+
 # Processes that use the database, by its own clock.
 leases = Table(
     "leases",

@@ -16,6 +16,7 @@ from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.mail import SqlMail
 
 
 class Connection(Protocol):
@@ -54,7 +55,7 @@ class Duplicate(Exception):
         self.field = field
 
 
-class SqlTransaction:
+class SqlTransaction(SqlMail):
     """What a work sees: its own changes, and those of works before it that have their versions.
 
     Args:

@@ -1,0 +1,64 @@
+"""The mails and tokens of a write of the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.store.memory_tables import Tables
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class MemoryMail:
+    """What a `Transaction` does with mails and their tokens."""
+
+    _tables: Tables
+    _undo: list[Callable[[], object]]
+
+    async def put_mail(self, mail: Mail) -> None:
+        self._set(self._tables.mails, (mail.email, mail.kind), mail)
+
+    async def claim_mail(self, mail: Mail, until: datetime) -> Mail | None:
+        if self._tables.mails.get((mail.email, mail.kind)) != mail:
+            return None
+        claimed = replace(mail, due_at=until, tries=mail.tries + 1)
+        await self.put_mail(claimed)
+        return claimed
+
+    async def drop_mail(self, mail: Mail) -> None:
+        if self._tables.mails.get((mail.email, mail.kind)) == mail:
+            self._set(self._tables.mails, (mail.email, mail.kind), None)
+
+    async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
+        return self._tables.mail_tokens.get((user_id, purpose))
+
+    async def put_mail_token(self, token: MailToken) -> None:
+        self._set(self._tables.mail_tokens, (token.user_id, token.purpose), token)
+
+    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        found = self._tables.mail_token(purpose, presented)
+        if found is not None:
+            self._set(self._tables.mail_tokens, (found.user_id, purpose), None)
+        return found
+
+    async def forget_mail_tokens(self, user_id: UUID) -> None:
+        for purpose in ("verify", "reset"):
+            self._set(self._tables.mail_tokens, (user_id, purpose), None)
+
+    def _set(self, table: dict[K, V], key: K, value: V | None) -> None:
+        before = table.get(key)
+        _put(table, key, value)
+        self._undo.append(lambda: _put(table, key, before))
+
+
+def _put(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value

@@ -1,0 +1,55 @@
+"""The mails and tokens of a write, in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.store.sql import rows, statements
+from service.store.sql.dialects import Dialect
+
+if TYPE_CHECKING:
+    from service.store.sql.transaction import Connection
+
+
+class SqlMail:
+    """What a `Transaction` does with mails and their tokens."""
+
+    connection: Connection
+    _dialect: Dialect
+
+    async def put_mail(self, mail: Mail) -> None:
+        await self.connection.run(statements.PUT_MAIL, **rows.of_mail(mail))
+
+    async def claim_mail(self, mail: Mail, until: datetime) -> Mail | None:
+        found = await self.connection.rows(
+            statements.CLAIM_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at, until=until
+        )
+        return replace(mail, due_at=until, tries=found[0][0]) if found else None
+
+    async def drop_mail(self, mail: Mail) -> None:
+        await self.connection.run(statements.DROP_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at)
+
+    async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
+        return self._token(await self.connection.rows(statements.MAIL_TOKEN, of_user=user_id, of_purpose=purpose))
+
+    async def put_mail_token(self, token: MailToken) -> None:
+        await self.connection.run(statements.PUT_MAIL_TOKEN, **rows.of_mail_token(token))
+
+    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+        user_id, digest = presented
+        return self._token(
+            await self.connection.rows(
+                statements.TAKE_MAIL_TOKEN, of_user=user_id, of_purpose=purpose, presented=digest
+            )
+        )
+
+    async def forget_mail_tokens(self, user_id: UUID) -> None:
+        await self.connection.run(statements.FORGET_MAIL_TOKENS, of_user=user_id)
+
+    def _token(self, found: Sequence[rows.Row]) -> MailToken | None:
+        return rows.mail_token_of(found[0], self._dialect) if found else None

@@ -1,0 +1,207 @@
+"""What every store promises of mails that wait, and of the tokens that they carry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+
+import pytest
+
+from service.domain.mail import Mail, MailToken, Presented, Purpose, new_token
+from service.domain.ports import Store, Transaction
+from service.domain.users import User
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep
+from tests.support.stores import Broken, ask, erase
+
+T = TypeVar("T")
+
+HOUR = timedelta(hours=1)
+
+
+async def do(store: Store, step: Callable[[Transaction], Awaitable[T]]) -> T:
+    return (await store.write(step)).value
+
+
+async def put(store: Store, *waiting: Mail | MailToken) -> None:
+    """Have the store hold these, each by a write of its own."""
+    for one in waiting:
+
+        async def work(transaction: Transaction, one: Mail | MailToken = one) -> None:
+            await (transaction.put_mail(one) if isinstance(one, Mail) else transaction.put_mail_token(one))
+
+        await store.write(work)
+
+
+def a_mail(clock: ManualClock, email: str = "ada@example.com") -> Mail:
+    return Mail("reset", email, clock(), clock() + HOUR)
+
+
+@pytest.fixture
+async def ada(store: Store) -> User:
+    """Somebody whom tokens are about."""
+    await keep(store, ada := a_user())
+    return ada
+
+
+def a_token(user: User, clock: ManualClock, digest: bytes | None = b"d" * 32) -> MailToken:
+    return MailToken(user.id, "reset", user.email, clock() + HOUR, digest)
+
+
+# Mails
+
+
+async def test_mail_is_due_from_its_moment_on(store: Store, clock: ManualClock) -> None:
+    """Mails that are due come back as they went in, the longest due first, as many as are asked for."""
+    later, earlier, not_yet = (a_mail(clock, f"zoë{number}@example.com") for number in range(3))
+    later = replace(later, due_at=clock() - timedelta(microseconds=1), tries=3)
+    earlier = replace(earlier, due_at=clock() - HOUR, kind="verify")
+    not_yet = replace(not_yet, due_at=clock() + timedelta(microseconds=1))
+    await put(store, later, not_yet, earlier)
+
+    assert list(await store.due_mails(clock(), 10)) == [earlier, later]
+    assert list(await store.due_mails(clock(), 1)) == [earlier]
+    assert list(await store.due_mails(not_yet.due_at, 10)) == [earlier, later, not_yet]
+
+
+async def test_mail_of_a_kind_is_one_for_an_address(store: Store, clock: ManualClock) -> None:
+    """Asking again replaces what waits; another kind or address is another mail."""
+    first = a_mail(clock)
+    again = replace(first, due_at=clock() - HOUR)
+    others = [replace(first, kind="verify"), replace(first, email="bob@example.com")]
+    await put(store, first, *others, again)
+
+    found = await store.due_mails(clock(), 10)
+    assert sorted(found, key=str) == sorted([again, *others], key=str)
+
+
+async def test_mail_is_claimed_by_one(store: Store, clock: ManualClock) -> None:
+    """Of several who would send it at once one gets it, and the others leave it alone until it is due again."""
+    mail = a_mail(clock)
+    await put(store, mail)
+    until = clock() + timedelta(minutes=1)
+    claims = await asyncio.gather(
+        *(do(store, lambda transaction: transaction.claim_mail(mail, until)) for _ in range(5))
+    )
+
+    claimed = replace(mail, due_at=until, tries=1)
+    assert sorted(claims, key=str) == sorted([claimed, None, None, None, None], key=str)
+    assert list(await store.due_mails(clock(), 10)) == []
+    assert list(await store.due_mails(until, 10)) == [claimed]
+
+
+async def test_mail_that_was_sent_is_dropped(store: Store, clock: ManualClock) -> None:
+    """Unless another was asked for in its place meanwhile, which stays."""
+    mail = a_mail(clock)
+    await put(store, mail)
+    claimed = await do(store, lambda transaction: transaction.claim_mail(mail, clock() + HOUR))
+    assert claimed is not None
+    await put(store, mail)
+    await do(store, lambda transaction: transaction.drop_mail(claimed))
+    assert list(await store.due_mails(clock(), 10)) == [mail]
+
+    await do(store, lambda transaction: transaction.drop_mail(mail))
+    assert list(await store.due_mails(clock() + HOUR, 10)) == []
+
+
+async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) -> None:
+    """What is done with mails and tokens in a write that fails has not happened."""
+    mail, ada = a_mail(clock), a_user()
+    await keep(store, ada)
+    await put(store, mail)
+    await put(store, a_token(ada, clock))
+
+    async def fails(transaction: Transaction) -> None:
+        await transaction.put_mail(replace(mail, kind="verify"))
+        await transaction.claim_mail(mail, clock() + HOUR)
+        await transaction.drop_mail(replace(mail, due_at=clock() + HOUR, tries=1))
+        await transaction.put_mail_token(a_token(ada, clock, b"e" * 32))
+        await transaction.take_mail_token("reset", Presented(ada.id, b"e" * 32))
+        await transaction.put_mail_token(replace(a_token(ada, clock), purpose="verify"))
+        await transaction.forget_mail_tokens(ada.id)
+        raise Broken
+
+    with pytest.raises(Broken):
+        await store.write(fails)
+    assert list(await store.due_mails(clock(), 10)) == [mail]
+    assert await store.mail_token("reset", Presented(ada.id, b"d" * 32)) == a_token(ada, clock)
+    assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "verify")) is None
+
+
+# Tokens
+
+
+async def test_token_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
+    """It is found by its user, purpose and hash as often as one looks, and taken by the first who does, at once or not."""
+    token, shown = a_token(ada, clock), Presented(ada.id, b"d" * 32)
+    await put(store, token)
+    assert await store.mail_token("reset", shown) == await store.mail_token("reset", shown) == token
+
+    taken = await asyncio.gather(
+        *(do(store, lambda transaction: transaction.take_mail_token("reset", shown)) for _ in range(5))
+    )
+    assert sorted(taken, key=str) == sorted([token, None, None, None, None], key=str)
+    assert await store.mail_token("reset", shown) is None
+
+
+async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, ada: User) -> None:
+    """Another purpose, hash or user finds nothing and uses nothing up."""
+    token = a_token(ada, clock)
+    await put(store, token)
+    await keep(store, bob := a_user())
+    right = Presented(ada.id, b"d" * 32)
+    wrong: list[tuple[Purpose, Presented]] = [
+        ("verify", right),
+        ("reset", Presented(ada.id, b"e" * 32)),
+        ("reset", Presented(ada.id, b"")),
+        ("reset", Presented(bob.id, b"d" * 32)),
+    ]
+    for purpose, shown in wrong:
+        assert await store.mail_token(purpose, shown) is None
+
+        async def take(transaction: Transaction, purpose: Purpose = purpose, shown: Presented = shown) -> object:
+            return await transaction.take_mail_token(purpose, shown)
+
+        assert await ask(store, take) is None
+    assert await store.mail_token("reset", right) == token
+
+
+async def test_newer_token_replaces_the_older(store: Store, clock: ManualClock, ada: User) -> None:
+    """A user has one token for a purpose: a new one, or one that is still to be sent, ends that of before."""
+    older, waiting, newer = (a_token(ada, clock, digest) for digest in (b"d" * 32, None, b"e" * 32))
+    for token in (older, waiting, newer):
+        await put(store, token)
+        assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "reset")) == token
+        found = await store.mail_token("reset", Presented(ada.id, b"d" * 32))
+        assert found == (older if token is older else None)
+    assert await store.mail_token("reset", Presented(ada.id, b"e" * 32)) == newer
+
+
+async def test_tokens_end_with_their_user(store: Store, clock: ManualClock, ada: User) -> None:
+    """They are forgotten for a reason, all at once, and when the user is deleted."""
+    tokens = [a_token(ada, clock), replace(a_token(ada, clock), purpose="verify")]
+    ends: list[Callable[[], Awaitable[object]]] = [
+        lambda: do(store, lambda transaction: transaction.forget_mail_tokens(ada.id)),
+        lambda: erase(store, ada),
+    ]
+    for end in ends:
+        await put(store, *tokens)
+        await end()
+        assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == []
+
+
+async def test_expired_tokens_are_listed(store: Store, clock: ManualClock) -> None:
+    """From the moment at which they expire, the oldest first; none of them is gone by that."""
+    tokens = []
+    for hours in (3, 1, 2):
+        await keep(store, user := a_user())
+        _, digest = new_token(user.id)
+        tokens.append(replace(a_token(user, clock, digest), expires_at=clock() + hours * HOUR))
+        await put(store, tokens[-1])
+
+    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == [tokens[1], tokens[2]]
+    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 1)) == [tokens[1]]
+    assert list(await store.expired_mail_tokens(clock() + HOUR - timedelta(microseconds=1), 10)) == []
