@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp_jinja2
@@ -20,12 +20,18 @@ from service.domain.accounts import NewUser
 from service.domain.errors import Invalid, Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Keys
+from service.domain.letters import Letterhead
+from service.domain.mail import Purpose
 from service.domain.passwords import refuse_common
-from service.domain.ports import Clock, Hasher, Store
+from service.domain.ports import Clock, Hasher, Mailer, Store
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
 from service.outbound.aggregate import Aggregator
+from service.outbound.mail_log import LogMailer
+from service.outbound.postbox import Postbox
 from service.outbound.session import open_session
+from service.outbound.smtp import SmtpMailer
+from service.outbound.trust import trusted
 from service.realtime import closing
 from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
@@ -36,7 +42,7 @@ from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.keyring import Keyring
 from service.security.keys import UnusableKey, chosen_keys, made
-from service.security.limits import LoginLimit
+from service.security.limits import LoginLimit, MailLimit
 from service.security.passwords import Argon2Hasher
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
@@ -127,7 +133,7 @@ def create_app(
     )
     metrics.watch("roster_log_silent_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
     metrics.watch("roster_rooms", "Rooms with members, readers or history.", lambda: len(rooms))
-    login_rate = settings.login_rate
+    login_rate, mail_rate = settings.login_rate, settings.mail_rate
 
     app = web.Application(
         client_max_size=settings.max_body_bytes,
@@ -140,6 +146,7 @@ def create_app(
     app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator
     app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
+    app[keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = rooms
     app[keys.CONNECTIONS] = connections
@@ -158,7 +165,7 @@ def create_app(
     app.router.register_resource(Anywhere())
 
     # Opened in this order, closed in the reverse one.
-    app.cleanup_ctx.extend((_store, _keyring, _admin, _hub, _outbound, _tasks))
+    app.cleanup_ctx.extend((_store, _keyring, _admin, _hub, _outbound, _mail, _tasks))
     app.on_shutdown.append(_end_streams)
     return app
 
@@ -279,6 +286,28 @@ async def _outbound(app: web.Application) -> AsyncIterator[None]:
             max_bytes=settings.outbound_max_bytes,
         )
         yield
+
+
+@contextlib.asynccontextmanager
+async def _mail(app: web.Application) -> AsyncIterator[None]:
+    """Send mails that wait, those of before the last stop among them."""
+    settings, clock = app[keys.SETTINGS], app[keys.CLOCK]
+    mailer: Mailer = LogMailer()
+    if settings.smtp is not None:
+        tls = trusted(settings.outbound_ca_file)
+        mailer = SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)
+    elif settings.registration == "verify":
+        log.warning("who registers is told in the log alone: ROSTER_SMTP_URL names no mail server")
+    ttls: dict[Purpose, timedelta] = {
+        "verify": timedelta(seconds=settings.verify_ttl_s),
+        "reset": timedelta(seconds=settings.reset_ttl_s),
+    }
+    head = Letterhead(settings.public_url, settings.mail_link_url, ttls)
+    postbox = app[keys.POSTBOX] = Postbox(app[keys.STORE], mailer, clock, head, app[keys.TASKS], app[keys.METRICS])
+    sending = asyncio.create_task(postbox.run(), name="send mails")
+    yield
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

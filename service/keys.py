@@ -13,6 +13,7 @@ from service.domain.idempotency import Keys
 from service.domain.ports import Clock, Hasher, Store
 from service.operations import Operation
 from service.outbound.aggregate import Aggregator
+from service.outbound.postbox import Postbox
 from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
@@ -20,7 +21,7 @@ from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.keyring import Keyring
-from service.security.limits import LoginLimit
+from service.security.limits import LoginLimit, MailLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.settings import Settings
@@ -65,6 +66,8 @@ AUTHENTICATOR = AppKey("authenticator", Authenticator)
 CURSORS = AppKey("cursors", Cursors)
 IDEMPOTENCY = AppKey("idempotency", Keys)
 LOGIN_LIMIT: AppKey[LoginLimit | None] = AppKey("login_limit")
+MAIL_LIMIT: AppKey[MailLimit | None] = AppKey("mail_limit")
+POSTBOX = AppKey("postbox", Postbox)
 MADE_PASSWORD: AppKey[str | None] = AppKey("made_password")
 HUB = AppKey("hub", Hub)
 ROOMS = AppKey("rooms", Rooms)

@@ -83,6 +83,12 @@ INVALID_GRANT: Final = Kind(
     "The refresh token renews nothing",
     "Log in again. A refresh token is used once; using an older one again ends the whole session, because somebody may have copied it.",
 )
+INVALID_MAIL_TOKEN: Final = Kind(
+    "invalid-mail-token",
+    400,
+    "The token from the mail does nothing",
+    "Ask for another mail. A token is used once, for what it was sent for, and each mail ends the token of the one before.",
+)
 UNAUTHENTICATED: Final = Kind(
     "unauthenticated",
     401,
@@ -206,6 +212,7 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.InvalidCredentials: INVALID_CREDENTIALS,
     errors.InvalidToken: INVALID_TOKEN,
     errors.InvalidGrant: INVALID_GRANT,
+    errors.InvalidMailToken: INVALID_MAIL_TOKEN,
     errors.Forbidden: FORBIDDEN,
     errors.InsufficientScope: INSUFFICIENT_SCOPE,
     errors.NotFound: NOT_FOUND,

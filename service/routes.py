@@ -9,8 +9,10 @@ from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Registe
 from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.jwks import Jwks
+from service.views.mailed import Forgot, ResetPassword, Verify
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
+from service.views.passwords import ChangePassword
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.security_txt import PATH, SecurityTxt
 from service.views.sessions import SessionById, Sessions
@@ -27,6 +29,10 @@ routes.view("/v1/auth/register")(Register)
 routes.view("/v1/auth/login")(LogIn)
 routes.view("/v1/auth/refresh")(RefreshTokens)
 routes.view("/v1/auth/logout")(LogOut)
+routes.view("/v1/auth/password")(ChangePassword)
+routes.view("/v1/auth/verify")(Verify)
+routes.view("/v1/auth/forgot")(Forgot)
+routes.view("/v1/auth/reset")(ResetPassword)
 routes.view("/v1/auth/ticket")(MakeTicket)
 routes.view("/v1/auth/sessions")(Sessions)
 routes.view("/v1/auth/sessions/{id}")(SessionById)

@@ -12,7 +12,7 @@ from functools import cached_property
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
@@ -56,6 +56,40 @@ class Rate(NamedTuple):
         if match is None:
             raise ValueError("write it as 1200/minute or 10/15 minutes, or off")
         return cls(int(match[1]), int(match[2] or 1) * _SECONDS[match[3]])
+
+
+class SmtpServer(NamedTuple):
+    """A mail server, written `smtp://user:password@host:port`, or `smtps://…`.
+
+    Attributes:
+        username, password: None to send without.
+        tls: `starttls` (RFC 3207), `implicit` from the first byte (RFC 8314), or `none`.
+    """
+
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    tls: Literal["starttls", "implicit", "none"]
+
+    @classmethod
+    def parse(cls, url: str, *, starttls: bool) -> SmtpServer:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        extra = parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in ("smtp", "smtps") or not parts.hostname or extra:
+            raise ValueError("write it as smtp://user:password@host:587 or smtps://user:password@host:465")
+        username, password = (part and unquote(part) for part in (parts.username, parts.password))
+        if bool(username) != bool(password):
+            raise ValueError("a user needs a password, and a password a user")
+        if parts.scheme == "smtps":
+            return cls(parts.hostname, port or 465, username or None, password or None, "implicit")
+        if not starttls and password:
+            raise ValueError("a password is not sent in the open; set ROSTER_SMTP_STARTTLS=true or use smtps://")
+        return cls(parts.hostname, port or 587, username or None, password or None, "starttls" if starttls else "none")
 
 
 class Settings(BaseSettings):
@@ -116,8 +150,12 @@ class Settings(BaseSettings):
     """Username of the first administrator."""
     admin_password: Annotated[str, Field(repr=False)] = ""
     """Password of the first administrator; empty: one is made and printed once."""
-    registration: Literal["open", "closed"] = "open"
-    """Who may register: anybody (`open`) or nobody (`closed`; administrators make the accounts)."""
+    registration: Literal["open", "verify", "closed"] = "open"
+    """Who may register: anybody (`open`), whose address is proven by a mail (`verify`), or nobody (`closed`)."""
+    verify_ttl_s: PositiveInt = 86_400
+    """How long an address may be confirmed with the token from a mail, in seconds."""
+    reset_ttl_s: PositiveInt = 3600
+    """How long a password may be reset with the token from a mail, in seconds."""
     hash_workers: NonNegativeInt = 0
     """Threads that hash passwords; 0: one a core."""
     hash_queue: PositiveInt = 64
@@ -133,6 +171,8 @@ class Settings(BaseSettings):
     """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
     login_limit: str = "10/15 minutes"
     """Failed logins per account and network, as `10/15 minutes`; `off` lifts it."""
+    mail_limit: str = "10/15 minutes"
+    """Mails that may be asked for per address and network, and tokens that a network may try, as `10/15 minutes`; `off` lifts it."""
     max_body_bytes: PositiveInt = 262_144
     """Largest request body, in bytes; over it 413."""
     body_timeout_s: PositiveFloat = 30
@@ -198,6 +238,17 @@ class Settings(BaseSettings):
     outbound_ca_file: str = ""
     """PEM file with further certificate authorities for calls out; empty: the system's."""
 
+    mail_from: str = ""
+    """Sender of mails, as `Roster <roster@example.com>`; needed with `ROSTER_SMTP_URL`."""
+    mail_link_url: str = ""
+    """Page of a front end that takes tokens, which mails link to with `#verify=…` or `#reset=…`; empty: no link."""
+    smtp_starttls: bool = True
+    """Whether `smtp://` goes on only where the server encrypts (STARTTLS); `false` for a relay on this host."""
+    smtp_url: Annotated[str, Field(repr=False)] = ""
+    """Mail server, as `smtp://user:password@host:587` or `smtps://user:password@host:465`; empty: mails go to the log, for development."""
+    smtp_timeout_s: Annotated[float, Field(gt=0, le=19)] = 10
+    """Time for each step of handing over a mail, in seconds, at most 19; for all of them three times that."""
+
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json`, `console`, or `auto`: console where a person watches."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -214,7 +265,7 @@ class Settings(BaseSettings):
     shutdown_timeout_s: PositiveFloat = 5
     """How long requests in flight may take to finish when the service stops, in seconds."""
 
-    @field_validator("rate_limit", "login_limit")
+    @field_validator("rate_limit", "login_limit", "mail_limit")
     @classmethod
     def _rate(cls, text: str) -> str:
         if text != "off":
@@ -301,6 +352,35 @@ class Settings(BaseSettings):
             raise ValueError("must be a mailto:, https: or tel: address")
         return text
 
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, text: str) -> str:
+        if text:
+            try:
+                validate_email(text, allow_display_name=True, check_deliverability=False)
+            except EmailNotValidError as error:
+                raise ValueError(f"is not an e-mail address: {error}") from None
+        return text
+
+    @field_validator("mail_link_url")
+    @classmethod
+    def _link(cls, text: str) -> str:
+        parts = urlsplit(text)
+        if text and (
+            parts.scheme not in ("http", "https") or not parts.hostname or "#" in text or not text.isprintable()
+        ):
+            raise ValueError("must be an http or https URL without a fragment")
+        return text
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp(cls, text: str, others: ValidationInfo) -> str:
+        if text:
+            SmtpServer.parse(text, starttls=others.data.get("smtp_starttls", True))
+            if "mail_from" in others.data and not others.data["mail_from"]:
+                raise ValueError("needs a sender in ROSTER_MAIL_FROM")
+        return text
+
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -361,6 +441,14 @@ class Settings(BaseSettings):
         return None if self.rate_limit == "off" else Rate.parse(self.rate_limit)
 
     @cached_property
+    def mail_rate(self) -> Rate | None:
+        return None if self.mail_limit == "off" else Rate.parse(self.mail_limit)
+
+    @cached_property
+    def smtp(self) -> SmtpServer | None:
+        return SmtpServer.parse(self.smtp_url, starttls=self.smtp_starttls) if self.smtp_url else None
+
+    @cached_property
     def login_rate(self) -> Rate | None:
         return None if self.login_limit == "off" else Rate.parse(self.login_limit)
 
@@ -392,7 +480,7 @@ def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
     shown = (
         "(hidden)"
-        if name in ("jwt_secret", "jwt_private_key", "admin_password", "metrics_token")
+        if name in ("jwt_secret", "jwt_private_key", "admin_password", "metrics_token", "smtp_url")
         else _USERINFO.sub("//…@", repr(problem["input"]))
     )
     sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"

@@ -71,7 +71,7 @@ def test_settings_do_not_change() -> None:
         ("WORKERS", "0", "greater than 0"),
         ("PING_S", "0", "greater than 0"),
         ("KEEPALIVE_S", "inf", "finite"),
-        ("REGISTRATION", "maybe", "'open' or 'closed'"),
+        ("REGISTRATION", "maybe", "'open', 'verify' or 'closed'"),
         ("STORE_URL", "mysql://localhost", "sqlite:///path or postgresql://"),
         ("RATE_LIMIT", "1200", "1200/minute"),
         ("RATE_LIMIT", "0/minute", "1200/minute"),

@@ -10,6 +10,7 @@ Refusal
 │   ├── InvalidCredentials
 │   └── InvalidToken
 ├── InvalidGrant         a refresh token that no longer renews anything
+├── InvalidMailToken     a token from a mail that no longer proves anything
 ├── Forbidden            who is asking is known and may not
 │   ├── RegistrationClosed
 │   └── InsufficientScope  the credentials were not made for this; carries the scopes that were asked for
@@ -65,12 +66,8 @@ class Invalid(Refusal):
 
 
 class WrongPassword(Invalid):
-    def __init__(self) -> None:
-        super().__init__(
-            FieldError(
-                "/current_password", "wrong_password", "Must be the current password to change the e-mail address."
-            )
-        )
+    def __init__(self, pointer: str = "/current_password") -> None:
+        super().__init__(FieldError(pointer, "wrong_password", "Must be the current password."))
 
 
 class BadRequest(Refusal):
@@ -99,6 +96,10 @@ class InvalidToken(Unauthenticated):
 
 class InvalidGrant(Refusal):
     sentence = "The refresh token is malformed, expired, used up or revoked; log in again."
+
+
+class InvalidMailToken(Refusal):
+    sentence = "The token is malformed, expired, used up or replaced by that of a newer mail; ask for another."
 
 
 class Forbidden(Refusal):

@@ -24,6 +24,10 @@ AGAIN: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 36
 _TEXT: Final = re.compile(r"[A-Za-z0-9_-]{64}\Z", re.ASCII)
 
 
+class MailRefused(Exception):
+    """A mail that nobody will ever take; `str()` is for the log, and holds no secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """A mail that was asked for; there is one of a kind for an address, and asking again replaces it.

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
+from service.domain.letters import Letter
 from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.positions import Position
 from service.domain.sessions import Session
@@ -273,6 +274,16 @@ class Store(Writes, Protocol):
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         """Tokens that have expired, the oldest first."""
+
+
+class Mailer(Protocol):
+    """Hands letters over to whoever carries them."""
+
+    async def send(self, letter: Letter) -> None:
+        """Send it once; when this returns it has been taken. Cancelling is safe: then it may have been, or not.
+
+        Raises `MailRefused` when it will never be taken, `Unavailable` when it may be later.
+        """
 
 
 class Hasher(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -14,7 +13,8 @@ from service import __version__
 from service.outbound.redirects import refuse_redirects
 from service.outbound.resolver import Lookup, ThreadResolver
 from service.outbound.retry import Retry
-from service.settings import PREFIX, Settings, SettingsError
+from service.outbound.trust import trusted
+from service.settings import Settings
 
 # Long enough to spare a busy aggregate its look-ups, short enough to follow an upstream that moves.
 _DNS_CACHE_S: Final = 30
@@ -34,7 +34,7 @@ async def open_session(
 
     Raises `SettingsError` when `ROSTER_OUTBOUND_CA_FILE` cannot be used.
     """
-    tls = _tls(settings.outbound_ca_file)
+    tls = trusted(settings.outbound_ca_file)
     resolver = ThreadResolver(lookup=lookup)
     session = ClientSession(
         connector=TCPConnector(
@@ -64,16 +64,3 @@ async def open_session(
     finally:
         await session.close()
         await resolver.close()
-
-
-def _tls(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as error:  # SSLError is one
-            raise SettingsError(
-                f"{PREFIX}OUTBOUND_CA_FILE={ca_file!r}: cannot be read as PEM certificates"
-                f" ({error.strerror or type(error).__name__})"
-            ) from None
-    return context

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from service.domain.sessions import Session
 from service.domain.users import PASSWORD_MAX
-from service.schemas.fields import Answer, Body
+from service.schemas.fields import Answer, Body, Email, Password
 
 _ACCESS = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkz…"
+_MAILED = "AZOlyHsefDqfUj0fCmuMEWmVDNBPb2s3Qk1yZ0x0eVd4R3pQdkNqTnVIc0RhRXJi"
 _REFRESH = "0193a5c87b1e7c3a9f523d1f0a6b8c11.1.9mYV0Q4bTgK1p0…"
 
 
@@ -30,6 +31,48 @@ class Refresh(Body):
 
     refresh_token: Annotated[str, Field(min_length=1, max_length=200, examples=[_REFRESH])]
     """The newest one of the session."""
+
+
+MailedToken = Annotated[str, Field(min_length=1, max_length=200, examples=[_MAILED])]
+
+
+class Verification(Body):
+    """What proves that an address is one's own."""
+
+    token: MailedToken
+    """From the mail."""
+
+
+class Forgotten(Body):
+    """Whose password is forgotten."""
+
+    email: Email
+    """Address of the account."""
+
+
+class Reset(Body):
+    """A new password for one that was forgotten."""
+
+    token: MailedToken
+    """From the mail."""
+    password: Password
+
+
+class PasswordChange(Body):
+    """A new password for one that is known."""
+
+    current: Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
+    """The present one."""
+    new: Password
+
+
+class Accepted(Answer):
+    """The same for every address."""
+
+    detail: Annotated[str, Field(examples=["If there is something to do, a mail tells the owner of the address."])] = (
+        "If there is something to do, a mail tells the owner of the address."
+    )
+    """One sentence for people."""
 
 
 class Tokens(Answer):

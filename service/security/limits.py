@@ -84,6 +84,24 @@ class RequestLimit:
         return key if len(self._whole_at) < _MOST_KEYS else None
 
 
+class MailLimit:
+    """What leads to mails: asked for per address and per network of the caller, whatever becomes of it."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._limit = RequestLimit("mail", rate)
+
+    def hit(self, client: str, address: str | None = None) -> None:
+        """Count one; raises `TooMany`. `address` is None where a token is tried, of which nobody knows whose it is."""
+        now = time.monotonic()
+        try:
+            self._limit.hit(("network", network_of(client)), now)
+            if address is not None:
+                self._limit.hit(("address", address), now)
+        except LimitReached as reached:
+            # Not as itself: `RateLimit` tells of requests, and this is another limit.
+            raise TooMany(reached.retry_after_s, "Too many mails; come back later.") from None
+
+
 class LoginLimit:
     """Failed logins, per account and per network of the caller; successes are free."""
 

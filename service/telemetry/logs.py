@@ -20,6 +20,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# An extra field of many lines, which a person reads better below the line than in it.
+_BLOCK: Final = "block"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -110,8 +112,12 @@ class ConsoleFormatter(logging.Formatter):
     """One line for a person: time, level, message, then the `extra` fields; control characters are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {name}={value}" for name, value in extras(record).items())
+        fields = dict(extras(record))
+        block = fields.pop(_BLOCK, "")
+        extra = "".join(f" {name}={value}" for name, value in fields.items())
         line = _CONTROL.sub(_escaped, f"{record.getMessage()}{extra}")
+        for part in block.splitlines():
+            line += f"\n    | {_CONTROL.sub(_escaped, part)}"
         if record.exc_info:
             # A traceback is many lines by itself; what somebody sent may stand in its last one.
             line += "".join(

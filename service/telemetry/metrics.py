@@ -93,6 +93,12 @@ class Metrics:
             registry=self.registry,
         )
         self.logins = Counter("roster_logins", "Login attempts, by result.", ("result",), registry=self.registry)
+        self.mails = Counter(
+            "roster_mails",
+            "Mails, by what they are for and what became of them.",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """Show a figure that is read when asked for."""

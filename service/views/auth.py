@@ -10,7 +10,7 @@ from datetime import timedelta
 from aiohttp import hdrs, web
 
 from service import problems
-from service.domain import accounts, logins, scopes
+from service.domain import accounts, logins, registrations, scopes
 from service.domain.accounts import NewUser
 from service.domain.errors import (
     BadRequest,
@@ -22,16 +22,18 @@ from service.domain.errors import (
     Unavailable,
 )
 from service.domain.logins import LoggedIn
+from service.domain.passwords import refuse_common
 from service.domain.sessions import Origin
-from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, SETTINGS, STORE, TOKENS
+from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE, TOKENS
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
-from service.schemas.auth import Login, Refresh, Ticket, Tokens
+from service.schemas.auth import Accepted, Login, Refresh, Ticket, Tokens
 from service.schemas.fields import spelled_login
 from service.schemas.users import Registration, UserAnswer
 from service.security import grants
 from service.security.authenticator import TICKET_TTL
 from service.views.base import View, json_answer
+from service.views.mailed import accepted, count
 from service.views.users import created
 
 _TAG = "auth"
@@ -44,7 +46,10 @@ class Register(View):
         Operation(
             id="register",
             summary="Register an account",
-            description="Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403.",
+            description=(
+                "Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403. `verify` answers 202 "
+                "whatever it finds, after the same time: a mail tells the owner of the address how to go on."
+            ),
             tag=_TAG,
             access=Access.PUBLIC,
             writes=True,
@@ -58,18 +63,33 @@ class Register(View):
                 }
             },
             replies={
-                201: Reply("The account that was made.", UserAnswer, headers=("Location", "ETag", "Roster-Position"))
+                201: Reply("The account that was made.", UserAnswer, headers=("Location", "ETag", "Roster-Position")),
+                202: Reply("The address will be asked.", Accepted, headers=("Cache-Control",)),
             },
             refusals=(problems.FORBIDDEN, problems.TAKEN),
         )
     )
     async def post(self) -> web.Response:
         app = self.request.app
-        if app[SETTINGS].registration == "closed":
+        mode = app[SETTINGS].registration
+        if mode == "closed":
             raise RegistrationClosed()
         new = NewUser(**(await self.body(Registration)).model_dump())
+        if mode == "verify":
+            return await self._ask_address(new, new.password or "")
         registration = accounts.create(app[STORE], app[HASHER], app[CLOCK], new, None)
         return created(await self.write(registration, "register"))
+
+    async def _ask_address(self, new: NewUser, password: str) -> web.Response:
+        """Do all that takes time, and is the same for every address; the rest happens behind the answer."""
+        app = self.request.app
+        count(self, new.email)
+        refuse_common(password, new.username, new.email, new.name)
+        password_hash = await app[HASHER].hash(password)
+        ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
+        registration = registrations.register(app[STORE], app[CLOCK], new, password_hash, ttl)
+        app[POSTBOX].later(registration, "register")
+        return accepted()
 
 
 class LogIn(View):

@@ -32,6 +32,7 @@ def settings_for_tests(**overrides: Any) -> Settings:
         "jwt_secret": "a secret of tests, of 32 bytes at least",
         "rate_limit": "off",
         "login_limit": "off",
+        "mail_limit": "off",
         "ws_messages_per_s": 0,
         "max_connections_per_user": 0,
         "presence_gather_s": 0.02,

@@ -1,0 +1,105 @@
+"""What the mails say. Plain text, with nothing in it that a stranger could have chosen, but for a username."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from service.domain.mail import MailKind, Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A mail as it is sent.
+
+    Attributes:
+        to: one address, alone.
+        text: plain, lines end with a line feed.
+    """
+
+    to: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letterhead:
+    """What letters say of this service.
+
+    Attributes:
+        public_url: where its API is; empty where nobody has said so.
+        link_url: page of a front end that takes tokens; empty for none.
+        ttls: how long the token for a purpose is worth something.
+    """
+
+    public_url: str
+    link_url: str
+    ttls: dict[Purpose, timedelta]
+
+
+_SUBJECTS: Final[dict[MailKind, str]] = {
+    "verify": "Confirm your address",
+    "known": "You have an account already",
+    "taken": "Choose another username",
+    "reset": "Set a new password",
+    "changed": "Your password was changed",
+}
+
+
+def write(head: Letterhead, kind: MailKind, to: str, username: str = "", token: str = "") -> Letter:
+    """The letter of a kind; `username` and `token` where it tells them."""
+    return Letter(to, _SUBJECTS[kind], _text(head, kind, username, token))
+
+
+def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
+    where = f" at {head.public_url}" if head.public_url else ""
+    match kind:
+        case "verify":
+            return (
+                f"Somebody, you we hope, registered the account {username}{where} with this address.\n\n"
+                f"{_way(head, 'verify', token)}\n"
+                "If it was not you, do nothing: without that the account cannot be used, and goes away.\n"
+            )
+        case "known":
+            return (
+                f"Somebody, you perhaps, tried to register{where} with this address. It has an account already, whose "
+                f"username is {username}.\n\n"
+                "If it was you, log in; where the password is forgotten, ask for a new one. If not, nothing has happened.\n"
+            )
+        case "taken":
+            return (
+                f"Somebody, you we hope, registered{where} with this address and a username that another account has.\n\n"
+                "Register again with another one. If it was not you, nothing has happened.\n"
+            )
+        case "reset":
+            return (
+                f"Somebody, you we hope, asked for a new password for the account {username}{where}.\n\n"
+                f"{_way(head, 'reset', token)}\n"
+                "If it was not you, do nothing: the password stays as it is.\n"
+            )
+        case "changed":
+            return (
+                f"The password of the account {username}{where} was changed, and other logins have ended.\n\n"
+                "If it was not you, ask for a new password at once, and tell whoever runs the service.\n"
+            )
+
+
+def _way(head: Letterhead, purpose: Purpose, token: str) -> str:
+    """How to use a token, once."""
+    within = _spelled(head.ttls[purpose])
+    link = ""
+    if head.link_url:
+        # Behind the # a browser keeps it to itself: it stands in no log on the way, and in no Referer.
+        link = f"Open this within {within}:\n\n  {head.link_url}#{purpose}={token}\n\nOr, for programs, send"
+    body = '{"token": "…"}' if purpose == "verify" else '{"token": "…", "password": "the new one"}'
+    call = f"POST {head.public_url}/v1/auth/{purpose}"
+    return f"{link or f'Within {within}, send'} {body} to {call}, with this token:\n\n  {token}\n"
+
+
+def _spelled(ttl: timedelta) -> str:
+    minutes = max(round(ttl.total_seconds() / 60), 1)
+    for size, unit in ((1440, "day"), (60, "hour")):
+        if minutes % size == 0:
+            return f"{minutes // size} {unit}{'s' if minutes > size else ''}"
+    return f"{minutes} minute{'s' if minutes > 1 else ''}"

@@ -1,0 +1,99 @@
+"""Passwords that take the place of others: of one that was forgotten, and of one that is known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from service.domain.accounts import end_sessions
+from service.domain.errors import InvalidMailToken, InvalidToken, WrongPassword
+from service.domain.mail import Mail, MailToken, Presented
+from service.domain.passwords import refuse_common
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users import User
+
+# How long somebody is told of it, where mails cannot be sent at once.
+_TELL: timedelta = timedelta(days=1)
+
+
+async def forgot(store: Store, clock: Clock, email: str, ttl: timedelta) -> None:
+    """Have a way to a new password mailed to an address, if that has an account that may log in."""
+    credentials = await store.credentials(email)
+    if credentials is None or credentials.user.email != email or not credentials.user.active:
+        return
+
+    async def work(transaction: Transaction) -> None:
+        now = clock()
+        await transaction.put_mail(Mail("reset", email, now, now + ttl))
+
+    await store.write(work)
+
+
+async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented, password: str) -> None:
+    """Set the password of the account whose address a token proves, and end its sessions.
+
+    Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
+    """
+    token = await store.mail_token("reset", presented)
+    user = None if token is None else (await store.user(token.user_id)).value
+    _check(token, user, clock)
+    if user is not None:
+        refuse_common(password, user.username, user.email, user.name)
+    password_hash = await hasher.hash(password)
+
+    async def work(transaction: Transaction) -> None:
+        # Looked at before, outside of this transaction: somebody else may have used it meanwhile.
+        taken = await transaction.take_mail_token("reset", presented)
+        owner = None if taken is None else await transaction.user(taken.user_id)
+        await _replace(transaction, clock, _check(taken, owner, clock), password_hash, None)
+
+    await store.write(work)
+
+
+async def change(
+    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, session_id: UUID, current: str, new: str
+) -> None:
+    """Set one's own password, and end all sessions but this one.
+
+    Raises `WrongPassword` unless `current` is the present one, `Invalid` for a common password.
+    """
+    user = (await store.user(user_id)).value
+    if user is None:
+        raise InvalidToken()
+    refuse_common(new, user.username, user.email, user.name, pointer="/new")
+    credentials = await store.credentials(user.email)
+    kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
+    if not await hasher.verify(kept, current):
+        raise WrongPassword("/current")
+    password_hash = await hasher.hash(new)
+
+    async def work(transaction: Transaction) -> None:
+        found = await transaction.credentials(user_id)
+        if found is None:
+            raise InvalidToken()
+        if found.password_hash != kept:
+            raise WrongPassword("/current")  # somebody else has set another since it was checked
+        await _replace(transaction, clock, found.user, password_hash, session_id)
+
+    await store.write(work)
+
+
+def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
+    """The user whom a token is good for; raises `InvalidMailToken`."""
+    if (
+        token is None
+        or token.expires_at <= clock()
+        or user is None
+        or not user.active
+        or user.email != token.email  # it was sent to an address that is another's by now
+    ):
+        raise InvalidMailToken()
+    return user
+
+
+async def _replace(transaction: Transaction, clock: Clock, user: User, password_hash: str, but: UUID | None) -> None:
+    now = clock()
+    await transaction.put_password(user.id, password_hash)
+    await end_sessions(transaction, clock, user.id, user.id, "password", but)
+    # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.
+    await transaction.put_mail(Mail("changed", user.email, now, now + _TELL))

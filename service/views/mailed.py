@@ -1,0 +1,116 @@
+"""What mails are asked for, and what their tokens do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain import new_passwords, registrations
+from service.domain.errors import InvalidMailToken
+from service.domain.mail import Presented, parse_token
+from service.keys import CLOCK, CONTEXT, HASHER, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.auth import Accepted, Forgotten, Reset, Verification
+from service.views.base import View, json_answer
+
+_TAG = "auth"
+_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
+_ACCEPTED = Accepted().model_dump_json().encode()
+
+
+class Verify(View):
+    @operation(
+        Operation(
+            id="verify_address",
+            summary="Confirm an address",
+            description=(
+                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`. The account can "
+                "be used from then on."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=Verification,
+            replies={204: Reply("The account can be used.", headers=("Cache-Control",))},
+            refusals=(problems.INVALID_MAIL_TOKEN,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        presented = _presented(self, (await self.body(Verification)).token)
+        await self.write(registrations.verify(app[STORE], app[CLOCK], presented), "verify an address")
+        return web.Response(status=204, headers=_NO_STORE)
+
+
+class Forgot(View):
+    @operation(
+        Operation(
+            id="forgot_password",
+            summary="Ask for a new password",
+            description=(
+                "Where the address has an account that may log in, a mail with a token is sent to it. The answer is the same "
+                "and takes the same time for every address."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=Forgotten,
+            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        email = (await self.body(Forgotten)).email
+        count(self, email)
+        ttl = timedelta(seconds=app[SETTINGS].reset_ttl_s)
+        app[POSTBOX].later(new_passwords.forgot(app[STORE], app[CLOCK], email, ttl), "forgot a password")
+        return accepted()
+
+
+class ResetPassword(View):
+    @operation(
+        Operation(
+            id="reset_password",
+            summary="Set a new password with a token",
+            description=(
+                "With the token from the mail that `POST /v1/auth/forgot` asks for. Ends every session of the account. A "
+                "password that breaks a rule does not use the token up."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=Reset,
+            replies={204: Reply("The password is set, and every session has ended.", headers=("Cache-Control",))},
+            refusals=(problems.INVALID_MAIL_TOKEN,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(Reset)
+        presented = _presented(self, body.token)
+        reset = new_passwords.reset(app[STORE], app[HASHER], app[CLOCK], presented, body.password)
+        await self.write(reset, "reset a password")
+        app[POSTBOX].ring()
+        return web.Response(status=204, headers=_NO_STORE)
+
+
+def count(view: View, address: str | None = None) -> None:
+    """Count a request that leads to a mail, or tries a token; raises `TooMany`."""
+    limit = view.request.app[MAIL_LIMIT]
+    if limit is not None:
+        limit.hit(view.request[CONTEXT].client, address)
+
+
+def accepted() -> web.Response:
+    """The answer that is the same whatever is found."""
+    return json_answer(_ACCEPTED, status=202, headers=_NO_STORE)
+
+
+def _presented(view: View, token: str) -> Presented:
+    count(view)
+    presented = parse_token(token)
+    if presented is None:
+        raise InvalidMailToken()
+    return presented

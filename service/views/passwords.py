@@ -1,0 +1,46 @@
+"""One's own password."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from aiohttp import hdrs, web
+
+from service.domain import new_passwords
+from service.keys import CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, POSTBOX, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.auth import PasswordChange
+from service.views.base import View
+
+
+class ChangePassword(View):
+    @operation(
+        Operation(
+            id="change_password",
+            summary="Change your password",
+            description="Ends all your other sessions, with their streams. Wrong tries count as failed logins.",
+            tag="auth",
+            access=Access.BEARER,
+            writes=True,
+            body=PasswordChange,
+            replies={204: Reply("The password is set.", headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(PasswordChange)
+        limit = app[LOGIN_LIMIT]
+        # A stolen token must not try passwords faster than a login may.
+        async with limit.attempt(principal.user, self.request[CONTEXT].client) if limit else nullcontext():
+            change = new_passwords.change(
+                app[STORE],
+                app[HASHER],
+                app[CLOCK],
+                principal.caller.id,
+                principal.session_id,
+                body.current,
+                body.new,
+            )
+            await self.write(change, "change a password")
+        app[POSTBOX].ring()
+        return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})

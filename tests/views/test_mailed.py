@@ -1,0 +1,374 @@
+"""Registering with an address that is proven, and passwords that were forgotten, over HTTP and on every store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from service import keys
+from service.domain.ports import Hasher
+from tests.support.mail import Mails, token_in
+from tests.support.server import ADMIN_PASSWORD, PASSWORD, Server, serve
+from tests.support.wait import until
+
+ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
+BOB = {"username": "bob", "email": "bob@example.com", "password": PASSWORD}
+NEW = "another good one"
+
+
+@pytest.fixture
+def mails(caplog: pytest.LogCaptureFixture) -> Mails:
+    return Mails(caplog)
+
+
+@pytest.fixture
+async def server(store_url: str) -> AsyncIterator[Server]:
+    """One whose registrations are verified, on each store."""
+    async with serve(store_url=store_url, registration="verify") as running:
+        yield running
+
+
+async def register(server: Server, **fields: Any) -> Any:
+    return await server.json("POST", "/v1/auth/register", status=202, json=ADA | fields)
+
+
+async def forgot(server: Server, email: str) -> Any:
+    return await server.json("POST", "/v1/auth/forgot", status=202, json={"email": email})
+
+
+async def verify(server: Server, token: str, *, status: int = 204) -> Any:
+    return await server.json("POST", "/v1/auth/verify", status=status, json={"token": token})
+
+
+async def reset(server: Server, token: str, password: str = NEW, *, status: int = 204) -> Any:
+    return await server.json("POST", "/v1/auth/reset", status=status, json={"token": token, "password": password})
+
+
+async def logs_in(server: Server, login: str, password: str = PASSWORD) -> bool:
+    async with server.request("POST", "/v1/auth/login", json={"login": login, "password": password}) as answer:
+        assert answer.status in (200, 401)
+        return answer.status == 200
+
+
+async def settled(server: Server) -> None:
+    """All that was asked for has been done, and every mail that was due has been sent."""
+    store, clock = server.app[keys.STORE], server.app[keys.CLOCK]
+    await until(lambda: not server.app[keys.POSTBOX]._waiting)
+    for _ in range(1000):
+        if not await store.due_mails(clock(), 1):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("mails stay due")
+
+
+# Registering
+
+
+async def test_address_is_confirmed(server: Server, mails: Mails) -> None:
+    """Who registers cannot log in before the token from the mail was sent back; it works once."""
+    await register(server)
+    token = token_in((await mails.newest("ada@example.com")).text)
+    assert not await logs_in(server, "ada")
+    await verify(server, token)
+    ada = await server.log_in("ada")
+    problem = await verify(server, token, status=400)
+
+    assert problem["type"] == "/problems/invalid-mail-token"
+    events = (await server.json("GET", "/v1/events", ada))["items"]
+    assert [(event["type"], event["user"] and event["user"]["active"]) for event in events] == [
+        ("user.created", False),
+        ("user.updated", True),
+    ]
+    assert events[1]["changed"] == ["active"]
+
+
+async def test_every_registration_answers_the_same(server: Server, mails: Mails) -> None:
+    """A free address, one with an account, a taken username: status, headers and body are alike, and each costs one hash."""
+    await server.json("POST", "/v1/users", await server.admin(), status=201, json=BOB)
+    hashed = _count_hashes(server)
+    said = set()
+    for fields in ({}, {"email": BOB["email"]}, {"email": "eve@example.com", "username": "bob"}):
+        before = len(hashed)
+        async with server.request("POST", "/v1/auth/register", json=ADA | fields) as answer:
+            names = frozenset(answer.headers) - {"X-Request-Id", "Date"}
+            said.add((answer.status, names, answer.headers["Content-Length"], await answer.text()))
+        await settled(server)
+        assert len(hashed) == before + 1
+
+    assert len(said) == 1
+    assert (await mails.newest("ada@example.com")).subject == "Confirm your address"
+    known = await mails.newest("bob@example.com")
+    assert known.subject == "You have an account already"
+    assert "username is bob" in known.text
+    assert (await mails.newest("eve@example.com")).subject == "Choose another username"
+    assert not await logs_in(server, "eve@example.com")
+
+
+async def test_registration_keeps_the_rules_before_it_looks(server: Server, mails: Mails) -> None:
+    """Broken rules are 422 whoever has the address, and no mail is sent then."""
+    for fields in ({"password": "short"}, {"password": "password1"}, {"role": "admin"}, {"email": "ada"}):
+        await server.json("POST", "/v1/auth/register", status=422, json=ADA | fields)
+    await settled(server)
+
+    assert mails.to("ada@example.com") == []
+
+
+async def test_newer_registration_of_an_address_counts(server: Server, mails: Mails) -> None:
+    """Who registered before with somebody's address, and a password of its own, gets nothing from the owner's confirming."""
+    await register(server, username="eve", password="the password of eve")
+    first = token_in((await mails.newest("ada@example.com")).text)
+    await register(server)
+    second = token_in((await mails.newest("ada@example.com", 2)).text)
+    await verify(server, first, status=400)
+    await verify(server, second)
+
+    assert await logs_in(server, "ada@example.com")
+    assert not await logs_in(server, "ada@example.com", "the password of eve")
+    assert not await logs_in(server, "eve", "the password of eve")
+
+
+async def test_unconfirmed_accounts_go_away(store_url: str, mails: Mails) -> None:
+    """When the token has expired it confirms nothing, and its username is another's to have."""
+    async with serve(store_url=store_url, registration="verify", verify_ttl_s=1) as server:
+        await register(server)
+        token = token_in((await mails.newest("ada@example.com")).text)
+        await asyncio.sleep(1)  # what is tested is that time passes
+        await verify(server, token, status=400)
+        await register(server, email="eve@example.com")
+        await verify(server, token_in((await mails.newest("eve@example.com")).text))
+        assert await logs_in(server, "eve@example.com")
+        await verify(server, token, status=400)
+        assert not await logs_in(server, "ada@example.com")
+
+
+async def test_administrators_confirm_as_well(server: Server, mails: Mails) -> None:
+    """An account that an administrator has activated needs no mail; deactivated again, it stays so."""
+    admin = await server.admin()
+    await register(server)
+    token = token_in((await mails.newest("ada@example.com")).text)
+    (ada,) = (await server.json("GET", "/v1/users?q=ada@", admin))["items"]
+    await server.json("PATCH", f"/v1/users/{ada['id']}", admin, json={"active": True})
+    assert await logs_in(server, "ada")
+    await server.json("PATCH", f"/v1/users/{ada['id']}", admin, json={"active": False})
+    await verify(server, token, status=400)
+
+    assert not await logs_in(server, "ada")
+
+
+async def test_registrations_at_once_make_one_account(server: Server, mails: Mails) -> None:
+    """However many register the same address at the same time, one account is there, and the newest token confirms it."""
+    await asyncio.gather(*(register(server, username=f"ada{number}") for number in range(8)))
+    await settled(server)
+    found = (await server.json("GET", "/v1/users?q=ada@example.com", await server.admin()))["items"]
+
+    assert len(found) == 1
+    await verify(server, token_in(mails.to("ada@example.com")[-1].text))
+    assert await logs_in(server, found[0]["username"])
+
+
+# Forgotten passwords
+
+
+@pytest.fixture
+async def ada(server: Server) -> Any:
+    """An account that may log in."""
+    return await server.json("POST", "/v1/users", await server.admin(), status=201, json=ADA)
+
+
+@pytest.mark.usefixtures("ada")
+async def test_forgotten_password_is_reset(server: Server, mails: Mails) -> None:
+    """The token from the mail sets a new password once, ends every session, and the owner is told."""
+    login = await server.log_in("ada")
+    await forgot(server, "ADA@example.com")
+    token = token_in((await mails.newest("ada@example.com")).text)
+    await reset(server, token)
+
+    assert (await mails.newest("ada@example.com", 2)).subject == "Your password was changed"
+    await server.json("GET", "/v1/users/me", login, status=401)
+    await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": login.refresh_token})
+    assert not await logs_in(server, "ada")
+    assert await logs_in(server, "ada", NEW)
+    assert (await reset(server, token, status=400))["type"] == "/problems/invalid-mail-token"
+
+
+async def test_every_address_is_answered_the_same(server: Server, ada: Any, mails: Mails) -> None:
+    """Known, unknown, inactive, not confirmed: status, headers and body are alike, no hash is made, and only the first gets a mail."""
+    admin = await server.admin()
+    idle = await server.json("POST", "/v1/users", admin, status=201, json=BOB | {"active": False})
+    await register(server, username="eve", email="eve@example.com")
+    await settled(server)
+    hashed = _count_hashes(server)
+    said = set()
+    for email in (ada["email"], "nobody@example.com", idle["email"], "eve@example.com"):
+        async with server.request("POST", "/v1/auth/forgot", json={"email": email}) as answer:
+            names = frozenset(answer.headers) - {"X-Request-Id", "Date"}
+            said.add((answer.status, names, answer.headers["Cache-Control"], await answer.text()))
+    await settled(server)
+
+    assert len(said) == 1
+    assert said.pop()[0] == 202
+    assert hashed == []
+    assert (await mails.newest(ada["email"])).subject == "Set a new password"
+    assert mails.to("nobody@example.com") == mails.to(idle["email"]) == []
+    assert len(mails.to("eve@example.com")) == 1
+
+
+@pytest.mark.usefixtures("ada")
+async def test_newer_mail_ends_the_token_of_the_older(server: Server, mails: Mails) -> None:
+    """Asked for twice, the token of the first mail does nothing, and takes nothing from that of the second."""
+    tokens = []
+    for count in (1, 2):
+        await forgot(server, "ada@example.com")
+        tokens.append(token_in((await mails.newest("ada@example.com", count)).text))
+    await reset(server, tokens[0], status=400)
+    await reset(server, tokens[1])
+
+
+@pytest.mark.usefixtures("ada")
+async def test_token_serves_its_purpose_alone(server: Server, mails: Mails) -> None:
+    """A token to confirm resets nothing and the other way round; what is none, or altered, does nothing."""
+    await forgot(server, "ada@example.com")
+    token = token_in((await mails.newest("ada@example.com")).text)
+    await register(server, username="eve", email="eve@example.com")
+    confirming = token_in((await mails.newest("eve@example.com")).text)
+    other = "A" if token[-1] != "A" else "B"
+    for wrong in (
+        confirming,
+        token[:-1] + other,
+        token[:-1],
+        token + "A",
+        token.replace(token[0], "\u0410", 1),
+        "x",
+        "\0",
+    ):
+        await reset(server, wrong, status=400)
+    await verify(server, token, status=400)
+
+    await verify(server, confirming)
+    await reset(server, token)
+
+
+@pytest.mark.usefixtures("ada")
+async def test_password_that_breaks_a_rule_leaves_the_token(server: Server, mails: Mails) -> None:
+    """Too short, too common, of one's own names: 422, and the token still works."""
+    await forgot(server, "ada@example.com")
+    token = token_in((await mails.newest("ada@example.com")).text)
+    for password in ("short", "password1", "ada12345"):
+        problem = await reset(server, token, password, status=422)
+        assert [error["pointer"] for error in problem["errors"]] == ["/password"]
+    await reset(server, token)
+
+
+async def test_what_ends_all_sessions_ends_the_token(server: Server, ada: Any, mails: Mails) -> None:
+    """Deactivated meanwhile, with another address, or deleted: the token does nothing any more."""
+    admin, path = await server.admin(), f"/v1/users/{ada['id']}"
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("PATCH", {"json": {"email": "other@example.com"}}),
+        ("PATCH", {"json": {"active": False}}),
+        ("DELETE", {}),
+    ]
+    for count, (method, body) in enumerate(changes, 1):
+        await server.json("PATCH", path, admin, json={"email": ada["email"], "active": True})
+        await forgot(server, ada["email"])
+        token = token_in((await mails.newest(ada["email"], count)).text)
+        await server.json(method, path, admin, status=204 if method == "DELETE" else 200, **body)
+        await reset(server, token, status=400)
+        if method == "PATCH":
+            await server.json("PATCH", path, admin, json={"email": ada["email"], "active": True})
+            if "active" in body["json"]:
+                await reset(server, token, status=400)
+
+
+@pytest.mark.usefixtures("ada")
+async def test_token_is_used_by_one(server: Server, mails: Mails) -> None:
+    """Of several who use a token at once one sets its password."""
+    await forgot(server, "ada@example.com")
+    token = token_in((await mails.newest("ada@example.com")).text)
+    passwords = [f"{NEW} {number}" for number in range(5)]
+
+    async def use(password: str) -> int:
+        body = {"token": token, "password": password}
+        async with server.request("POST", "/v1/auth/reset", json=body) as answer:
+            return answer.status
+
+    statuses = await asyncio.gather(*map(use, passwords))
+    assert sorted(statuses) == [204, 400, 400, 400, 400]
+    (right,) = [password for status, password in zip(statuses, passwords, strict=True) if status == 204]
+    assert await logs_in(server, "ada", right)
+
+
+# Over all
+
+
+async def test_tokens_are_nowhere_but_in_the_mail(server: Server, ada: Any, mails: Mails) -> None:
+    """What is kept of a token is its hash, and only once the mail is sent."""
+    await forgot(server, ada["email"])
+    token = token_in((await mails.newest(ada["email"])).text)
+    store, clock = server.app[keys.STORE], server.app[keys.CLOCK]
+    await settled(server)
+
+    (kept,) = await store.expired_mail_tokens(clock().replace(year=9999), 10)
+    assert kept.digest is not None
+    assert token not in repr(kept)
+    assert len(kept.digest) == 32
+
+
+async def test_mails_are_limited_per_address_and_network(mails: Mails) -> None:
+    """Over the limit an address is refused wherever it is asked from, and a network whatever it asks for or tries."""
+    async with serve(trusted_proxies=["127.0.0.0/8"], mail_limit="3/hour", registration="verify") as server:
+
+        async def status(path: str, client: str, **body: str) -> int:
+            headers = {"X-Forwarded-For": client}
+            async with server.request("POST", f"/v1/auth/{path}", json=body, headers=headers) as answer:
+                assert (answer.status == 429) == ("Retry-After" in answer.headers)
+                return answer.status
+
+        for number in range(3):
+            assert await status("forgot", f"192.0.2.{number}", email="ada@example.com") == 202
+        assert await status("forgot", "192.0.2.9", email="ada@example.com") == 429
+        assert await status("register", "192.0.2.10", **ADA) == 429
+        assert await status("forgot", "192.0.2.11", email="bob@example.com") == 202
+        for number in range(3):
+            assert await status("reset", "192.0.2.99", token="x", password=NEW) == 400, number
+        for path, body in (
+            ("reset", {"token": "x", "password": NEW}),
+            ("verify", {"token": "x"}),
+            ("forgot", {"email": "eve@example.com"}),
+            ("register", ADA | {"email": "eve@example.com"}),
+        ):
+            assert await status(path, "192.0.2.99", **body) == 429
+        await settled(server)
+
+
+async def test_admin_gets_in_again(mails: Mails) -> None:
+    """Where registration is open, forgotten passwords are reset as well."""
+    async with serve(mail_link_url="https://app.example.com/mail", public_url="https://roster.example.com") as server:
+        await forgot(server, "admin@example.com")
+        mail = await mails.newest("admin@example.com")
+        token = token_in(mail.text)
+        assert f"https://app.example.com/mail#reset={token}\n" in mail.text
+        assert "POST https://roster.example.com/v1/auth/reset" in mail.text
+        await reset(server, token)
+        assert not await logs_in(server, "admin", ADMIN_PASSWORD)
+        assert await logs_in(server, "admin", NEW)
+
+
+def _count_hashes(server: Server) -> list[str]:
+    """Every password that is hashed or checked from now on."""
+    hasher: Hasher = server.app[keys.HASHER]
+    seen: list[str] = []
+    hash_, verify_ = hasher.hash, hasher.verify
+
+    async def hashing(password: str) -> str:
+        seen.append(password)
+        return await hash_(password)
+
+    async def verifying(password_hash: str | None, password: str) -> bool:
+        seen.append(password)
+        return await verify_(password_hash, password)
+
+    hasher.hash, hasher.verify = hashing, verifying  # type: ignore[method-assign]  # of this one hasher
+    return seen
