@@ -27,6 +27,13 @@ def token_in(text: str) -> str:
     return token
 
 
+def text_of(letter: EmailMessage) -> str:
+    """What a reader reads: on the wire lines end otherwise."""
+    text = letter.get_content()
+    assert isinstance(text, str)
+    return text.replace("\r\n", "\n")
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
     """A mail as the log shows it."""
@@ -119,7 +126,6 @@ async def mail_server(
             tls_context=None if implicit else tls,
             require_starttls=tls is not None and not implicit,
             auth_required=login,
-            auth_require_tls=not implicit,
             authenticator=_check_login if login else None,
             loop=loop,
         )
