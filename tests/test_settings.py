@@ -94,6 +94,12 @@ def test_settings_do_not_change() -> None:
         ("HASH_MEMORY_KIB", "4194305", "less than or equal to 4194304"),
         ("HASH_PASSES", "0", "greater than or equal to 1"),
         ("HASH_LANES", "17", "less than or equal to 16"),
+        ("MAIL_FROM", "roster", "not an e-mail address"),
+        ("MAIL_FROM", "roster@example.com\n", "not an e-mail address"),
+        ("MAIL_LINK_URL", "app.example.com", "http or https URL"),
+        ("MAIL_LINK_URL", "https://app.example.com/#/mail", "without a fragment"),
+        ("MAIL_LIMIT", "10/fortnight", "10/15 minutes"),
+        ("SMTP_TIMEOUT_S", "20", "less than or equal to 19"),
         ("ADMIN_USERNAME", "Admin", "3 to 32 of a-z"),
         ("ADMIN_USERNAME", "admin\n", "3 to 32 of a-z"),
         ("ADMIN_EMAIL", "admin", "not an e-mail address"),
@@ -169,6 +175,34 @@ def test_slip_of_the_pen_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROSTER_PORT", "80")
 
     assert unknown_variables() == ["ROSTER_PROT"]
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mail.example.com", "smtp://user:password@host"),
+        ("http://mail.example.com", "smtp://user:password@host"),
+        ("smtp://", "smtp://user:password@host"),
+        ("smtp://mail.example.com/path", "smtp://user:password@host"),
+        ("smtp://mail.example.com:x", "smtp://user:password@host"),
+        ("smtp://[::1", "smtp://user:password@host"),
+        ("smtp://user@mail.example.com", "a user needs a password"),
+        ("smtp://:password@mail.example.com", "a password a user"),
+    ],
+)
+def test_mail_server_is_named_in_full(monkeypatch: pytest.MonkeyPatch, url: str, reason: str) -> None:
+    """What is no address of a mail server is refused, and not repeated: there may be a password in it."""
+    said = refused(monkeypatch, SMTP_URL=url, MAIL_FROM="roster@example.com")
+
+    assert said.startswith("ROSTER_SMTP_URL=(hidden): ")
+    assert reason in said
+
+
+def test_mail_server_needs_what_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender, and encryption where it is told a password."""
+    assert "ROSTER_MAIL_FROM" in refused(monkeypatch, SMTP_URL="smtp://mail.example.com")
+    in_the_open = {"SMTP_URL": "smtp://u:p@mail.example.com", "MAIL_FROM": "a@example.com", "SMTP_STARTTLS": "false"}
+    assert "in the open" in refused(monkeypatch, **in_the_open)
 
 
 def test_address_of_the_admin_is_normalised() -> None:

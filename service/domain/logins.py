@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat
@@ -24,6 +25,14 @@ class LoggedIn:
 
     session: Session
     user: User
+
+
+class _Replaced(Exception):
+    """The hash that a password was checked against is not the account's any more."""
+
+
+# Logins at once may each make a hash anew, of which one is kept: the others look again.
+_MOST_LOOKS: Final = 3
 
 
 async def log_in(
@@ -46,8 +55,27 @@ async def log_in(
         idle: how long it lasts without a refresh; None: as long as `ttl`.
 
     Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
-    inactive or the password is wrong.
+    inactive or the password is wrong; also when another password was set while this one was checked: what ends every
+    session must not be outrun by a login that began before it.
     """
+    for _ in range(_MOST_LOOKS):
+        try:
+            return await _enter(store, hasher, clock, login, password, ttl, idle, origin)
+        except _Replaced:
+            continue
+    raise InvalidCredentials()
+
+
+async def _enter(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    login: str,
+    password: str,
+    ttl: timedelta,
+    idle: timedelta | None,
+    origin: Origin,
+) -> LoggedIn:
     credentials = await store.credentials(normalise_email(login))
     if not await hasher.verify(credentials.password_hash if credentials else None, password) or credentials is None:
         raise InvalidCredentials()
@@ -69,8 +97,10 @@ async def log_in(
         found = await transaction.credentials(session.user_id)
         if found is None or not found.user.active:
             raise InvalidCredentials()
+        if found.password_hash != credentials.password_hash:
+            raise _Replaced()
         user = found.user
-        if renewed is not None and found.password_hash == credentials.password_hash:
+        if renewed is not None:
             await transaction.put_password(user.id, renewed)
         await _make_room(transaction, user, now)
         await transaction.put_session(session)

@@ -118,12 +118,46 @@ async def test_hash_of_old_is_made_anew(world: World) -> None:
 
 
 async def test_newer_password_is_not_overwritten(world: World) -> None:
-    """A password that changes while the old hash is made anew stays as it was changed."""
+    """A password that changes while the old hash is made anew stays as it was changed, and the old one opens nothing."""
     await keep_hash(world, f"old hash of {PASSWORD}")
     world.hasher.before_hash = lambda: keep_hash(world, "hash of another")
-    await world.log_in()
+    with pytest.raises(InvalidCredentials):
+        await world.log_in()
 
     assert await kept_hash(world) == "hash of another"
+    assert await sessions(world) == 0
+
+
+async def test_login_does_not_outrun_a_new_password(world: World) -> None:
+    """Who gave the old password, and was still being checked when another was set, gets no session."""
+    world.hasher.before_verify = lambda: keep_hash(world, "hash of another")
+    with pytest.raises(InvalidCredentials):
+        await world.log_in()
+
+    assert await sessions(world) == 0
+
+
+async def test_logins_at_once_make_one_hash_anew(world: World) -> None:
+    """They all succeed, though each finds that another has replaced the hash which it looked at."""
+    await keep_hash(world, f"old hash of {PASSWORD}")
+    waiting = asyncio.Barrier(2)
+
+    async def together() -> None:
+        world.hasher.before_hash = None if waiting.n_waiting else world.hasher.before_hash
+        await waiting.wait()
+
+    world.hasher.before_hash = together
+    await asyncio.gather(world.log_in(), world.log_in())
+
+    assert await kept_hash(world) == f"hash of {PASSWORD}"
+    assert await sessions(world) == 2
+
+
+async def sessions(world: World) -> int:
+    async def work(transaction: Transaction) -> int:
+        return len(await transaction.sessions_of(world.ada.id))
+
+    return (await world.store.write(work)).value
 
 
 async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:

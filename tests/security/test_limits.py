@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.errors import InvalidCredentials, TooMany
 from service.security import limits
-from service.security.limits import LoginLimit, RequestLimit, network_of
+from service.security.limits import LoginLimit, MailLimit, RequestLimit, network_of
 from service.settings import Rate
 
 T0 = 1_000.0
@@ -110,6 +110,19 @@ async def refused(limit: LoginLimit, login: str, client: str) -> bool:
             return False
     except TooMany as error:
         return 1 <= error.retry_after_s <= 900
+
+
+def test_mails_count_for_address_and_network() -> None:
+    """Each address and each network has its own; the refusal says when to come back."""
+    limit = MailLimit(Rate(2, 3600))
+    for number in range(2):
+        limit.hit(f"192.0.2.{number}", "ada@example.com")
+        limit.hit("192.0.2.9")
+    for client, address in (("192.0.2.3", "ada@example.com"), ("192.0.2.9", "bob@example.com"), ("192.0.2.9", None)):
+        with pytest.raises(TooMany) as refused:
+            limit.hit(client, address)
+        assert 1000 < refused.value.retry_after_s <= 1800
+    limit.hit("192.0.2.4", "bob@example.com")
 
 
 async def test_failures_count_for_account_and_network() -> None:

@@ -34,6 +34,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         if case.operation.method in ("put", "patch"):
             body["current_password"] = os.environ["ROSTER_ADMIN_PASSWORD"]
     if case.meta is not None and case.meta.generation.mode.is_positive:
+        if isinstance(body, dict) and isinstance(body.get("password"), str):
+            # A schema does not know which ones everybody has.
+            body["password"] = f"known to few: {body['password']}"[:1024]
         query.pop("cursor", None)  # only the service can write one
         if "sources" in query:
             query["sources"] = "weather,news"

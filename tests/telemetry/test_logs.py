@@ -56,6 +56,20 @@ def failed(error: Exception) -> logging.LogRecord:
     return made
 
 
+def test_block_stands_below_its_line() -> None:
+    """Many lines for a person are lines below; nothing in them is taken for another record, or reaches the terminal."""
+    shown = ConsoleFormatter().format(record(to="ada", block="one\n\ntwo\x1b[31m\r12:00:00 error three\n"))
+
+    assert shown[9:].split("\n") == [
+        "warning it happened to=ada",
+        "    | one",
+        "    | ",
+        "    | two\\x1b[31m",
+        "    | 12:00:00 error three",
+    ]
+    assert json.loads(JsonFormatter().format(record(block="one\ntwo")))["block"] == "one\ntwo"
+
+
 # The writer
 
 
