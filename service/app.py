@@ -30,7 +30,6 @@ from service.outbound.aggregate import Aggregator
 from service.outbound.mail_log import LogMailer
 from service.outbound.postbox import Postbox
 from service.outbound.session import open_session
-from service.outbound.smtp import SmtpMailer
 from service.outbound.trust import trusted
 from service.realtime import closing
 from service.realtime.connections import Connections
@@ -294,6 +293,8 @@ async def _mail(app: web.Application) -> AsyncIterator[None]:
     settings, clock = app[keys.SETTINGS], app[keys.CLOCK]
     mailer: Mailer = LogMailer()
     if settings.smtp is not None:
+        from service.outbound.smtp import SmtpMailer  # with what it needs, memory that others need not have
+
         tls = trusted(settings.outbound_ca_file)
         mailer = SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)
     elif settings.registration == "verify":

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
+from tests.support.mail import Mails, token_in
 from tests.support.server import Login, Server, serve
 from tests.support.transcripts import Names, Step, transcripts
 
@@ -57,19 +58,44 @@ async def test_conversation_over_http(steps: list[Step]) -> None:
     async with serve() as server:
         admin = await server.admin()
         while steps:
-            asked, steps = spoken(">", steps)
-            shown, steps = spoken("<", steps)
-            (method, path, *body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
-            headers = {name: names.translate(value) for name, value in headers.items()}
-            sent = {"data": names.translate("".join(body)), "headers": headers | {"Content-Type": "application/json"}}
-            async with server.request(method, names.translate(path), admin, **sent) as answer:
-                text = await answer.text()
-            assert str(answer.status) == shown[0], text
-            if shown[-1].startswith("{"):
-                assert names.fits(json.loads(shown.pop()), json.loads(text)), text
-            for name, value in (line.split(": ", 1) for line in shown[1:]):
-                real = answer.headers[name]
-                assert names.fits(value.strip('"'), real.strip('"')) or names.translate(value) == real, (name, real)
+            steps = await exchange(server, admin, steps, names)
+
+
+@pytest.mark.parametrize("steps", transcripts(DOCS / "mail.md"))
+async def test_conversation_with_mails(steps: list[Step], caplog: pytest.LogCaptureFixture) -> None:
+    """Every answer is the one that is shown, and every mail comes, in its order; its token is the one that is used."""
+    names, mails = Names(), Mails(caplog)
+    read = 0
+    async with serve(registration="verify") as server:
+        while steps:
+            if steps[0].mark != "mail":
+                steps = await exchange(server, None, steps, names)
+                continue
+            (_, text), *steps = steps
+            read += 1
+            address, shown = text.split(" ", 1)
+            subject, _, token = shown.partition(": ")
+            mail = await mails.newest(address, read)
+            assert mail.subject == subject
+            assert not token or names.bind(token, token_in(mail.text))
+
+
+async def exchange(server: Server, by: Login | None, steps: list[Step], names: Names) -> list[Step]:
+    """Send one request and look at its answer; the steps behind it."""
+    asked, steps = spoken(">", steps)
+    shown, steps = spoken("<", steps)
+    (method, path, *body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
+    headers = {name: names.translate(value) for name, value in headers.items()}
+    sent = {"data": names.translate("".join(body)), "headers": headers | {"Content-Type": "application/json"}}
+    async with server.request(method, names.translate(path), by, **sent) as answer:
+        text = await answer.text()
+    assert str(answer.status) == shown[0], text
+    if shown[-1].startswith("{"):
+        assert names.fits(json.loads(shown.pop()), json.loads(text)), text
+    for name, value in (line.split(": ", 1) for line in shown[1:]):
+        real = answer.headers[name]
+        assert names.fits(value.strip('"'), real.strip('"')) or names.translate(value) == real, (name, real)
+    return steps
 
 
 def spoken(mark: str, steps: list[Step]) -> tuple[list[str], list[Step]]:

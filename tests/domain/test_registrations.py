@@ -33,7 +33,7 @@ def store(clock: ManualClock) -> Store:
 
 async def user_of(store: Store, login: str) -> User | None:
     credentials = await store.credentials(login)
-    return credentials and credentials.user
+    return None if credentials is None else credentials.user
 
 
 async def register(store: Store, clock: ManualClock, new: NewUser = ADA) -> None:
