@@ -164,7 +164,7 @@ def create_app(
     app.router.register_resource(Anywhere())
 
     # Opened in this order, closed in the reverse one.
-    app.cleanup_ctx.extend((_store, _keyring, _admin, _hub, _outbound, _mail, _tasks))
+    app.cleanup_ctx.extend((_store, _keyring, _admin, _hub, _outbound, _tasks, _mail))
     app.on_shutdown.append(_end_streams)
     return app
 

@@ -76,7 +76,8 @@ class Postbox:
             try:
                 await self._send_due()
                 if loop.time() >= tidy_at:
-                    more = await registrations.forget_expired(self._store, self._clock)
+                    forgetting = registrations.forget_expired(self._store, self._clock)
+                    more = await self._tasks.finish(forgetting, "forget tokens")
                     tidy_at = loop.time() + (0 if more else _TIDY_EVERY_S)
             except Refusal as error:
                 log.debug("mails wait: %s", error)
@@ -97,7 +98,8 @@ class Postbox:
 
     async def _send(self, mail: Mail) -> bool:
         """Whether the server did its part, or there was nothing to do."""
-        ready = await mailing.make_ready(self._store, self._clock, mail, self._head)
+        making = mailing.make_ready(self._store, self._clock, mail, self._head)
+        ready = await self._tasks.finish(making, "write a letter")
         if ready is None:
             return True
         outcome = "needless"
@@ -116,6 +118,6 @@ class Postbox:
         elif ready.mail.expires_at <= self._clock():
             outcome = "expired"
             log.warning("a mail is given up: it is too late for it", extra=extra)
-        await mailing.drop(self._store, ready.mail)
+        await self._tasks.finish(mailing.drop(self._store, ready.mail), "drop a mail")
         self._sent.labels(mail.kind, outcome).inc()
         return True

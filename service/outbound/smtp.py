@@ -11,7 +11,7 @@ from email.utils import format_datetime, make_msgid
 from typing import Final
 
 import aiosmtplib
-from aiosmtplib import SMTPException, SMTPNotSupported, SMTPRecipientRefused, SMTPRecipientsRefused
+from aiosmtplib import SMTPDataError, SMTPException, SMTPNotSupported, SMTPRecipientRefused, SMTPRecipientsRefused
 from email_validator import validate_email
 
 from service.domain.errors import Unavailable
@@ -61,9 +61,9 @@ class SmtpMailer:
                     tls_context=None if server.tls == "none" else self._tls,
                 )
         except SMTPRecipientsRefused as error:
-            raise _of_recipient(error.recipients[0]) from error
-        except SMTPRecipientRefused as error:
-            raise _of_recipient(error) from error
+            raise _of_reply(error.recipients[0].code) from error
+        except (SMTPRecipientRefused, SMTPDataError) as error:
+            raise _of_reply(error.code) from error
         except SMTPNotSupported as error:
             if to.isascii():
                 raise Unavailable(1, _LOST) from error
@@ -85,10 +85,9 @@ class SmtpMailer:
         return message, to
 
 
-def _of_recipient(error: SMTPRecipientRefused) -> Exception:
-    if error.code < _FOR_GOOD:
-        return Unavailable(1, _LOST)
-    return MailRefused(f"the server refuses the recipient ({error.code})")
+def _of_reply(code: int) -> Exception:
+    """What a reply to this recipient, or to this letter, means; others are about us, and may be mended."""
+    return Unavailable(1, _LOST) if code < _FOR_GOOD else MailRefused(f"the server refuses it ({code})")
 
 
 def _for_the_wire(address: str) -> str:

@@ -156,7 +156,7 @@ async def test_mail_that_is_too_old_is_given_up(world: World, caplog: pytest.Log
 
 async def test_mail_that_is_refused_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """What nobody will ever take is not tried again; the log says why, and not to whom."""
-    world.carrier.fails = [MailRefused("the server refuses the recipient (550)")]
+    world.carrier.fails = [MailRefused("the server refuses it (550)")]
     await world.put()
     async with world.running():
         await until(lambda: world.counted("refused") == 1)

@@ -120,12 +120,13 @@ async def test_wrong_password_is_tried_again_later() -> None:
         ("421 bye", Unavailable),
     ],
 )
-async def test_recipient_is_refused(reply: str, error: type[Exception]) -> None:
+async def test_recipient_or_letter_is_refused(reply: str, error: type[Exception]) -> None:
     """For good, or for now, as the server says (RFC 5321, 4.2.1)."""
     async with mail_server() as server:
-        server.replies = [reply]
-        with pytest.raises(error):
-            await mailer(server.port).send(LETTER)
+        server.replies, server.verdicts = [reply], [reply]
+        for _ in range(2):
+            with pytest.raises(error):
+                await mailer(server.port).send(LETTER)
         await mailer(server.port).send(LETTER)
     assert len(server.letters) == 1
 

@@ -72,11 +72,13 @@ class MailServer:
     Attributes:
         port: set while it is there.
         replies: what it answers to the next recipients, in order; then it takes them.
+        verdicts: the same for letters.
         seen: how each letter came: whether encrypted, and who had logged in.
     """
 
     port: int = 0
     replies: list[str] = field(default_factory=list)
+    verdicts: list[str] = field(default_factory=list)
     letters: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     seen: list[tuple[bool, Any]] = field(default_factory=list)
@@ -90,6 +92,8 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, _: SMTP, session: Session, envelope: Envelope) -> str:  # as above
+        if self.verdicts:
+            return self.verdicts.pop(0)
         assert isinstance(envelope.content, bytes)
         letter = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(letter, EmailMessage)
