@@ -235,6 +235,7 @@ async def test_token_serves_its_purpose_alone(server: Server, mails: Mails) -> N
     await register(server, username="eve", email="eve@example.com")
     confirming = token_in((await mails.newest("eve@example.com")).text)
     other = "A" if token[-1] != "A" else "B"
+    hashed = _count_hashes(server)
     for wrong in (
         confirming,
         token[:-1] + other,
@@ -246,6 +247,7 @@ async def test_token_serves_its_purpose_alone(server: Server, mails: Mails) -> N
     ):
         await reset(server, wrong, status=400)
     await verify(server, token, status=400)
+    assert hashed == []  # who has no token makes nobody work
 
     await verify(server, confirming)
     await reset(server, token)
