@@ -21,6 +21,7 @@ class ChangePassword(View):
             description="Ends all your other sessions, with their streams. Wrong tries count as failed logins.",
             tag="auth",
             access=Access.BEARER,
+            scope="sessions",
             writes=True,
             body=PasswordChange,
             replies={204: Reply("The password is set.", headers=("Cache-Control",))},
