@@ -8,7 +8,7 @@ help:  ## say what can be made
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile
 
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
-	@exec $(VENV)/bin/python -m service
+	@exec env PYTHONMALLOC=malloc MALLOC_ARENA_MAX=2 $(VENV)/bin/python -m service
 
 test: $(VENV)/.check  ## run the tests
 	@$(VENV)/bin/python -m pytest
