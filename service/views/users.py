@@ -27,8 +27,8 @@ from service.schemas.users import (
     UserList,
     UserPatch,
     UserReplace,
-    user_answer,
     user_json,
+    users_json,
 )
 from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, carry_out_once, key_of
@@ -79,8 +79,7 @@ class Users(View):
         if following is not None:
             query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
             headers[hdrs.LINK] = f'</v1/users?{query}>; rel="next"'
-        answer = UserList.model_construct(items=[user_answer(user) for user in items], next=following)
-        return json_answer(answer.model_dump_json().encode(), headers=headers)
+        return json_answer(users_json(items, following), headers=headers)
 
     @operation(
         Operation(

@@ -17,10 +17,12 @@ from service.schemas.users import (
     UserAnswer,
     UserCreate,
     UserFilter,
+    UserList,
     UserPatch,
     UserReplace,
     user_answer,
     user_json,
+    users_json,
 )
 from tests.support.domain import a_user
 
@@ -59,6 +61,16 @@ def test_user_is_written_as_its_model_says() -> None:
     assert (written["created_at"], written["updated_at"]) == ("2026-11-21T09:30:00.123456Z", "2026-01-01T00:00:00Z")
     assert (written["id"], written["age"], written["version"]) == (str(user.id), 0, 7)
     assert user_json(user.at(8)) != user_json(user)
+
+
+@pytest.mark.parametrize("following", [None, "6JbtyTlAx4_-"])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_page_is_written_as_its_model_says(count: int, following: str | None) -> None:
+    """Users and the cursor of the next page, without going through the model."""
+    users = [a_user(name='Zoë "🦊"').at(number) for number in range(count)]
+    page = UserList(items=[user_answer(user) for user in users], next=following)
+
+    assert users_json(users, following) == page.model_dump_json().encode()
 
 
 def test_nothing_secret_is_told() -> None:
