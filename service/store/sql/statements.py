@@ -193,11 +193,9 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
     after_key, after_id = bindparam("after_key", type_=column.type), bindparam("after_id", type_=users.c.id.type)
     conditions = []
     if after:
-        beyond = column < after_key if turned else column > after_key
-        next_id = users.c.id < after_id if turned else users.c.id > after_id
-        conditions.append(or_(beyond, and_(column == after_key, next_id)))
-        # The same again for the planner: alone, it makes of an OR a walk through the whole index.
-        conditions.append(column <= after_key if turned else column >= after_key)
+        # As rows: an index is entered at the very place, also among many who were made at the same moment.
+        here, there = tuple_(*key), tuple_(after_key, after_id)
+        conditions.append(here < there if turned else here > there)
     if q:
         conditions.append(dialect.place_of(users.c.folded, bindparam("q", type_=users.c.folded.type)) > 0)
     if role:
