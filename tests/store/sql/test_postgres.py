@@ -248,6 +248,24 @@ async def test_name_is_taken_once(url: str, schema: str) -> None:
             assert refused.fields == ("username",)
 
 
+async def test_readers_take_turns(url: str, schema: str) -> None:
+    """However many there are, nobody waits while others read again and again."""
+    async with opened(url, schema) as store:
+        await keep(store, ada := a_user())
+        done, most = 0, 0
+
+        async def read_on() -> None:
+            nonlocal done, most
+            for _ in range(40):
+                before = done
+                await store.user(ada.id)
+                done += 1
+                most = max(most, done - before)
+
+        await asyncio.gather(*(read_on() for _ in range(32)))
+        assert most <= 3 * 32
+
+
 async def test_second_process_waits_for_the_first_to_leave(url: str, schema: str) -> None:
     """And gives up with a sentence; the database goes with the connection, however the first one ends."""
     first = PostgresStore(url, ManualClock(), schema_name=schema)
