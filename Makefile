@@ -10,8 +10,9 @@ help:  ## say what can be made
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 	@exec env PYTHONMALLOC=malloc MALLOC_ARENA_MAX=2 $(VENV)/bin/python -m service
 
+# A file at a time for each of two processes: many a test waits for something.
 test: $(VENV)/.check  ## run the tests
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.check  ## lint, types, import contracts, holes that a program can find, documents that must agree
 	$(VENV)/bin/ruff check .

@@ -207,14 +207,15 @@ class PostgresStore(SqlStore):
             self._turns.release()
 
     async def _find_in_turn(self, until: float, statement: Statement, given: Mapping[str, Any]) -> Sequence[rows.Row]:
+        now = asyncio.get_running_loop().time
+        # Who has waited for its turn, or for a connection, has that much less time to wait for the answer.
         try:
-            acquired = await self._pool.acquire(timeout=SILENCE_S)
+            acquired = await self._pool.acquire(timeout=max(until - now(), _LEAST_S))
         except (*LOST, asyncpg.PostgresError) as error:
             raise Unavailable(1) from error
         connection = cast("asyncpg.Connection[Any]", acquired)
         try:
-            # Who has waited for a connection has that much less time to wait for the answer.
-            left_s = max(until - asyncio.get_running_loop().time(), _LEAST_S)
+            left_s = max(until - now(), _LEAST_S)
             return await PostgresConnection(connection, left_s).rows(statement, **given)
         finally:
             await self._pool.release(acquired)
