@@ -120,6 +120,8 @@ async def test_second_worker_beside_the_memory_store_is_refused(told: dict[str, 
 async def test_ttin_does_not_add_a_worker_beside_the_memory_store() -> None:
     """The signal that adds a worker is answered in the log and changes nothing: a second store would split the accounts."""
     async with gunicorn() as service:
+        # A signal between the fork and the worker's own handlers is lost: it must serve before it is told to end.
+        await service.server.json("GET", "/health/live")
         service.signal(signal.SIGTTIN)
         await until(lambda: "the memory store lives in one process" in service.log())
         # The master handles signals in order; after this one it has done all that the other made it do.
