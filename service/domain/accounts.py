@@ -9,8 +9,9 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from service.domain.endings import end_access
 from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
-from service.domain.events import EndReason, Event
+from service.domain.events import Event
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users import Role, User, changed_fields
@@ -134,36 +135,6 @@ async def delete(
 
     written = await store.write(work)
     return Snapshot(None, written.position)
-
-
-async def end_access(
-    transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
-) -> None:
-    """End every session and every API token of a user, each with its event."""
-    await end_sessions(transaction, clock, actor, user_id, reason)
-    for token in await transaction.tokens_of(user_id):
-        await transaction.delete_token(token.id)
-        await transaction.append(Event("token.ended", clock(), actor, user_id, token_id=token.id, reason=reason))
-
-
-async def end_sessions(
-    transaction: Transaction,
-    clock: Clock,
-    actor: UUID | None,
-    user_id: UUID,
-    reason: EndReason,
-    but: UUID | None = None,
-) -> None:
-    """End every session of a user `but` one, each with its event, as part of the change that is the reason for it.
-
-    What was mailed to it ends as well: a way to a new password must not outlive that reason.
-    """
-    await transaction.forget_mail_tokens(user_id)
-    for session in await transaction.sessions_of(user_id):
-        if session.id == but:
-            continue
-        await transaction.delete_session(session.id)
-        await transaction.append(Event("session.ended", clock(), actor, user_id, session_id=session.id, reason=reason))
 
 
 async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUser) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import end_access, end_sessions
+from service.domain.endings import end_access, end_sessions
 from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
 from service.domain.events import Event
 from service.domain.ports import Clock, Store, Transaction

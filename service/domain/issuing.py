@@ -11,8 +11,8 @@ import uuid_utils.compat
 
 from service.domain import scopes
 from service.domain.accounts import Caller
+from service.domain.endings import end_token
 from service.domain.errors import Conflict, InsufficientScope, InvalidToken, NotFound
-from service.domain.events import Event
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.scopes import Scopes
 from service.domain.tokens import MOST_TOKENS, ApiToken
@@ -96,9 +96,6 @@ async def revoke(store: Store, clock: Clock, caller: Caller, token_id: UUID) -> 
         token = await transaction.token(token_id)
         if token is None or not caller.sees(token.user_id):
             raise NotFound()
-        await transaction.delete_token(token_id)
-        await transaction.append(
-            Event("token.ended", clock(), caller.id, token.user_id, token_id=token_id, reason="revoked")
-        )
+        await end_token(transaction, clock, caller.id, token, "revoked")
 
     await store.write(work)

@@ -11,12 +11,12 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import Caller, end_sessions
+from service.domain.accounts import Caller
+from service.domain.endings import end_session, end_sessions
 from service.domain.errors import InvalidCredentials, InvalidGrant, NotFound, Unavailable
-from service.domain.events import Event
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.sessions import MOST_SESSIONS, UNKNOWN, Origin, Presented, Session, judge, rotated
-from service.domain.users import User, normalise_email
+from service.domain.users import Credentials, User, normalise_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +59,27 @@ async def log_in(
     session must not be outrun by a login that began before it.
     """
     for _ in range(_MOST_LOOKS):
+        credentials = await _proven(store, hasher, login, password)
+        renewed = await _renewed(hasher, credentials.password_hash, password)
+        session = _opened(credentials.user, clock(), ttl, idle, origin)
         try:
-            return await _enter(store, hasher, clock, login, password, ttl, idle, origin)
+            return LoggedIn(session, await _keep(store, clock, session, credentials.password_hash, renewed))
         except _Replaced:
             continue
     raise InvalidCredentials()
 
 
-async def _enter(
-    store: Store,
-    hasher: Hasher,
-    clock: Clock,
-    login: str,
-    password: str,
-    ttl: timedelta,
-    idle: timedelta | None,
-    origin: Origin,
-) -> LoggedIn:
+async def _proven(store: Store, hasher: Hasher, login: str, password: str) -> Credentials:
     credentials = await store.credentials(normalise_email(login))
     if not await hasher.verify(credentials.password_hash if credentials else None, password) or credentials is None:
         raise InvalidCredentials()
-    renewed = await _renewed(hasher, credentials.password_hash, password)
-    now = clock()
-    session = Session(
+    return credentials
+
+
+def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, origin: Origin) -> Session:
+    return Session(
         id=uuid_utils.compat.uuid7(),
-        user_id=credentials.user.id,
+        user_id=user.id,
         secret=secrets.token_bytes(32),
         created_at=now,
         expires_at=now + (ttl if idle is None else min(idle, ttl)),
@@ -92,21 +88,24 @@ async def _enter(
         origin=origin,
     )
 
+
+async def _keep(store: Store, clock: Clock, session: Session, checked: str | None, renewed: str | None) -> User:
+    """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
+
     async def work(transaction: Transaction) -> User:
-        # The password was checked outside of this transaction: the account may have gone meanwhile.
+        # The account may have gone meanwhile.
         found = await transaction.credentials(session.user_id)
         if found is None or not found.user.active:
             raise InvalidCredentials()
-        if found.password_hash != credentials.password_hash:
+        if found.password_hash != checked:
             raise _Replaced()
-        user = found.user
         if renewed is not None:
-            await transaction.put_password(user.id, renewed)
-        await _make_room(transaction, user, now)
+            await transaction.put_password(found.user.id, renewed)
+        await _make_room(transaction, clock, found.user)
         await transaction.put_session(session)
-        return user
+        return found.user
 
-    return LoggedIn(session, (await store.write(work)).value)
+    return (await store.write(work)).value
 
 
 async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> str | None:
@@ -119,12 +118,11 @@ async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> 
         return None
 
 
-async def _make_room(transaction: Transaction, user: User, now: datetime) -> None:
+async def _make_room(transaction: Transaction, clock: Clock, user: User) -> None:
     """End the oldest sessions of a user who has as many as one may have."""
     newest_first = sorted(await transaction.sessions_of(user.id), key=lambda session: session.created_at, reverse=True)
     for session in newest_first[MOST_SESSIONS - 1 :]:
-        await transaction.delete_session(session.id)
-        await transaction.append(Event("session.ended", now, None, user.id, session_id=session.id, reason="limit"))
+        await end_session(transaction, clock, None, session, "limit")
 
 
 async def refresh(
@@ -157,10 +155,7 @@ async def refresh(
                 session = rotated(session, now, idle, origin)
                 await transaction.put_session(session)
             case Presented.REUSED:
-                await transaction.delete_session(session_id)
-                await transaction.append(
-                    Event("session.ended", now, None, user.id, session_id=session_id, reason="reuse")
-                )
+                await end_session(transaction, clock, None, session, "reuse")
                 return None
             case Presented.PREDECESSOR:
                 pass
@@ -176,17 +171,14 @@ async def log_out(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -
     """End one session; harmless when it has ended already."""
 
     async def work(transaction: Transaction) -> None:
-        if await transaction.session(session_id) is None:
-            return
-        await transaction.delete_session(session_id)
-        await transaction.append(
-            Event("session.ended", clock(), user_id, user_id, session_id=session_id, reason="logout")
-        )
+        session = await transaction.session(session_id)
+        if session is not None:
+            await end_session(transaction, clock, user_id, session, "logout")
 
     await store.write(work)
 
 
-async def end_session(store: Store, clock: Clock, caller: Caller, session_id: UUID) -> None:
+async def revoke(store: Store, clock: Clock, caller: Caller, session_id: UUID) -> None:
     """End a session from elsewhere: one's own, for an administrator anybody's.
 
     Raises `NotFound` for any other, and for one that has ended.
@@ -196,10 +188,7 @@ async def end_session(store: Store, clock: Clock, caller: Caller, session_id: UU
         session = await transaction.session(session_id)
         if session is None or session.expires_at <= clock() or not caller.sees(session.user_id):
             raise NotFound()
-        await transaction.delete_session(session_id)
-        await transaction.append(
-            Event("session.ended", clock(), caller.id, session.user_id, session_id=session_id, reason="revoked")
-        )
+        await end_session(transaction, clock, caller.id, session, "revoked")
 
     await store.write(work)
 

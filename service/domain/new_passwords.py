@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from service.domain.accounts import end_sessions
+from service.domain.endings import end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken, WrongPassword
 from service.domain.mail import Mail, MailToken, Presented
 from service.domain.passwords import refuse_common

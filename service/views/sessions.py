@@ -75,5 +75,5 @@ class SessionById(View):
         session_id = parse_id(self.request.match_info["id"])
         if session_id is None:
             raise NotFound()
-        await self.write(logins.end_session(app[STORE], app[CLOCK], self.caller, session_id), "end session")
+        await self.write(logins.revoke(app[STORE], app[CLOCK], self.caller, session_id), "end session")
         return web.Response(status=204, headers=_NO_STORE)
