@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.keys import AGGREGATOR, CONTEXT, SETTINGS
@@ -12,7 +12,7 @@ from service.operations import Access, Operation, Reply, operation
 from service.outbound.failures import Failed
 from service.problems import Refused
 from service.schemas.aggregate import AggregateAnswer, Sources
-from service.views.base import View, json_answer
+from service.views.base import NO_STORE, View, json_answer
 
 
 class Aggregate(View):
@@ -47,4 +47,4 @@ class Aggregate(View):
             for name, result in came.results.items()
         }
         body = json.dumps({"results": results, "complete": came.complete}, separators=(",", ":"))
-        return json_answer(body.encode(), headers={hdrs.CACHE_CONTROL: "no-store"})
+        return json_answer(body.encode(), headers=NO_STORE)

@@ -32,12 +32,11 @@ from service.schemas.fields import spelled_login
 from service.schemas.users import Registration, UserAnswer
 from service.security import grants
 from service.security.authenticator import TICKET_TTL
-from service.views.base import View, json_answer
+from service.views.base import NO_STORE, View, json_answer
 from service.views.mailed import accepted, count
 from service.views.users import created
 
 _TAG = "auth"
-_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 _TOKENS = Reply("The session's tokens.", Tokens, headers=("Cache-Control",))
 
 
@@ -199,7 +198,7 @@ class LogOut(View):
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
         await self.write(logins.log_out(app[STORE], app[CLOCK], principal.caller.id, principal.session_id), "log out")
-        answer = web.Response(status=204, headers=_NO_STORE)
+        answer = web.Response(status=204, headers=NO_STORE)
         answer.del_cookie(STREAM_COOKIE, path="/v1")
         return answer
 
@@ -224,7 +223,7 @@ class MakeTicket(View):
         app = self.request.app
         ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
         body = Ticket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
-        answer = json_answer(body.model_dump_json().encode(), headers=_NO_STORE)
+        answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
         answer.set_cookie(
             STREAM_COOKIE,
             cookie,
@@ -263,4 +262,4 @@ def _tokens(request: web.Request, entered: LoggedIn) -> web.Response:
         refresh_token=grants.issue(session, "refresh"),
         session_id=session.id,
     )
-    return json_answer(answer.model_dump_json().encode(), headers=_NO_STORE)
+    return json_answer(answer.model_dump_json().encode(), headers=NO_STORE)

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 # What somebody may read another may not, and it may change at any time.
 PRIVATE: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
+# A secret, or true at this moment alone.
+NO_STORE: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 _VERBS = ("get", "post", "put", "patch", "delete")
 

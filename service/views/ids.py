@@ -5,6 +5,18 @@ from __future__ import annotations
 import functools
 from uuid import UUID
 
+from aiohttp import web
+
+from service.domain.errors import NotFound
+
+
+def id_in_path(request: web.Request) -> UUID:
+    """The `{id}` of the path that a request names; raises `NotFound` where it is none."""
+    found = parse_id(request.match_info["id"])
+    if found is None:
+        raise NotFound()
+    return found
+
 
 def parse_id(text: str) -> UUID | None:
     """The id that a part of a path is; None when it is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.domain import new_passwords, registrations
@@ -13,10 +13,9 @@ from service.domain.mail import Presented, parse_token
 from service.keys import CLOCK, CONTEXT, HASHER, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, Forgotten, Reset, Verification
-from service.views.base import View, json_answer
+from service.views.base import NO_STORE, View, json_answer
 
 _TAG = "auth"
-_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 _ACCEPTED = Accepted().model_dump_json().encode()
 
 
@@ -41,7 +40,7 @@ class Verify(View):
         app = self.request.app
         presented = _presented(self, (await self.body(Verification)).token)
         await self.write(registrations.verify(app[STORE], app[CLOCK], presented), "verify an address")
-        return web.Response(status=204, headers=_NO_STORE)
+        return web.Response(status=204, headers=NO_STORE)
 
 
 class Forgot(View):
@@ -93,7 +92,7 @@ class ResetPassword(View):
         reset = new_passwords.reset(app[STORE], app[HASHER], app[CLOCK], presented, body.password)
         await self.write(reset, "reset a password")
         app[POSTBOX].ring()
-        return web.Response(status=204, headers=_NO_STORE)
+        return web.Response(status=204, headers=NO_STORE)
 
 
 def count(view: View, address: str | None = None) -> None:
@@ -105,7 +104,7 @@ def count(view: View, address: str | None = None) -> None:
 
 def accepted() -> web.Response:
     """The answer that is the same whatever is found."""
-    return json_answer(_ACCEPTED, status=202, headers=_NO_STORE)
+    return json_answer(_ACCEPTED, status=202, headers=NO_STORE)
 
 
 def _presented(view: View, token: str) -> Presented:

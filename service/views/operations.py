@@ -9,10 +9,9 @@ from service.domain.errors import Unavailable
 from service.keys import CONNECTIONS, HUB, METRICS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.health import Health
-from service.views.base import View, json_answer
+from service.views.base import NO_STORE, View, json_answer
 
 _TAG = "operations"
-_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 _OK = Health(status="ok").model_dump_json().encode()
 
 
@@ -29,7 +28,7 @@ class Live(View):
         )
     )
     async def get(self) -> web.Response:
-        return json_answer(_OK, headers=_NO_STORE)
+        return json_answer(_OK, headers=NO_STORE)
 
 
 class Ready(View):
@@ -53,7 +52,7 @@ class Ready(View):
             raise Unavailable(1, "The log cannot be followed.")
         if not await app[STORE].healthy():
             raise Unavailable(1, "The store does not answer.")
-        return json_answer(_OK, headers=_NO_STORE)
+        return json_answer(_OK, headers=NO_STORE)
 
 
 class MetricsPage(View):
@@ -76,5 +75,5 @@ class MetricsPage(View):
     async def get(self) -> web.Response:
         return web.Response(
             body=self.request.app[METRICS].text(),
-            headers={hdrs.CONTENT_TYPE: "text/plain; version=1.0.0; charset=utf-8", **_NO_STORE},
+            headers={hdrs.CONTENT_TYPE: "text/plain; version=1.0.0; charset=utf-8", **NO_STORE},
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service.domain import new_passwords
 from service.keys import CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, POSTBOX, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import PasswordChange
-from service.views.base import View
+from service.views.base import NO_STORE, View
 
 
 class ChangePassword(View):
@@ -44,4 +44,4 @@ class ChangePassword(View):
             )
             await self.write(change, "change a password")
         app[POSTBOX].ring()
-        return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
+        return web.Response(status=204, headers=NO_STORE)

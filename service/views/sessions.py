@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.domain import logins
-from service.domain.errors import NotFound
 from service.keys import CLOCK, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import SessionAnswer, SessionList
-from service.views.base import View, json_answer
-from service.views.ids import parse_id
+from service.views.base import NO_STORE, View, json_answer
+from service.views.ids import id_in_path
 
 _TAG: Final = "auth"
-_NO_STORE: Final[dict[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
 
 
 class Sessions(View):
@@ -34,7 +32,7 @@ class Sessions(View):
     async def get(self) -> web.Response:
         sessions = await self.request.app[STORE].sessions(self.caller.id)
         items = [SessionAnswer.of(session, self.principal.session_id) for session in sessions]
-        return json_answer(SessionList(items=items).model_dump_json().encode(), headers=_NO_STORE)
+        return json_answer(SessionList(items=items).model_dump_json().encode(), headers=NO_STORE)
 
     @operation(
         Operation(
@@ -44,6 +42,7 @@ class Sessions(View):
             tag=_TAG,
             access=Access.BEARER,
             scope="sessions",
+            writes=True,
             replies={204: Reply("This session is the only one.", headers=("Cache-Control",))},
         )
     )
@@ -51,7 +50,7 @@ class Sessions(View):
         app, principal = self.request.app, self.principal
         ending = logins.end_others(app[STORE], app[CLOCK], principal.caller.id, principal.session_id)
         await self.write(ending, "end other sessions")
-        return web.Response(status=204, headers=_NO_STORE)
+        return web.Response(status=204, headers=NO_STORE)
 
 
 class SessionById(View):
@@ -66,14 +65,13 @@ class SessionById(View):
             tag=_TAG,
             access=Access.BEARER,
             scope="sessions",
+            writes=True,
             replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
             refusals=(problems.NOT_FOUND,),
         )
     )
     async def delete(self) -> web.Response:
         app = self.request.app
-        session_id = parse_id(self.request.match_info["id"])
-        if session_id is None:
-            raise NotFound()
-        await self.write(logins.revoke(app[STORE], app[CLOCK], self.caller, session_id), "end session")
-        return web.Response(status=204, headers=_NO_STORE)
+        ending = logins.revoke(app[STORE], app[CLOCK], self.caller, id_in_path(self.request))
+        await self.write(ending, "end session")
+        return web.Response(status=204, headers=NO_STORE)

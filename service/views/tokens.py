@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from uuid import UUID
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from service import problems
 from service.domain import issuing
-from service.domain.errors import FieldError, Invalid, NotFound
+from service.domain.errors import FieldError, Invalid
 from service.domain.issuing import Maker, NewToken
 from service.keys import CLOCK, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.tokens import TokenCreate, TokenFilter, TokenList, TokenMade, token_answer, token_made
 from service.security import api_tokens
-from service.views.base import PRIVATE, View, json_answer
-from service.views.ids import parse_id
+from service.views.base import NO_STORE, PRIVATE, View, json_answer
+from service.views.ids import id_in_path
 
 _TAG = "tokens"
-_NO_STORE: dict[str, str] = {hdrs.CACHE_CONTROL: "no-store"}
 
 
 class Tokens(View):
@@ -82,7 +80,7 @@ class Tokens(View):
             expires_at=None if principal.token is None else principal.token.expires_at,
         )
         made = await self.write(issuing.make(app[STORE], app[CLOCK], maker, new), "make token")
-        return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=_NO_STORE)
+        return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
 
     def _end(self, body: TokenCreate) -> datetime | None:
         app, life_s = self.request.app, body.expires_in
@@ -115,11 +113,5 @@ class TokenById(View):
     )
     async def delete(self) -> web.Response:
         app = self.request.app
-        await self.write(issuing.revoke(app[STORE], app[CLOCK], self.caller, self._token_id()), "revoke token")
-        return web.Response(status=204, headers=_NO_STORE)
-
-    def _token_id(self) -> UUID:
-        token_id = parse_id(self.request.match_info["id"])
-        if token_id is None:
-            raise NotFound()
-        return token_id
+        await self.write(issuing.revoke(app[STORE], app[CLOCK], self.caller, id_in_path(self.request)), "revoke token")
+        return web.Response(status=204, headers=NO_STORE)

@@ -32,7 +32,7 @@ from service.schemas.users import (
 )
 from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, carry_out_once, key_of
-from service.views.ids import parse_id
+from service.views.ids import id_in_path
 from service.views.preconditions import accepted_versions, not_modified
 
 _TAG = "users"
@@ -147,7 +147,7 @@ class UserById(View):
         )
     )
     def get(self) -> Awaitable[web.Response]:
-        return read(self, self._user_id())
+        return read(self, id_in_path(self.request))
 
     @operation(
         Operation(
@@ -213,7 +213,7 @@ class UserById(View):
     async def delete(self) -> web.Response:
         app = self.request.app
         versions = await self._versions()
-        deletion = accounts.delete(app[STORE], app[CLOCK], self.caller, self._user_id(), versions)
+        deletion = accounts.delete(app[STORE], app[CLOCK], self.caller, id_in_path(self.request), versions)
         gone = await self.write(deletion, "delete user")
         return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
 
@@ -224,7 +224,7 @@ class UserById(View):
         client = self.request[CONTEXT].client
         # A stolen token must not try passwords faster than a login may.
         async with limit.attempt(self.principal.user, client) if limit else nullcontext():
-            change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, self._user_id(), wanted)
+            change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
         return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
 
@@ -232,16 +232,10 @@ class UserById(View):
         if hdrs.IF_MATCH not in self.request.headers:
             return None
         # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
-        found = await self.request.app[STORE].user(self._user_id())
-        if found.value is None or not self.caller.sees(self._user_id()):
+        found = await self.request.app[STORE].user(id_in_path(self.request))
+        if found.value is None or not self.caller.sees(id_in_path(self.request)):
             raise NotFound()
         return accepted_versions(self.request, found.position.epoch)
-
-    def _user_id(self) -> UUID:
-        user_id = parse_id(self.request.match_info["id"])
-        if user_id is None:
-            raise NotFound()
-        return user_id
 
 
 class Me(View):
