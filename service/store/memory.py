@@ -102,18 +102,18 @@ class MemoryStore:
 
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         now = self._clock()
-        return [session for session in self._tables.sessions_by(user_id) if session.expires_at > now]
+        return [session for session in self._tables.sessions.of(user_id) if session.expires_at > now]
 
     async def token(self, digest: bytes) -> tuple[ApiToken, User] | None:
         token_id = self._tables.by_digest.get(digest)
-        token = None if token_id is None else self._tables.tokens[token_id]
+        token = None if token_id is None else self._tables.tokens.get(token_id)
         if token is None or not token.lives(self._clock()):
             return None
         user = self._tables.users.get(token.user_id.int)
         return None if user is None else (token, user)
 
     async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
-        return self._tables.tokens_by_age(user_id)
+        return self._tables.tokens.of(user_id)
 
     async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
         for token_id, moment in uses.items():

@@ -10,6 +10,7 @@ from service.domain.ports import UserQuery
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User, sort_key
+from service.store.memory_owned import OwnedRows
 
 _Key = tuple[str, UUID]
 
@@ -23,11 +24,9 @@ class Tables:
         self.by_username: dict[str, UUID] = {}
         self.by_email: dict[str, UUID] = {}
         self.passwords: dict[UUID, str] = {}
-        self.sessions: dict[UUID, Session] = {}
-        self.sessions_of: dict[UUID, set[UUID]] = {}
-        self.tokens: dict[UUID, ApiToken] = {}
+        self.sessions: OwnedRows[Session] = OwnedRows()
+        self.tokens: OwnedRows[ApiToken] = OwnedRows()
         self.by_digest: dict[bytes, UUID] = {}
-        self.tokens_of: dict[UUID, set[UUID]] = {}
         self.mails: dict[tuple[str, MailKind], Mail] = {}
         self.mail_tokens: dict[tuple[UUID, Purpose], MailToken] = {}
         self.active_admins = 0
@@ -54,43 +53,15 @@ class Tables:
                 del keys[bisect_left(keys, (sort_key(user, column), user.id))]
         return user
 
-    def set_session(self, session: Session) -> None:
-        self.sessions.pop(session.id, None)  # to the end
-        self.sessions[session.id] = session
-        self.sessions_of.setdefault(session.user_id, set()).add(session.id)
-
-    def drop_session(self, session_id: UUID) -> Session | None:
-        session = self.sessions.pop(session_id, None)
-        if session is not None:
-            of_user = self.sessions_of[session.user_id]
-            of_user.discard(session_id)
-            if not of_user:
-                del self.sessions_of[session.user_id]
-        return session
-
-    def sessions_by(self, user_id: UUID) -> list[Session]:
-        """A user's sessions, the oldest first."""
-        sessions = (self.sessions[session_id] for session_id in self.sessions_of.get(user_id, ()))
-        return sorted(sessions, key=lambda session: (session.created_at, session.id))
-
     def set_token(self, token: ApiToken) -> None:
-        self.tokens[token.id] = token
+        self.tokens.put(token)
         self.by_digest[token.digest] = token.id
-        self.tokens_of.setdefault(token.user_id, set()).add(token.id)
 
     def drop_token(self, token_id: UUID) -> ApiToken | None:
-        token = self.tokens.pop(token_id, None)
+        token = self.tokens.drop(token_id)
         if token is not None:
             del self.by_digest[token.digest]
-            of_user = self.tokens_of[token.user_id]
-            of_user.discard(token_id)
-            if not of_user:
-                del self.tokens_of[token.user_id]
         return token
-
-    def tokens_by_age(self, user_id: UUID) -> list[ApiToken]:
-        tokens = (self.tokens[token_id] for token_id in self.tokens_of.get(user_id, ()))
-        return sorted(tokens, key=lambda token: (token.created_at, token.id))
 
     def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
         found = self.mail_tokens.get((presented.user_id, purpose))

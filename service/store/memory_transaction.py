@@ -54,7 +54,7 @@ class MemoryTransaction(MemoryMail):
         return self._tables.sessions.get(session_id)
 
     async def sessions_of(self, user_id: UUID) -> Sequence[Session]:
-        return self._tables.sessions_by(user_id)
+        return self._tables.sessions.of(user_id)
 
     async def put_user(self, user: User) -> None:
         tables = self._tables
@@ -97,10 +97,10 @@ class MemoryTransaction(MemoryMail):
             self._undo.append(lambda: self._tables.set_user(before))
 
     async def put_session(self, session: Session) -> None:
-        tables = self._tables
-        before = tables.sessions.get(session.id)
-        tables.set_session(session)
-        self._undo.append(lambda: tables.set_session(before) if before else tables.drop_session(session.id))
+        sessions = self._tables.sessions
+        before = sessions.get(session.id)
+        sessions.put(session)
+        self._undo.append(lambda: sessions.put(before) if before else sessions.drop(session.id))
         if before is None:
             self._forget_expired(session.created_at)
 
@@ -108,28 +108,28 @@ class MemoryTransaction(MemoryMail):
         # All sessions live equally long from their last refresh, so the first that is still valid ends the search. One
         # that ends earlier, because none may be put off for ever, waits behind those for so long at most.
         expired = []
-        for session in self._tables.sessions.values():
+        for session in self._tables.sessions:
             if session.expires_at > now:
                 break
             expired.append(session.id)
         for session_id in expired:
-            self._tables.drop_session(session_id)
+            self._tables.sessions.drop(session_id)
 
     async def delete_session(self, session_id: UUID) -> None:
-        before = self._tables.drop_session(session_id)
+        before = self._tables.sessions.drop(session_id)
         if before is not None:
-            self._undo.append(lambda: self._tables.set_session(before))
+            self._undo.append(lambda: self._tables.sessions.put(before))
 
     async def token(self, token_id: UUID) -> ApiToken | None:
         return self._tables.tokens.get(token_id)
 
     async def tokens_of(self, user_id: UUID) -> Sequence[ApiToken]:
-        return self._tables.tokens_by_age(user_id)
+        return self._tables.tokens.of(user_id)
 
     async def put_token(self, token: ApiToken) -> None:
         tables = self._tables
         # Each has an end of its own: they are few, and seldom made.
-        for expired in [kept.id for kept in tables.tokens.values() if not kept.lives(token.created_at)]:
+        for expired in [kept.id for kept in tables.tokens if not kept.lives(token.created_at)]:
             tables.drop_token(expired)
         tables.set_token(token)
         self._undo.append(lambda: tables.drop_token(token.id))
