@@ -1,4 +1,4 @@
-"""What the rules need from outside, as protocols; `app.py` chooses who keeps them."""
+"""What the rules need from outside, as protocols; `adapters.py` chooses who keeps them."""
 
 from __future__ import annotations
 

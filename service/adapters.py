@@ -1,0 +1,62 @@
+"""Which adapters the settings choose. What only some of them need is imported with them: it takes memory."""
+
+from __future__ import annotations
+
+import logging
+
+from service.domain.ports import Clock, Hasher, Mailer, Store
+from service.outbound.mail_log import LogMailer
+from service.outbound.trust import trusted
+from service.security.passwords import Argon2Hasher
+from service.settings import PREFIX, Settings, SettingsError
+from service.store.memory import MemoryStore
+
+log = logging.getLogger("roster")
+
+
+def chosen_store(settings: Settings, clock: Clock) -> Store:
+    keep_events, keep_s = settings.log_keep_events, settings.log_keep_s
+    if settings.store_url == "memory://":
+        return MemoryStore(clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes)
+    # As long as the worker that was here before may take to stop.
+    wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
+    may_migrate = settings.store_migrate
+    if settings.sqlite_path is not None:
+        from service.store.sql.sqlite import SqliteStore
+
+        full = settings.sqlite_synchronous == "full"
+        return SqliteStore(
+            settings.sqlite_path, clock,
+            keep_events=keep_events, keep_s=keep_s, full=full, wait_s=wait_s, may_migrate=may_migrate,
+        )  # fmt: skip
+    try:
+        from service.store.sql.postgres import PostgresStore
+    except ImportError:
+        raise SettingsError(
+            f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install 'roster-service[postgres]'"
+        ) from None
+
+    return PostgresStore(
+        settings.store_url, clock, keep_events=keep_events, keep_s=keep_s, wait_s=wait_s, may_migrate=may_migrate
+    )
+
+
+def chosen_hasher(settings: Settings) -> Hasher:
+    return Argon2Hasher(
+        settings.hash_workers or None,
+        settings.hash_queue,
+        settings.hash_memory_kib,
+        settings.hash_passes,
+        settings.hash_lanes,
+    )
+
+
+def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
+    if settings.smtp is not None:
+        from service.outbound.smtp import SmtpMailer
+
+        tls = trusted(settings.outbound_ca_file)
+        return SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)
+    if settings.registration == "verify":
+        log.warning("who registers is told in the log alone: ROSTER_SMTP_URL names no mail server")
+    return LogMailer()
