@@ -13,16 +13,24 @@ def run_to_end(work: Coroutine[Any, Any, str | None]) -> str | None:
     from service.domain.errors import Unavailable
     from service.settings import SettingsError
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        return asyncio.run(work)
+        return asyncio.run(_interruptible(work))
     except (SettingsError, Unavailable) as error:
         return f"roster: {error}"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return "roster: interrupted"
 
 
-def _interrupt(*_: object) -> None:
-    # asyncio's own handler waits for the next await, which a long step of SQLite has none of.
-    raise KeyboardInterrupt
+async def _interruptible(work: Coroutine[Any, Any, str | None]) -> str | None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def interrupt(*_: object) -> None:
+        # Python drops what is raised while it frees an object or calls back from C: then this ends the next wait.
+        loop.call_soon_threadsafe(task.cancel)
+        # A long step of SQLite has no wait.
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+    return await work

@@ -110,12 +110,13 @@ async def test_command_that_is_interrupted_leaves_nothing(
     """One line, and no half of a file."""
     (folder := tmp_path / "backup").mkdir()
     assert (await db(postgres_url, "upgrade"))[0] == 0
+    waiting = "SELECT 1 FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted"
     connection = await asyncpg.connect(postgres_url)
     async with connection.transaction():
         await connection.execute("LOCK TABLE users")  # a backup waits for it
         process = await start_db(postgres_url, "backup", str(folder / "roster.db"))
         async with asyncio.timeout(20):
-            while not await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  # the server tells nobody
+            while not await connection.fetchval(waiting):  # noqa: ASYNC110  # the server tells nobody
                 await asyncio.sleep(0.01)
         process.send_signal(number)
         output, _ = await asyncio.wait_for(process.communicate(), 20)
