@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from service.domain.errors import InvalidPosition
+
+Lost = Literal["epoch", "ahead", "trimmed"]
+"""Why a log cannot be read on from a place."""
 
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 # \Z, not $: a trailing newline must not pass. 18 digits stay inside a signed 64-bit integer.
@@ -33,6 +36,20 @@ class Position(NamedTuple):
         if match is None:
             raise InvalidPosition()
         return cls(match[1], int(match[2]))
+
+
+def lost(place: Position, head: Position, first: int) -> Lost | None:
+    """Why a log cannot be read on from a place; None when it can.
+
+    Args:
+        head: of the log.
+        first: the lowest seq that it still holds; that of the head + 1 when it is empty.
+    """
+    if place.epoch != head.epoch:
+        return "epoch"
+    if place.seq > head.seq:
+        return "ahead"
+    return "trimmed" if place.seq + 1 < first else None
 
 
 def new_epoch() -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 from service.domain import rights
 from service.domain.events import Event
 from service.domain.ports import EventQuery, Store
-from service.domain.positions import Position
+from service.domain.positions import Position, lost
 from service.realtime.audience import Want
 from service.realtime.frames import Entry, compact
 from service.realtime.log import Log, Page, Trimmed
@@ -107,10 +107,8 @@ class Hub(Log):
             # A reader must not stand ahead of the ring: it would be handed again what it has seen.
             while position.epoch == self.epoch and position.seq > self.ring.head:
                 await self._looked.wait()
-        if position.epoch != self.epoch:
-            return "epoch"
-        if position.seq + 1 < await self.first():
-            return "trimmed"
+        if reason := lost(position, self.head, await self.first()):
+            return reason
         return "rights" if await rights.changed_since(self._store, reader, position.seq) else None
 
     async def first(self) -> int:

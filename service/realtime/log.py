@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Final
 from uuid import UUID
 
-from service.domain.positions import Position
+from service.domain.positions import Position, lost
 from service.realtime.audience import Audience, Lane, LiveReader, Want
 from service.realtime.frames import Entry
 from service.realtime.ring import Ring
@@ -164,11 +164,7 @@ class Log:
 
     async def lost(self, position: Position, reader: UUID) -> str | None:
         """Why a user cannot go on reading from there; None when it can."""
-        if position.epoch != self.epoch:
-            return "epoch"
-        if position.seq > self.ring.head:
-            return "ahead"
-        return None if self.ring.reaches(position.seq) else "trimmed"
+        return lost(position, self.head, self.ring.first)
 
     async def first(self) -> int:
         """The lowest seq that can still be read."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.positions import Position, new_epoch
+from service.domain.positions import Position, lost, new_epoch
 from service.realtime.audience import Want
 from service.realtime.frames import Entry, compact, moment, text_frame
 from service.realtime.log import Log
@@ -59,11 +59,7 @@ class Room(Log):
 
     def lost_now(self, position: Position) -> str | None:
         """Why the room cannot be read from there; None when it can."""
-        if position.epoch != self.epoch:
-            return "epoch"
-        if position.seq > self.ring.head:
-            return "ahead"
-        return "trimmed" if position.seq < self.oldest else None
+        return lost(position, self.head, self.oldest + 1)
 
     async def first(self) -> int:
         return self.oldest + 1

@@ -8,8 +8,8 @@ from service import problems
 from service.domain import rights
 from service.domain.errors import PositionLost
 from service.domain.events import EVENT_TYPES
-from service.domain.ports import EventPage, EventQuery
-from service.domain.positions import Position
+from service.domain.ports import EventQuery
+from service.domain.positions import Position, lost
 from service.keys import HUB, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.realtime.audience import Want
@@ -58,7 +58,7 @@ class Events(View):
         page = await self.request.app[STORE].events(
             EventQuery(asked.seq if asked else 0, wanted.limit, None, rights.subject_of(self.caller), types)
         )
-        reason = asked and _lost(asked, page)
+        reason = asked and lost(asked, page.position, page.first)
         if reason:
             raise PositionLost(reason, str(page.position))
         epoch = page.position.epoch
@@ -108,12 +108,3 @@ class Feed(View):
         want = Want(rights.subject_of(self.caller), types)
         reading = Reading(self.request.app[HUB], want, rights.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)
-
-
-def _lost(asked: Position, page: EventPage) -> str | None:
-    """Why the log cannot be read from there, judged by the very page that was read; None when it can."""
-    if asked.epoch != page.position.epoch:
-        return "epoch"
-    if asked.seq > page.position.seq:
-        return "ahead"
-    return "trimmed" if asked.seq + 1 < page.first else None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import InvalidPosition
-from service.domain.positions import Position, new_epoch
+from service.domain.positions import Position, lost, new_epoch
 
 EPOCHS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=32)
 SEQS = st.integers(0, 10**18 - 1)
@@ -70,3 +70,15 @@ def test_new_epochs_are_words_of_their_own() -> None:
 
     assert len(epochs) == 100
     assert all(len(epoch) == 8 and Position.parse(f"{epoch}-0").epoch == epoch for epoch in epochs)
+
+
+@given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 10))
+def test_place_is_lost_unless_the_log_has_everything_behind_it(seq: int, head: int, first: int) -> None:
+    """A log reads on from a place of its own epoch, whose next event it still holds or has yet to get."""
+    first = min(first, head + 1)
+    kept = range(first, head + 1)
+    behind = range(seq + 1, head + 1)
+
+    assert lost(Position("b", seq), Position("a", head), first) == "epoch"
+    assert (lost(Position("a", seq), Position("a", head), first) is None) == (seq <= head and set(behind) <= set(kept))
+    assert (lost(Position("a", seq), Position("a", head), first) == "ahead") == (seq > head)
