@@ -12,6 +12,7 @@ import uuid_utils.compat
 from service.domain.endings import end_access
 from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
+from service.domain.mail import TOLD_FOR, Mail
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users import Role, User, changed_fields
@@ -113,6 +114,9 @@ async def change(
         after = replace(after, updated_at=max(now, user.updated_at))
         await transaction.put_user(after)
         await transaction.append(Event("user.updated", now, caller.id, user_id, after, changed))
+        if "email" in changed:
+            # ASVS 5.0, 6.3.7: whoever has the address learns of it, also if it was somebody else who took the account.
+            await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
         if user.active and not after.active:
             await end_access(transaction, clock, caller.id, user_id, "deactivated")
         return after

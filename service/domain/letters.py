@@ -44,6 +44,7 @@ _SUBJECTS: Final[dict[MailKind, str]] = {
     "taken": "Choose another username",
     "reset": "Set a new password",
     "changed": "Your password was changed",
+    "moved": "Your address was changed",
 }
 
 
@@ -84,6 +85,11 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             return (
                 f"The password of the account {username}{where} was changed, and other logins have ended.\n\n"
                 "If it was not you, ask for a new password at once, and tell whoever runs the service.\n"
+            )
+        case "moved":
+            return (
+                f"The account{where} that had this address has another one now. Nothing more comes here.\n\n"
+                "If it was not you, tell whoever runs the service at once.\n"
             )
 
 

@@ -15,11 +15,14 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-MailKind = Literal["verify", "known", "taken", "reset", "changed"]
+MailKind = Literal["verify", "known", "taken", "reset", "changed", "moved"]
 Purpose = Literal["verify", "reset"]
 
 # A mail that nobody takes is tried again so long after each try; the last one goes on until the mail expires.
 AGAIN: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 3600))
+
+# How long somebody is told what was done to an account, where mails cannot be sent at once.
+TOLD_FOR: Final = timedelta(days=1)
 
 _TEXT: Final = re.compile(r"[A-Za-z0-9_-]{64}\Z", re.ASCII)
 
@@ -34,7 +37,8 @@ class Mail:
 
     Attributes:
         kind: `verify` and `reset` carry a token; `known` tells an owner that somebody registered with its address,
-            `taken` that a username is taken, `changed` that a password is new.
+            `taken` that a username is taken, `changed` that a password is new, `moved` that an account has another
+            address by now.
         due_at: when to send it.
         expires_at: when nobody wants it any more.
         tries: how often it was begun.

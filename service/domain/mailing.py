@@ -49,7 +49,7 @@ async def _letter(
     transaction: Transaction, clock: Clock, mail: Mail, user: User | None, head: Letterhead
 ) -> Letter | None:
     match mail.kind:
-        case "taken":
+        case "taken" | "moved":
             return write(head, mail.kind, mail.email)
         case _ if user is None:
             return None  # the account has gone, or has another address

@@ -7,13 +7,10 @@ from uuid import UUID
 
 from service.domain.endings import end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken, WrongPassword
-from service.domain.mail import Mail, MailToken, Presented
+from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users import User
-
-# How long somebody is told of it, where mails cannot be sent at once.
-_TELL: timedelta = timedelta(days=1)
 
 
 async def forgot(store: Store, clock: Clock, email: str, ttl: timedelta) -> None:
@@ -96,4 +93,4 @@ async def _replace(transaction: Transaction, clock: Clock, user: User, password_
     await transaction.put_password(user.id, password_hash)
     await end_sessions(transaction, clock, user.id, user.id, "password", but)
     # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.
-    await transaction.put_mail(Mail("changed", user.email, now, now + _TELL))
+    await transaction.put_mail(Mail("changed", user.email, now, now + TOLD_FOR))

@@ -18,7 +18,7 @@ from service.domain.idempotency import Answer
 from service.domain.ports import Snapshot, UserQuery, Writes, Written
 from service.domain.positions import Position
 from service.domain.users import User
-from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, STORE
+from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, POSTBOX, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import (
     UserAnswer,
@@ -226,6 +226,8 @@ class UserById(View):
         async with limit.attempt(self.principal.user, client) if limit else nullcontext():
             change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
+        if "email" in fields:
+            app[POSTBOX].ring()
         return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
 
     async def _versions(self) -> frozenset[int] | None:

@@ -12,6 +12,7 @@ from yarl import URL
 from service import keys
 from service.domain.ports import EventQuery
 from service.security.passwords import Argon2Hasher
+from tests.support.mail import Mails
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server
 from tests.support.wait import until
@@ -409,8 +410,9 @@ async def test_member_may_repeat_but_not_change_its_rights(server: Server) -> No
     assert (user["name"], user["role"], user["active"]) == ("Ada", "member", True)
 
 
-async def test_own_address_needs_the_password(server: Server) -> None:
-    """One's own e-mail address changes with one's present password only; then it logs in, and the old one does not."""
+async def test_own_address_needs_the_password(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """One's own e-mail address changes with one's present password only; then it logs in, and the old one does not, but is
+    told."""
     ada = await server.member("ada")
     path = f"/v1/users/{ada.id}"
     for wrong in ({}, {"current_password": "wrong"}):
@@ -423,15 +425,17 @@ async def test_own_address_needs_the_password(server: Server) -> None:
 
     await server.log_in("new@example.com")
     await server.json("POST", "/v1/auth/login", status=401, json={"login": "ada@example.com", "password": PASSWORD})
+    assert (await Mails(caplog).newest("ada@example.com")).subject == "Your address was changed"
 
 
-async def test_admin_needs_no_password_for_others(server: Server) -> None:
-    """An administrator changes anybody's address, username and rights."""
+async def test_admin_needs_no_password_for_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """An administrator changes anybody's address, username and rights; who had the address is told."""
     admin, ada = await server.admin(), await server.member("ada")
     body = {"username": "ada2", "email": "new@example.com", "role": "admin", "active": False}
 
     user = await server.json("PATCH", f"/v1/users/{ada.id}", admin, json=body)
     assert {name: user[name] for name in body} == body
+    assert (await Mails(caplog).newest("ada@example.com")).subject == "Your address was changed"
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
