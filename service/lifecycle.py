@@ -127,6 +127,7 @@ async def send_mails(app: web.Application) -> AsyncIterator[None]:
     settings, clock = app[keys.SETTINGS], app[keys.CLOCK]
     ttls: dict[Purpose, timedelta] = {
         "verify": timedelta(seconds=settings.verify_ttl_s),
+        "move": timedelta(seconds=settings.verify_ttl_s),
         "reset": timedelta(seconds=settings.reset_ttl_s),
     }
     head = Letterhead(settings.public_url, settings.mail_link_url, ttls)

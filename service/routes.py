@@ -9,7 +9,7 @@ from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Registe
 from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.jwks import Jwks
-from service.views.mailed import Forgot, ResetPassword, Verify
+from service.views.mailed import ChangeAddress, Forgot, ResetPassword, Verify
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
 from service.views.passwords import ChangePassword
@@ -30,6 +30,7 @@ routes.view("/v1/auth/login")(LogIn)
 routes.view("/v1/auth/refresh")(RefreshTokens)
 routes.view("/v1/auth/logout")(LogOut)
 routes.view("/v1/auth/password")(ChangePassword)
+routes.view("/v1/auth/address")(ChangeAddress)
 routes.view("/v1/auth/verify")(Verify)
 routes.view("/v1/auth/forgot")(Forgot)
 routes.view("/v1/auth/reset")(ResetPassword)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -65,17 +66,17 @@ async def test_conversation_over_http(steps: list[Step]) -> None:
 async def test_conversation_with_mails(steps: list[Step], caplog: pytest.LogCaptureFixture) -> None:
     """Every answer is the one that is shown, and every mail comes, in its order; its token is the one that is used."""
     names, mails = Names(), Mails(caplog)
-    read = 0
+    read: Counter[str] = Counter()
     async with serve(registration="verify") as server:
         while steps:
             if steps[0].mark != "mail":
                 steps = await exchange(server, None, steps, names)
                 continue
             (_, text), *steps = steps
-            read += 1
             address, shown = text.split(" ", 1)
+            read[address] += 1
             subject, _, token = shown.partition(": ")
-            mail = await mails.newest(address, read)
+            mail = await mails.newest(address, read[address])
             assert mail.subject == subject
             assert not token or names.bind(token, token_in(mail.text))
 

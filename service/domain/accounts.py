@@ -10,7 +10,7 @@ from uuid import UUID
 import uuid_utils.compat
 
 from service.domain.endings import end_access
-from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, WrongPassword
+from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
 from service.domain.mail import TOLD_FOR, Mail
 from service.domain.passwords import refuse_common
@@ -54,11 +54,13 @@ class Change:
         fields: new values by field name; fields that are not named stay as they are.
         current_password: the caller's own, needed to change its own e-mail address.
         versions: versions that the caller accepts to change; None for any.
+        proven_addresses: whether a member's own address has to be proven, which is another way than this.
     """
 
     fields: Mapping[str, Any]
     current_password: str | None = None
     versions: frozenset[int] | None = None
+    proven_addresses: bool = False
 
 
 async def create(store: Writes, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
@@ -94,7 +96,7 @@ async def change(
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
-    Raises `NotFound`, `Stale`, `Forbidden`, `WrongPassword`, `Taken`, `LastAdmin`.
+    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `Taken`, `LastAdmin`.
     """
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
@@ -106,8 +108,13 @@ async def change(
             return user
         if not caller.is_admin and not {"role", "active"}.isdisjoint(changed):
             raise Forbidden("Only an administrator may change `role` or `active`.")
-        if "email" in changed and caller.id == user_id and not proven:
-            raise WrongPassword()
+        if "email" in changed and caller.id == user_id:
+            if wanted.proven_addresses and not caller.is_admin:
+                raise Invalid(
+                    FieldError("/email", "unproven", "Ask for it with POST /v1/auth/address, which proves it.")
+                )
+            if not proven:
+                raise WrongPassword()
         if user.is_active_admin and not after.is_active_admin:
             await _keep_an_admin(transaction)
         now = clock()

@@ -44,6 +44,7 @@ _SUBJECTS: Final[dict[MailKind, str]] = {
     "taken": "Choose another username",
     "reset": "Set a new password",
     "changed": "Your password was changed",
+    "move": "Confirm your new address",
     "moved": "Your address was changed",
 }
 
@@ -86,6 +87,12 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
                 f"The password of the account {username}{where} was changed, and other logins have ended.\n\n"
                 "If it was not you, ask for a new password at once, and tell whoever runs the service.\n"
             )
+        case "move":
+            return (
+                f"Somebody, you we hope, wants the account {username}{where} to have this address.\n\n"
+                f"{_way(head, 'move', token)}\n"
+                "If it was not you, do nothing: the account keeps the address that it has.\n"
+            )
         case "moved":
             return (
                 f"The account{where} that had this address has another one now. Nothing more comes here.\n\n"
@@ -100,8 +107,10 @@ def _way(head: Letterhead, purpose: Purpose, token: str) -> str:
     if head.link_url:
         # Behind the # a browser keeps it to itself: it stands in no log on the way, and in no Referer.
         link = f"Open this within {within}:\n\n  {head.link_url}#{purpose}={token}\n\nOr, for programs, send"
-    body = '{"token": "…"}' if purpose == "verify" else '{"token": "…", "password": "the new one"}'
-    call = f"POST {head.public_url}/v1/auth/{purpose}"
+    if purpose == "reset":
+        body, call = '{"token": "…", "password": "the new one"}', f"POST {head.public_url}/v1/auth/reset"
+    else:
+        body, call = '{"token": "…"}', f"POST {head.public_url}/v1/auth/verify"
     return f"{link or f'Within {within}, send'} {body} to {call}, with this token:\n\n  {token}\n"
 
 

@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-MailKind = Literal["verify", "known", "taken", "reset", "changed", "moved"]
-Purpose = Literal["verify", "reset"]
+MailKind = Literal["verify", "known", "taken", "reset", "changed", "move", "moved"]
+Purpose = Literal["verify", "reset", "move"]
 
 # A mail that nobody takes is tried again so long after each try; the last one goes on until the mail expires.
 AGAIN: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 3600))
@@ -36,9 +36,9 @@ class Mail:
     """A mail that was asked for; there is one of a kind for an address, and asking again replaces it.
 
     Attributes:
-        kind: `verify` and `reset` carry a token; `known` tells an owner that somebody registered with its address,
-            `taken` that a username is taken, `changed` that a password is new, `moved` that an account has another
-            address by now.
+        kind: `verify`, `reset` and `move`, which asks an address whether an account may have it, carry a token; `known`
+            tells an owner that somebody wanted its address, `taken` that a username is taken, `changed` that a password
+            is new, `moved` that the account has another address by now.
         due_at: when to send it.
         expires_at: when nobody wants it any more.
         tries: how often it was begun.

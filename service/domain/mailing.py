@@ -30,8 +30,7 @@ async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead) -
             return None
         if claimed.expires_at <= now:
             return Ready(claimed, None)
-        found = await transaction.holders((), (), (mail.email,))
-        return Ready(claimed, await _letter(transaction, clock, claimed, found[0].user if found else None, head))
+        return Ready(claimed, await _letter(transaction, clock, claimed, head))
 
     return (await store.write(work)).value
 
@@ -45,26 +44,38 @@ async def drop(store: Store, mail: Mail) -> None:
     await store.write(work)
 
 
-async def _letter(
-    transaction: Transaction, clock: Clock, mail: Mail, user: User | None, head: Letterhead
-) -> Letter | None:
+async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Letterhead) -> Letter | None:
+    user = await _user_of(transaction, mail)
     match mail.kind:
         case "taken" | "moved":
             return write(head, mail.kind, mail.email)
         case _ if user is None:
             return None  # the account has gone, or has another address
+        case "move":
+            return await _with_token(transaction, clock, user, "move", mail.email, head)
         case "verify":
             if user.active or await transaction.mail_token(user.id, "verify") is None:
                 return None
-            return await _with_token(transaction, clock, user, "verify", head)
+            return await _with_token(transaction, clock, user, "verify", mail.email, head)
         case "reset":
-            return await _with_token(transaction, clock, user, "reset", head) if user.active else None
+            return await _with_token(transaction, clock, user, "reset", mail.email, head) if user.active else None
         case "known" | "changed":
             return write(head, mail.kind, mail.email, user.username)
 
 
-async def _with_token(transaction: Transaction, clock: Clock, user: User, purpose: Purpose, head: Letterhead) -> Letter:
+async def _user_of(transaction: Transaction, mail: Mail) -> User | None:
+    """Whom a mail is about: who has its address, or would have it."""
+    if mail.kind == "move":
+        token = await transaction.mail_token_to(mail.email, "move")
+        user = None if token is None else await transaction.user(token.user_id)
+        return user if user is not None and user.active else None
+    found = await transaction.holders((), (), (mail.email,))
+    return found[0].user if found else None
+
+
+async def _with_token(
+    transaction: Transaction, clock: Clock, user: User, purpose: Purpose, email: str, head: Letterhead
+) -> Letter:
     text, digest = new_token(user.id)
-    expires_at = clock() + head.ttls[purpose]
-    await transaction.put_mail_token(MailToken(user.id, purpose, user.email, expires_at, digest))
-    return write(head, purpose, user.email, user.username, text)
+    await transaction.put_mail_token(MailToken(user.id, purpose, email, clock() + head.ttls[purpose], digest))
+    return write(head, purpose, email, user.username, text)

@@ -10,6 +10,7 @@ from service.domain.errors import InvalidMailToken, InvalidToken, WrongPassword
 from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.proof import prove
 from service.domain.users import User
 
 
@@ -54,21 +55,16 @@ async def change(
 
     Raises `WrongPassword` unless `current` is the present one, `Invalid` for a common password.
     """
-    user = (await store.user(user_id)).value
-    if user is None:
-        raise InvalidToken()
+    proven = await prove(store, hasher, user_id, current, "/current")
+    user = proven.user
     refuse_common(new, user.username, user.email, user.name, pointer="/new")
-    credentials = await store.credentials(user.email)
-    kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
-    if not await hasher.verify(kept, current):
-        raise WrongPassword("/current")
     password_hash = await hasher.hash(new)
 
     async def work(transaction: Transaction) -> None:
         found = await transaction.credentials(user_id)
         if found is None:
             raise InvalidToken()
-        if found.password_hash != kept:
+        if found.password_hash != proven.password_hash:
             raise WrongPassword("/current")  # somebody else has set another since it was checked
         await _replace(transaction, clock, found.user, password_hash, session_id)
 

@@ -173,8 +173,11 @@ class Transaction(Protocol):
     async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
         """What was shown, if it is one for that purpose, expired or not; taking it uses it up, whoever else asks."""
 
-    async def forget_mail_tokens(self, user_id: UUID) -> None:
-        """Let nothing that was mailed to a user be worth anything."""
+    async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
+        """The newest that is sent to an address for this purpose, whoever's it is."""
+
+    async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
+        """Let nothing that was mailed to a user, or nothing for one purpose, be worth anything."""
 
     async def hold_log(self, hold: UUID, until: datetime) -> None:
         """Have the log keep what comes behind its present head, whatever their number, until then.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import uuid_utils.compat
 
 from service.domain.accounts import NewUser
-from service.domain.errors import InvalidMailToken
 from service.domain.events import Event
-from service.domain.mail import Mail, MailKind, MailToken, Presented
+from service.domain.mail import Mail, MailKind, MailToken
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users import User
 
@@ -29,8 +27,8 @@ async def register(store: Store, clock: Clock, new: NewUser, password_hash: str,
         now = clock()
         kind: MailKind = "verify"
         for holder in await transaction.holders((), (new.username,), (new.email,)):
-            if await _gives_way(transaction, holder.user, new.email, now):
-                await _remove(transaction, holder.user, now)
+            if await gives_way(transaction, holder.user, new.email, now):
+                await remove(transaction, holder.user, now)
             elif holder.user.email == new.email:
                 kind = "known"
             elif kind == "verify":
@@ -48,24 +46,6 @@ async def register(store: Store, clock: Clock, new: NewUser, password_hash: str,
     await store.write(work)
 
 
-async def verify(store: Store, clock: Clock, presented: Presented) -> None:
-    """Make the account active whose address a token proves; raises `InvalidMailToken`."""
-
-    async def work(transaction: Transaction) -> None:
-        now = clock()
-        token = await transaction.take_mail_token("verify", presented)
-        user = None if token is None else await transaction.user(token.user_id)
-        if token is None or token.expires_at <= now or user is None or user.email != token.email:
-            raise InvalidMailToken()
-        if user.active:
-            return
-        user = replace(user, active=True, updated_at=max(now, user.updated_at))
-        await transaction.put_user(user)
-        await transaction.append(Event("user.updated", now, user.id, user.id, user, ("active",)))
-
-    await store.write(work)
-
-
 async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
     """Forget tokens that have expired, and with them accounts that nobody has confirmed; whether there may be more."""
     expired = await store.expired_mail_tokens(clock(), limit)
@@ -78,21 +58,21 @@ async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
                 continue
             user = await transaction.user(token.user_id)
             if user is not None and token.purpose == "verify" and not user.active:
-                await _remove(transaction, user, now)
+                await remove(transaction, user, now)
             else:
-                await transaction.forget_mail_tokens(token.user_id)
+                await transaction.forget_mail_tokens(token.user_id, token.purpose)
 
     if expired:
         await store.write(work)
     return len(expired) == limit
 
 
-async def _gives_way(transaction: Transaction, user: User, email: str, now: datetime) -> bool:
+async def gives_way(transaction: Transaction, user: User, email: str, now: datetime) -> bool:
     """Whether this is an account that nobody has confirmed: with that very address, or too late."""
     token = await transaction.mail_token(user.id, "verify")
     return token is not None and not user.active and (user.email == email or token.expires_at <= now)
 
 
-async def _remove(transaction: Transaction, user: User, now: datetime) -> None:
+async def remove(transaction: Transaction, user: User, now: datetime) -> None:
     await transaction.delete_user(user.id)
     await transaction.append(Event("user.deleted", now, None, user.id))

@@ -43,6 +43,15 @@ class Verification(Body):
     """From the mail."""
 
 
+class AddressChange(Body):
+    """Another address for one's account."""
+
+    email: Email
+    """The new one; a mail to it carries a token for `POST /v1/auth/verify`."""
+    current_password: Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
+    """The present password."""
+
+
 class Forgotten(Body):
     """Whose password is forgotten."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, get_args
 from uuid import UUID
 
 from service.domain.mail import Mail, MailToken, Presented, Purpose
@@ -47,9 +47,15 @@ class MemoryMail:
             self._set(self._tables.mail_tokens, (found.user_id, purpose), None)
         return found
 
-    async def forget_mail_tokens(self, user_id: UUID) -> None:
-        for purpose in ("verify", "reset"):
-            self._set(self._tables.mail_tokens, (user_id, purpose), None)
+    async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
+        tokens = (
+            token for token in self._tables.mail_tokens.values() if (token.email, token.purpose) == (email, purpose)
+        )
+        return max(tokens, key=lambda token: (token.expires_at, token.user_id), default=None)
+
+    async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
+        for each in (purpose,) if purpose else get_args(Purpose):
+            self._set(self._tables.mail_tokens, (user_id, each), None)
 
     def _set(self, table: dict[K, V], key: K, value: V | None) -> None:
         before = table.get(key)

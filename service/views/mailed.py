@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import timedelta
 
 from aiohttp import web
 
 from service import problems
-from service.domain import new_passwords, registrations
+from service.domain import addresses, new_passwords
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Presented, parse_token
-from service.keys import CLOCK, CONTEXT, HASHER, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
+from service.domain.proof import prove
+from service.keys import CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
-from service.schemas.auth import Accepted, Forgotten, Reset, Verification
+from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
 from service.views.base import NO_STORE, View, json_answer
 
 _TAG = "auth"
@@ -25,22 +27,55 @@ class Verify(View):
             id="verify_address",
             summary="Confirm an address",
             description=(
-                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`. The account can "
-                "be used from then on."
+                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`, and the account "
+                "can be used from then on; or from the mail that `POST /v1/auth/address` asks for, and the account has that "
+                "address."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
             writes=True,
             body=Verification,
-            replies={204: Reply("The account can be used.", headers=("Cache-Control",))},
-            refusals=(problems.INVALID_MAIL_TOKEN,),
+            replies={204: Reply("The address is confirmed.", headers=("Cache-Control",))},
+            refusals=(problems.INVALID_MAIL_TOKEN, problems.TAKEN),
         )
     )
     async def post(self) -> web.Response:
         app = self.request.app
         presented = _presented(self, (await self.body(Verification)).token)
-        await self.write(registrations.verify(app[STORE], app[CLOCK], presented), "verify an address")
+        await self.write(addresses.confirm(app[STORE], app[CLOCK], presented), "verify an address")
+        app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)
+
+
+class ChangeAddress(View):
+    @operation(
+        Operation(
+            id="change_address",
+            summary="Move your account to another address",
+            description=(
+                "A mail to that address carries a token for `POST /v1/auth/verify`; the account has the address from then on, and "
+                "the one before is told. The answer is the same whether the address has an account already. Wrong passwords "
+                "count as failed logins."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=AddressChange,
+            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(AddressChange)
+        count(self, body.email)
+        limit = app[LOGIN_LIMIT]
+        async with limit.attempt(principal.user, self.request[CONTEXT].client) if limit else nullcontext():
+            await prove(app[STORE], app[HASHER], principal.caller.id, body.current_password)
+        ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
+        asking = addresses.ask(app[STORE], app[CLOCK], principal.caller.id, body.email, ttl)
+        app[POSTBOX].later(asking, "ask an address")
+        return accepted()
 
 
 class Forgot(View):

@@ -18,7 +18,7 @@ from service.domain.idempotency import Answer
 from service.domain.ports import Snapshot, UserQuery, Writes, Written
 from service.domain.positions import Position
 from service.domain.users import User
-from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, POSTBOX, STORE
+from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import (
     UserAnswer,
@@ -155,7 +155,8 @@ class UserById(View):
             summary="Replace a user",
             description=(
                 "`name` and `age` that are left out are emptied; `role` and `active` stay as they are. A member may repeat "
-                "but not change these two. Changing one's own e-mail address needs `current_password`."
+                "but not change these two. Changing one's own e-mail address needs `current_password`; "
+                "where addresses are proven (`ROSTER_REGISTRATION=verify`) members use `POST /v1/auth/address` instead."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -178,7 +179,8 @@ class UserById(View):
             summary="Change a user",
             description=(
                 "A JSON merge patch: what is left out stays. A patch that changes nothing writes nothing. A member may "
-                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`."
+                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`; "
+                "where addresses are proven (`ROSTER_REGISTRATION=verify`) members use `POST /v1/auth/address` instead."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -219,7 +221,12 @@ class UserById(View):
 
     async def _change(self, fields: dict[str, Any], named: set[str], password: str | None) -> web.Response:
         app = self.request.app
-        wanted = Change(fields, password if "current_password" in named else None, await self._versions())
+        wanted = Change(
+            fields,
+            password if "current_password" in named else None,
+            await self._versions(),
+            proven_addresses=app[SETTINGS].registration == "verify",
+        )
         limit = app[LOGIN_LIMIT] if wanted.current_password is not None else None
         client = self.request[CONTEXT].client
         # A stolen token must not try passwords faster than a login may.

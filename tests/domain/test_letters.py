@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from service.domain.letters import Letterhead, write
-from service.domain.mail import MailKind, new_token
+from service.domain.mail import MailKind, Purpose, new_token
 from tests.support.domain import a_user
 from tests.support.mail import token_in
 
-HEAD = Letterhead("", "", {"verify": timedelta(days=1), "reset": timedelta(hours=1)})
+HEAD = Letterhead("", "", dict.fromkeys(get_args(Purpose), timedelta(days=1)))
 KINDS: tuple[MailKind, ...] = get_args(MailKind)
 
 
@@ -26,9 +26,9 @@ def test_letter_is_one_that_a_person_reads(kind: MailKind) -> None:
     assert "\n" not in letter.subject
     assert letter.text.endswith(".\n")
     assert "  \n" not in letter.text
-    if kind in ("verify", "reset"):
+    if kind in get_args(Purpose):
         assert token_in(letter.text) == token
-        assert f"/v1/auth/{kind}, with this token" in letter.text
+        assert f"/v1/auth/{'reset' if kind == 'reset' else 'verify'}, with this token" in letter.text
     else:
         assert token not in letter.text
 
@@ -51,5 +51,5 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
 )
 def test_time_is_told_in_words(seconds: int, said: str) -> None:
     """In the largest unit that is exact to the minute."""
-    head = Letterhead("", "", {"verify": timedelta(seconds=seconds), "reset": timedelta(seconds=seconds)})
+    head = Letterhead("", "", dict.fromkeys(get_args(Purpose), timedelta(seconds=seconds)))
     assert f"Within {said}, send" in write(head, "reset", "ada@example.com", "ada", "token").text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -168,7 +169,6 @@ async def test_flood_of_frames_holds_up_nobody(
     target: Server, ada: Login, path: str, begin: bytes, flood: bytes
 ) -> None:
     """Empty frames by the ten thousand, of which one read brings more than can be looked at in a turn of the loop."""
-    loop = asyncio.get_running_loop()
     tasks = len(asyncio.all_tasks())
     async with connected(target, path, ada) as peer, connected(target, "/v1/echo", ada) as other:
 
@@ -184,10 +184,12 @@ async def test_flood_of_frames_holds_up_nobody(
         pumping = [asyncio.create_task(pump()), asyncio.create_task(drink())]
         waits: list[float] = []
         while sum(waits) < 0.5:
-            asked_at = loop.time()
+            asked_at = (
+                time.process_time()
+            )  # service and flood are this process; what others take is not held against it
             await other.send(frame(TEXT, "hello"))
             assert (await receive(other)).payload == b"hello"
-            waits.append(loop.time() - asked_at)
+            waits.append(time.process_time() - asked_at)
         for task in pumping:
             task.cancel()
         await asyncio.gather(*pumping, return_exceptions=True)

@@ -180,6 +180,29 @@ async def test_newer_token_replaces_the_older(store: Store, clock: ManualClock, 
     assert await store.mail_token("reset", Presented(ada.id, b"e" * 32)) == newer
 
 
+async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClock, ada: User) -> None:
+    """The newest of a purpose, whoever's it is."""
+    await keep(store, bob := a_user())
+    older = replace(a_token(ada, clock, None), purpose="move", email="new@example.com")
+    newer = replace(older, user_id=bob.id, expires_at=older.expires_at + HOUR)
+    await put(store, newer, older, replace(a_token(ada, clock), email="new@example.com"))
+
+    async def to(email: str) -> MailToken | None:
+        return await ask(store, lambda transaction: transaction.mail_token_to(email, "move"))
+
+    assert await to("new@example.com") == newer
+    assert await to(ada.email) is None
+
+
+async def test_tokens_of_one_purpose_are_forgotten_alone(store: Store, clock: ManualClock, ada: User) -> None:
+    """The others of the user are worth what they were."""
+    reset = a_token(ada, clock)
+    await put(store, reset, replace(reset, purpose="move"))
+    await do(store, lambda transaction: transaction.forget_mail_tokens(ada.id, "move"))
+
+    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == [reset]
+
+
 async def test_tokens_end_with_their_user(store: Store, clock: ManualClock, ada: User) -> None:
     """They are forgotten for a reason, all at once, and when the user is deleted."""
     tokens = [a_token(ada, clock), replace(a_token(ada, clock), purpose="verify")]

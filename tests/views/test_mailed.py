@@ -11,7 +11,7 @@ import pytest
 from service import keys
 from service.domain.ports import Hasher
 from tests.support.mail import Mails, token_in
-from tests.support.server import ADMIN_PASSWORD, PASSWORD, Server, serve
+from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
@@ -272,10 +272,12 @@ async def test_what_ends_all_sessions_ends_the_token(server: Server, ada: Any, m
         ("PATCH", {"json": {"active": False}}),
         ("DELETE", {}),
     ]
-    for count, (method, body) in enumerate(changes, 1):
+    for method, body in changes:
         await server.json("PATCH", path, admin, json={"email": ada["email"], "active": True})
+        await settled(server)
+        already = len(mails.to(ada["email"]))
         await forgot(server, ada["email"])
-        token = token_in((await mails.newest(ada["email"], count)).text)
+        token = token_in((await mails.newest(ada["email"], already + 1)).text)
         await server.json(method, path, admin, status=204 if method == "DELETE" else 200, **body)
         await reset(server, token, status=400)
         if method == "PATCH":
@@ -300,6 +302,124 @@ async def test_token_is_used_by_one(server: Server, mails: Mails) -> None:
     assert sorted(statuses) == [204, 400, 400, 400, 400]
     (right,) = [password for status, password in zip(statuses, passwords, strict=True) if status == 204]
     assert await logs_in(server, "ada", right)
+
+
+# Another address
+
+
+async def member(server: Server, username: str) -> Login:
+    """One whom an administrator has made: who registers has to be confirmed."""
+    body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
+    await server.json("POST", "/v1/users", await server.admin(), status=201, json=body)
+    return await server.log_in(username)
+
+
+async def move(server: Server, by: Login, email: str = "new@example.com", *, status: int = 202, **fields: Any) -> Any:
+    body = {"email": email, "current_password": PASSWORD} | fields
+    return await server.json("POST", "/v1/auth/address", by, status=status, json=body)
+
+
+async def test_account_moves_to_an_address_that_is_proven(server: Server, mails: Mails) -> None:
+    """With the token from the mail to it, once; then it logs in, and the address before does not, but is told."""
+    ada = await member(server, "ada")
+    await move(server, ada)
+    token = token_in((await mails.newest("new@example.com")).text)
+    assert not await logs_in(server, "new@example.com")
+    await verify(server, token)
+    await verify(server, token, status=400)
+
+    assert await logs_in(server, "new@example.com")
+    assert not await logs_in(server, "ada@example.com")
+    assert (await mails.newest("ada@example.com")).subject == "Your address was changed"
+    assert (await server.json("GET", "/v1/users/me", ada))["email"] == "new@example.com"
+    (event,) = (await server.json("GET", "/v1/events?types=user.updated", ada))["items"][-1:]
+    assert (event["changed"], event["actor"]) == (["email"], ada.id)
+
+
+async def test_members_have_no_other_way_where_addresses_are_proven(server: Server) -> None:
+    """A patch of one's own address says which way there is, also of one that is taken; administrators need none."""
+    admin, ada = await server.admin(), await member(server, "ada")
+    await member(server, "bob")
+    path = f"/v1/users/{ada.id}"
+    for email in ("new@example.com", "bob@example.com"):
+        body = {"email": email, "current_password": PASSWORD}
+        problem = await server.json("PATCH", path, ada, status=422, json=body)
+        assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [("/email", "unproven")]
+    await server.json("PATCH", path, ada, json={"email": "ada@example.com", "name": "Ada"})
+    assert (await server.json("PATCH", path, admin, json={"email": "new@example.com"}))["email"] == "new@example.com"
+
+
+async def test_moving_tells_nothing_of_other_accounts(server: Server, mails: Mails) -> None:
+    """A free address and one that has an account answer alike; the owner of the latter is told, and nothing changes."""
+    ada = await member(server, "ada")
+    await member(server, "bob")
+    said = set()
+    for email in ("new@example.com", "bob@example.com"):
+        body = {"email": email, "current_password": PASSWORD}
+        async with server.request("POST", "/v1/auth/address", ada, json=body) as answer:
+            said.add((answer.status, frozenset(answer.headers) - {"X-Request-Id"}, await answer.text()))
+        await settled(server)
+
+    assert len(said) == 1
+    assert (await mails.newest("new@example.com")).subject == "Confirm your new address"
+    assert (await mails.newest("bob@example.com")).subject == "You have an account already"
+    assert (await server.json("GET", "/v1/users/me", ada))["email"] == "ada@example.com"
+
+
+async def test_moving_needs_the_password(server: Server, mails: Mails) -> None:
+    """A stolen access token is not enough."""
+    ada = await member(server, "ada")
+    problem = await move(server, ada, status=422, current_password="wrong")
+    await settled(server)
+
+    assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
+        ("/current_password", "wrong_password")
+    ]
+    assert mails.to("new@example.com") == []
+
+
+async def test_address_that_was_taken_meanwhile_is_not_moved_to(server: Server, mails: Mails) -> None:
+    """409, and the token stays: whoever has the address may leave it."""
+    admin, ada = await server.admin(), await member(server, "ada")
+    await move(server, ada)
+    token = token_in((await mails.newest("new@example.com")).text)
+    eve = await server.json(
+        "POST", "/v1/users", admin, status=201, json={"username": "eve", "email": "new@example.com"}
+    )
+    await verify(server, token, status=409)
+    await server.json("DELETE", f"/v1/users/{eve['id']}", admin, status=204)
+    await verify(server, token)
+
+
+async def test_registration_that_nobody_confirmed_keeps_nobody_from_an_address(server: Server, mails: Mails) -> None:
+    """Whoever reads the mails of an address has it: the account that waits for it to be confirmed goes."""
+    ada = await member(server, "ada2")
+    await register(server, email="new@example.com")
+    await mails.newest("new@example.com")
+    await move(server, ada)
+    await verify(server, token_in((await mails.newest("new@example.com", 2)).text))
+
+    assert (await server.json("GET", "/v1/users/me", ada))["email"] == "new@example.com"
+    assert (await server.json("GET", "/v1/users?q=ada", await server.admin()))["items"][0]["username"] == "ada2"
+
+
+@pytest.mark.parametrize("ending", ["DELETE", "deactivated", "password", "again"])
+async def test_token_for_an_address_ends_with_its_reason(server: Server, mails: Mails, ending: str) -> None:
+    """With the account, its right to log in, its password, and when another address is asked for."""
+    admin, ada = await server.admin(), await member(server, "ada")
+    await move(server, ada)
+    token = token_in((await mails.newest("new@example.com")).text)
+    match ending:
+        case "DELETE":
+            await server.json("DELETE", f"/v1/users/{ada.id}", admin, status=204)
+        case "deactivated":
+            await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"active": False})
+        case "password":
+            await server.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": NEW})
+        case _:
+            await move(server, ada, "other@example.com")
+            await settled(server)
+    await verify(server, token, status=400)
 
 
 # Over all

@@ -48,8 +48,15 @@ class SqlMail:
             )
         )
 
-    async def forget_mail_tokens(self, user_id: UUID) -> None:
-        await self.connection.run(statements.FORGET_MAIL_TOKENS, of_user=user_id)
+    async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
+        found = await self.connection.rows(statements.MAIL_TOKEN_TO, of_email=email, of_purpose=purpose)
+        return self._token(found)
+
+    async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
+        if purpose is None:
+            await self.connection.run(statements.FORGET_MAIL_TOKENS, of_user=user_id)
+        else:
+            await self.connection.run(statements.FORGET_MAIL_TOKEN, of_user=user_id, of_purpose=purpose)
 
     def _token(self, found: Sequence[rows.Row]) -> MailToken | None:
         return rows.mail_token_of(found[0], self._dialect) if found else None

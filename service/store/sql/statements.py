@@ -274,6 +274,13 @@ TAKE_MAIL_TOKEN: Final = _always(
     delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("presented")).returning(*mail_tokens.c)
 )
 FORGET_MAIL_TOKENS: Final = _always(delete(mail_tokens).where(mail_tokens.c.user_id == bindparam("of_user")))
+FORGET_MAIL_TOKEN: Final = _always(delete(mail_tokens).where(_THIS_TOKEN))
+MAIL_TOKEN_TO: Final = _always(
+    select(mail_tokens)
+    .where(mail_tokens.c.email == bindparam("of_email"), mail_tokens.c.purpose == bindparam("of_purpose"))
+    .order_by(mail_tokens.c.expires_at.desc(), mail_tokens.c.user_id.desc())
+    .limit(1)
+)
 EXPIRED_MAIL_TOKENS: Final = _always(
     select(mail_tokens)
     .where(mail_tokens.c.expires_at <= bindparam("now"))

@@ -198,6 +198,7 @@ mail_tokens = Table(
     Column("expires_at", _Moment, nullable=False),
     Column("digest", LargeBinary(32)),  # null until the mail is sent
     Index(None, "expires_at"),
+    Index(None, "email"),
 )
 
 # Processes that use the database, by its own clock.

@@ -1,0 +1,87 @@
+"""Addresses that are proven to be somebody's: of a new account, and of one that moves to another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from service.domain.errors import InvalidMailToken
+from service.domain.events import Event
+from service.domain.mail import TOLD_FOR, Mail, MailKind, MailToken, Presented
+from service.domain.ports import Clock, Store, Transaction
+from service.domain.registrations import gives_way, remove
+from service.domain.users import User
+
+
+async def ask(store: Store, clock: Clock, user_id: UUID, email: str, ttl: timedelta) -> None:
+    """Have an address asked whether a user may have it; one that has an account already is told so.
+
+    Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before.
+
+    Args:
+        ttl: for how long the address can be confirmed.
+    """
+
+    async def work(transaction: Transaction) -> None:
+        now = clock()
+        if await transaction.user(user_id) is None:
+            return
+        kind: MailKind = "move"
+        for holder in await transaction.holders((), (), (email,)):
+            if not await gives_way(transaction, holder.user, email, now):
+                kind = "known"
+        if kind == "move":
+            await transaction.put_mail_token(MailToken(user_id, "move", email, now + ttl))
+        await transaction.put_mail(Mail(kind, email, now, now + ttl))
+
+    await store.write(work)
+
+
+async def confirm(store: Store, clock: Clock, presented: Presented) -> None:
+    """Do what the token of an address was sent for: make its account active, or have its user move to it.
+
+    Raises `InvalidMailToken`; `Taken` when another account has come to have the address, and then the token stays.
+    """
+
+    async def work(transaction: Transaction) -> None:
+        if (token := await transaction.take_mail_token("verify", presented)) is not None:
+            await _activate(transaction, await _owner(transaction, clock, token), token, clock())
+        elif (token := await transaction.take_mail_token("move", presented)) is not None:
+            await _move(transaction, await _owner(transaction, clock, token), token, clock())
+        else:
+            raise InvalidMailToken()
+
+    await store.write(work)
+
+
+async def _owner(transaction: Transaction, clock: Clock, token: MailToken) -> User:
+    user = await transaction.user(token.user_id)
+    if user is None or token.expires_at <= clock():
+        raise InvalidMailToken()
+    return user
+
+
+async def _activate(transaction: Transaction, user: User, token: MailToken, now: datetime) -> None:
+    if user.email != token.email:
+        raise InvalidMailToken()
+    if not user.active:
+        await _put(transaction, replace(user, active=True), "active", now)
+
+
+async def _move(transaction: Transaction, user: User, token: MailToken, now: datetime) -> None:
+    if not user.active:
+        raise InvalidMailToken()
+    if user.email == token.email:
+        return
+    for holder in await transaction.holders((), (), (token.email,)):
+        if await gives_way(transaction, holder.user, token.email, now):
+            await remove(transaction, holder.user, now)
+    await _put(transaction, replace(user, email=token.email), "email", now)
+    await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
+
+
+async def _put(transaction: Transaction, user: User, changed: str, now: datetime) -> None:
+    user = replace(user, updated_at=max(now, user.updated_at))
+    await transaction.put_user(user)
+    await transaction.append(Event("user.updated", now, user.id, user.id, user, (changed,)))
