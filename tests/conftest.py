@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from tests.support.figures import Tell
-from tests.support.places import NewPlace
+from tests.support.places import KINDS, NewPlace
 from tests.support.postgres import postgres
 from tests.support.server import Server, serve
 
@@ -53,6 +53,18 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         return f"{url}?search_path={schema}"
 
     return make
+
+
+@pytest.fixture
+async def place(new_place: NewPlace) -> str:
+    """An empty place in PostgreSQL."""
+    return await new_place("postgres")
+
+
+@pytest.fixture(params=KINDS)
+async def store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
+    """An empty place for a store of each kind."""
+    return await new_place(request.param)
 
 
 @pytest.fixture

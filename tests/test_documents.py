@@ -21,7 +21,6 @@ from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
 from service.reference import markdown_table, scopes_table
 from tests.support.keys import a_key
-from tests.support.postgres import postgres
 from tests.support.server import serve
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +137,7 @@ async def test_readme_walk_works_word_for_word(tmp_path: Path) -> None:
 
 
 @needs_curl
-async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path) -> None:
+async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path, place: str) -> None:
     """The steps in docs/storage.md, run in one shell, each succeed, and end with a login on PostgreSQL."""
     page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", page.split("## From SQLite to PostgreSQL, step by step")[1], re.DOTALL)
@@ -152,19 +151,18 @@ async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path)
         "ROSTER_PORT": str(port),
         "ROSTER_DRAIN_SPREAD_S": "0",
     }
-    with postgres() as url:
-        script = "set -eu\n" + "\n".join(blocks).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
-        script = script.replace("postgresql://roster@127.0.0.1:5432/roster", url)
-        shell = await asyncio.create_subprocess_exec(
-            "bash", "-c", script,
-            cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
-        try:
-            output, _ = await asyncio.wait_for(shell.communicate(), 50)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(shell.pid, signal.SIGKILL)  # the service that a failed step left behind
+    script = "set -eu\n" + "\n".join(blocks).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    script = script.replace("postgresql://roster@127.0.0.1:5432/roster", place)
+    shell = await asyncio.create_subprocess_exec(
+        "bash", "-c", script,
+        cwd=tmp_path, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, _ = await asyncio.wait_for(shell.communicate(), 50)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)  # the service that a failed step left behind
     text = output.decode()
 
     assert shell.returncode == 0, text

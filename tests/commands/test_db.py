@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 
 from service.store.sql import schema
 from tests.support.gunicorn import ROOT
-from tests.support.postgres import postgres
 from tests.support.server import serve
 from tests.support.upkeep import contents, fill, opened
 
@@ -24,12 +22,6 @@ from tests.support.upkeep import contents, fill, opened
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/roster.db"
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
 
 
 async def start_db(url: str, *command: str) -> Process:
@@ -104,17 +96,15 @@ async def test_client_from_before_a_restore_is_told_to_read_again(url: str, tmp_
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_command_that_is_interrupted_leaves_nothing(
-    tmp_path: Path, postgres_url: str, number: signal.Signals
-) -> None:
+async def test_command_that_is_interrupted_leaves_nothing(tmp_path: Path, place: str, number: signal.Signals) -> None:
     """One line, and no half of a file."""
     (folder := tmp_path / "backup").mkdir()
-    assert (await db(postgres_url, "upgrade"))[0] == 0
+    assert (await db(place, "upgrade"))[0] == 0
     waiting = "SELECT 1 FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted"
-    connection = await asyncpg.connect(postgres_url)
+    connection = await asyncpg.connect(place)
     async with connection.transaction():
         await connection.execute("LOCK TABLE users")  # a backup waits for it
-        process = await start_db(postgres_url, "backup", str(folder / "roster.db"))
+        process = await start_db(place, "backup", str(folder / "roster.db"))
         async with asyncio.timeout(20):
             while not await connection.fetchval(waiting):  # noqa: ASYNC110  # the server tells nobody
                 await asyncio.sleep(0.01)

@@ -8,9 +8,8 @@ import json
 import re
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import asyncpg
 import jwt
@@ -19,27 +18,15 @@ import pytest
 from service import keys
 from tests.support.gunicorn import ROOT
 from tests.support.keys import SECRET, a_key
-from tests.support.postgres import postgres
+from tests.support.places import NewPlace
 from tests.support.server import Server, serve
 from tests.support.wait import until
 
 
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+async def url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
     """A store that outlives its service; empty."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/roster.db"
-    found: str = request.getfixturevalue("postgres_url")
-    connection = await asyncpg.connect(found)
-    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    await connection.close()
-    return found
+    return await new_place(request.param)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from service import keys
 from tests.support.domain import a_user, keep
-from tests.support.postgres import postgres
+from tests.support.places import NewPlace
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.server import Server, serve
 from tests.support.wait import until
@@ -22,9 +22,11 @@ Running = tuple[Server, Callable[[], Awaitable[None]], PutBack]
 
 
 @asynccontextmanager
-async def in_sqlite(tmp_path: Path) -> AsyncIterator[Running]:
+async def in_sqlite(new_place: NewPlace) -> AsyncIterator[Running]:
     """A backup is taken with SQLite's own means, and put back with them."""
-    path, copy = tmp_path / "roster.db", tmp_path / "copy.db"
+    url = await new_place("sqlite")
+    path = Path(url.removeprefix("sqlite:///"))
+    copy = path.with_name("copy.db")
 
     def copied(source: Path, target: Path) -> None:
         with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target)) as to:
@@ -36,40 +38,40 @@ async def in_sqlite(tmp_path: Path) -> AsyncIterator[Running]:
     async def put_back(_: int) -> None:
         copied(copy, path)
 
-    async with serve(store_url=f"sqlite:///{path}") as server:
+    async with serve(store_url=url) as server:
         yield server, take, put_back
 
 
 @asynccontextmanager
-async def in_postgres(tmp_path: Path) -> AsyncIterator[Running]:
+async def in_postgres(new_place: NewPlace) -> AsyncIterator[Running]:
     """What a restored dump leaves, or a standby that was behind: tables as they were at a seq."""
+
+    url = await new_place("postgres")
 
     async def take() -> None: ...
 
-    with postgres() as url:
+    async def put_back(seq: int) -> None:
+        connection = await asyncpg.connect(url)
+        async with connection.transaction():
+            await connection.execute("DELETE FROM users WHERE version > $1", seq)
+            await connection.execute("DELETE FROM events WHERE seq > $1", seq)
+            await connection.execute("UPDATE log SET seq = $1", seq)
+        await connection.close()
 
-        async def put_back(seq: int) -> None:
-            connection = await asyncpg.connect(url)
-            async with connection.transaction():
-                await connection.execute("DELETE FROM users WHERE version > $1", seq)
-                await connection.execute("DELETE FROM events WHERE seq > $1", seq)
-                await connection.execute("UPDATE log SET seq = $1", seq)
-            await connection.close()
-
-        async with serve(store_url=url) as server:
-            yield server, take, put_back
+    async with serve(store_url=url) as server:
+        yield server, take, put_back
 
 
 @pytest.mark.parametrize("written", [0, 3, 30], ids=["nothing", "less than was lost", "more than was lost"])
 @pytest.mark.parametrize("store", [in_sqlite, in_postgres])
 async def test_readers_of_what_was_taken_back_are_reset(
-    tmp_path: Path,
-    store: Callable[[Path], AbstractAsyncContextManager[Running]],
+    new_place: NewPlace,
+    store: Callable[[NewPlace], AbstractAsyncContextManager[Running]],
     written: int,
 ) -> None:
     """Whatever was written before anybody noticed: streams end with a word, and who comes back is reset to another epoch and
     sees what happens there."""
-    async with store(tmp_path) as (server, take, put_back):
+    async with store(new_place) as (server, take, put_back):
         admin = await server.admin()
         kept = server.app[keys.STORE]
         await take()

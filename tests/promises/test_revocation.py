@@ -3,53 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from service import keys
 from service.app import now
 from service.store.sql.postgres import PostgresStore
-from tests.support.postgres import postgres
 from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import Login, Server, serve
 from tests.support.wait import until
 from tests.support.ws import connect
-
-_schemas = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-async def place(postgres_url: str) -> str:
-    """An empty place in PostgreSQL."""
-    name = f"place{next(_schemas)}"
-    connection = await asyncpg.connect(postgres_url)
-    await connection.execute(f"CREATE SCHEMA {name}")
-    await connection.close()
-    return f"{postgres_url}?search_path={name}"
-
-
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A store of each kind."""
-    if request.param == "memory":
-        return "memory://"
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/roster.db"
-    found: str = request.getfixturevalue("place")
-    return found
 
 
 @asynccontextmanager
@@ -79,9 +47,9 @@ async def refused_after_s(server: Server, by: Login) -> float:
         await asyncio.sleep(0.01)
 
 
-async def test_reuse_ends_the_session_for_good(url: str) -> None:
+async def test_reuse_ends_the_session_for_good(store_url: str) -> None:
     """A refresh token that comes back ends its session, and that is kept although the answer is a refusal."""
-    async with serve(store_url=url) as server:
+    async with serve(store_url=store_url) as server:
         ada = await server.member("ada")
         token = ada.refresh_token
         for _ in range(2):
@@ -97,9 +65,9 @@ async def test_reuse_ends_the_session_for_good(url: str) -> None:
         assert event["reason"] == "reuse"
 
 
-async def test_refreshes_at_once_have_one_successor(url: str) -> None:
+async def test_refreshes_at_once_have_one_successor(store_url: str) -> None:
     """However many come with one token at the same moment, all get the same next one, and with that it goes on."""
-    async with serve(store_url=url) as server:
+    async with serve(store_url=store_url) as server:
         token = (await server.member("ada")).refresh_token
         for _ in range(5):
             found = await asyncio.gather(*(refresh(server, token) for _ in range(8)))

@@ -4,44 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import jwt
-import pytest
 
 from service import keys
 from service.app import now
 from service.commands.keys import rotate
 from service.domain.signing import Algorithm
 from service.store.sql.postgres import PostgresStore
-from tests.support.postgres import postgres
 from tests.support.server import Login, Server, serve, settings_for_tests
 from tests.support.wait import until
 
 _NEXT: Final[tuple[Algorithm, ...]] = ("ES256", "EdDSA")
-
-_schemas = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-async def place(postgres_url: str) -> str:
-    """An empty place in PostgreSQL."""
-    name = f"place{next(_schemas)}"
-    connection = await asyncpg.connect(postgres_url)
-    await connection.execute(f"CREATE SCHEMA {name}")
-    await connection.close()
-    return f"{postgres_url}?search_path={name}"
 
 
 async def go_on(servers: tuple[Server, Server], login: Login, stop: asyncio.Event, seen: Counter[str]) -> None:

@@ -1,4 +1,4 @@
-"""A process that writes to PostgreSQL beside others: `python -m tests.support.writing <url> <schema> <what> <count>`.
+"""A process that writes to PostgreSQL beside others: `python -m tests.support.writing <url> <what> <count>`.
 
 It shares the database, as many processes will, and says on one line what became of its writes.
 """
@@ -57,8 +57,8 @@ def crossed(chance: random.Random) -> Work:
     return work
 
 
-async def write(url: str, schema: str, what: str, count: int) -> None:
-    store = PostgresStore(url, lambda: datetime.now(UTC), schema_name=schema, wait_s=None)
+async def write(url: str, what: str, count: int) -> None:
+    store = PostgresStore(url, lambda: datetime.now(UTC), wait_s=None)
     await store.open()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -105,8 +105,8 @@ async def processes(count: int, *arguments: str) -> list[dict[str, int]]:
     return [json.loads(output) for output, _ in answers]
 
 
-def main(url: str, schema: str, what: str, count: str, *_: Any) -> None:
-    asyncio.run(write(url, schema, what, int(count)))
+def main(url: str, what: str, count: str, *_: Any) -> None:
+    asyncio.run(write(url, what, int(count)))
 
 
 if __name__ == "__main__":

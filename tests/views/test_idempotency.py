@@ -21,7 +21,6 @@ from service.domain.idempotency import KEY_MAX
 from service.domain.ports import Transaction, Written
 from service.views.idempotency import parse_key
 from tests.support.peer import raw_peer
-from tests.support.places import KINDS, NewPlace
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.stores import whole_log
 from tests.support.wait import until
@@ -32,12 +31,6 @@ JSON = {"Content-Type": "application/json"}
 SAME = ("Content-Type", "Cache-Control", "ETag", "Location", "Roster-Position")
 
 Reply = tuple[int, CIMultiDict[str], bytes]
-
-
-@pytest.fixture(params=KINDS)
-async def store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
-    """An empty store of each kind."""
-    return await new_place(request.param)
 
 
 async def post(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from service import keys
@@ -17,7 +16,6 @@ from service.app import now
 from service.domain.tokens import MOST_TOKENS
 from service.security import api_tokens
 from service.store.sql.postgres import PostgresStore
-from tests.support.postgres import postgres
 from tests.support.revocation import deactivate, delete, promote
 from tests.support.server import ADMIN_PASSWORD, Login, Server, serve
 from tests.support.sse import Stream
@@ -406,18 +404,9 @@ async def test_logging_out_leaves_tokens(server: Server) -> None:
 # In every process
 
 
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-async def test_end_reaches_every_process_within_a_second(url: str) -> None:
+async def test_end_reaches_every_process_within_a_second(place: str) -> None:
     """Of two services on one database, the one that did not revoke refuses what it had remembered, and ends its streams."""
-    connection = await asyncpg.connect(url)
-    await connection.execute("CREATE SCHEMA shared")
-    await connection.close()
-    stores = [PostgresStore(url, now, schema_name="shared", wait_s=None) for _ in range(2)]
+    stores = [PostgresStore(place, now, wait_s=None) for _ in range(2)]
     async with serve(store=stores[0]) as here, serve(store=stores[1]) as there:
         admin, ada = await here.log_in("admin", ADMIN_PASSWORD), await here.member("ada")
         program, other = await here.token(ada, *api_scopes()), await here.token(ada, "profile")

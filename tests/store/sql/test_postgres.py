@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -34,28 +33,10 @@ from tests.support.postgres import postgres
 from tests.support.stores import Broken, a_session, erase, keep_session, whole_log
 from tests.support.writing import PAIR, processes
 
-_schemas = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture
-async def schema(url: str) -> str:
-    """An empty place in the database."""
-    name = f"place{next(_schemas)}"
-    connection = await asyncpg.connect(url)
-    await connection.execute(f"CREATE SCHEMA {name}")
-    await connection.close()
-    return name
-
 
 @asynccontextmanager
-async def opened(url: str, schema: str, **kwargs: Any) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(url, kwargs.pop("clock", None) or ManualClock(), schema_name=schema, **kwargs)
+async def opened(place: str, **kwargs: Any) -> AsyncIterator[PostgresStore]:
+    store = PostgresStore(place, kwargs.pop("clock", None) or ManualClock(), **kwargs)
     await store.open()
     try:
         yield store
@@ -63,9 +44,9 @@ async def opened(url: str, schema: str, **kwargs: Any) -> AsyncIterator[Postgres
         await store.close()
 
 
-async def test_reader_never_passes_over_an_event_that_commits_later(url: str, schema: str) -> None:
+async def test_reader_never_passes_over_an_event_that_commits_later(place: str) -> None:
     """Two processes write, slowly and at once; who follows the log by its seqs sees every event, in order, none twice."""
-    async with opened(url, schema, wait_s=None) as store:
+    async with opened(place, wait_s=None) as store:
         seen: list[int] = []
 
         async def follow() -> None:
@@ -74,20 +55,20 @@ async def test_reader_never_passes_over_an_event_that_commits_later(url: str, sc
                 seen.extend(event.seq for event in page.events)
 
         following = asyncio.create_task(follow())
-        outcomes = await processes(2, url, schema, "slow", "120")
+        outcomes = await processes(2, place, "slow", "120")
         await asyncio.wait_for(following, 20)
         assert outcomes == [{"written": 120}] * 2
         assert seen == list(range(1, 241))
 
 
-async def test_deadlocks_of_two_processes_are_resolved(url: str, schema: str) -> None:
+async def test_deadlocks_of_two_processes_are_resolved(place: str) -> None:
     """Both change the same two users in either order: PostgreSQL ends one of two that wait for each other, it is carried out
     again, and no change is lost."""
-    async with opened(url, schema, wait_s=None) as store:
+    async with opened(place, wait_s=None) as store:
         await keep(store, *(a_user(id=user_id, age=0) for user_id in PAIR))
-        control = await asyncpg.connect(url)
+        control = await asyncpg.connect(place)
         before = await deadlocks(control)
-        outcomes = await processes(2, url, schema, "crossed", "12")
+        outcomes = await processes(2, place, "crossed", "12")
         written = sum(outcome.pop("written", 0) for outcome in outcomes)
         assert [outcome for outcome in outcomes if outcome.keys() - {"Conflict"}] == []
         assert written > 20
@@ -102,11 +83,11 @@ async def test_deadlocks_of_two_processes_are_resolved(url: str, schema: str) ->
 
 @pytest.mark.parametrize(("times", "error"), [(3, None), (4, Conflict)])
 async def test_deadlock_at_the_counter_is_resolved_as_well(
-    url: str, schema: str, times: int, error: type[Exception] | None
+    place: str, times: int, error: type[Exception] | None
 ) -> None:
     """Where seqs are taken it ends the transaction of all who share it: they are carried out again, three times at most."""
-    async with opened(url, schema) as store:
-        shell = await asyncpg.connect(url, server_settings={"search_path": schema})
+    async with opened(place) as store:
+        shell = await asyncpg.connect(place)
         await shell.execute(f"""
             CREATE SEQUENCE times;
             CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -124,11 +105,11 @@ async def test_deadlock_at_the_counter_is_resolved_as_well(
         await keep(store, a_user())
 
 
-async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(url: str, schema: str) -> None:
+async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(place: str) -> None:
     """A shell in the middle of a transaction: who wants that row is told within two seconds, the others are not."""
-    async with opened(url, schema) as store:
+    async with opened(place) as store:
         await keep(store, ada := a_user())
-        shell = await asyncpg.connect(url, server_settings={"search_path": schema})
+        shell = await asyncpg.connect(place)
         async with shell.transaction():
             await shell.execute("UPDATE users SET age = 1")
             began = time.monotonic()
@@ -145,9 +126,9 @@ async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(url: str
         await store.write(rename)
 
 
-async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays(url: str, schema: str) -> None:
+async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays(place: str) -> None:
     """By the server itself: what is only slow is no reason to hang up."""
-    async with opened(url, schema) as store:
+    async with opened(place) as store:
         slow, session = (
             Statement(lambda _: select(func.pg_sleep(10))),
             Statement(lambda _: select(func.pg_backend_pid())),
@@ -160,10 +141,10 @@ async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays
         assert [tuple(row) for row in await store._find(session)] == [(before,)]
 
 
-async def test_server_without_room_refuses_that_write_alone(url: str, schema: str) -> None:
+async def test_server_without_room_refuses_that_write_alone(place: str) -> None:
     """What it says of a full disk (53100) reaches the caller as such; the writes beside it are carried out."""
-    async with opened(url, schema) as store:
-        shell = await asyncpg.connect(url, server_settings={"search_path": schema})
+    async with opened(place) as store:
+        shell = await asyncpg.connect(place)
         await shell.execute("""
             CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
@@ -177,9 +158,9 @@ async def test_server_without_room_refuses_that_write_alone(url: str, schema: st
         assert [event.seq for event in await whole_log(store)] == [1, 2]
 
 
-async def test_commit_of_another_process_rings(url: str, schema: str) -> None:
+async def test_commit_of_another_process_rings(place: str) -> None:
     """At once, not only when somebody looks."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         rung = asyncio.Event()
         other.on_commit(rung.set)
         await asyncio.sleep(0.1)  # until it listens
@@ -187,9 +168,9 @@ async def test_commit_of_another_process_rings(url: str, schema: str) -> None:
         await asyncio.wait_for(rung.wait(), 2)
 
 
-async def test_two_who_each_take_an_administrator_away_leave_one(url: str, schema: str) -> None:
+async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> None:
     """Over and over, from two processes at once."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             admins = [a_user(role="admin") for _ in range(2)]
             await keep(one, *admins)
@@ -217,7 +198,7 @@ async def test_two_who_each_take_an_administrator_away_leave_one(url: str, schem
             await one.write(clear)
 
 
-async def test_hosts_that_start_together_agree(url: str, schema: str) -> None:
+async def test_hosts_that_start_together_agree(place: str) -> None:
     """On an empty database, on one log, one secret and one first administrator."""
     clock = ManualClock()
     admin = NewUser("admin", "admin@example.com", role="admin", password="adminadmin")
@@ -227,7 +208,7 @@ async def test_hosts_that_start_together_agree(url: str, schema: str) -> None:
         secret = await store.secret("tokens")
         return (await store.position()).epoch, secret, await accounts.ensure_admin(store, PlainHasher(), clock, admin)
 
-    stores = [PostgresStore(url, clock, schema_name=schema, wait_s=None) for _ in range(4)]
+    stores = [PostgresStore(place, clock, wait_s=None) for _ in range(4)]
     begun = await asyncio.gather(*(begin(store) for store in stores))
     assert len({(epoch, secret) for epoch, secret, _ in begun}) == 1
     assert sorted(made for *_, made in begun) == [False, False, False, True]
@@ -236,9 +217,9 @@ async def test_hosts_that_start_together_agree(url: str, schema: str) -> None:
         await store.close()
 
 
-async def test_name_is_taken_once(url: str, schema: str) -> None:
+async def test_name_is_taken_once(place: str) -> None:
     """One of two who want it at once gets it, the other is told that it is taken."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for number in range(10):
             outcomes = await asyncio.gather(
                 *(keep(store, a_user(username=f"ada{number}")) for store in (one, other)), return_exceptions=True
@@ -248,9 +229,9 @@ async def test_name_is_taken_once(url: str, schema: str) -> None:
             assert refused.fields == ("username",)
 
 
-async def test_readers_take_turns(url: str, schema: str) -> None:
+async def test_readers_take_turns(place: str) -> None:
     """However many there are, nobody waits while others read again and again."""
-    async with opened(url, schema) as store:
+    async with opened(place) as store:
         await keep(store, ada := a_user())
         done, most = 0, 0
 
@@ -266,14 +247,14 @@ async def test_readers_take_turns(url: str, schema: str) -> None:
         assert most <= 3 * 32
 
 
-async def test_second_process_waits_for_the_first_to_leave(url: str, schema: str) -> None:
+async def test_second_process_waits_for_the_first_to_leave(place: str) -> None:
     """And gives up with a sentence; the database goes with the connection, however the first one ends."""
-    first = PostgresStore(url, ManualClock(), schema_name=schema)
+    first = PostgresStore(place, ManualClock())
     await first.open()
     with pytest.raises(Unavailable, match=rf"belongs to process {os.getpid()} on .*, since .* Stop that one first"):
-        await PostgresStore(url, ManualClock(), schema_name=schema, wait_s=0.2).open()
+        await PostgresStore(place, ManualClock(), wait_s=0.2).open()
 
-    second = PostgresStore(url, ManualClock(), schema_name=schema)
+    second = PostgresStore(place, ManualClock())
     opening = asyncio.create_task(second.open())
     await asyncio.sleep(0.2)
     assert not opening.done()
@@ -282,14 +263,14 @@ async def test_second_process_waits_for_the_first_to_leave(url: str, schema: str
     await second.close()
 
 
-async def test_process_is_known_while_it_is_there(url: str, schema: str) -> None:
+async def test_process_is_known_while_it_is_there(place: str) -> None:
     """Each has a row that says who it is; one that ended without a word is forgotten."""
-    control = await asyncpg.connect(url, server_settings={"search_path": schema})
-    async with opened(url, schema, wait_s=None), opened(url, schema, wait_s=None):
+    control = await asyncpg.connect(place)
+    async with opened(place, wait_s=None), opened(place, wait_s=None):
         await control.execute(
             "INSERT INTO leases VALUES (gen_random_uuid(), 'elsewhere', 7, now(), now() - interval '1 minute')"
         )
-        async with opened(url, schema, wait_s=None):
+        async with opened(place, wait_s=None):
             known = await control.fetch("SELECT host, pid FROM leases WHERE now() - renewed_at < interval '10 seconds'")
             assert [tuple(row) for row in known] == [(socket.gethostname(), os.getpid())] * 3
             assert await control.fetchval("SELECT count(*) FROM leases") == 3
@@ -297,14 +278,14 @@ async def test_process_is_known_while_it_is_there(url: str, schema: str) -> None
     await control.close()
 
 
-async def test_connection_that_is_lost_does_not_let_two_write(url: str, schema: str) -> None:
+async def test_connection_that_is_lost_does_not_let_two_write(place: str) -> None:
     """The next process has the database from then on; the first one refuses writes, is not ready, and still reads."""
-    async with opened(url, schema) as first:
+    async with opened(place) as first:
         await keep(first, ada := a_user())
-        second = PostgresStore(url, ManualClock(), schema_name=schema)
+        second = PostgresStore(place, ManualClock())
         opening = asyncio.create_task(second.open())
         await asyncio.sleep(0.2)
-        await end_writer(url, first)
+        await end_writer(place, first)
         await opening
         with pytest.raises(Unavailable):
             await keep(first, a_user())
@@ -319,9 +300,9 @@ async def test_connection_that_is_lost_does_not_let_two_write(url: str, schema: 
         assert [event.seq for event in await whole_log(first)] == [1, 2, 3]
 
 
-async def test_session_that_is_frozen_is_left_behind(url: str, schema: str) -> None:
+async def test_session_that_is_frozen_is_left_behind(place: str) -> None:
     """Writes are refused while it keeps the lock, reads go on; the server ends it as soon as it can, and writes go on."""
-    async with opened(url, schema) as store:
+    async with opened(place) as store:
         await keep(store, ada := a_user())
         pid = writer_of(store)
         os.kill(pid, signal.SIGSTOP)
@@ -360,16 +341,16 @@ async def test_server_that_is_starting_is_waited_for() -> None:
         await store.close()
 
 
-async def test_server_that_will_not_have_us_is_told_at_once(url: str) -> None:
+async def test_server_that_will_not_have_us_is_told_at_once(postgres_url: str) -> None:
     """Waiting would not help where the database does not exist."""
     with pytest.raises(Unavailable, match='PostgreSQL cannot be used: database "nothing" does not exist'):
-        await PostgresStore(f"{url.rpartition('/')[0]}/nothing", ManualClock()).open()
+        await PostgresStore(f"{postgres_url.rpartition('/')[0]}/nothing", ManualClock()).open()
 
 
 async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
     """Reads and writes are refused within two seconds, nothing is left over, and all goes on by itself."""
     with postgres() as url:
-        async with opened(url, "public") as store:
+        async with opened(url) as store:
             await keep(store, ada := a_user())
             control = await asyncpg.connect(url)
             server = await control.fetchval("SELECT pg_backend_pid()")
@@ -390,9 +371,9 @@ async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
             assert [event.seq for event in await whole_log(store)] == [1, 2]
 
 
-async def test_two_processes_with_one_key_make_one_user(url: str, schema: str) -> None:
+async def test_two_processes_with_one_key_make_one_user(place: str) -> None:
     """Over and over, slowly and at once: the one that comes second waits for the other, then answers what that did."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, admin := a_user(role="admin"))
         for number in range(10):
             claim = Keys("s", 60).claim(admin.id, "POST /v1/users", str(number), b"{}", ManualClock()())
@@ -403,9 +384,9 @@ async def test_two_processes_with_one_key_make_one_user(url: str, schema: str) -
         assert (await one.position()).seq == 11
 
 
-async def test_key_of_a_process_that_fails_is_free_for_the_other(url: str, schema: str) -> None:
+async def test_key_of_a_process_that_fails_is_free_for_the_other(place: str) -> None:
     """What the first one took and did not bring to its end is carried out by the one that waited for it."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, admin := a_user(role="admin"))
         claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
         taken = asyncio.Event()
@@ -419,9 +400,9 @@ async def test_key_of_a_process_that_fails_is_free_for_the_other(url: str, schem
         assert (await one.position()).seq == 2
 
 
-async def test_user_deleted_by_another_process_meanwhile_has_no_key(url: str, schema: str) -> None:
+async def test_user_deleted_by_another_process_meanwhile_has_no_key(place: str) -> None:
     """Whichever is first: the deletion takes the key with it, or the key is refused; nothing else fails."""
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             await keep(one, admin := a_user(role="admin"))
             claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
@@ -433,14 +414,14 @@ async def test_user_deleted_by_another_process_meanwhile_has_no_key(url: str, sc
                 await make_slowly(one, claim)
 
 
-async def test_keys_that_another_process_is_forgetting_hold_nobody_up(url: str, schema: str) -> None:
+async def test_keys_that_another_process_is_forgetting_hold_nobody_up(place: str) -> None:
     """An expired key that somebody has locked is left to them, and forgotten another time."""
-    async with opened(url, schema, wait_s=None) as store:
+    async with opened(place, wait_s=None) as store:
         await keep(store, admin := a_user(role="admin"))
         clock, names = ManualClock(), Keys("s", 60)
         await make_slowly(store, names.claim(admin.id, "POST /v1/users", "old", b"{}", clock()))
         clock.advance(60)
-        other = await asyncpg.connect(url, server_settings={"search_path": schema})
+        other = await asyncpg.connect(place)
         try:
             async with other.transaction():
                 assert await other.fetch("SELECT key FROM idempotency FOR UPDATE")
@@ -489,16 +470,16 @@ def writer_of(store: PostgresStore) -> int:
     return connection.get_server_pid()
 
 
-async def end_writer(url: str, store: PostgresStore) -> None:
-    control = await asyncpg.connect(url)
+async def end_writer(place: str, store: PostgresStore) -> None:
+    control = await asyncpg.connect(place)
     await control.execute("SELECT pg_terminate_backend($1)", writer_of(store))
     await control.close()
 
 
-async def test_sessions_that_two_processes_refresh_go_forward(url: str, schema: str) -> None:
+async def test_sessions_that_two_processes_refresh_go_forward(place: str) -> None:
     """However they come between each other, a generation is handed out once and never put back."""
     clock, ada = ManualClock(), a_user()
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, ada)
         session = a_session(ada, clock())
         await keep_session(one, session)
@@ -512,10 +493,10 @@ async def test_sessions_that_two_processes_refresh_go_forward(url: str, schema: 
         assert [event.type for event in await whole_log(one)] == ["user.created"]
 
 
-async def test_session_that_another_process_ends_stays_ended(url: str, schema: str) -> None:
+async def test_session_that_another_process_ends_stays_ended(place: str) -> None:
     """Whoever refreshes it at the same moment does not put it back."""
     clock, ada = ManualClock(), a_user()
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, ada)
         for _ in range(20):
             session = a_session(ada, clock())
@@ -528,15 +509,15 @@ async def test_session_that_another_process_ends_stays_ended(url: str, schema: s
             assert await one.session(session.id) is None
 
 
-async def test_processes_that_begin_together_make_one_key(url: str, schema: str) -> None:
+async def test_processes_that_begin_together_make_one_key(place: str) -> None:
     """What one signs another checks, from the first token on."""
     clock = ManualClock()
-    async with opened(url, schema, wait_s=None) as one, opened(url, schema, wait_s=None) as other:
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             keys = [made("HS256", clock(), clock()) for _ in range(2)]
             await asyncio.gather(one.offer_signing_key(keys[0]), other.offer_signing_key(keys[1]))
             (key,) = await one.signing_keys()
             assert list(await other.signing_keys()) == [key]
-            connection = await asyncpg.connect(url)
-            await connection.execute(f"DELETE FROM {schema}.signing_keys")
+            connection = await asyncpg.connect(place)
+            await connection.execute("DELETE FROM signing_keys")
             await connection.close()
