@@ -18,12 +18,12 @@ import pytest
 from service import keys
 from tests.support.gunicorn import ROOT
 from tests.support.keys import SECRET, a_key
-from tests.support.places import NewPlace
+from tests.support.places import LASTING, NewPlace
 from tests.support.server import Server, serve
 from tests.support.wait import until
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=LASTING)
 async def url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
     """A store that outlives its service; empty."""
     return await new_place(request.param)

@@ -79,6 +79,14 @@ def full(request: pytest.FixtureRequest, path: Path) -> Iterator[Callable[[Serve
     subprocess.run(["umount", path.parent], check=True)
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """A shell is in the middle of a transaction, until the end of the block."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute("BEGIN IMMEDIATE")
+        yield
+
+
 async def test_full_disk_refuses_writes_and_nothing_else(
     path: Path, full: Callable[[Server], AbstractContextManager[None]]
 ) -> None:
@@ -111,14 +119,12 @@ async def test_file_that_somebody_holds_is_waited_for_and_then_refused(path: Pat
     """A shell in the middle of a transaction: those who write are told within two seconds, reads go on."""
     async with serving(path) as server:
         admin = await server.admin()
-        with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-            shell.execute("BEGIN IMMEDIATE")
+        with held(path):
             began = asyncio.get_running_loop().time()
             answers = await asyncio.gather(*(create(server, admin, number) for number in range(200)))
             assert {answer[:2] for answer in answers} == {(503, "1")}
             assert asyncio.get_running_loop().time() - began < 2
             await server.json("GET", "/v1/users", admin)
-            shell.execute("ROLLBACK")
         assert (await create(server, admin, 1))[0] == 201
     whole(path)
 
@@ -127,11 +133,9 @@ async def test_shell_that_is_soon_done_is_not_noticed(path: Path) -> None:
     """Who waits half a second for it has its write carried out."""
     async with serving(path) as server:
         admin = await server.admin()
-        with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-            shell.execute("BEGIN IMMEDIATE")
+        with held(path):
             writing = asyncio.create_task(create(server, admin, 1))
-            await asyncio.sleep(0.5)
-            shell.execute("COMMIT")
+            await asyncio.sleep(0.5)  # what is tested is that time passes
         assert (await writing)[0] == 201
 
 

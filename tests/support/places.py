@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-KINDS: Final = ("memory", "sqlite", "postgres")
+LASTING: Final = ("sqlite", "postgres")
+"""What these hold is there after the process that wrote it."""
+
+KINDS: Final = ("memory", *LASTING)
 
 NewPlace = Callable[[str], Awaitable[str]]
 """Makes the `ROSTER_STORE_URL` of an empty store of a kind."""

@@ -19,6 +19,7 @@ from service.store.upkeep import places
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep, updated
 from tests.support.keys import a_key
+from tests.support.places import NewPlace
 from tests.support.stores import a_session, a_token, erase, keep_session, keep_token
 
 
@@ -33,6 +34,14 @@ async def opened(url: str) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+async def filled(new_place: NewPlace, kind: str) -> str:
+    """A place of that kind that holds something of everything."""
+    url = await new_place(kind)
+    async with opened(url) as store:
+        await fill(store)
+    return url
 
 
 async def fill(store: Store) -> User:

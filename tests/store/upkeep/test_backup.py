@@ -18,10 +18,8 @@ from service.store.upkeep.backup import back_up, restore
 from service.store.upkeep.checking import check
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import finished
-from tests.support.places import NewPlace
-from tests.support.upkeep import contents, fill, opened
-
-KINDS = ("sqlite", "postgres")
+from tests.support.places import LASTING, NewPlace
+from tests.support.upkeep import contents, fill, filled, opened
 
 
 @pytest.fixture
@@ -34,8 +32,8 @@ def _folder(file: Path) -> None:
     file.parent.mkdir()
 
 
-@pytest.mark.parametrize("restored", KINDS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("restored", LASTING)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_backup_of_either_is_restored_into_either(
     new_place: NewPlace, file: Path, kind: str, restored: str
 ) -> None:
@@ -56,7 +54,7 @@ async def test_backup_of_either_is_restored_into_either(
     assert found.epoch != before.epoch
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_backup_is_one_state_while_the_service_writes(new_place: NewPlace, file: Path, kind: str) -> None:
     """Writes go on while it is made, by another process as on the command line, and it is whole: users and log agree."""
     url = await new_place(kind)
@@ -84,7 +82,7 @@ async def test_backup_is_one_state_while_the_service_writes(new_place: NewPlace,
     assert writes > 20
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_backup_is_one_file_of_its_owners_alone(new_place: NewPlace, file: Path, kind: str) -> None:
     """It holds the hashes of passwords and the key that signs tokens."""
     url = await new_place(kind)
@@ -98,9 +96,7 @@ async def test_backup_is_one_file_of_its_owners_alone(new_place: NewPlace, file:
 
 async def test_file_that_is_there_is_not_replaced_unasked(new_place: NewPlace, file: Path) -> None:
     """And not by a backup that fails, either."""
-    url = await new_place("sqlite")
-    async with opened(url) as store:
-        await fill(store)
+    url = await filled(new_place, "sqlite")
     file.write_text("precious")
     with pytest.raises(Unavailable, match="is there already: add --force"):
         await back_up(places.at(url), file, replace=False)
@@ -115,9 +111,7 @@ async def test_file_that_is_there_is_not_replaced_unasked(new_place: NewPlace, f
 
 async def test_damaged_backup_is_not_restored(new_place: NewPlace, file: Path) -> None:
     """Nor something that is none; the target is not even made."""
-    url, target = await new_place("sqlite"), await new_place("sqlite")
-    async with opened(url) as store:
-        await fill(store)
+    url, target = await filled(new_place, "sqlite"), await new_place("sqlite")
     await back_up(places.at(url), file, replace=False)
     with closing(sqlite3.connect(file)) as connection:
         ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_events_subject_seq'")
@@ -137,9 +131,7 @@ async def test_older_backup_is_brought_up_to_date(
     new_place: NewPlace, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a copy: the backup itself stays as it is. One of a newer version is refused."""
-    url, target = await new_place("sqlite"), await new_place("postgres")
-    async with opened(url) as store:
-        await fill(store)
+    url, target = await filled(new_place, "sqlite"), await new_place("postgres")
     await back_up(places.at(url), file, replace=False)
     before = file.read_bytes()
     _add_migration(tmp_path / "migrations", monkeypatch)

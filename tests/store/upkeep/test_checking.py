@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 
 import asyncpg
@@ -13,10 +12,8 @@ from service.domain.errors import Unavailable
 from service.store.sql import schema
 from service.store.upkeep import places
 from service.store.upkeep.checking import check
-from tests.support.upkeep import fill, opened
-
-NewPlace = Callable[[str], Awaitable[str]]
-KINDS = ("sqlite", "postgres")
+from tests.support.places import LASTING, NewPlace
+from tests.support.upkeep import fill, filled, opened
 
 
 async def _run(url: str, statement: str) -> None:
@@ -30,7 +27,7 @@ async def _run(url: str, statement: str) -> None:
     await server.close()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> None:
     """Beside a running service, it is told what there is."""
     url = await new_place(kind)
@@ -45,7 +42,7 @@ async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> 
     assert found.faults == ()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 @pytest.mark.parametrize(
     ("statement", "fault"),
     [
@@ -58,9 +55,7 @@ async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> 
 )
 async def test_what_must_not_be_is_found(new_place: NewPlace, kind: str, statement: str, fault: str) -> None:
     """Holes in the log, and users from its future."""
-    url = await new_place(kind)
-    async with opened(url) as store:
-        await fill(store)
+    url = await filled(new_place, kind)
     await _run(url, statement)
 
     assert (await check(places.at(url))).faults[0] == fault
@@ -68,9 +63,7 @@ async def test_what_must_not_be_is_found(new_place: NewPlace, kind: str, stateme
 
 async def test_damage_is_found(new_place: NewPlace) -> None:
     """An index that says something else than its table, and rows that refer to nothing."""
-    url = await new_place("sqlite")
-    async with opened(url) as store:
-        await fill(store)
+    url = await filled(new_place, "sqlite")
     await _run(url, "DELETE FROM users")
     assert (await check(places.at(url))).faults == ("2 rows name others that are not there",)
 
@@ -84,7 +77,7 @@ async def test_damage_is_found(new_place: NewPlace) -> None:
     assert any(fault.startswith("the file is damaged: ") for fault in (await check(places.at(url))).faults)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_place_without_tables_is_said_so(new_place: NewPlace, kind: str) -> None:
     """It is not made by looking."""
     with pytest.raises(Unavailable, match=r"There is no file|holds no tables of Roster"):

@@ -16,14 +16,12 @@ from service.store.upkeep import copying, places
 from service.store.upkeep.database import CHUNK
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT
-from tests.support.places import NewPlace
-from tests.support.upkeep import contents, fill, opened
-
-KINDS = ("sqlite", "postgres")
+from tests.support.places import LASTING, NewPlace
+from tests.support.upkeep import contents, fill, filled, opened
 
 
-@pytest.mark.parametrize("target_kind", KINDS)
-@pytest.mark.parametrize("source_kind", KINDS)
+@pytest.mark.parametrize("target_kind", LASTING)
+@pytest.mark.parametrize("source_kind", LASTING)
 async def test_copy_holds_the_same_in_a_new_epoch(new_place: NewPlace, source_kind: str, target_kind: str) -> None:
     """Every row, from either kind of database to either, and a store goes on with it; the place in the log is the same."""
     source, target = await new_place(source_kind), await new_place(target_kind)
@@ -43,7 +41,7 @@ async def test_copy_holds_the_same_in_a_new_epoch(new_place: NewPlace, source_ki
         assert (await store.position()).seq == before.seq + 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_rows_pass_some_at_a_time(new_place: NewPlace, kind: str) -> None:
     """However many there are, few are in memory."""
     source, target = await new_place(kind), await new_place(kind)
@@ -58,13 +56,10 @@ async def test_rows_pass_some_at_a_time(new_place: NewPlace, kind: str) -> None:
     assert await contents(target) == await contents(source)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_users_are_not_replaced_unasked(new_place: NewPlace, kind: str) -> None:
     """A target that holds some stays as it is, until it is said that they may be lost."""
-    source, target = await new_place("sqlite"), await new_place(kind)
-    for place in (source, target):
-        async with opened(place) as store:
-            await fill(store)
+    source, target = await filled(new_place, "sqlite"), await filled(new_place, kind)
     before = await contents(target)
 
     with pytest.raises(Unavailable, match="holds 2 users, which would be lost"):
@@ -74,13 +69,10 @@ async def test_users_are_not_replaced_unasked(new_place: NewPlace, kind: str) ->
     assert await contents(target) == await contents(source)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_copy_that_fails_changes_nothing(new_place: NewPlace, kind: str) -> None:
     """Where the source cannot be read to its end, the target holds what it did."""
-    source, target = await new_place("sqlite"), await new_place(kind)
-    for place in (source, target):
-        async with opened(place) as store:
-            await fill(store)
+    source, target = await filled(new_place, "sqlite"), await filled(new_place, kind)
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("UPDATE events SET subject = 'nobody' WHERE seq = 3")
     before = await contents(target)
@@ -90,13 +82,10 @@ async def test_copy_that_fails_changes_nothing(new_place: NewPlace, kind: str) -
     assert await contents(target) == before
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: str) -> None:
     """However far it had come: here, to the last table."""
-    source, target = await new_place("sqlite"), await new_place(kind)
-    for place in (source, target):
-        async with opened(place) as store:
-            await fill(store)
+    source, target = await filled(new_place, "sqlite"), await filled(new_place, kind)
     before = await contents(target)
     script = (
         "import asyncio, os, sys\n"
@@ -110,12 +99,10 @@ async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: st
     assert before["users"] != (await contents(source))["users"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LASTING)
 async def test_service_that_runs_keeps_its_data(new_place: NewPlace, kind: str) -> None:
     """What a service has is not replaced under it."""
-    source, target = await new_place("sqlite"), await new_place(kind)
-    async with opened(source) as store:
-        await fill(store)
+    source, target = await filled(new_place, "sqlite"), await new_place(kind)
     async with opened(target) as store:
         with pytest.raises(Unavailable, match="belongs to process"):
             await copying.copy(places.at(source), places.at(target), replace=True)
@@ -126,9 +113,7 @@ async def test_rows_that_mean_nothing_elsewhere_stay_behind(
     new_place: NewPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table may say so of itself."""
-    source, target = await new_place("sqlite"), await new_place("sqlite")
-    async with opened(source) as store:
-        await fill(store)
+    source, target = await filled(new_place, "sqlite"), await new_place("sqlite")
     monkeypatch.setitem(tables.tickets.info, "copied", False)
 
     await copying.copy(places.at(source), places.at(target), replace=False)
@@ -140,9 +125,7 @@ async def test_rows_that_mean_nothing_elsewhere_stay_behind(
 
 async def test_rows_that_refer_to_nothing_are_not_taken_over(new_place: NewPlace) -> None:
     """Constraints hold at the end, whatever the order in which rows come."""
-    source, target = await new_place("sqlite"), await new_place("sqlite")
-    async with opened(source) as store:
-        await fill(store)
+    source, target = await filled(new_place, "sqlite"), await new_place("sqlite")
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("DELETE FROM users")
     with pytest.raises(Unavailable, match="name others that are not there"):
