@@ -17,6 +17,7 @@ from service.store.sql import schema
 from tests.support.gunicorn import ROOT
 from tests.support.server import serve
 from tests.support.upkeep import contents, fill, opened
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -105,9 +106,7 @@ async def test_command_that_is_interrupted_leaves_nothing(tmp_path: Path, place:
     async with connection.transaction():
         await connection.execute("LOCK TABLE users")  # a backup waits for it
         process = await start_db(place, "backup", str(folder / "roster.db"))
-        async with asyncio.timeout(20):
-            while not await connection.fetchval(waiting):  # noqa: ASYNC110  # the server tells nobody
-                await asyncio.sleep(0.01)
+        await until(lambda: connection.fetchval(waiting), timeout=20)
         process.send_signal(number)
         output, _ = await asyncio.wait_for(process.communicate(), 20)
     await connection.close()

@@ -20,6 +20,7 @@ from service.store.sql.sqlite import SqliteStore
 from tests.support.server import PASSWORD, Login, Server, serve
 
 NAME = "𝄞" * 100
+LOOKED_S = 0.15  # longer than the service waits between two looks at where its file is
 
 
 @asynccontextmanager
@@ -147,7 +148,7 @@ async def test_file_that_was_moved_away_is_not_written_to(path: Path, caplog: py
         away = path.with_name("away.db")
         with caplog.at_level(logging.CRITICAL, "roster.store"):
             os.rename(path, away)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(LOOKED_S)
             for _ in range(3):
                 assert (await create(server, admin, 1))[:2] == (503, "1")
                 await server.json("GET", f"/v1/users/{admin.id}", admin, status=503)
@@ -155,7 +156,7 @@ async def test_file_that_was_moved_away_is_not_written_to(path: Path, caplog: py
             await server.json("GET", "/health/live")
         assert 1 <= len([record for record in caplog.records if "moved away" in record.message]) <= 2
         os.rename(away, path)
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(LOOKED_S)
         assert (await create(server, admin, 1))[0] == 201
     whole(path)
 

@@ -13,6 +13,7 @@ from service.domain.errors import InvalidCredentials, TooMany
 from service.security import limits
 from service.security.limits import LoginLimit, MailLimit, RequestLimit, network_of
 from service.settings import Rate
+from tests.support.wait import until
 
 T0 = 1_000.0
 
@@ -157,7 +158,7 @@ async def test_attempts_under_way_count_as_failed() -> None:
                 await go_on.wait()
 
     guesses = [asyncio.create_task(guess()) for _ in range(10)]
-    await asyncio.sleep(0.01)
+    await until(lambda: sum(guess.done() for guess in guesses) == 7)
     go_on.set()
     await asyncio.gather(*guesses)
 
@@ -168,13 +169,15 @@ async def test_attempts_under_way_count_as_failed() -> None:
 async def test_attempt_that_is_cancelled_is_free() -> None:
     """A caller that goes away has not failed, and does not count as under way."""
     limit = LoginLimit(Rate(1, 900))
+    begun = asyncio.Event()
 
     async def guess() -> None:
         async with limit.attempt("ada", "192.0.2.1"):
+            begun.set()
             await asyncio.Event().wait()
 
     guessing = asyncio.create_task(guess())
-    await asyncio.sleep(0.01)
+    await begun.wait()
     guessing.cancel()
     await asyncio.gather(guessing, return_exceptions=True)
 

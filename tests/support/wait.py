@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 
 
 async def until(predicate: Callable[[], object], timeout: float = 5.0) -> None:
-    """Return as soon as `predicate()` is true; AssertionError after `timeout` seconds."""
+    """Return as soon as `predicate()` is true, or what it returns to be awaited; AssertionError after `timeout` seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
-    while not predicate():
+    while not await _found(predicate):
         if loop.time() > deadline:
             name = getattr(predicate, "__qualname__", repr(predicate))
             raise AssertionError(f"{name} did not become true within {timeout} s")
         await asyncio.sleep(0.005)
+
+
+async def _found(predicate: Callable[[], object]) -> object:
+    found = predicate()
+    return await found if inspect.isawaitable(found) else found

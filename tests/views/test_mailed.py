@@ -56,12 +56,12 @@ async def logs_in(server: Server, login: str, password: str = PASSWORD) -> bool:
 async def settled(server: Server) -> None:
     """All that was asked for has been done, and every mail that was due has been sent."""
     store, clock = server.app[keys.STORE], server.app[keys.CLOCK]
+
+    async def nothing_is_due() -> bool:
+        return not await store.due_mails(clock(), 1)
+
     await until(lambda: not server.app[keys.POSTBOX]._waiting)
-    for _ in range(1000):
-        if not await store.due_mails(clock(), 1):
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError("mails stay due")
+    await until(nothing_is_due)
 
 
 # Registering

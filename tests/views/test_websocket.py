@@ -495,7 +495,7 @@ async def test_reading_stops_while_a_client_does_not_read() -> None:
             sending = asyncio.create_task(peer.send(masked(1, text) * count))
             (connection,) = connections(server)
             await until(lambda: connection.is_full)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # what is not read now is not read
             assert connection.buffered_bytes < 3 * 65_536
             assert not sending.done()
             peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # asyncio's own transports can

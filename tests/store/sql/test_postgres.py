@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -27,10 +28,12 @@ from service.domain.ports import EventQuery, Transaction, Writes, Written
 from service.security.keys import made
 from service.store.sql.dialects import Statement
 from service.store.sql.postgres import PostgresStore
+from service.store.sql.postgres_connection import PostgresConnection
 from tests.support.clock import ManualClock
 from tests.support.domain import PlainHasher, a_user, created, keep, updated
 from tests.support.postgres import postgres
 from tests.support.stores import Broken, a_session, erase, keep_session, whole_log
+from tests.support.wait import until
 from tests.support.writing import PAIR, processes
 
 
@@ -75,9 +78,10 @@ async def test_deadlocks_of_two_processes_are_resolved(place: str) -> None:
         assert {(await store.user(user_id)).value.age for user_id in PAIR} == {written}  # type: ignore[union-attr]  # both are there
         assert [event.seq for event in await whole_log(store)] == list(range(1, 2 * written + 3))
 
-        async with asyncio.timeout(5):  # figures of the server come a moment later
-            while await deadlocks(control) == before:
-                pass
+        async def are_told() -> bool:
+            return await deadlocks(control) > before
+
+        await until(are_told)  # figures of the server come a moment later
         await control.close()
 
 
@@ -163,7 +167,7 @@ async def test_commit_of_another_process_rings(place: str) -> None:
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         rung = asyncio.Event()
         other.on_commit(rung.set)
-        await asyncio.sleep(0.1)  # until it listens
+        await until(lambda: has_said(place, other, "LISTEN %"))
         await keep(one, a_user())
         await asyncio.wait_for(rung.wait(), 2)
 
@@ -229,19 +233,27 @@ async def test_name_is_taken_once(place: str) -> None:
             assert refused.fields == ("username",)
 
 
-async def test_readers_take_turns(place: str) -> None:
+async def test_readers_take_turns(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many there are, nobody waits while others read again and again."""
     async with opened(place) as store:
         await keep(store, ada := a_user())
-        done, most = 0, 0
+        await asyncio.gather(*(store.user(ada.id) for _ in range(32)))  # every connection is there from now on
+        begun, most = 0, 0  # until a read begins: how long the server takes for it is not ours
+        asked = ContextVar[int]("asked")
+        rows = PostgresConnection.rows
+
+        def counted(connection: PostgresConnection, statement: Statement, **given: Any) -> Any:
+            nonlocal begun, most
+            begun += 1
+            most = max(most, begun - asked.get(begun))
+            return rows(connection, statement, **given)
+
+        monkeypatch.setattr(PostgresConnection, "rows", counted)
 
         async def read_on() -> None:
-            nonlocal done, most
             for _ in range(40):
-                before = done
+                asked.set(begun)
                 await store.user(ada.id)
-                done += 1
-                most = max(most, done - before)
 
         await asyncio.gather(*(read_on() for _ in range(32)))
         assert most <= 3 * 32
@@ -256,7 +268,7 @@ async def test_second_process_waits_for_the_first_to_leave(place: str) -> None:
 
     second = PostgresStore(place, ManualClock())
     opening = asyncio.create_task(second.open())
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # who did not wait would have it by now
     assert not opening.done()
     await first.close()
     await asyncio.wait_for(opening, 5)
@@ -284,7 +296,7 @@ async def test_connection_that_is_lost_does_not_let_two_write(place: str) -> Non
         await keep(first, ada := a_user())
         second = PostgresStore(place, ManualClock())
         opening = asyncio.create_task(second.open())
-        await asyncio.sleep(0.2)
+        await until(lambda: has_said(place, second, "SELECT pg_terminate_backend%"))  # what it does between two tries
         await end_writer(place, first)
         await opening
         with pytest.raises(Unavailable):
@@ -293,9 +305,7 @@ async def test_connection_that_is_lost_does_not_let_two_write(place: str) -> Non
         assert (await first.user(ada.id)).value is not None
         await keep(second, a_user())
         await second.close()
-        async with asyncio.timeout(5):
-            while not await first.healthy():
-                pass
+        await until(first.healthy)
         await keep(first, a_user())
         assert [event.seq for event in await whole_log(first)] == [1, 2, 3]
 
@@ -316,9 +326,7 @@ async def test_session_that_is_frozen_is_left_behind(place: str) -> None:
             assert not await store.healthy()
         finally:
             os.kill(pid, signal.SIGCONT)
-        async with asyncio.timeout(5):
-            while not await store.healthy():
-                pass
+        await until(store.healthy)
         await keep(store, a_user())
         assert [event.seq for event in await whole_log(store)] == [1, 2]
 
@@ -334,7 +342,7 @@ async def test_server_that_is_starting_is_waited_for() -> None:
 
     store = PostgresStore(nowhere, ManualClock(), wait_s=20)
     opening = asyncio.create_task(store.open())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # it has found nobody there by now
     with postgres(port=port):
         await opening
         await keep(store, a_user())
@@ -457,10 +465,23 @@ async def make_slowly(
     return await once(store, claim, shown, act)
 
 
-async def deadlocks(control: asyncpg.Connection[Any]) -> Any:
+async def deadlocks(control: asyncpg.Connection[Any]) -> int:
     """How many the server has found so far."""
     await control.execute("SELECT pg_stat_clear_snapshot()")
-    return await control.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    found: int = await control.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return found
+
+
+async def has_said(place: str, store: PostgresStore, like: str) -> int:
+    """How many of the store's sessions have said such a thing last, and were answered."""
+    control = await asyncpg.connect(place)
+    found: int = await control.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'idle' AND ltrim(query, E' \\n') LIKE $2",
+        store._lease.name,
+        like,
+    )
+    await control.close()
+    return found
 
 
 def writer_of(store: PostgresStore) -> int:

@@ -71,7 +71,7 @@ async def test_second_opener_waits_for_the_first_to_leave(path: Path) -> None:
     await first.open()
     second = SqliteStore(path, ManualClock())
     opening = asyncio.create_task(second.open())
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # who did not wait would have it by now
     assert not opening.done()
 
     await keep(first, ada := a_user())
