@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
 from service.reference import markdown_table, scopes_table
 from tests.support.keys import a_key
+from tests.support.ports import free_port
 from tests.support.server import serve
 
 ROOT = Path(__file__).parents[1]
@@ -141,7 +141,7 @@ async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path,
     """The steps in docs/storage.md, run in one shell, each succeed, and end with a login on PostgreSQL."""
     page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", page.split("## From SQLite to PostgreSQL, step by step")[1], re.DOTALL)
-    port = _free_port()
+    port = free_port()
     (tmp_path / "roster").write_text(f'#!/bin/sh\nexec {sys.executable} -m service "$@"\n')
     (tmp_path / "roster").chmod(0o755)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTER_")}
@@ -219,9 +219,3 @@ async def test_make_run_serves(tmp_path: Path) -> None:
     assert re.search(r"login admin +password \S{12,}", banner), banner
     assert f"{address[0]}/docs" in banner
     assert "kept in memory" in banner
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port

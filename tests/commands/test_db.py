@@ -74,8 +74,7 @@ async def test_client_from_before_a_restore_is_told_to_read_again(url: str, tmp_
     file = str(tmp_path / "backup.db")
     async with serve(store_url=url, jwt_secret="") as server:
         ada = await server.member("ada")
-        async with server.request("GET", "/v1/users/me", ada) as answer:
-            position = answer.headers["Roster-Position"]
+        position = await server.head(ada)
         assert (await db(url, "backup", file))[0] == 0
         await server.member("bob")
     code, text = await db(url, "restore", file)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.support.places import NewPlace
-from tests.support.server import Server, serve
+from tests.support.server import Login, Server, serve
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +23,12 @@ async def target(kind: str, new_place: NewPlace) -> AsyncIterator[Server]:
         # The connection that its client keeps is there before the first test, which is not blamed for it.
         await running.json("GET", "/health/live")
         yield running
+
+
+@pytest.fixture(scope="module")
+async def ada(target: Server) -> Login:
+    """A member of it."""
+    return await target.member()
 
 
 @pytest.fixture

@@ -22,11 +22,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
 def placed(text: str, target: Server) -> str:
     """A place with what it says of this log filled in."""
     head = target.app[keys.HUB].head

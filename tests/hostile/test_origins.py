@@ -23,11 +23,6 @@ async def knock(server: Server, path: str, *headers: str) -> Outcome:
     return outcome
 
 
-@pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
 @pytest.mark.parametrize("path", ["/v1/echo", "/v1/ws"])
 @pytest.mark.parametrize(
     ("status", "origins"),

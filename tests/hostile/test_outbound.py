@@ -27,11 +27,6 @@ async def target(inside: Upstream) -> AsyncIterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
 @pytest.mark.parametrize(
     "source",
     [

@@ -28,11 +28,6 @@ ROOM = "/v1/rooms/lobby"
 PATHS = [f"{ROOM}/messages", f"{ROOM}/members", f"{ROOM}/feed"]
 
 
-@pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
 def bearer(by: Login) -> str:
     return f"Authorization: Bearer {by.access_token}"
 

@@ -119,11 +119,6 @@ async def target(kind: str, algorithm: Algorithm, new_place: NewPlace) -> AsyncI
 
 
 @pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
-@pytest.fixture(scope="module")
 def forge(target: Server, ada: Login) -> Forge:
     return Forge(target.app[keys.KEYRING].signing, ada.access_token)
 

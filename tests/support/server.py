@@ -108,6 +108,11 @@ class Server:
         await self.json("POST", "/v1/auth/register", status=201, json=body)
         return await self.log_in(username)
 
+    async def head(self, by: Login) -> str:
+        """The position at which the present state is true."""
+        async with self.request("GET", "/v1/users/me", by) as answer:
+            return answer.headers["Roster-Position"]
+
     def feed(self, by: Login | None = None, path: str = "/v1/feed", **kwargs: Any) -> Any:
         """Open a feed: `async with server.feed(login, params={"after": "0"}) as stream`."""
         from tests.support.sse import open_stream

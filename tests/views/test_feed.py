@@ -21,21 +21,12 @@ from service.realtime.connection import Connection
 from service.realtime.connections import Connections
 from tests.support.domain import a_user, keep
 from tests.support.peer import RawPeer, raw_peer
+from tests.support.readers import seq_of
 from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.sse import Frame, Stream
 from tests.support.wait import until
 from tests.support.ws import connect
-
-
-async def head(server: Server, by: Login) -> str:
-    """The position at which the present state is true."""
-    async with server.request("GET", "/v1/users/me", by) as answer:
-        return answer.headers["Roster-Position"]
-
-
-def seq(position: str) -> int:
-    return int(position.rpartition("-")[2])
 
 
 def epoch(server: Server) -> str:
@@ -69,7 +60,7 @@ async def take(stream: Stream, count: int) -> list[Frame]:
 
 
 def seqs(frames: list[Frame]) -> list[int]:
-    return [seq(frame.id or "") for frame in frames]
+    return [seq_of(frame.id or "") for frame in frames]
 
 
 async def closing(stream: Stream, timeout_s: float = 5.0) -> Any:
@@ -112,7 +103,7 @@ async def stalled(server: Server, by: Login, path: str = "/v1/feed") -> AsyncIte
 async def test_feed_without_a_place_begins_at_the_head(server: Server) -> None:
     """`hello` comes first with the head as id and position; what was before is not told, what comes is."""
     ada = await server.member()
-    position = await head(server, ada)
+    position = await server.head(ada)
     async with server.feed(ada) as stream:
         hello = await stream.expect("hello")
         assert (hello.id, hello.data) == (position, {"position": position})
@@ -174,7 +165,7 @@ async def test_lost_place_is_told_in_the_stream(place: str, reason: str) -> None
     async with serve(log_keep_events=5) as server:
         admin = await server.admin()
         await write(server, 10)
-        position = await head(server, admin)
+        position = await server.head(admin)
         place = place.replace("EPOCH", epoch(server))
         async with server.feed(admin, headers={"Last-Event-ID": place}) as stream:
             hello, reset = await stream.expect("hello"), await stream.expect("reset")
@@ -183,7 +174,7 @@ async def test_lost_place_is_told_in_the_stream(place: str, reason: str) -> None
             assert reset.data == {"reason": reason, "position": position, "resync": "/v1/users"}
 
             await write(server, 1)
-            assert seqs(await take(stream, 1)) == [seq(position) + 1]
+            assert seqs(await take(stream, 1)) == [seq_of(position) + 1]
 
 
 async def test_lost_place_in_the_address_is_told_the_same_way(server: Server) -> None:
@@ -315,7 +306,7 @@ async def test_ping_moves_the_place_of_a_quiet_member() -> None:
         async with server.feed(ada) as stream:
             await stream.expect("hello")
             await write(server, 20, a_turn=1)
-            position = await head(server, ada)
+            position = await server.head(ada)
             while (ping := await stream.frame()) and ping.id != position:
                 assert (ping.data, ping.comment) == (None, True)
         async with server.feed(ada, headers={"Last-Event-ID": position}) as stream:
@@ -670,7 +661,7 @@ async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
             await open_streams.enter_async_context(stalled(server, admin))
         await fill(server, 3)
         streams = [await open_streams.enter_async_context(server.feed(admin)) for _ in range(50)]
-        (start,) = {seq((await stream.expect("hello")).data["position"]) for stream in streams}
+        (start,) = {seq_of((await stream.expect("hello")).data["position"]) for stream in streams}
         writer = asyncio.create_task(write(server, 300))
         for seen in await asyncio.gather(*(take(stream, 300) for stream in streams)):
             assert seqs(seen) == list(range(start + 1, start + 301))

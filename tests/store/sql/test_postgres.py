@@ -31,6 +31,7 @@ from service.store.sql.postgres import PostgresStore
 from service.store.sql.postgres_connection import PostgresConnection
 from tests.support.clock import ManualClock
 from tests.support.domain import PlainHasher, a_user, created, keep, updated
+from tests.support.ports import free_port
 from tests.support.postgres import postgres
 from tests.support.stores import Broken, a_session, erase, keep_session, whole_log
 from tests.support.wait import until
@@ -333,9 +334,7 @@ async def test_session_that_is_frozen_is_left_behind(place: str) -> None:
 
 async def test_server_that_is_starting_is_waited_for() -> None:
     """A service that starts beside its database does not give up before that has come up; one that never does is named."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     nowhere = f"postgresql://roster@127.0.0.1:{port}/postgres"
     with pytest.raises(Unavailable, match=r"PostgreSQL cannot be used: .*Connect call failed"):
         await PostgresStore(nowhere, ManualClock(), wait_s=0.3).open()
