@@ -26,7 +26,7 @@ LONG_SECONDS = 60
 BROKEN_SECONDS = 10
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", EXAMPLES)
 async def test_service_keeps_to_its_description(tmp_path: Path, new_place: NewPlace, kind: str) -> None:
     """No request that the description allows or forbids is answered otherwise than it says, whatever keeps the data, and
