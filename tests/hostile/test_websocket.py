@@ -190,7 +190,7 @@ async def test_flood_of_frames_holds_up_nobody(
         await asyncio.gather(*pumping, return_exceptions=True)
 
     assert sorted(waits)[len(waits) // 2] < 0.05
-    await until(lambda: len(asyncio.all_tasks()) <= tasks)  # what had come is read to its end first
+    await until(lambda: len(asyncio.all_tasks()) <= tasks, timeout=20)  # what had come is read to its end first
     await assert_serves(target)
 
 

@@ -6,6 +6,8 @@ import asyncio
 import random
 from typing import Any, Final
 
+import pytest
+
 from service import keys
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.server import Login, Server, serve
@@ -16,6 +18,7 @@ WRITES: Final = 3_000
 BURST: Final = 250  # sent at once, twice a second
 
 
+@pytest.mark.timeout(120)
 async def test_readers_that_drop_and_stall_and_come_back_miss_nothing(chance: random.Random) -> None:
     """Two hundred readers, administrators and members, over SSE and WebSocket, are cut off, stall and come back at random
     while others write in bursts, 500 a second: each takes every event that it may read, once, in order, and none is
@@ -54,7 +57,7 @@ async def test_readers_that_drop_and_stall_and_come_back_miss_nothing(chance: ra
             reader: [seq for seq, subject in log if seq > begin and (reader.by is admin or subject == reader.by.id)]
             for reader in readers
         }
-        await until(lambda: all(len(reader.taken) >= len(seqs) for reader, seqs in expected.items()), timeout=20)
+        await until(lambda: all(len(reader.taken) >= len(seqs) for reader, seqs in expected.items()), timeout=40)
         assert [reader.faults for reader in readers if reader.faults] == []
         assert [reader.resets for reader in readers if reader.resets] == []
         for reader, seqs in expected.items():

@@ -27,7 +27,11 @@ async def go_on(servers: tuple[Server, Server], login: Login, stop: asyncio.Even
     here, there = servers
     while not stop.is_set():
         here, there = there, here
-        tokens = await here.json("POST", "/v1/auth/refresh", json={"refresh_token": token})
+        async with here.request("POST", "/v1/auth/refresh", json={"refresh_token": token}) as answer:
+            seen[str(answer.status)] += 1
+            if answer.status != 200:
+                continue
+            tokens = await answer.json()
         for one in (tokens["access_token"], access):
             async with there.request("GET", "/v1/users/me", headers={"Authorization": f"Bearer {one}"}) as answer:
                 seen[str(answer.status)] += 1
@@ -51,6 +55,8 @@ async def hold(one: Server, other: Server, url: str) -> None:
     stop.set()
     await asyncio.gather(*load)
 
+    # A database that is slow because the machine is busy is another matter, and seldom.
+    assert seen.pop("503", 0) < seen["200"] / 100, seen
     assert {name for name in seen if len(name) == 3} == {"200"}, seen
     assert signed == ["HS256", *_NEXT]
     for server in (one, other):

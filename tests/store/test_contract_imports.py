@@ -73,6 +73,7 @@ LINES = st.lists(
 ).map(lambda lines: [replace(line, number=number) for number, line in enumerate(lines, 1)])
 
 
+@pytest.mark.timeout(180)  # eighty times two stores, of which each makes its tables
 @settings(max_examples=80)
 @given(lines=LINES, on_conflict=POLICIES)
 async def test_batch_is_what_its_lines_are_one_by_one(
