@@ -7,9 +7,14 @@ import logging
 from service.domain.ports import Clock, Hasher, Mailer, Store
 from service.outbound.mail_log import LogMailer
 from service.outbound.trust import trusted
+from service.security.backoff import Backoff
+from service.security.login_alarm import LoginAlarm
+from service.security.login_limit import LoginLimit
+from service.security.memory_failures import MemoryFailures
 from service.security.passwords import Argon2Hasher
 from service.settings import PREFIX, Settings, SettingsError
 from service.store.memory import MemoryStore
+from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster")
 
@@ -60,3 +65,10 @@ def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
     if settings.registration == "verify":
         log.warning("who registers is told in the log alone: ROSTER_SMTP_URL names no mail server")
     return LogMailer()
+
+
+def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
+    if settings.login_rate is None:
+        return None
+    alarm = LoginAlarm(lambda kind: metrics.login_waits.labels(kind).inc())
+    return LoginLimit(MemoryFailures(Backoff(settings.login_rate), alarm), store.sessions)

@@ -10,7 +10,7 @@ import jinja2
 from aiohttp import web
 
 from service import keys, lifecycle, middleware
-from service.adapters import chosen_hasher, chosen_store
+from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
 from service.domain.events import Event
 from service.domain.ports import Hasher, Store
 from service.middleware.cors import set_up_cors
@@ -24,7 +24,7 @@ from service.routes import files, routes
 from service.security.authenticator import Authenticator
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
-from service.security.limits import LoginLimit, MailLimit
+from service.security.limits import MailLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.settings import Settings
@@ -98,7 +98,7 @@ def create_app(
         leave_s=settings.presence_leave_s,
     )
     _watch(metrics, hub, rooms)
-    login_rate, mail_rate = settings.login_rate, settings.mail_rate
+    mail_rate = settings.mail_rate
 
     app = web.Application(
         client_max_size=settings.max_body_bytes,
@@ -110,7 +110,7 @@ def create_app(
     app[keys.TOKENS] = tokens
     app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator
-    app[keys.LOGIN_LIMIT] = LoginLimit(login_rate) if login_rate else None
+    app[keys.LOGIN_LIMIT] = chosen_login_limit(settings, store, metrics)
     app[keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = rooms

@@ -21,7 +21,8 @@ from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.keyring import Keyring
-from service.security.limits import LoginLimit, MailLimit
+from service.security.limits import MailLimit
+from service.security.login_limit import LoginLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.settings import Settings

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
     rate_limit: str = "1200/minute"
     """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
     login_limit: str = "10/15 minutes"
-    """Failed logins per account and network, as `10/15 minutes`; `off` lifts it."""
+    """Failed logins per account and network that are free, as `10/15 minutes`, before waits begin and double; `off` lifts it."""
     mail_limit: str = "10/15 minutes"
     """Mails that may be asked for per address and network, and tokens that a network may try, as `10/15 minutes`; `off` lifts it."""
     max_body_bytes: PositiveInt = 262_144

@@ -27,8 +27,8 @@ async def forgot(store: Store, clock: Clock, email: str, ttl: timedelta) -> None
     await store.write(work)
 
 
-async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented, password: str) -> None:
-    """Set the password of the account whose address a token proves, and end its sessions.
+async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented, password: str) -> User:
+    """Set the password of the account whose address a token proves, end its sessions, and tell whose it is.
 
     Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
     """
@@ -39,13 +39,15 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented
         refuse_common(password, user.username, user.email, user.name)
     password_hash = await hasher.hash(password)
 
-    async def work(transaction: Transaction) -> None:
+    async def work(transaction: Transaction) -> User:
         # Looked at before, outside of this transaction: somebody else may have used it meanwhile.
         taken = await transaction.take_mail_token("reset", presented)
         owner = None if taken is None else await transaction.user(taken.user_id)
-        await _replace(transaction, clock, _check(taken, owner, clock), password_hash, None)
+        proven = _check(taken, owner, clock)
+        await _replace(transaction, clock, proven, password_hash, None)
+        return proven
 
-    await store.write(work)
+    return (await store.write(work)).value
 
 
 async def change(

@@ -1,19 +1,12 @@
-"""Limits on how often: any request, by one number a key; failed logins, by the `limits` library."""
+"""Limits on how often: any request, and what leads to mails; by one number a key."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from typing import Final
 
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
-
-from service.domain.errors import InvalidCredentials, TooMany, WrongPassword
+from service.domain.errors import TooMany
 from service.settings import Rate
 
 _MOST_KEYS: Final = 100_000
@@ -100,43 +93,6 @@ class MailLimit:
         except LimitReached as reached:
             # Not as itself: `RateLimit` tells of requests, and this is another limit.
             raise TooMany(reached.retry_after_s, "Too many mails; come back later.") from None
-
-
-class LoginLimit:
-    """Failed logins, per account and per network of the caller; successes are free."""
-
-    def __init__(self, rate: Rate) -> None:
-        self._storage = MemoryStorage()
-        self._limiter = MovingWindowRateLimiter(self._storage)
-        self._item = RateLimitItemPerSecond(rate.most, rate.seconds)
-        self._pending: Counter[tuple[str, str]] = Counter()
-
-    @asynccontextmanager
-    async def attempt(self, account: str, client: str) -> AsyncIterator[None]:
-        """Wrap one look at a password: raises `TooMany` before it if the account or the network has failed too often.
-
-        Attempts under way count as failed until they have succeeded: a hundred at once get no further than a hundred
-        in a row.
-        """
-        keys = (("account", account), ("network", network_of(client)))
-        for key in keys:
-            self._pending[key] += 1
-        try:
-            for key in keys:
-                if not await self._limiter.test(self._item, *key, cost=self._pending[key]):
-                    stats = await self._limiter.get_window_stats(self._item, *key)
-                    raise TooMany(max(1.0, stats.reset_time - time.time()), "Too many failed logins; come back later.")
-            try:
-                yield
-            except (InvalidCredentials, WrongPassword):
-                for key in keys:
-                    await self._limiter.hit(self._item, *key)
-                raise
-        finally:
-            for key in keys:
-                self._pending[key] -= 1
-                if not self._pending[key]:
-                    del self._pending[key]
 
 
 def network_of(client: str) -> str:

@@ -93,6 +93,12 @@ class Metrics:
             registry=self.registry,
         )
         self.logins = Counter("roster_logins", "Login attempts, by result.", ("result",), registry=self.registry)
+        self.login_waits = Counter(
+            "roster_login_waits",
+            "Accounts, networks, and known pairs of both, that began to have to wait after failed logins.",
+            ("kind",),
+            registry=self.registry,
+        )
         self.mails = Counter(
             "roster_mails",
             "Mails, by what they are for and what became of them.",

@@ -98,7 +98,8 @@ class LogIn(View):
             summary="Log in",
             description=(
                 "With a JSON body, or with `Authorization: Basic` and no body. A wrong login and a wrong password "
-                "answer the same, after the same time. Failures are limited per account and network."
+                "answer the same, after the same time. Failures are limited per account and network, with waits that grow; "
+                "strangers do not keep the owner of an account from logging in where a session of theirs is."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
@@ -124,7 +125,7 @@ class LogIn(View):
         spelled = spelled_login(login.login)
         known = await app[STORE].credentials(spelled)
         # By whichever name it is tried, it is one account.
-        account = spelled if known is None else str(known.user.id)
+        account = spelled if known is None else known.user.id
         try:
             async with limit.attempt(account, self.request[CONTEXT].client) if limit else nullcontext():
                 entered = logins.log_in(

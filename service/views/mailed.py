@@ -70,7 +70,7 @@ class ChangeAddress(View):
         body = await self.body(AddressChange)
         count(self, body.email)
         limit = app[LOGIN_LIMIT]
-        async with limit.attempt(principal.user, self.request[CONTEXT].client) if limit else nullcontext():
+        async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
             await prove(app[STORE], app[HASHER], principal.caller.id, body.current_password)
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
         asking = addresses.ask(app[STORE], app[CLOCK], principal.caller.id, body.email, ttl)
@@ -125,7 +125,9 @@ class ResetPassword(View):
         body = await self.body(Reset)
         presented = _presented(self, body.token)
         reset = new_passwords.reset(app[STORE], app[HASHER], app[CLOCK], presented, body.password)
-        await self.write(reset, "reset a password")
+        owner = await self.write(reset, "reset a password")
+        if (limit := app[LOGIN_LIMIT]) is not None:
+            await limit.prove(owner.id, self.request[CONTEXT].client)
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)
 

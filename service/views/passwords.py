@@ -32,7 +32,7 @@ class ChangePassword(View):
         body = await self.body(PasswordChange)
         limit = app[LOGIN_LIMIT]
         # A stolen token must not try passwords faster than a login may.
-        async with limit.attempt(principal.user, self.request[CONTEXT].client) if limit else nullcontext():
+        async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
             change = new_passwords.change(
                 app[STORE],
                 app[HASHER],

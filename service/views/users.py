@@ -230,7 +230,7 @@ class UserById(View):
         limit = app[LOGIN_LIMIT] if wanted.current_password is not None else None
         client = self.request[CONTEXT].client
         # A stolen token must not try passwords faster than a login may.
-        async with limit.attempt(self.principal.user, client) if limit else nullcontext():
+        async with limit.attempt(self.caller.id, client) if limit else nullcontext():
             change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
         if "email" in fields:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -22,9 +21,7 @@ from service.domain.sessions import Session
 from service.domain.users import User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, keep
-
-T = TypeVar("T")
+from tests.support.domain import PlainHasher, a_user, finish, keep
 
 TTL = timedelta(days=30)
 PASSWORD = "correct horse battery staple"
@@ -392,13 +389,3 @@ class Refreshing(RuleBasedStateMachine):
 
 Refreshing.TestCase.settings = settings(max_examples=50, stateful_step_count=20)
 TestRefreshing = Refreshing.TestCase
-
-
-def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Run to its end what never waits: nothing on the memory store does."""
-    try:
-        work.send(None)
-    except StopIteration as done:
-        value: T = done.value
-        return value
-    raise AssertionError("it waited")

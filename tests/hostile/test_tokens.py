@@ -563,11 +563,44 @@ async def test_guessing_is_slowed_down_for_account_and_network(store_url: str) -
     assert account.headers["cache-control"] == "no-store"
 
 
+async def test_strangers_cannot_keep_the_owner_out(store_url: str) -> None:
+    """Where a session of the owner's was opened or refreshed last, guesses from elsewhere refuse nothing, also in the next
+    process; a login that nobody has answers like one that somebody has."""
+    limits: dict[str, Any] = {"login_limit": "3/15 minutes", "trusted_proxies": ("127.0.0.0/8",)}
+
+    async def enter(server: Server, login: str, password: str, client: str) -> Answer:
+        body = {"login": login, "password": password}
+        return await call(server, "POST", "/v1/auth/login", f"X-Forwarded-For: {client}", body=body)
+
+    async def guess(server: Server, login: str) -> list[Answer]:
+        return [await enter(server, login, "wrong", f"198.51.100.{number}") for number in range(10)]
+
+    async def enters(server: Server) -> list[int]:
+        clients = ("192.0.2.1", "2001:db8:0:1::2", "2001:db8::1")
+        return [(await enter(server, "ada", PASSWORD, client)).status for client in clients]
+
+    async with serve(store_url=store_url, **limits) as server:
+        await server.member("ada")
+        await enter(server, "ada", PASSWORD, "192.0.2.1")
+        moved = json.loads((await enter(server, "ada", PASSWORD, "2001:db8::1")).body)
+        renewal = {"refresh_token": moved["refresh_token"]}
+        await call(server, "POST", "/v1/auth/refresh", "X-Forwarded-For: 2001:db8:0:1::1", body=renewal)
+        somebody, nobody = await guess(server, "ada"), await guess(server, "nobody")
+        entered = [await enters(server)]
+    if store_url != "memory://":
+        async with serve(store_url=store_url, **limits) as server:
+            await guess(server, "ada")
+            entered.append(await enters(server))
+
+    assert [answer.status for answer in somebody] == [401] * 3 + [429] * 7
+    assert [_without_names(answer) for answer in somebody] == [_without_names(answer) for answer in nobody]
+    assert entered == [[200, 200, 429]] * len(entered)
+
+
 async def test_guesses_at_once_get_no_further_than_in_a_row(store_url: str) -> None:
     """Of thirty wrong passwords at the same moment no more are tried than the limit allows."""
     async with serve(store_url=store_url, login_limit="3/15 minutes") as server:
-        await server.member("ada")
-        body = {"login": "ada", "password": "wrong"}
+        body = {"login": "admin", "password": "wrong"}
         answers = await asyncio.gather(*(call(server, "POST", "/v1/auth/login", body=body) for _ in range(30)))
 
     statuses = [answer.status for answer in answers]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.errors import InvalidCredentials, TooMany
+from service.domain.errors import TooMany
 from service.security import limits
-from service.security.limits import LoginLimit, MailLimit, RequestLimit, network_of
+from service.security.limits import MailLimit, RequestLimit, network_of
 from service.settings import Rate
-from tests.support.wait import until
 
 T0 = 1_000.0
 
@@ -99,20 +95,6 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(later)
 
 
-async def fail(limit: LoginLimit, login: str, client: str) -> None:
-    with contextlib.suppress(InvalidCredentials):
-        async with limit.attempt(login, client):
-            raise InvalidCredentials()
-
-
-async def refused(limit: LoginLimit, login: str, client: str) -> bool:
-    try:
-        async with limit.attempt(login, client):
-            return False
-    except TooMany as error:
-        return 1 <= error.retry_after_s <= 900
-
-
 def test_mails_count_for_address_and_network() -> None:
     """Each address and each network has its own; the refusal says when to come back."""
     limit = MailLimit(Rate(2, 3600))
@@ -124,64 +106,6 @@ def test_mails_count_for_address_and_network() -> None:
             limit.hit(client, address)
         assert 1000 < refused.value.retry_after_s <= 1800
     limit.hit("192.0.2.4", "bob@example.com")
-
-
-async def test_failures_count_for_account_and_network() -> None:
-    """So many failures close the account to every network, and the network to every account; others stay open."""
-    limit = LoginLimit(Rate(3, 900))
-    for _ in range(3):
-        await fail(limit, "ada", "192.0.2.1")
-
-    assert await refused(limit, "ada", "198.51.100.1")
-    assert await refused(limit, "grace", "192.0.2.1")
-    assert not await refused(limit, "grace", "198.51.100.1")
-
-
-async def test_successes_are_free() -> None:
-    """Who gets in as often as they like has not failed once."""
-    limit = LoginLimit(Rate(3, 900))
-    for _ in range(20):
-        assert not await refused(limit, "ada", "192.0.2.1")
-
-
-async def test_attempts_under_way_count_as_failed() -> None:
-    """Of ten at the same time no more get to try than may fail; what was only begun is free again afterwards."""
-    limit = LoginLimit(Rate(3, 900))
-    go_on = asyncio.Event()
-    tried = 0
-
-    async def guess() -> None:
-        nonlocal tried
-        with contextlib.suppress(TooMany):
-            async with limit.attempt("ada", "192.0.2.1"):
-                tried += 1
-                await go_on.wait()
-
-    guesses = [asyncio.create_task(guess()) for _ in range(10)]
-    await until(lambda: sum(guess.done() for guess in guesses) == 7)
-    go_on.set()
-    await asyncio.gather(*guesses)
-
-    assert tried == 3
-    assert not await refused(limit, "ada", "192.0.2.1")
-
-
-async def test_attempt_that_is_cancelled_is_free() -> None:
-    """A caller that goes away has not failed, and does not count as under way."""
-    limit = LoginLimit(Rate(1, 900))
-    begun = asyncio.Event()
-
-    async def guess() -> None:
-        async with limit.attempt("ada", "192.0.2.1"):
-            begun.set()
-            await asyncio.Event().wait()
-
-    guessing = asyncio.create_task(guess())
-    await begun.wait()
-    guessing.cancel()
-    await asyncio.gather(guessing, return_exceptions=True)
-
-    assert not await refused(limit, "ada", "192.0.2.1")
 
 
 @pytest.mark.parametrize(

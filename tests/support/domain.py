@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat
@@ -14,6 +14,8 @@ from service.domain.accounts import Caller
 from service.domain.events import Event
 from service.domain.ports import Store, Transaction, Written
 from service.domain.users import User
+
+T = TypeVar("T")
 
 _numbers = itertools.count(1)
 
@@ -89,3 +91,13 @@ async def keep(store: Store, *users: User) -> Written[None]:
             await transaction.append(created(user))
 
     return await store.write(work)
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run to its end what never waits: nothing on the memory store does."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        value: T = done.value
+        return value
+    raise AssertionError("it waited")

@@ -438,6 +438,30 @@ async def test_tokens_are_nowhere_but_in_the_mail(server: Server, ada: Any, mail
     assert len(kept.digest) == 32
 
 
+async def test_reset_opens_an_account_that_strangers_closed(store_url: str, mails: Mails) -> None:
+    """The owner who resets the password gets in from there, while the guessing goes on and though no session is left."""
+    async with serve(store_url=store_url, login_limit="2/15 minutes", trusted_proxies=("127.0.0.0/8",)) as server:
+
+        async def enter(client: str, password: str) -> int:
+            body = {"login": "ada", "password": password}
+            headers = {"X-Forwarded-For": client}
+            async with server.request("POST", "/v1/auth/login", json=body, headers=headers) as answer:
+                return answer.status
+
+        async def guess() -> list[int]:
+            return [await enter(f"198.51.100.{number}", "wrong") for number in range(4)]
+
+        await server.json("POST", "/v1/auth/register", status=201, json=ADA)
+        assert await guess() == [401, 401, 429, 429]
+        assert await enter("192.0.2.1", PASSWORD) == 429
+        await forgot(server, "ada@example.com")
+        body = {"token": token_in((await mails.newest("ada@example.com")).text), "password": NEW}
+        await server.json("POST", "/v1/auth/reset", status=204, json=body, headers={"X-Forwarded-For": "192.0.2.1"})
+        assert await guess() == [401, 401, 429, 429]
+
+        assert [await enter(client, NEW) for client in ("192.0.2.2", "192.0.2.1")] == [429, 200]
+
+
 async def test_mails_are_limited_per_address_and_network(mails: Mails) -> None:
     """Over the limit an address is refused wherever it is asked from, and a network whatever it asks for or tries."""
     async with serve(trusted_proxies=["127.0.0.0/8"], mail_limit="3/hour", registration="verify") as server:
