@@ -22,6 +22,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.routes import files, routes
 from service.security.authenticator import Authenticator
+from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
 from service.security.limits import MailLimit
@@ -107,6 +108,7 @@ def create_app(
     app[keys.CLOCK] = clock
     app[keys.STORE] = store
     app[keys.HASHER] = hasher
+    app[keys.HASH_PLACES] = HashPlaces(hasher, settings.hash_queue)
     app[keys.TOKENS] = tokens
     app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator

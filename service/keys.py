@@ -20,6 +20,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
+from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.limits import MailLimit
 from service.security.login_limit import LoginLimit
@@ -61,6 +62,7 @@ SETTINGS = AppKey("settings", Settings)
 CLOCK: AppKey[Clock] = AppKey("clock")
 STORE: AppKey[Store] = AppKey("store")
 HASHER: AppKey[Hasher] = AppKey("hasher")
+HASH_PLACES = AppKey("hash_places", HashPlaces)
 TOKENS = AppKey("tokens", AccessTokens)
 KEYRING = AppKey("keyring", Keyring)
 AUTHENTICATOR = AppKey("authenticator", Authenticator)

@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     hash_workers: NonNegativeInt = 0
     """Threads that hash passwords; 0: one a core."""
     hash_queue: PositiveInt = 64
-    """Passwords that may wait for those threads; over it logins get 503."""
+    """Passwords that may wait for those threads, a quarter of them from one network; over it logins get 503, and 429 over the quarter."""
     hash_passes: Annotated[int, Field(ge=1, le=64)] = 1
     """Passes of argon2id over its memory. Hashes that cost another price are made anew at the next login."""
     hash_memory_kib: Annotated[int, Field(le=4_194_304)] = 47_104

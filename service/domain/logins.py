@@ -13,7 +13,7 @@ import uuid_utils.compat
 
 from service.domain.accounts import Caller
 from service.domain.endings import end_session, end_sessions
-from service.domain.errors import InvalidCredentials, InvalidGrant, NotFound, Unavailable
+from service.domain.errors import InvalidCredentials, InvalidGrant, NotFound, TooMany, Unavailable
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.sessions import MOST_SESSIONS, UNKNOWN, Origin, Presented, Session, judge, rotated
 from service.domain.users import Credentials, User, normalise_email
@@ -114,7 +114,7 @@ async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> 
         return None
     try:
         return await hasher.hash(password)
-    except Unavailable:  # the next login will do it
+    except (Unavailable, TooMany):  # the next login will do it
         return None
 
 

@@ -290,7 +290,7 @@ class Mailer(Protocol):
 
 
 class Hasher(Protocol):
-    """Passwords to hashes and back. Both raise `Unavailable` when too many already wait."""
+    """Passwords to hashes and back. Both raise `Unavailable` when too many already wait, `TooMany` when too many of the caller's."""
 
     async def hash(self, password: str) -> str: ...
 

@@ -24,7 +24,7 @@ from service.domain.errors import (
 from service.domain.logins import LoggedIn
 from service.domain.passwords import refuse_common
 from service.domain.sessions import Origin
-from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE, TOKENS
+from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE, TOKENS
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, Login, Refresh, Ticket, Tokens
@@ -76,7 +76,7 @@ class Register(View):
         new = NewUser(**(await self.body(Registration)).model_dump())
         if mode == "verify":
             return await self._ask_address(new, new.password or "")
-        registration = accounts.create(app[STORE], app[HASHER], app[CLOCK], new, None)
+        registration = accounts.create(app[STORE], self.hasher, app[CLOCK], new, None)
         return created(await self.write(registration, "register"))
 
     async def _ask_address(self, new: NewUser, password: str) -> web.Response:
@@ -84,7 +84,7 @@ class Register(View):
         app = self.request.app
         count(self, new.email)
         refuse_common(password, new.username, new.email, new.name)
-        password_hash = await app[HASHER].hash(password)
+        password_hash = await self.hasher.hash(password)
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
         registration = registrations.register(app[STORE], app[CLOCK], new, password_hash, ttl)
         app[POSTBOX].later(registration, "register")
@@ -130,7 +130,7 @@ class LogIn(View):
             async with limit.attempt(account, self.request[CONTEXT].client) if limit else nullcontext():
                 entered = logins.log_in(
                     app[STORE],
-                    app[HASHER],
+                    self.hasher,
                     app[CLOCK],
                     login=spelled,
                     password=login.password,

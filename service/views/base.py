@@ -13,12 +13,13 @@ from pydantic import BaseModel, ValidationError
 from service import problems
 from service.domain.accounts import Caller
 from service.domain.errors import Invalid, InvalidToken, Unauthenticated
-from service.keys import AUTHENTICATOR, CONTEXT, SERVE, SETTINGS, TASKS
+from service.keys import AUTHENTICATOR, CONTEXT, HASH_PLACES, SERVE, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
 from service.operations import Operation, operation_of
 from service.problems import Refused
 from service.schemas.errors import field_errors
 from service.security.authenticator import Principal
+from service.security.hash_places import HashPlace
 from service.strict_json import Malformed, parse_json
 
 B = TypeVar("B", bound=BaseModel)
@@ -37,6 +38,7 @@ class View(web.View, CorsMixin):
 
     operations: ClassVar[Mapping[str, Operation]] = {}
     _methods: ClassVar[Mapping[str, str]] = {}
+    _place: HashPlace | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -89,9 +91,21 @@ class View(web.View, CorsMixin):
     def caller(self) -> Caller:
         return self.principal.caller
 
+    @property
+    def hasher(self) -> HashPlace:
+        """What this request hashes with: no more at once than its network may, and nothing once its client has gone."""
+        if self._place is None:
+            self._place = self.request.app[HASH_PLACES].of(self.request[CONTEXT].client)
+        return self._place
+
     async def write(self, work: Coroutine[Any, Any, T], name: str) -> T:
-        """Carry a write to its end, whether the client waits for it or goes away."""
-        return await self.request.app[TASKS].finish(work, name)
+        """Carry a write to its end, whether the client waits for it or goes away; in the latter case it hashes nothing more."""
+        try:
+            return await self.request.app[TASKS].finish(work, name)
+        except asyncio.CancelledError:
+            if self._place is not None:
+                self._place.leave()
+            raise
 
     async def body(self, model: type[B], *media_types: str) -> B:
         """Read the JSON body as `model`; raises `Refused` when it cannot be read and `Invalid` when it breaks a rule."""

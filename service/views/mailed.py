@@ -12,7 +12,7 @@ from service.domain import addresses, new_passwords
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Presented, parse_token
 from service.domain.proof import prove
-from service.keys import CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
 from service.views.base import NO_STORE, View, json_answer
@@ -71,7 +71,7 @@ class ChangeAddress(View):
         count(self, body.email)
         limit = app[LOGIN_LIMIT]
         async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
-            await prove(app[STORE], app[HASHER], principal.caller.id, body.current_password)
+            await prove(app[STORE], self.hasher, principal.caller.id, body.current_password)
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
         asking = addresses.ask(app[STORE], app[CLOCK], principal.caller.id, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")
@@ -124,7 +124,7 @@ class ResetPassword(View):
         app = self.request.app
         body = await self.body(Reset)
         presented = _presented(self, body.token)
-        reset = new_passwords.reset(app[STORE], app[HASHER], app[CLOCK], presented, body.password)
+        reset = new_passwords.reset(app[STORE], self.hasher, app[CLOCK], presented, body.password)
         owner = await self.write(reset, "reset a password")
         if (limit := app[LOGIN_LIMIT]) is not None:
             await limit.prove(owner.id, self.request[CONTEXT].client)

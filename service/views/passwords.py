@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from aiohttp import web
 
 from service.domain import new_passwords
-from service.keys import CLOCK, CONTEXT, HASHER, LOGIN_LIMIT, POSTBOX, STORE
+from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, POSTBOX, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import PasswordChange
 from service.views.base import NO_STORE, View
@@ -35,7 +35,7 @@ class ChangePassword(View):
         async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
             change = new_passwords.change(
                 app[STORE],
-                app[HASHER],
+                self.hasher,
                 app[CLOCK],
                 principal.caller.id,
                 principal.session_id,

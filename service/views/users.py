@@ -18,7 +18,7 @@ from service.domain.idempotency import Answer
 from service.domain.ports import Snapshot, UserQuery, Writes, Written
 from service.domain.positions import Position
 from service.domain.users import User
-from service.keys import CLOCK, CONTEXT, CURSORS, HASHER, LOGIN_LIMIT, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, CONTEXT, CURSORS, LOGIN_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import (
     UserAnswer,
@@ -118,7 +118,7 @@ class Users(View):
         app = self.request.app
 
         def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
-            return accounts.create(store, app[HASHER], app[CLOCK], new, self.caller.id)
+            return accounts.create(store, self.hasher, app[CLOCK], new, self.caller.id)
 
         if key is None:
             return created(await self.write(create(app[STORE]), "create user"))
@@ -231,7 +231,7 @@ class UserById(View):
         client = self.request[CONTEXT].client
         # A stolen token must not try passwords faster than a login may.
         async with limit.attempt(self.caller.id, client) if limit else nullcontext():
-            change = accounts.change(app[STORE], app[HASHER], app[CLOCK], self.caller, id_in_path(self.request), wanted)
+            change = accounts.change(app[STORE], self.hasher, app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
         if "email" in fields:
             app[POSTBOX].ring()

@@ -33,6 +33,7 @@ def settings_for_tests(**overrides: Any) -> Settings:
         "rate_limit": "off",
         "login_limit": "off",
         "mail_limit": "off",
+        "hash_queue": 4096,
         "ws_messages_per_s": 0,
         "max_connections_per_user": 0,
         "presence_gather_s": 0.02,
