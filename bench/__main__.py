@@ -15,6 +15,7 @@ from bench import (
     idle_memory,
     import_users,
     load,
+    logins,
     patch_beside_readers,
     read_user,
     stalled_reader,
@@ -35,6 +36,7 @@ SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {
     "stalled_reader": stalled_reader.run,
     "patch_beside_readers": patch_beside_readers.run,
     "import_users": import_users.run,
+    "logins": logins.run,
 }
 
 

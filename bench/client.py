@@ -40,11 +40,16 @@ class Tally:
 
 
 class Connection(asyncio.Protocol):
-    """Asks, waits for the whole answer, asks again, until it is stopped. One that fails is not opened again."""
+    """Asks, waits for the whole answer, asks again, until it is stopped. One that fails is not opened again.
 
-    def __init__(self, requests: Iterator[bytes], tally: Tally) -> None:
+    Args:
+        pause_s: from an answer to the next request.
+    """
+
+    def __init__(self, requests: Iterator[bytes], tally: Tally, pause_s: float = 0.0) -> None:
         self._requests = requests
         self._tally = tally
+        self._pause_s = pause_s
         self._answer = bytearray()
         self._sent_at = 0.0
         self._stopped = False
@@ -74,7 +79,10 @@ class Connection(asyncio.Protocol):
         else:
             self._tally.failures += 1
         self._answer.clear()
-        self._ask(self._transport)
+        if self._pause_s:
+            asyncio.get_running_loop().call_later(self._pause_s, self._ask, self._transport)
+        else:
+            self._ask(self._transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._stopped:
@@ -88,6 +96,8 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _ask(self, transport: asyncio.WriteTransport) -> None:
+        if self._stopped:
+            return
         self._sent_at = perf_counter()
         transport.write(next(self._requests))
 

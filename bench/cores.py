@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,11 @@ class Cores:
 
     server: int | None
     load: int | None
+
+    @property
+    def both(self) -> frozenset[int] | None:
+        """For a server that needs more than one."""
+        return None if self.server is None or self.load is None else frozenset((self.server, self.load))
 
     def __str__(self) -> str:
         if self.server is None:
@@ -34,15 +39,15 @@ def choose() -> Cores:
     return Cores(usable[0], usable[-1])
 
 
-def pin(core: int | None) -> None:
-    """Keep this process, and every child it starts from now on, on one core; None leaves all as it is."""
+def pin(core: int | Collection[int] | None) -> None:
+    """Keep this process, and every child it starts from now on, on one core or some; None leaves all as it is."""
     if sys.platform == "linux" and core is not None:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {core} if isinstance(core, int) else core)
 
 
 @contextmanager
-def visiting(core: int | None) -> Iterator[None]:
-    """Be on that core meanwhile. A child started here is born there, before it can have a thread elsewhere."""
+def visiting(core: int | Collection[int] | None) -> Iterator[None]:
+    """Be on that core, or those, meanwhile. A child started here is born there, before it can have a thread elsewhere."""
     if sys.platform != "linux":
         yield
         return

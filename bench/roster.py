@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,12 +39,18 @@ class Roster:
 
 @contextmanager
 def running(
-    core: int | None, *, module: str = "service", store_url: str = "memory://", name: str = "Roster"
+    core: int | Collection[int] | None,
+    *,
+    module: str = "service",
+    store_url: str = "memory://",
+    name: str = "Roster",
+    further: Mapping[str, str] | None = None,
 ) -> Iterator[Roster]:
-    """Roster on a free port, or a module that serves it in another way; raises `NotServing`, `WrongAnswer`."""
+    """Roster on a free port, or a module that serves it in another way, with `further` settings; raises `NotServing`,
+    `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
     own = {"ROSTER_PORT": str(port), "ROSTER_STORE_URL": store_url, "ROSTER_ADMIN_PASSWORD": password}
-    environ = {**_SETTINGS, **own}
+    environ = {**_SETTINGS, **own, **(further or {})}
     with serving(name, ["-m", module], port, core, environ) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]

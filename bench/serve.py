@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -105,7 +105,7 @@ def serving(
     name: str,
     arguments: Sequence[str],
     port: int,
-    core: int | None,
+    core: int | Collection[int] | None,
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
 ) -> Iterator[Server]:

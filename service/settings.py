@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     reset_ttl_s: PositiveInt = 3600
     """How long a password may be reset with the token from a mail, in seconds."""
     hash_workers: NonNegativeInt = 0
-    """Threads that hash passwords; 0: one a core."""
+    """Threads that hash passwords; 0: one a core but one, which is left to all else."""
     hash_queue: PositiveInt = 64
     """Passwords that may wait for those threads, a quarter of them from one network; over it logins get 503, and 429 over the quarter."""
     hash_passes: Annotated[int, Field(ge=1, le=64)] = 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from service import keys
 from service.app import create_app
 from service.domain.errors import Unavailable
-from service.security.passwords import Argon2Hasher
+from service.security.passwords import Argon2Hasher, usual_workers
 from tests.support.server import settings_for_tests
 from tests.support.wait import until
 
@@ -216,3 +218,12 @@ async def test_close_is_safe_twice() -> None:
     hasher.close()
     hasher.close()
     await until(lambda: not any(thread.name.startswith("hash_") for thread in threading.enumerate()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process cannot be kept to some cores")
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (16, 15)])
+def test_a_core_is_left_to_all_else(monkeypatch: pytest.MonkeyPatch, cores: int, threads: int) -> None:
+    """A thread a core that the process may use but one, and one at least."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+
+    assert usual_workers() == threads
