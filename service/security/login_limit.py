@@ -53,7 +53,14 @@ class LoginLimit:
                 except MustWait as known:
                     raise _too_many(known) from None
             yield
-        await self._failures.forgive(pair)
+
+    async def entered(self, account: UUID, client: str) -> None:
+        """A password was looked at and was right.
+
+        To be said, not taken from an attempt that ended well: that may never have looked at one, as a change of a name that
+        comes with a password, and a stolen token could begin anew by it.
+        """
+        await self._failures.forgive(_pair(account, network_of(client)))
 
     async def prove(self, account: UUID, client: str) -> None:
         """The owner has shown, by what was mailed to the address of the account, to be who they are and where."""

@@ -128,7 +128,7 @@ class LogIn(View):
         account = spelled if known is None else known.user.id
         try:
             async with limit.attempt(account, self.request[CONTEXT].client) if limit else nullcontext():
-                entered = logins.log_in(
+                entering = logins.log_in(
                     app[STORE],
                     self.hasher,
                     app[CLOCK],
@@ -138,12 +138,14 @@ class LogIn(View):
                     idle=timedelta(seconds=app[SETTINGS].session_idle_s),
                     origin=_origin(self.request),
                 )
-                answer = _tokens(self.request, await self.write(entered, "log in"))
+                entered = await self.write(entering, "log in")
+            if limit is not None:
+                await limit.entered(entered.user.id, self.request[CONTEXT].client)
         except (InvalidCredentials, TooMany, Unavailable) as error:
             attempts.labels(problems.kind_of(error).code).inc()
             raise
         attempts.labels("ok").inc()
-        return answer
+        return _tokens(self.request, entered)
 
 
 class RefreshTokens(View):

@@ -43,5 +43,7 @@ class ChangePassword(View):
                 body.new,
             )
             await self.write(change, "change a password")
+        if limit is not None:
+            await limit.entered(principal.caller.id, self.request[CONTEXT].client)
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)

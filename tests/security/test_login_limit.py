@@ -56,7 +56,10 @@ class World:
     async def enters(self, account: UUID | str, client: str) -> bool:
         try:
             async with self.limit.attempt(account, client):
-                return True
+                pass
+            if isinstance(account, UUID):
+                await self.limit.entered(account, client)
+            return True
         except TooMany as error:
             self.told_s = error.retry_after_s
             return False
@@ -122,6 +125,18 @@ async def test_success_clears_the_pair_and_nothing_else() -> None:
     assert await world.enters(ADA, AWAY)
     assert not await world.enters(GRACE, AWAY)
     assert not await world.enters(GRACE, OFFICE)
+
+
+async def test_attempt_that_ends_well_clears_nothing_by_itself() -> None:
+    """It may have looked at no password at all."""
+    world = World()
+    world.open(ADA, HOME)
+    await world.fail(ADA, HOME, 5)
+    for _ in range(3):
+        async with world.limit.attempt(ADA, HOME):
+            pass
+
+    assert await world.fail(ADA, HOME, 5) == 1
 
 
 async def test_reset_lets_the_owner_in() -> None:

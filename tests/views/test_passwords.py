@@ -77,6 +77,18 @@ async def test_wrong_tries_count_as_failed_logins() -> None:
         await change(server, ada, status=429)
 
 
+async def test_change_that_asks_for_no_password_clears_no_failures() -> None:
+    """A change of a name that comes with a password looks at none: a stolen token does not begin anew by it."""
+    async with serve(login_limit="2/hour") as server:
+        ada = await server.member("ada")
+        path = f"/v1/users/{ada.id}"
+        for number in range(3):
+            await change(server, ada, "wrong", status=422)
+            await server.json("PATCH", path, ada, json={"name": f"Ada {number}", "current_password": "a guess"})
+        await change(server, ada, "wrong", status=422)
+        await change(server, ada, status=429)
+
+
 async def test_two_changes_at_once_make_one(server: Server) -> None:
     """Who gave a password that was replaced meanwhile is refused."""
     ada = await server.member("ada")
