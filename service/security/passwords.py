@@ -107,8 +107,8 @@ class Argon2Hasher:
 def usual_workers() -> int:
     """One thread a core that this process may use but one, and one at least.
 
-    With a thread on every core a `GET` beside waiting logins has a p99 of nine times its quiet one: what answers it waits for
-    the end of a thread's time slice, 4 ms, also where the threads are niced. With a core left to it, it is one and a half.
+    With a thread on both of two cores, a `GET` beside waiting logins has a p99 of nine times its quiet one, and a lower
+    priority of the threads does not mend that; with a core left to it, of one and a half (bench/README.md).
     """
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, cores - 1)
