@@ -17,6 +17,7 @@ from service.domain.positions import Position
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
+from service.domain.totp import SecondFactor
 from service.domain.users import Credentials, Role, User
 
 T = TypeVar("T")
@@ -179,6 +180,18 @@ class Transaction(Protocol):
     async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
         """Let nothing that was mailed to a user, or nothing for one purpose, be worth anything."""
 
+    async def put_second_factor(self, user_id: UUID, factor: SecondFactor | None) -> None:
+        """Replace that of a user who is there; None removes it, with its recovery codes."""
+
+    async def take_step(self, user_id: UUID, step: int) -> bool:
+        """Whether this step is newer than every one that was taken from this user; then it is the newest itself."""
+
+    async def put_recovery_codes(self, user_id: UUID, digests: Collection[bytes]) -> None:
+        """Let these, and no others, be the recovery codes of a user who is there."""
+
+    async def take_recovery_code(self, user_id: UUID, digest: bytes) -> bool:
+        """Whether the user has this one; taking it uses it up, whoever else asks."""
+
     async def hold_log(self, hold: UUID, until: datetime) -> None:
         """Have the log keep what comes behind its present head, whatever their number, until then.
 
@@ -277,6 +290,9 @@ class Store(Writes, Protocol):
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         """Tokens that have expired, the oldest first."""
+
+    async def second_factor(self, user_id: UUID) -> tuple[SecondFactor, int] | None:
+        """A user's second factor, which may only be begun, and how many recovery codes are left."""
 
 
 class Mailer(Protocol):

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
+from service.domain.totp import SecondFactor
+
 Role = Literal["member", "admin"]
 
 USERNAME_PATTERN: Final = r"^[a-z0-9._-]{3,32}$"
@@ -74,10 +76,21 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is needed to log somebody in. `password_hash` is None for an account made without a password."""
+    """What is needed to log somebody in.
+
+    Attributes:
+        password_hash: None for an account made without a password.
+        second_factor: None for an account without one; it may only be begun.
+    """
 
     user: User
     password_hash: str | None
+    second_factor: SecondFactor | None = None
+
+    @property
+    def asks_otp(self) -> bool:
+        """Whether the password alone is not enough."""
+        return self.second_factor is not None and self.second_factor.since is not None
 
 
 def changed_fields(before: User, after: User) -> tuple[str, ...]:

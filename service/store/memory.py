@@ -19,6 +19,7 @@ from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
+from service.domain.totp import SecondFactor
 from service.domain.users import Credentials, User
 from service.store.memory_log import MemoryLog
 from service.store.memory_tables import Tables
@@ -180,3 +181,7 @@ class MemoryStore:
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         expired = [token for token in self._tables.mail_tokens.values() if token.expires_at <= now]
         return sorted(expired, key=lambda token: token.expires_at)[:limit]
+
+    async def second_factor(self, user_id: UUID) -> tuple[SecondFactor, int] | None:
+        factor = self._tables.second_factors.get(user_id)
+        return None if factor is None else (factor, len(self._tables.recovery_codes.get(user_id, ())))

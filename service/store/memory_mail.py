@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar, get_args
+from typing import get_args
 from uuid import UUID
 
 from service.domain.mail import Mail, MailToken, Presented, Purpose
-from service.store.memory_tables import Tables
-
-K = TypeVar("K")
-V = TypeVar("V")
+from service.store.memory_rows import MemoryRows
 
 
-class MemoryMail:
+class MemoryMail(MemoryRows):
     """What a `Transaction` does with mails and their tokens."""
-
-    _tables: Tables
-    _undo: list[Callable[[], object]]
 
     async def put_mail(self, mail: Mail) -> None:
         self._set(self._tables.mails, (mail.email, mail.kind), mail)
@@ -56,15 +49,3 @@ class MemoryMail:
     async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
         for each in (purpose,) if purpose else get_args(Purpose):
             self._set(self._tables.mail_tokens, (user_id, each), None)
-
-    def _set(self, table: dict[K, V], key: K, value: V | None) -> None:
-        before = table.get(key)
-        _put(table, key, value)
-        self._undo.append(lambda: _put(table, key, before))
-
-
-def _put(table: dict[K, V], key: K, value: V | None) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value

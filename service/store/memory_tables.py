@@ -9,6 +9,7 @@ from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
 from service.domain.ports import UserQuery
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
+from service.domain.totp import SecondFactor
 from service.domain.users import Credentials, User, sort_key
 from service.store.memory_owned import OwnedRows
 
@@ -24,6 +25,8 @@ class Tables:
         self.by_username: dict[str, UUID] = {}
         self.by_email: dict[str, UUID] = {}
         self.passwords: dict[UUID, str] = {}
+        self.second_factors: dict[UUID, SecondFactor] = {}
+        self.recovery_codes: dict[UUID, frozenset[bytes]] = {}
         self.sessions: OwnedRows[Session] = OwnedRows()
         self.tokens: OwnedRows[ApiToken] = OwnedRows()
         self.by_digest: dict[bytes, UUID] = {}
@@ -34,7 +37,9 @@ class Tables:
 
     def credentials(self, user_id: UUID) -> Credentials | None:
         user = self.users.get(user_id.int)
-        return None if user is None else Credentials(user, self.passwords.get(user_id))
+        return (
+            None if user is None else Credentials(user, self.passwords.get(user_id), self.second_factors.get(user_id))
+        )
 
     def set_user(self, user: User) -> None:
         for column, index in (("username", self.by_username), ("email", self.by_email)):

@@ -14,10 +14,11 @@ from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
 from service.store.memory_mail import MemoryMail
+from service.store.memory_second_factors import MemorySecondFactors
 from service.store.memory_tables import Tables
 
 
-class MemoryTransaction(MemoryMail):
+class MemoryTransaction(MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
     def __init__(self, tables: Tables, answers: Records[Answer]) -> None:
@@ -89,6 +90,7 @@ class MemoryTransaction(MemoryMail):
         if before is not None:
             self._undo.append(lambda: passwords.update({user_id: before}))
         await self.forget_mail_tokens(user_id)
+        await self.put_second_factor(user_id, None)
         await self._drop_user(user_id)
 
     async def _drop_user(self, user_id: UUID) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from service.domain.ports import Store, Transaction
 from service.domain.sessions import Origin
+from service.domain.totp import SecondFactor, new_secret
 from service.domain.users import User
 from service.store.sql.postgres import PostgresStore
 from service.store.sql.sqlite import SqliteStore
@@ -60,6 +61,12 @@ async def fill(store: Store) -> User:
     session = a_session(ada, ada.created_at, ends_by=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x"))
     await keep_session(store, session)
     await keep_token(store, a_token(ada, ada.created_at, expires_at=None))
+
+    async def protect(transaction: Transaction) -> None:
+        await transaction.put_second_factor(ada.id, SecondFactor(new_secret(), ada.created_at, 59_000_000))
+        await transaction.put_recovery_codes(ada.id, [b"c" * 32, b"d" * 32])
+
+    await store.write(protect)
     await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
     await store.secret("cursors")
     await store.offer_signing_key(a_key("ES256"))

@@ -15,7 +15,8 @@ from service.domain.mail import Mail, MailToken
 from service.domain.sessions import Origin, Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
-from service.domain.users import User
+from service.domain.totp import SecondFactor
+from service.domain.users import Credentials, User
 from service.store.sql.dialects import Dialect
 
 Row = Sequence[Any]
@@ -38,6 +39,23 @@ def user_of(row: Row, dialect: Dialect) -> User:
         moment(row[8]),
         row[9],
     )
+
+
+def credentials_of(row: Row, dialect: Dialect) -> Credentials:
+    """From the columns of `statements.USER`, then the hash of the password and those of `statements.SECOND_FACTOR`."""
+    return Credentials(user_of(row, dialect), row[10], second_factor_of(row[11:], dialect))
+
+
+def second_factor_of(row: Row, dialect: Dialect) -> SecondFactor | None:
+    """From the columns of `statements.SECOND_FACTOR`."""
+    secret, since, step = row
+    return None if secret is None else SecondFactor(secret, None if since is None else dialect.moment(since), step)
+
+
+def of_second_factor(factor: SecondFactor | None) -> dict[str, Any]:
+    if factor is None:
+        return {"secret": None, "since": None, "step": None}
+    return {"secret": factor.secret, "since": factor.since, "step": factor.last_step}
 
 
 def of_user(user: User) -> dict[str, Any]:

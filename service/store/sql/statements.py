@@ -33,6 +33,7 @@ from service.store.sql.tables import (
     log,
     mail_tokens,
     mails,
+    recovery_codes,
     secrets,
     sessions,
     signing_keys,
@@ -44,6 +45,7 @@ from service.store.sql.tables import (
 USER: Final = [users.c[name] for name in (
     "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
 )]  # fmt: skip
+SECOND_FACTOR: Final = [users.c[name] for name in ("totp_secret", "totp_since", "totp_step")]
 SESSION: Final = list(sessions.c)
 TOKEN: Final = list(tokens.c)
 EVENT: Final = list(events.c)
@@ -68,7 +70,7 @@ def _put(table: Table, *kept: str) -> Statement:
 
 
 def _user_by(*conditions: Any) -> Select[Any]:
-    return select(*USER, users.c.password_hash).where(*conditions)
+    return select(*USER, users.c.password_hash, *SECOND_FACTOR).where(*conditions)
 
 
 # The log
@@ -168,7 +170,7 @@ HOLDERS: Final = Statement(_holders)
 ACTIVE_ADMINS: Final = _always(
     select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True)).with_for_update()
 )
-PUT_USER: Final = _put(users, "password_hash")
+PUT_USER: Final = _put(users, "password_hash", *(column.name for column in SECOND_FACTOR))
 PUT_PASSWORD: Final = _always(
     update(users).where(users.c.id == bindparam("user")).values(password_hash=bindparam("hash"))
 )
@@ -286,6 +288,35 @@ EXPIRED_MAIL_TOKENS: Final = _always(
     .where(mail_tokens.c.expires_at <= bindparam("now"))
     .order_by(mail_tokens.c.expires_at)
     .limit(bindparam("limit"))
+)
+
+
+# Second factors
+
+PUT_SECOND_FACTOR: Final = _always(
+    update(users)
+    .where(users.c.id == bindparam("user"))
+    .values(totp_secret=bindparam("secret"), totp_since=bindparam("since"), totp_step=bindparam("step"))
+)
+# Of two who bring one code one finds an older step; so it is also where nothing was locked before.
+TAKE_STEP: Final = _always(
+    update(users)
+    .where(users.c.id == bindparam("user"), users.c.totp_step < bindparam("step"))
+    .values(totp_step=bindparam("step"))
+    .returning(users.c.totp_step)
+)
+PUT_RECOVERY_CODE: Final = _always(insert(recovery_codes))
+TAKE_RECOVERY_CODE: Final = _always(
+    delete(recovery_codes)
+    .where(recovery_codes.c.user_id == bindparam("of_user"), recovery_codes.c.digest == bindparam("presented"))
+    .returning(recovery_codes.c.user_id)
+)
+FORGET_RECOVERY_CODES: Final = _always(delete(recovery_codes).where(recovery_codes.c.user_id == bindparam("of_user")))
+_CODES_LEFT: Final = (
+    select(func.count()).select_from(recovery_codes).where(recovery_codes.c.user_id == users.c.id).scalar_subquery()
+)
+READ_SECOND_FACTOR: Final = _always(
+    select(*SECOND_FACTOR, _CODES_LEFT).where(users.c.id == bindparam("user"), users.c.totp_secret.is_not(None))
 )
 
 

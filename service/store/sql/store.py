@@ -17,6 +17,7 @@ from service.domain.positions import Position, new_epoch
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
+from service.domain.totp import SecondFactor
 from service.domain.users import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.batch import Kept, Outcome, Work
@@ -123,7 +124,7 @@ class SqlStore(ABC):
         if "\0" in login:
             return None  # nobody's has one, and PostgreSQL refuses to look for it
         found = await self._find(statements.USER_BY_LOGIN, login=login)
-        return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
+        return rows.credentials_of(found[0], self._dialect) if found else None
 
     async def session(self, session_id: UUID) -> tuple[Session, User] | None:
         found = await self._find(statements.SESSION_WITH_USER, id=session_id)
@@ -216,6 +217,12 @@ class SqlStore(ABC):
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         found = await self._find(statements.EXPIRED_MAIL_TOKENS, now=now, limit=limit)
         return [rows.mail_token_of(row, self._dialect) for row in found]
+
+    async def second_factor(self, user_id: UUID) -> tuple[SecondFactor, int] | None:
+        for *row, left in await self._find(statements.READ_SECOND_FACTOR, user=user_id):
+            factor = rows.second_factor_of(row, self._dialect)
+            return None if factor is None else (factor, left)
+        return None
 
     async def _say(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
         """Write what is no part of the domain."""

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
-from service.domain import idempotency, signing
+from service.domain import idempotency, signing, totp
 from service.domain import sessions as session_rules
 from service.domain import tokens as token_rules
 from service.domain import users as rules
@@ -65,6 +65,10 @@ users = Table(
     Column("updated_at", _Moment, nullable=False),
     Column("version", _Seq, nullable=False),
     Column("password_hash", Text),
+    # Beside the password: who reads or locks one has the other as well, and a login asks nothing more.
+    Column("totp_secret", String(totp.SECRET_MAX)),
+    Column("totp_since", _Moment),  # null while it is only begun
+    Column("totp_step", Integer),  # of the newest code that was taken
     # What a search looks through, folded: neither database folds as Python does.
     Column("folded", Text, nullable=False),
     CheckConstraint(f"age BETWEEN 0 AND {rules.AGE_MAX}", name="age"),
@@ -199,6 +203,13 @@ mail_tokens = Table(
     Column("digest", LargeBinary(32)),  # null until the mail is sent
     Index(None, "expires_at"),
     Index(None, "email"),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
 )
 
 # Processes that use the database, by its own clock.

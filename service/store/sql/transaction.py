@@ -17,6 +17,7 @@ from service.domain.users import Credentials, User
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.mail import SqlMail
+from service.store.sql.second_factors import SqlSecondFactors
 
 
 class Connection(Protocol):
@@ -55,7 +56,7 @@ class Duplicate(Exception):
         self.field = field
 
 
-class SqlTransaction(SqlMail):
+class SqlTransaction(SqlMail, SqlSecondFactors):
     """What a work sees: its own changes, and those of works before it that have their versions.
 
     Args:
@@ -80,7 +81,7 @@ class SqlTransaction(SqlMail):
         if user_id in self._changed:
             raise Entangled()
         found = await self.connection.rows(statements.USER_BY_ID, id=user_id)
-        return Credentials(rows.user_of(found[0], self._dialect), found[0][-1]) if found else None
+        return rows.credentials_of(found[0], self._dialect) if found else None
 
     async def holders(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
@@ -88,7 +89,7 @@ class SqlTransaction(SqlMail):
         found = await self.connection.rows(
             statements.HOLDERS, ids=list(ids), usernames=list(usernames), emails=list(emails)
         )
-        holders = [Credentials(rows.user_of(row, self._dialect), row[-1]) for row in found]
+        holders = [rows.credentials_of(row, self._dialect) for row in found]
         if any(holder.user.id in self._changed for holder in holders):
             raise Entangled()
         return holders

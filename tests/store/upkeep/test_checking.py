@@ -65,7 +65,7 @@ async def test_damage_is_found(new_place: NewPlace) -> None:
     """An index that says something else than its table, and rows that refer to nothing."""
     url = await filled(new_place, "sqlite")
     await _run(url, "DELETE FROM users")
-    assert (await check(places.at(url))).faults == ("2 rows name others that are not there",)
+    assert (await check(places.at(url))).faults == ("4 rows name others that are not there",)
 
     path = url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as connection:

@@ -1,0 +1,162 @@
+"""What every store promises of second factors and recovery codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from service.domain.ports import Store, Transaction
+from service.domain.totp import SecondFactor, new_secret
+from service.domain.users import User
+from tests.support.clock import ManualClock
+from tests.support.domain import a_user, keep
+from tests.support.stores import Broken, ask, erase
+
+CODES = [bytes([number]) * 32 for number in range(10)]
+
+
+@pytest.fixture
+async def ada(store: Store) -> User:
+    """Somebody who has a second factor, or will."""
+    await keep(store, ada := a_user())
+    return ada
+
+
+async def put(store: Store, user: User, factor: SecondFactor | None, *codes: bytes) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_second_factor(user.id, factor)
+        if factor is not None:
+            await transaction.put_recovery_codes(user.id, codes)
+
+    await store.write(work)
+
+
+async def at_once(store: Store, step: Callable[[Transaction], Awaitable[bool]]) -> list[bool]:
+    """What each of five who do the same is answered, the sorry ones first."""
+    return sorted(await asyncio.gather(*(ask(store, step) for _ in range(5))))
+
+
+async def test_second_factor_comes_back_as_it_went_in(store: Store, clock: ManualClock, ada: User) -> None:
+    """With the credentials by login and inside a write, and by itself with how many codes are left; begun or confirmed."""
+    begun = SecondFactor(new_secret())
+    confirmed = SecondFactor(new_secret(), clock() + timedelta(microseconds=1), 59_000_000)
+    for factor, codes in ((begun, []), (confirmed, CODES), (begun, CODES[:1])):
+        await put(store, ada, factor, *codes)
+        inside = await ask(store, lambda transaction: transaction.credentials(ada.id))
+        (held,) = await ask(store, lambda transaction: transaction.holders((ada.id,), (), ()))
+        by_login = await store.credentials(ada.email)
+
+        assert inside is not None
+        assert inside == held == by_login
+        assert inside.second_factor == factor
+        assert inside.asks_otp is (factor is confirmed)
+        assert await store.second_factor(ada.id) == (factor, len(codes))
+
+
+async def test_user_without_one_has_none(store: Store, ada: User) -> None:
+    """Nor has a user who is not there; and nothing of it can be taken."""
+    for user in (ada, a_user()):
+        assert await store.second_factor(user.id) is None
+        assert not await ask(store, lambda transaction, user=user: transaction.take_step(user.id, 1))  # type: ignore[misc]  # bound at once
+        assert not await ask(
+            store,
+            lambda transaction, user=user: transaction.take_recovery_code(user.id, CODES[0]),  # type: ignore[misc]  # bound at once
+        )
+    found = await store.credentials(ada.email)
+    assert found is not None
+    assert not found.asks_otp
+
+
+async def test_step_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
+    """By one of those who bring it at once; an older one is taken by nobody any more, a newer one is."""
+    await put(store, ada, SecondFactor(new_secret(), clock(), 99))
+    assert await at_once(store, lambda transaction: transaction.take_step(ada.id, 100)) == [False] * 4 + [True]
+
+    for step, taken in ((99, False), (100, False), (102, True), (101, False), (103, True)):
+        assert await ask(store, lambda transaction, step=step: transaction.take_step(ada.id, step)) is taken  # type: ignore[misc]  # bound at once
+    found = await store.second_factor(ada.id)
+    assert found is not None
+    assert found[0].last_step == 103
+
+
+async def test_recovery_code_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
+    """By one of those who bring it at once, and only from its own user."""
+    await put(store, ada, SecondFactor(new_secret(), clock()), *CODES)
+    await keep(store, bob := a_user())
+    await put(store, bob, SecondFactor(new_secret(), clock()), CODES[9])
+    assert await at_once(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[0])) == [False] * 4 + [
+        True
+    ]
+
+    assert not await ask(store, lambda transaction: transaction.take_recovery_code(bob.id, CODES[1]))
+    assert not await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, b""))
+    assert await store.second_factor(ada.id) == (await _factor(store, ada), 9)
+    assert await store.second_factor(bob.id) == (await _factor(store, bob), 1)
+
+
+async def _factor(store: Store, user: User) -> SecondFactor | None:
+    found = await store.credentials(user.email)
+    return None if found is None else found.second_factor
+
+
+async def test_new_codes_replace_all_before(store: Store, clock: ManualClock, ada: User) -> None:
+    """Those of before are worth nothing, used or not."""
+    factor = SecondFactor(new_secret(), clock())
+    await put(store, ada, factor, *CODES[:5])
+    await put(store, ada, factor, *CODES[5:])
+
+    assert await store.second_factor(ada.id) == (factor, 5)
+    assert not await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[0]))
+    assert await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[5]))
+
+
+async def test_second_factor_goes_with_its_codes(store: Store, clock: ManualClock, ada: User) -> None:
+    """Removed, and when its user is deleted: one that is turned on later has none of them."""
+    factor = SecondFactor(new_secret(), clock())
+    await put(store, ada, factor, *CODES)
+    await put(store, ada, None)
+    assert await store.second_factor(ada.id) is None
+    assert not await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[0]))
+
+    await put(store, ada, factor, *CODES)
+    await erase(store, ada)
+    assert await store.second_factor(ada.id) is None
+    await keep(store, ada)
+    assert await _factor(store, ada) is None
+
+
+async def test_other_changes_of_the_user_leave_it(store: Store, clock: ManualClock, ada: User) -> None:
+    """A new name or password takes nothing of it away."""
+    factor = SecondFactor(new_secret(), clock(), 7)
+    await put(store, ada, factor, *CODES)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_user(replace(ada, name="Ada Lovelace"))
+        await transaction.put_users([replace(ada, name="Ada King")])
+        await transaction.put_password(ada.id, "a hash")
+
+    await store.write(work)
+    assert await store.second_factor(ada.id) == (factor, 10)
+
+
+async def test_failed_write_leaves_it_as_it_was(store: Store, clock: ManualClock, ada: User) -> None:
+    """What was taken by a work that fails can be taken again."""
+    factor = SecondFactor(new_secret(), clock(), 7)
+    await put(store, ada, factor, *CODES)
+
+    async def fails(transaction: Transaction) -> None:
+        assert await transaction.take_step(ada.id, 8)
+        assert await transaction.take_recovery_code(ada.id, CODES[0])
+        await transaction.put_recovery_codes(ada.id, CODES[:1])
+        await transaction.put_second_factor(ada.id, SecondFactor(new_secret()))
+        await transaction.put_second_factor(ada.id, None)
+        raise Broken
+
+    with pytest.raises(Broken):
+        await store.write(fails)
+    assert await store.second_factor(ada.id) == (factor, 10)
+    assert await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[0]))
