@@ -101,6 +101,18 @@ INVALID_CREDENTIALS: Final = Kind(
     "The login or the password is wrong",
     "Check both. An inactive account gets the same answer.",
 )
+OTP_REQUIRED: Final = Kind(
+    "otp-required",
+    401,
+    "A code of the second factor is needed",
+    "Ask for the code that the app shows, or a recovery code, and log in again with it in `otp`.",
+)
+INVALID_OTP: Final = Kind(
+    "invalid-otp",
+    401,
+    "The code of the second factor is wrong",
+    "Send the code that the app shows now; each is good once. If none is taken, look whether the phone's clock is right.",
+)
 INVALID_TOKEN: Final = Kind(
     "invalid-token", 401, "The access token is not valid", "Refresh it with POST /v1/auth/refresh, or log in again."
 )
@@ -210,6 +222,8 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.BadRequest: BAD_REQUEST,
     errors.Unauthenticated: UNAUTHENTICATED,
     errors.InvalidCredentials: INVALID_CREDENTIALS,
+    errors.OtpRequired: OTP_REQUIRED,
+    errors.InvalidOtp: INVALID_OTP,
     errors.InvalidToken: INVALID_TOKEN,
     errors.InvalidGrant: INVALID_GRANT,
     errors.InvalidMailToken: INVALID_MAIL_TOKEN,

@@ -18,6 +18,7 @@ from service.views.security_txt import PATH, SecurityTxt
 from service.views.sessions import SessionById, Sessions
 from service.views.static import Static
 from service.views.tokens import TokenById, Tokens
+from service.views.totp import Totp, TotpCodes, TotpConfirmation, TotpRemoval, UserTotp
 from service.views.users import Me, UserById, Users
 from service.views.users_export import UsersExport
 from service.views.users_import import UsersImport
@@ -31,6 +32,10 @@ routes.view("/v1/auth/refresh")(RefreshTokens)
 routes.view("/v1/auth/logout")(LogOut)
 routes.view("/v1/auth/password")(ChangePassword)
 routes.view("/v1/auth/address")(ChangeAddress)
+routes.view("/v1/auth/totp")(Totp)
+routes.view("/v1/auth/totp/confirm")(TotpConfirmation)
+routes.view("/v1/auth/totp/recovery-codes")(TotpCodes)
+routes.view("/v1/auth/totp/remove")(TotpRemoval)
 routes.view("/v1/auth/verify")(Verify)
 routes.view("/v1/auth/forgot")(Forgot)
 routes.view("/v1/auth/reset")(ResetPassword)
@@ -45,6 +50,7 @@ routes.view("/v1/users/me")(Me)
 routes.view("/v1/users/import")(UsersImport)
 routes.view("/v1/users/export")(UsersExport)
 routes.view("/v1/users/{id}")(UserById)
+routes.view("/v1/users/{id}/totp")(UserTotp)
 
 routes.view("/v1/tokens")(Tokens)
 routes.view("/v1/tokens/{id}")(TokenById)

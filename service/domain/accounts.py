@@ -13,6 +13,7 @@ from service.domain.endings import end_access
 from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
 from service.domain.mail import TOLD_FOR, Mail
+from service.domain.otp import demand
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users import Role, User, changed_fields
@@ -53,6 +54,7 @@ class Change:
     Attributes:
         fields: new values by field name; fields that are not named stay as they are.
         current_password: the caller's own, needed to change its own e-mail address.
+        otp: the code of its second factor, needed with that where it has one.
         versions: versions that the caller accepts to change; None for any.
         proven_addresses: whether a member's own address has to be proven, which is another way than this.
     """
@@ -60,6 +62,7 @@ class Change:
     fields: Mapping[str, Any]
     current_password: str | None = None
     versions: frozenset[int] | None = None
+    otp: str | None = None
     proven_addresses: bool = False
 
 
@@ -96,7 +99,7 @@ async def change(
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
-    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `Taken`, `LastAdmin`.
+    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `OtpMissing`, `WrongOtp`, `Taken`, `LastAdmin`.
     """
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
@@ -113,8 +116,7 @@ async def change(
                 raise Invalid(
                     FieldError("/email", "unproven", "Ask for it with POST /v1/auth/address, which proves it.")
                 )
-            if not proven:
-                raise WrongPassword()
+            await _take_proof(transaction, clock, user_id, proven, wanted)
         if user.is_active_admin and not after.is_active_admin:
             await _keep_an_admin(transaction)
         now = clock()
@@ -180,6 +182,13 @@ async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wa
     if credentials is None or credentials.user.id != user_id:
         return False  # the address has gone elsewhere meanwhile
     return await hasher.verify(credentials.password_hash, wanted.current_password)
+
+
+async def _take_proof(transaction: Transaction, clock: Clock, user_id: UUID, proven: bool, wanted: Change) -> None:
+    owner = await transaction.credentials(user_id)
+    if owner is None or not proven:
+        raise WrongPassword()
+    await demand(transaction, clock, owner, wanted.otp)
 
 
 async def _visible(transaction: Transaction, caller: Caller, user_id: UUID, versions: frozenset[int] | None) -> User:

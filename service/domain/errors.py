@@ -2,12 +2,16 @@
 
 Refusal
 ├── Invalid              fields that break a rule
+│   ├── OtpMissing       the code of the second factor was asked for and is not there
 │   └── WrongPassword    the current password was asked for and does not match
+│       └── WrongOtp     the password does, and the code of the second factor does not
 ├── BadRequest           a question that cannot be understood
 │   ├── InvalidPosition
 │   └── InvalidCursor
 ├── Unauthenticated      who is asking is not known
 │   ├── InvalidCredentials
+│   │   └── InvalidOtp   the password is right, and the code of the second factor is not
+│   ├── OtpRequired      the password is right, and there is a second factor
 │   └── InvalidToken
 ├── InvalidGrant         a refresh token that no longer renews anything
 ├── InvalidMailToken     a token from a mail that no longer proves anything
@@ -70,6 +74,23 @@ class WrongPassword(Invalid):
         super().__init__(FieldError(pointer, "wrong_password", "Must be the current password."))
 
 
+class WrongOtp(WrongPassword):
+    """Counted as a wrong password is: a code of six digits must not be guessed either."""
+
+    def __init__(self) -> None:
+        Invalid.__init__(
+            self,
+            FieldError(
+                "/otp", "wrong_otp", "Must be the code that the app shows now, or a recovery code; each is good once."
+            ),
+        )
+
+
+class OtpMissing(Invalid):
+    def __init__(self) -> None:
+        super().__init__(FieldError("/otp", "otp_required", "Must be there: this account has a second factor."))
+
+
 class BadRequest(Refusal):
     sentence = "The request cannot be understood."
 
@@ -88,6 +109,14 @@ class Unauthenticated(Refusal):
 
 class InvalidCredentials(Unauthenticated):
     sentence = "The login or the password is wrong."
+
+
+class InvalidOtp(InvalidCredentials):
+    sentence = "The code is wrong, too old or used already; send the one that the app shows now, or a recovery code."
+
+
+class OtpRequired(Unauthenticated):
+    sentence = "This account has a second factor: send its code in `otp`, beside the login and the password."
 
 
 class InvalidToken(Unauthenticated):

@@ -12,7 +12,9 @@ from service.domain.users import User
 EventType = Literal["user.created", "user.updated", "user.deleted", "session.ended", "token.ended"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
-EndReason = Literal["logout", "reuse", "password", "role", "deactivated", "deleted", "limit", "revoked"]
+EndReason = Literal[
+    "logout", "reuse", "password", "role", "deactivated", "deleted", "limit", "revoked", "second_factor"
+]
 
 
 @dataclass(frozen=True, slots=True)

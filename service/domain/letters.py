@@ -46,7 +46,17 @@ _SUBJECTS: Final[dict[MailKind, str]] = {
     "changed": "Your password was changed",
     "move": "Confirm your new address",
     "moved": "Your address was changed",
+    "totp_on": "Your second factor was turned on",
+    "totp_off": "Your second factor was turned off",
+    "new_codes": "Your recovery codes were replaced",
+    "code_used": "A recovery code of yours was used",
 }
+
+
+# Whoever did any of it knew the password.
+_NOT_YOU: Final = (
+    "If it was not you, somebody knows your password: ask for a new one at once, and tell whoever runs the service.\n"
+)
 
 
 def write(  # nosec B107  # the default is no password, but none
@@ -97,6 +107,23 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             return (
                 f"The account{where} that had this address has another one now. Nothing more comes here.\n\n"
                 "If it was not you, tell whoever runs the service at once.\n"
+            )
+        case "totp_on":
+            return (
+                f"The account {username}{where} has a second factor now: to log in takes a code as well. Other logins have "
+                f"ended.\n\n{_NOT_YOU}"
+            )
+        case "totp_off":
+            return (
+                f"The account {username}{where} has no second factor any more: the password alone logs in. Other logins "
+                f"have ended.\n\n{_NOT_YOU}"
+            )
+        case "new_codes":
+            return f"The account {username}{where} has new recovery codes; those of before are worth nothing.\n\n{_NOT_YOU}"
+        case "code_used":
+            return (
+                f"A recovery code of the account {username}{where} was used in the place of a code of the app, and cannot be "
+                f"used again.\n\n{_NOT_YOU}"
             )
 
 

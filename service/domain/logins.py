@@ -13,7 +13,16 @@ import uuid_utils.compat
 
 from service.domain.accounts import Caller
 from service.domain.endings import end_session, end_sessions
-from service.domain.errors import InvalidCredentials, InvalidGrant, NotFound, TooMany, Unavailable
+from service.domain.errors import (
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidOtp,
+    NotFound,
+    OtpRequired,
+    TooMany,
+    Unavailable,
+)
+from service.domain.otp import passes
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.sessions import MOST_SESSIONS, UNKNOWN, Origin, Presented, Session, judge, rotated
 from service.domain.users import Credentials, User, normalise_email
@@ -45,6 +54,7 @@ async def log_in(
     ttl: timedelta,
     idle: timedelta | None = None,
     origin: Origin = UNKNOWN,
+    otp: str | None = None,
 ) -> LoggedIn:
     """Open a session for an e-mail address or username and its password.
 
@@ -53,17 +63,19 @@ async def log_in(
     Args:
         ttl: how long it lasts, however often it is refreshed.
         idle: how long it lasts without a refresh; None: as long as `ttl`.
+        otp: code of the second factor; not looked at where the account has none.
 
     Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
     inactive or the password is wrong; also when another password was set while this one was checked: what ends every
-    session must not be outrun by a login that began before it.
+    session must not be outrun by a login that began before it. Only where the password is right, `OtpRequired` and
+    `InvalidOtp`.
     """
     for _ in range(_MOST_LOOKS):
         credentials = await _proven(store, hasher, login, password)
         renewed = await _renewed(hasher, credentials.password_hash, password)
         session = _opened(credentials.user, clock(), ttl, idle, origin)
         try:
-            return LoggedIn(session, await _keep(store, clock, session, credentials.password_hash, renewed))
+            return LoggedIn(session, await _keep(store, clock, session, credentials.password_hash, renewed, otp))
         except _Replaced:
             continue
     raise InvalidCredentials()
@@ -89,7 +101,9 @@ def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, o
     )
 
 
-async def _keep(store: Store, clock: Clock, session: Session, checked: str | None, renewed: str | None) -> User:
+async def _keep(
+    store: Store, clock: Clock, session: Session, checked: str | None, renewed: str | None, otp: str | None
+) -> User:
     """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
 
     async def work(transaction: Transaction) -> User:
@@ -99,6 +113,11 @@ async def _keep(store: Store, clock: Clock, session: Session, checked: str | Non
             raise InvalidCredentials()
         if found.password_hash != checked:
             raise _Replaced()
+        # In the transaction that opens the session: of two who bring one code at once, one gets in.
+        if found.asks_otp and otp is None:
+            raise OtpRequired()
+        if found.asks_otp and otp is not None and not await passes(transaction, clock, found, otp):
+            raise InvalidOtp()
         if renewed is not None:
             await transaction.put_password(found.user.id, renewed)
         await _make_room(transaction, clock, found.user)

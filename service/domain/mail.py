@@ -15,7 +15,9 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-MailKind = Literal["verify", "known", "taken", "reset", "changed", "move", "moved"]
+MailKind = Literal[
+    "verify", "known", "taken", "reset", "changed", "move", "moved", "totp_on", "totp_off", "new_codes", "code_used"
+]
 Purpose = Literal["verify", "reset", "move"]
 
 # A mail that nobody takes is tried again so long after each try; the last one goes on until the mail expires.
@@ -38,7 +40,8 @@ class Mail:
     Attributes:
         kind: `verify`, `reset` and `move`, which asks an address whether an account may have it, carry a token; `known`
             tells an owner that somebody wanted its address, `taken` that a username is taken, `changed` that a password
-            is new, `moved` that the account has another address by now.
+            is new, `moved` that the account has another address by now; `totp_on`, `totp_off`,
+            `new_codes` and `code_used` what was done with the second factor.
         due_at: when to send it.
         expires_at: when nobody wants it any more.
         tries: how often it was begun.

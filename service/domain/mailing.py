@@ -59,7 +59,7 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Lett
             return await _with_token(transaction, clock, user, "verify", mail.email, head)
         case "reset":
             return await _with_token(transaction, clock, user, "reset", mail.email, head) if user.active else None
-        case "known" | "changed":
+        case "known" | "changed" | "totp_on" | "totp_off" | "new_codes" | "code_used":
             return write(head, mail.kind, mail.email, user.username)
 
 

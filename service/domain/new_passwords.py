@@ -6,11 +6,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from service.domain.endings import end_sessions
-from service.domain.errors import InvalidMailToken, InvalidToken, WrongPassword
+from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
-from service.domain.proof import prove
+from service.domain.proofs import hold, prove
 from service.domain.users import User
 
 
@@ -51,24 +51,30 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented
 
 
 async def change(
-    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, session_id: UUID, current: str, new: str
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    user_id: UUID,
+    session_id: UUID,
+    current: str,
+    new: str,
+    otp: str | None = None,
 ) -> None:
     """Set one's own password, and end all sessions but this one.
 
-    Raises `WrongPassword` unless `current` is the present one, `Invalid` for a common password.
+    Raises `WrongPassword` unless `current` is the present one, `OtpMissing` and `WrongOtp` where there is a second factor,
+    `Invalid` for a common password.
     """
-    proven = await prove(store, hasher, user_id, current, "/current")
-    user = proven.user
+    user = (await store.user(user_id)).value
+    if user is None:
+        raise InvalidToken()
     refuse_common(new, user.username, user.email, user.name, pointer="/new")
+    proven = await prove(store, hasher, user_id, current, "/current")
     password_hash = await hasher.hash(new)
 
     async def work(transaction: Transaction) -> None:
-        found = await transaction.credentials(user_id)
-        if found is None:
-            raise InvalidToken()
-        if found.password_hash != proven.password_hash:
-            raise WrongPassword("/current")  # somebody else has set another since it was checked
-        await _replace(transaction, clock, found.user, password_hash, session_id)
+        owner = await hold(transaction, clock, user_id, proven, otp, "/current")
+        await _replace(transaction, clock, owner.user, password_hash, session_id)
 
     await store.write(work)
 

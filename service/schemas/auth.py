@@ -10,7 +10,7 @@ from pydantic import Field
 
 from service.domain.sessions import Session
 from service.domain.users import PASSWORD_MAX
-from service.schemas.fields import Answer, Body, Email, Password
+from service.schemas.fields import Answer, Body, Email, Otp, Password
 
 _ACCESS = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkz…"
 _MAILED = "AZOlyHsefDqfUj0fCmuMEWmVDNBPb2s3Qk1yZ0x0eVd4R3pQdkNqTnVIc0RhRXJi"
@@ -24,6 +24,7 @@ class Login(Body):
     """Username or e-mail address."""
     password: Annotated[str, Field(min_length=1, max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
     """The password."""
+    otp: Otp | None = None
 
 
 class Refresh(Body):
@@ -73,6 +74,7 @@ class PasswordChange(Body):
     current: Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
     """The present one."""
     new: Password
+    otp: Otp | None = None
 
 
 class Accepted(Answer):

@@ -191,6 +191,18 @@ CurrentPassword = Annotated[
         examples=["correct horse battery staple"],
     ),
 ]
+Otp = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        description=(
+            "The code that the app shows, six digits, or one of the recovery codes; needed where the account has a second "
+            "factor, otherwise not looked at. Spaces, and the case of letters, make no difference."
+        ),
+        examples=["123456"],
+    ),
+]
 TokenName = Annotated[
     str,
     AfterValidator(_no_control),

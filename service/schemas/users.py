@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
@@ -20,6 +20,7 @@ from service.schemas.fields import (
     Email,
     Limit,
     Name,
+    Otp,
     Password,
     Query,
     Role,
@@ -85,6 +86,7 @@ class UserReplace(Body):
     role: Role = LEFT_OUT
     active: Active = LEFT_OUT
     current_password: CurrentPassword = LEFT_OUT
+    otp: Otp = LEFT_OUT
 
     def fields(self) -> dict[str, Any]:
         """New values by field name."""
@@ -101,6 +103,7 @@ class UserPatch(Body):
     role: Role = LEFT_OUT
     active: Active = LEFT_OUT
     current_password: CurrentPassword = LEFT_OUT
+    otp: Otp = LEFT_OUT
 
     def fields(self) -> dict[str, Any]:
         """New values by field name; only what the patch names."""
@@ -166,8 +169,12 @@ def users_json(users: Sequence[User], following: str | None) -> bytes:
     )
 
 
+# Not what a user shall be, but what shows who asks.
+_PROOF: Final = frozenset(("current_password", "otp"))
+
+
 def _given(body: BaseModel) -> dict[str, Any]:
-    return {name: getattr(body, name) for name in body.model_fields_set - {"current_password"}}
+    return {name: getattr(body, name) for name in body.model_fields_set - _PROOF}
 
 
 # The domain's dataclass has the fields of `UserAnswer`, in its order (a test holds them together): written directly it

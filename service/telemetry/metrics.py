@@ -99,6 +99,12 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.second_factors = Counter(
+            "roster_second_factors",
+            "Changes of second factors: turned on, turned off, removed by an administrator, new recovery codes.",
+            ("change",),
+            registry=self.registry,
+        )
         self.mails = Counter(
             "roster_mails",
             "Mails, by what they are for and what became of them.",

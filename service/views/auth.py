@@ -16,6 +16,7 @@ from service.domain.errors import (
     BadRequest,
     InvalidCredentials,
     InvalidGrant,
+    OtpRequired,
     RegistrationClosed,
     TooMany,
     Unauthenticated,
@@ -99,7 +100,9 @@ class LogIn(View):
             description=(
                 "With a JSON body, or with `Authorization: Basic` and no body. A wrong login and a wrong password "
                 "answer the same, after the same time. Failures are limited per account and network, with waits that grow; "
-                "strangers do not keep the owner of an account from logging in where a session of theirs is."
+                "strangers do not keep the owner of an account from logging in where a session of theirs is. Where the account "
+                "has a second factor, the right password without its code answers `otp-required`, which is no failure; send "
+                "all of it again with `otp`. A wrong code is one."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
@@ -108,7 +111,12 @@ class LogIn(View):
             body_required=False,
             body_examples={"ada": {"login": "ada", "password": "correct horse battery staple"}},
             replies={200: _TOKENS},
-            refusals=(problems.UNAUTHENTICATED, problems.INVALID_CREDENTIALS),
+            refusals=(
+                problems.UNAUTHENTICATED,
+                problems.INVALID_CREDENTIALS,
+                problems.OTP_REQUIRED,
+                problems.INVALID_OTP,
+            ),
         )
     )
     async def post(self) -> web.Response:
@@ -137,11 +145,12 @@ class LogIn(View):
                     ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
                     idle=timedelta(seconds=app[SETTINGS].session_idle_s),
                     origin=_origin(self.request),
+                    otp=login.otp,
                 )
                 entered = await self.write(entering, "log in")
             if limit is not None:
                 await limit.entered(entered.user.id, self.request[CONTEXT].client)
-        except (InvalidCredentials, TooMany, Unavailable) as error:
+        except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
             attempts.labels(problems.kind_of(error).code).inc()
             raise
         attempts.labels("ok").inc()

@@ -11,7 +11,7 @@ from service import problems
 from service.domain import addresses, new_passwords
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Presented, parse_token
-from service.domain.proof import prove
+from service.domain.proofs import prove
 from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
@@ -71,7 +71,7 @@ class ChangeAddress(View):
         count(self, body.email)
         limit = app[LOGIN_LIMIT]
         async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
-            await prove(app[STORE], self.hasher, principal.caller.id, body.current_password)
+            await prove(app[STORE], self.hasher, principal.caller.id, body.current_password, "/current_password")
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
         asking = addresses.ask(app[STORE], app[CLOCK], principal.caller.id, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")

@@ -18,7 +18,10 @@ class ChangePassword(View):
         Operation(
             id="change_password",
             summary="Change your password",
-            description="Ends all your other sessions, with their streams. Wrong tries count as failed logins.",
+            description=(
+                "Ends all your other sessions, with their streams. Takes a code as well where you have a second factor. "
+                "Wrong tries count as failed logins."
+            ),
             tag="auth",
             access=Access.BEARER,
             scope="sessions",
@@ -41,6 +44,7 @@ class ChangePassword(View):
                 principal.session_id,
                 body.current,
                 body.new,
+                body.otp,
             )
             await self.write(change, "change a password")
         if limit is not None:

@@ -155,8 +155,9 @@ class UserById(View):
             summary="Replace a user",
             description=(
                 "`name` and `age` that are left out are emptied; `role` and `active` stay as they are. A member may repeat "
-                "but not change these two. Changing one's own e-mail address needs `current_password`; "
-                "where addresses are proven (`ROSTER_REGISTRATION=verify`) members use `POST /v1/auth/address` instead."
+                "but not change these two. Changing one's own e-mail address needs `current_password`, and `otp` where you have "
+                "a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
+                "`POST /v1/auth/address` instead."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -171,7 +172,7 @@ class UserById(View):
     )
     async def put(self) -> web.Response:
         body = await self.body(UserReplace)
-        return await self._change(body.fields(), body.model_fields_set, body.current_password)
+        return await self._change(body)
 
     @operation(
         Operation(
@@ -179,8 +180,9 @@ class UserById(View):
             summary="Change a user",
             description=(
                 "A JSON merge patch: what is left out stays. A patch that changes nothing writes nothing. A member may "
-                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`; "
-                "where addresses are proven (`ROSTER_REGISTRATION=verify`) members use `POST /v1/auth/address` instead."
+                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`, and `otp` "
+                "where you have a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
+                "`POST /v1/auth/address` instead."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -196,7 +198,7 @@ class UserById(View):
     )
     async def patch(self) -> web.Response:
         body = await self.body(UserPatch, "application/merge-patch+json", "application/json")
-        return await self._change(body.fields(), body.model_fields_set, body.current_password)
+        return await self._change(body)
 
     @operation(
         Operation(
@@ -219,12 +221,14 @@ class UserById(View):
         gone = await self.write(deletion, "delete user")
         return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
 
-    async def _change(self, fields: dict[str, Any], named: set[str], password: str | None) -> web.Response:
+    async def _change(self, body: UserReplace | UserPatch) -> web.Response:
         app = self.request.app
+        # What is left out is None.
         wanted = Change(
-            fields,
-            password if "current_password" in named else None,
+            body.fields(),
+            body.current_password,
             await self._versions(),
+            body.otp,
             proven_addresses=app[SETTINGS].registration == "verify",
         )
         limit = app[LOGIN_LIMIT] if wanted.current_password is not None else None
@@ -233,7 +237,7 @@ class UserById(View):
         async with limit.attempt(self.caller.id, client) if limit else nullcontext():
             change = accounts.change(app[STORE], self.hasher, app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
-        if "email" in fields:
+        if "email" in wanted.fields:
             app[POSTBOX].ring()
         return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
 

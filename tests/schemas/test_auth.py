@@ -30,7 +30,9 @@ def test_login_takes_anything_that_may_be_one(login: str, password: str) -> None
         {"login": "ada", "password": "x" * 1025},
         {"login": ["ada"], "password": "x"},
         {"login": "ada", "password": 12345678},
-        {"login": "ada", "password": "x", "otp": "123456"},
+        {"login": "ada", "password": "x", "otp": 123456},
+        {"login": "ada", "password": "x", "otp": ""},
+        {"login": "ada", "password": "x", "totp": "123456"},
     ],
 )
 def test_other_logins_are_refused(body: object) -> None:

@@ -1,0 +1,45 @@
+"""The second factor, wherever a password alone is not enough."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from service.domain import recovery_codes, totp
+from service.domain.errors import OtpMissing, WrongOtp
+from service.domain.mail import Mail
+from service.domain.ports import Clock, Transaction
+from service.domain.users import Credentials
+
+# How long somebody is told of what was done with it, where mails cannot be sent at once.
+TELL: Final = timedelta(days=1)
+
+
+async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp: str) -> bool:
+    """Whether this is a code of now or a recovery code, neither used before. It is used up by that, if the write commits.
+
+    A code is used once although it is good for a while: who looked over a shoulder has nothing (RFC 6238, 5.2).
+    """
+    now, user, factor = clock(), owner.user, owner.second_factor
+    step = None if factor is None else totp.step_of(factor.secret, otp, now)
+    if step is not None:
+        return await transaction.take_step(user.id, step)
+    digest = recovery_codes.digest_of(otp)
+    if digest is None or not await transaction.take_recovery_code(user.id, digest):
+        return False
+    # Whoever uses a paper that was put away is not always its owner.
+    await transaction.put_mail(Mail("code_used", user.email, now, now + TELL))
+    return True
+
+
+async def demand(transaction: Transaction, clock: Clock, owner: Credentials, otp: str | None) -> None:
+    """Use up the code of somebody who is signed in, and has proven its password; asks nobody without a second factor.
+
+    Raises `OtpMissing`, `WrongOtp`.
+    """
+    if not owner.asks_otp:
+        return
+    if otp is None:
+        raise OtpMissing()
+    if not await passes(transaction, clock, owner, otp):
+        raise WrongOtp()

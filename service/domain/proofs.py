@@ -1,0 +1,46 @@
+"""Proving once more who one is: what a stolen session must not do asks for the password, and for the second factor."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from service.domain.errors import InvalidToken, WrongPassword
+from service.domain.otp import demand
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users import Credentials
+
+
+async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str | None:
+    """The hash that one's own password matches, for `hold`. Costs a hash, so it is asked outside of a transaction.
+
+    Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
+    """
+    user = (await store.user(user_id)).value
+    if user is None:
+        raise InvalidToken()
+    credentials = await store.credentials(user.email)
+    kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
+    if not await hasher.verify(kept, password):
+        raise WrongPassword(pointer)
+    return kept
+
+
+async def hold(
+    transaction: Transaction,
+    clock: Clock,
+    user_id: UUID,
+    proven: str | None,
+    otp: str | None = None,
+    pointer: str = "/password",
+) -> Credentials:
+    """Whose password was proven, if that is still the present one, and whose code is taken with it.
+
+    Raises `WrongPassword`, `OtpMissing`, `WrongOtp`; `InvalidToken` where the user has gone.
+    """
+    found = await transaction.credentials(user_id)
+    if found is None:
+        raise InvalidToken()
+    if found.password_hash != proven:
+        raise WrongPassword(pointer)  # somebody else has set another since it was checked
+    await demand(transaction, clock, found, otp)
+    return found

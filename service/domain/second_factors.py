@@ -1,0 +1,145 @@
+"""Turning a second factor on and off. Each function is one use case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+from uuid import UUID
+
+from service.domain import recovery_codes, totp
+from service.domain.accounts import Caller
+from service.domain.endings import end_sessions
+from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, WrongOtp
+from service.domain.mail import Mail, MailKind
+from service.domain.otp import TELL
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.proofs import hold, prove
+from service.domain.totp import SecondFactor
+from service.domain.users import User
+
+
+class Begun(NamedTuple):
+    """A secret that nothing asks for yet, and whose it is."""
+
+    secret: str
+    user: User
+
+
+async def begin(store: Store, hasher: Hasher, clock: Clock, user_id: UUID, password: str) -> Begun:
+    """Make the secret of a second factor, in the place of one that was begun before.
+
+    Raises `WrongPassword`; `Conflict` where one is on already: whoever replaces it must have it.
+    """
+    proven = await prove(store, hasher, user_id, password)
+    secret = totp.new_secret()
+
+    async def work(transaction: Transaction) -> Begun:
+        owner = await transaction.credentials(user_id)
+        if owner is not None and owner.asks_otp:
+            raise Conflict("This account has a second factor; remove it before you begin another.")
+        owner = await hold(transaction, clock, user_id, proven)
+        await transaction.put_second_factor(user_id, SecondFactor(secret))
+        return Begun(secret, owner.user)
+
+    return (await store.write(work)).value
+
+
+async def confirm(store: Store, clock: Clock, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
+    """Turn on what was begun, as a code of it shows that the app has it; ends all sessions but this one.
+
+    Returns its recovery codes, of which only digests are kept. Raises `WrongOtp`; `Conflict` where nothing was begun.
+    """
+    made = recovery_codes.make()
+
+    async def work(transaction: Transaction) -> None:
+        owner = await transaction.credentials(user_id)
+        if owner is None:
+            raise InvalidToken()
+        if owner.second_factor is None or owner.asks_otp:
+            raise Conflict("No second factor was begun; POST /v1/auth/totp begins one.")
+        now = clock()
+        step = totp.step_of(owner.second_factor.secret, otp, now)
+        if step is None:
+            raise WrongOtp()
+        # With its step: the code that turned it on does not log in as well.
+        await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
+        await _keep(transaction, user_id, made)
+        await _tell(transaction, clock, owner.user, "totp_on")
+        await end_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
+
+    await store.write(work)
+    return made
+
+
+async def renew_codes(
+    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, password: str, otp: str | None
+) -> list[str]:
+    """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpMissing`, `WrongOtp`, `Conflict`."""
+    proven = await prove(store, hasher, user_id, password)
+    made = recovery_codes.make()
+
+    async def work(transaction: Transaction) -> None:
+        owner = await hold(transaction, clock, user_id, proven, otp)
+        if not owner.asks_otp:
+            raise Conflict("This account has no second factor.")
+        await _keep(transaction, user_id, made)
+        await _tell(transaction, clock, owner.user, "new_codes")
+
+    await store.write(work)
+    return made
+
+
+async def remove(
+    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, session_id: UUID, password: str, otp: str | None
+) -> None:
+    """Turn one's own off, or forget what was begun; ends all sessions but this one.
+
+    Raises `WrongPassword`, `OtpMissing`, `WrongOtp`; `Conflict` where there is none.
+    """
+    proven = await prove(store, hasher, user_id, password)
+
+    async def work(transaction: Transaction) -> None:
+        owner = await hold(transaction, clock, user_id, proven, otp)
+        if owner.second_factor is None:
+            raise Conflict("This account has no second factor.")
+        await transaction.put_second_factor(user_id, None)
+        if owner.asks_otp:
+            await _turned_off(transaction, clock, user_id, owner.user, session_id)
+
+    await store.write(work)
+
+
+async def remove_from(store: Store, clock: Clock, caller: Caller, user_id: UUID) -> None:
+    """Turn off another's, who has lost it; ends all its sessions. For administrators.
+
+    Raises `Forbidden`, also for one's own: that takes a code. `NotFound` where there is none.
+    """
+    if not caller.is_admin:
+        raise Forbidden()
+    if caller.id == user_id:
+        raise Forbidden("Your own takes your password and a code: POST /v1/auth/totp/remove.")
+
+    async def work(transaction: Transaction) -> None:
+        owner = await transaction.credentials(user_id)
+        if owner is None or not owner.asks_otp:
+            raise NotFound()
+        await transaction.put_second_factor(user_id, None)
+        await _turned_off(transaction, clock, caller.id, owner.user, None)
+
+    await store.write(work)
+
+
+async def _keep(transaction: Transaction, user_id: UUID, made: list[str]) -> None:
+    digests = [digest for code in made if (digest := recovery_codes.digest_of(code)) is not None]
+    await transaction.put_recovery_codes(user_id, digests)
+
+
+async def _turned_off(transaction: Transaction, clock: Clock, actor: UUID, owner: User, but: UUID | None) -> None:
+    await _tell(transaction, clock, owner, "totp_off")
+    await end_sessions(transaction, clock, actor, owner.id, "second_factor", but)
+
+
+async def _tell(transaction: Transaction, clock: Clock, owner: User, kind: MailKind) -> None:
+    # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.
+    now = clock()
+    await transaction.put_mail(Mail(kind, owner.email, now, now + TELL))

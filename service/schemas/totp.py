@@ -1,0 +1,64 @@
+"""What a second factor takes and gives."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from service.domain.users import PASSWORD_MAX
+from service.schemas.fields import Answer, Body, Otp
+
+_SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+
+PresentPassword = Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
+
+
+class TotpBegin(Body):
+    """Who wants a second factor."""
+
+    password: PresentPassword
+    """The present one."""
+
+
+class TotpConfirm(Body):
+    """What shows that an app has the secret."""
+
+    otp: Otp
+
+
+class TotpProof(Body):
+    """What a stolen session does not have."""
+
+    password: PresentPassword
+    """The present one."""
+    otp: Otp | None = None
+    """A code, or a recovery code, where the second factor is on."""
+
+
+class TotpStatus(Answer):
+    """Whether there is a second factor, and how many ways in without the phone are left."""
+
+    enabled: Annotated[bool, Field(examples=[True])]
+    """Whether a login takes a code; not yet where one was only begun."""
+    since: Annotated[datetime | None, Field(examples=["2026-11-21T09:30:00.123456Z"])]
+    """When it was turned on, in UTC; null when it is off."""
+    recovery_codes_left: Annotated[int, Field(examples=[10])]
+    """How many have not been used."""
+
+
+class TotpSecret(Answer):
+    """What an app makes codes from; shown this once."""
+
+    secret: Annotated[str, Field(examples=[_SECRET])]
+    """In base32, to be typed."""
+    uri: Annotated[str, Field(examples=[f"otpauth://totp/Roster:ada?secret={_SECRET}&issuer=Roster"])]
+    """The same as apps read it from a QR code."""
+
+
+class RecoveryCodes(Answer):
+    """What logs in without the phone; shown this once."""
+
+    recovery_codes: Annotated[list[str], Field(examples=[["0f3k9d-7yw2hm-c4x8pa-6tq1nz", "b5r0ve-…"]])]
+    """Each is good once, in the place of a code."""

@@ -1,0 +1,201 @@
+"""One's own second factor, and another's that an administrator removes."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from service import problems
+from service.domain import second_factors, totp
+from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.totp import RecoveryCodes, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
+from service.views.base import NO_STORE, View, json_answer
+from service.views.ids import id_in_path
+
+_TAG: Final = "auth"
+_CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodes, headers=("Cache-Control",))
+
+log = logging.getLogger("roster.auth")
+
+
+class TotpView(View):
+    """What those have in common that ask for a password or a code."""
+
+    def attempt(self) -> AbstractAsyncContextManager[None]:
+        """Wrap a look at a password or a code: a stolen token must not try them faster than a login may."""
+        limit = self.request.app[LOGIN_LIMIT]
+        return limit.attempt(self.caller.id, self.request[CONTEXT].client) if limit else nullcontext()
+
+    def done(self, change: str) -> None:
+        """Count a change, and have its owner told."""
+        self.request.app[METRICS].second_factors.labels(change).inc()
+        self.request.app[POSTBOX].ring()
+
+
+class Totp(TotpView):
+    @operation(
+        Operation(
+            id="get_totp",
+            summary="Look at your second factor",
+            description="Whether a login takes a code, since when, and how many recovery codes are left.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            replies={200: Reply("What there is.", TotpStatus, headers=("Cache-Control",))},
+        )
+    )
+    async def get(self) -> web.Response:
+        factor, left = await self.request.app[STORE].second_factor(self.caller.id) or (None, 0)
+        since = None if factor is None else factor.since
+        return _shown(TotpStatus(enabled=since is not None, since=since, recovery_codes_left=left))
+
+    @operation(
+        Operation(
+            id="begin_totp",
+            summary="Begin a second factor",
+            description=(
+                "Makes a secret for an app that shows codes (TOTP, RFC 6238). Nothing asks for a code before one has "
+                "confirmed it; beginning again makes another secret. Wrong passwords count as failed logins."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=TotpBegin,
+            replies={200: Reply("The secret, shown this once.", TotpSecret, headers=("Cache-Control",))},
+            refusals=(problems.CONFLICT,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(TotpBegin)
+        async with self.attempt():
+            beginning = second_factors.begin(app[STORE], self.hasher, app[CLOCK], self.caller.id, body.password)
+            begun = await self.write(beginning, "begin a second factor")
+        issuer = urlsplit(app[SETTINGS].public_url).hostname or "Roster"
+        return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
+
+
+class TotpConfirmation(TotpView):
+    @operation(
+        Operation(
+            id="confirm_totp",
+            summary="Turn on your second factor",
+            description=(
+                "With the first code of the app. From then on a login takes a code as well, and so does what asks for your "
+                "password. Ends all your other sessions, with their streams. Wrong codes count as failed logins."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=TotpConfirm,
+            replies={200: _CODES},
+            refusals=(problems.CONFLICT,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(TotpConfirm)
+        async with self.attempt():
+            confirmation = second_factors.confirm(
+                app[STORE], app[CLOCK], principal.caller.id, principal.session_id, body.otp
+            )
+            codes = await self.write(confirmation, "confirm a second factor")
+        self.done("on")
+        return _shown(RecoveryCodes(recovery_codes=codes))
+
+
+class TotpCodes(TotpView):
+    @operation(
+        Operation(
+            id="renew_recovery_codes",
+            summary="Make new recovery codes",
+            description="Those of before are worth nothing then. Wrong passwords and codes count as failed logins.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=TotpProof,
+            replies={200: _CODES},
+            refusals=(problems.CONFLICT,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(TotpProof)
+        async with self.attempt():
+            renewal = second_factors.renew_codes(
+                app[STORE], self.hasher, app[CLOCK], self.caller.id, body.password, body.otp
+            )
+            codes = await self.write(renewal, "renew recovery codes")
+        self.done("codes")
+        return _shown(RecoveryCodes(recovery_codes=codes))
+
+
+class TotpRemoval(TotpView):
+    @operation(
+        Operation(
+            id="remove_totp",
+            summary="Turn off your second factor",
+            description=(
+                "Ends all your other sessions, with their streams. One that was only begun is forgotten, without a code. "
+                "Wrong passwords and codes count as failed logins. No DELETE, because what it takes stands in a body."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=TotpProof,
+            replies={204: Reply("The password alone logs in.", headers=("Cache-Control",))},
+            refusals=(problems.CONFLICT,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(TotpProof)
+        async with self.attempt():
+            removal = second_factors.remove(
+                app[STORE], self.hasher, app[CLOCK], principal.caller.id, principal.session_id, body.password, body.otp
+            )
+            await self.write(removal, "remove a second factor")
+        self.done("off")
+        return web.Response(status=204, headers=NO_STORE)
+
+
+class UserTotp(TotpView):
+    @operation(
+        Operation(
+            id="remove_totp_of_user",
+            summary="Turn off somebody's second factor",
+            description=(
+                "For administrators, when somebody has lost the phone and the recovery codes. Ends all sessions of the user, "
+                "with their streams, and mails the owner. One's own is removed with a code, not here."
+            ),
+            tag="users",
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            replies={204: Reply("The user's password alone logs in.", headers=("Cache-Control",))},
+            refusals=(problems.FORBIDDEN, problems.NOT_FOUND),
+        )
+    )
+    async def delete(self) -> web.Response:
+        app, caller = self.request.app, self.caller
+        user_id = id_in_path(self.request)
+        removal = second_factors.remove_from(app[STORE], app[CLOCK], caller, user_id)
+        await self.write(removal, "remove a user's second factor")
+        self.done("removed")
+        # Whoever talks an administrator into it needs the password alone from here on.
+        log.warning("an administrator removed a second factor", extra={"user": str(user_id), "actor": str(caller.id)})
+        return web.Response(status=204, headers=NO_STORE)
+
+
+def _shown(answer: BaseModel) -> web.Response:
+    return json_answer(answer.model_dump_json().encode(), headers=NO_STORE)
