@@ -34,6 +34,8 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.InvalidGrant(), 400, "invalid-grant", {}, {}),
     (errors.Unauthenticated(), 401, "unauthenticated", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (errors.InvalidCredentials(), 401, "invalid-credentials", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
+    (errors.OtpRequired(), 401, "otp-required", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
+    (errors.InvalidOtp(), 401, "invalid-otp", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (
         errors.InvalidToken(),
         401,

@@ -1,0 +1,162 @@
+"""Turning a second factor on and off, while other things happen."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from pyotp import TOTP
+
+from service.domain import logins, new_passwords, second_factors
+from service.domain.accounts import Caller
+from service.domain.errors import (
+    Conflict,
+    Forbidden,
+    InvalidToken,
+    NotFound,
+    OtpMissing,
+    OtpRequired,
+    WrongOtp,
+    WrongPassword,
+)
+from service.domain.ports import Transaction
+from service.domain.totp import SecondFactor
+from service.store.memory import MemoryStore
+from tests.support.clock import ManualClock
+from tests.support.domain import PlainHasher, a_user, caller, keep
+from tests.support.stores import erase
+
+PASSWORD = "correct horse battery staple"
+
+
+class World:
+    """A store with one member who has a password, a clock and a hasher."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(self.clock)
+        self.hasher = PlainHasher()
+        self.ada = a_user(username="ada", email="ada@example.com")
+        self.session = uuid.uuid4()
+
+    async def begin(self) -> World:
+        await keep(self.store, self.ada)
+        await self.set_password(PASSWORD)
+        return self
+
+    async def set_password(self, password: str) -> None:
+        async def work(transaction: Transaction) -> None:
+            await transaction.put_password(self.ada.id, f"hash of {password}")
+
+        await self.store.write(work)
+
+    async def begin_totp(self) -> str:
+        begun = await second_factors.begin(self.store, self.hasher, self.clock, self.ada.id, PASSWORD)
+        return begun.secret
+
+    async def confirm(self, secret: str) -> list[str]:
+        code = TOTP(secret).at(self.clock())
+        return await second_factors.confirm(self.store, self.clock, self.ada.id, self.session, code)
+
+    async def remove(self, otp: str | None) -> None:
+        await second_factors.remove(self.store, self.hasher, self.clock, self.ada.id, self.session, PASSWORD, otp)
+
+    async def factor(self) -> SecondFactor | None:
+        found = await self.store.second_factor(self.ada.id)
+        return None if found is None else found[0]
+
+
+@pytest.fixture
+async def world() -> World:
+    return await World().begin()
+
+
+async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
+    """Who gave the password before it was turned on, and was still being checked then, is asked for a code."""
+    secret = await world.begin_totp()
+    world.hasher.before_verify = lambda: world.confirm(secret)
+    with pytest.raises(OtpRequired):
+        await logins.log_in(
+            world.store, world.hasher, world.clock, login="ada", password=PASSWORD, ttl=timedelta(days=1)
+        )
+    assert list(await world.store.sessions(world.ada.id)) == []
+
+
+async def test_new_password_does_not_outrun_a_second_factor(world: World) -> None:
+    """Nor does what else takes a password."""
+    secret = await world.begin_totp()
+    world.hasher.before_hash = lambda: world.confirm(secret)
+    with pytest.raises(OtpMissing):
+        await new_passwords.change(
+            world.store, world.hasher, world.clock, world.ada.id, world.session, PASSWORD, "another good one"
+        )
+    found = await world.store.credentials("ada")
+    assert found is not None
+    assert found.password_hash == f"hash of {PASSWORD}"
+
+
+async def test_password_that_was_replaced_proves_nothing(world: World) -> None:
+    """Also where it was right as it was looked at."""
+    codes = await world.confirm(await world.begin_totp())
+    world.hasher.before_verify = lambda: world.set_password("another good one")
+    with pytest.raises(WrongPassword):
+        await world.remove(codes[0])
+    assert await world.factor() is not None
+    world.hasher.before_verify = None
+    await world.set_password(PASSWORD)
+    await world.remove(codes[0])
+    world.hasher.before_verify = lambda: world.set_password("another good one")
+    with pytest.raises(WrongPassword):
+        await world.begin_totp()
+    assert await world.factor() is None
+
+
+async def test_second_factor_that_is_on_is_not_begun_anew(world: World) -> None:
+    """Not even by who knew the password as it was turned on."""
+    first, second = await world.begin_totp(), await world.begin_totp()
+    world.hasher.before_verify = lambda: world.confirm(second)
+    with pytest.raises(Conflict):
+        await world.begin_totp()
+    factor = await world.factor()
+    assert factor == SecondFactor(second, world.clock(), TOTP(second).timecode(world.clock()))
+    with pytest.raises(Conflict):
+        await world.confirm(first)
+
+
+async def test_wrong_code_turns_nothing_on(world: World) -> None:
+    """One of a secret that was replaced, or one that is too old; then the right one does."""
+    first, second = await world.begin_totp(), await world.begin_totp()
+    with pytest.raises(WrongOtp):
+        await world.confirm(first)
+    late = TOTP(second).at(world.clock() - timedelta(seconds=61))
+    with pytest.raises(WrongOtp):
+        await second_factors.confirm(world.store, world.clock, world.ada.id, world.session, late)
+    assert await world.factor() == SecondFactor(second)
+    assert len(await world.confirm(second)) == 10
+
+
+async def test_who_has_gone_turns_nothing_on(world: World) -> None:
+    """A request on its way when its user was deleted."""
+    secret = await world.begin_totp()
+    await erase(world.store, world.ada)
+    with pytest.raises(InvalidToken):
+        await world.confirm(secret)
+    with pytest.raises(InvalidToken):
+        await world.begin_totp()
+
+
+async def test_administrators_remove_what_is_on(world: World) -> None:
+    """Of others, not their own; what was only begun is nobody's business."""
+    admin = Caller(uuid.uuid4(), "admin")
+    secret = await world.begin_totp()
+    with pytest.raises(NotFound):
+        await second_factors.remove_from(world.store, world.clock, admin, world.ada.id)
+    await world.confirm(secret)
+    for refused in (caller(world.ada), Caller(uuid.uuid4(), "member"), Caller(world.ada.id, "admin")):
+        with pytest.raises(Forbidden):
+            await second_factors.remove_from(world.store, world.clock, refused, world.ada.id)
+    assert await world.factor() is not None
+
+    await second_factors.remove_from(world.store, world.clock, admin, world.ada.id)
+    assert await world.factor() is None
