@@ -53,10 +53,9 @@ _SUBJECTS: Final[dict[MailKind, str]] = {
 }
 
 
-# Whoever did any of it knew the password.
-_NOT_YOU: Final = (
-    "If it was not you, somebody knows your password: ask for a new one at once, and tell whoever runs the service.\n"
-)
+# Whoever did any of it knew the password; an administrator does without.
+_SOMEBODY: Final = "somebody knows your password: ask for a new one at once, and tell whoever runs the service.\n"
+_NOT_YOU: Final = f"If it was not you, {_SOMEBODY}"
 
 
 def write(  # nosec B107  # the default is no password, but none
@@ -116,7 +115,7 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
         case "totp_off":
             return (
                 f"The account {username}{where} has no second factor any more: the password alone logs in. Other logins "
-                f"have ended.\n\n{_NOT_YOU}"
+                f"have ended.\n\nIf neither you nor an administrator whom you asked did it, {_SOMEBODY}"
             )
         case "new_codes":
             return f"The account {username}{where} has new recovery codes; those of before are worth nothing.\n\n{_NOT_YOU}"

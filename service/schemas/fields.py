@@ -43,6 +43,9 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+OTP_MAX: Final = 64  # code points: a recovery code with more spaces than anybody types
+
+
 def _no_control(text: str) -> str:
     if users.has_control(text):
         raise PydanticCustomError("control_character", "Must not contain control characters or line separators")
@@ -195,7 +198,7 @@ Otp = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=64,
+        max_length=OTP_MAX,
         description=(
             "The code that the app shows, six digits, or one of the recovery codes; needed where the account has a second "
             "factor, otherwise not looked at. Spaces, and the case of letters, make no difference."

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service.domain.users import PASSWORD_MAX
-from service.schemas.fields import Answer, Body, Otp
+from service.schemas.fields import OTP_MAX, Answer, Body, Otp
 
 _SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -25,7 +25,8 @@ class TotpBegin(Body):
 class TotpConfirm(Body):
     """What shows that an app has the secret."""
 
-    otp: Otp
+    otp: Annotated[str, Field(min_length=1, max_length=OTP_MAX, examples=["123456"])]
+    """The code that the app shows."""
 
 
 class TotpProof(Body):
@@ -34,7 +35,6 @@ class TotpProof(Body):
     password: PresentPassword
     """The present one."""
     otp: Otp | None = None
-    """A code, or a recovery code, where the second factor is on."""
 
 
 class TotpStatus(Answer):
