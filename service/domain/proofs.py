@@ -44,3 +44,21 @@ async def hold(
         raise WrongPassword(pointer)  # somebody else has set another since it was checked
     await demand(transaction, clock, found, otp)
     return found
+
+
+async def show(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    user_id: UUID,
+    password: str,
+    otp: str | None,
+    pointer: str = "/password",
+) -> None:
+    """Prove who one is, for what is done behind the answer. Raises as `prove` and `hold`."""
+    proven = await prove(store, hasher, user_id, password, pointer)
+
+    async def work(transaction: Transaction) -> None:
+        await hold(transaction, clock, user_id, proven, otp, pointer)
+
+    await store.write(work)

@@ -51,6 +51,7 @@ class AddressChange(Body):
     """The new one; a mail to it carries a token for `POST /v1/auth/verify`."""
     current_password: Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
     """The present password."""
+    otp: Otp | None = None
 
 
 class Forgotten(Body):

@@ -148,6 +148,8 @@ class LogIn(View):
                     otp=login.otp,
                 )
                 entered = await self.write(entering, "log in")
+            if login.otp is not None:
+                app[POSTBOX].ring()  # it may have been a recovery code
             if limit is not None:
                 await limit.entered(entered.user.id, self.request[CONTEXT].client)
         except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:

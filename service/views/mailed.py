@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from datetime import timedelta
 
 from aiohttp import web
@@ -11,11 +10,12 @@ from service import problems
 from service.domain import addresses, new_passwords
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Presented, parse_token
-from service.domain.proofs import prove
+from service.domain.proofs import show
 from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
 from service.views.base import NO_STORE, View, json_answer
+from service.views.proving import ProvingView
 
 _TAG = "auth"
 _ACCEPTED = Accepted().model_dump_json().encode()
@@ -47,15 +47,15 @@ class Verify(View):
         return web.Response(status=204, headers=NO_STORE)
 
 
-class ChangeAddress(View):
+class ChangeAddress(ProvingView):
     @operation(
         Operation(
             id="change_address",
             summary="Move your account to another address",
             description=(
                 "A mail to that address carries a token for `POST /v1/auth/verify`; the account has the address from then on, and "
-                "the one before is told. The answer is the same whether the address has an account already. Wrong passwords "
-                "count as failed logins."
+                "the one before is told. The answer is the same whether the address has an account already. Takes a code as "
+                "well where you have a second factor. Wrong tries count as failed logins."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -66,14 +66,16 @@ class ChangeAddress(View):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
+        app = self.request.app
         body = await self.body(AddressChange)
         count(self, body.email)
-        limit = app[LOGIN_LIMIT]
-        async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
-            await prove(app[STORE], self.hasher, principal.caller.id, body.current_password, "/current_password")
+        user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
+        async with self.attempt():
+            showing = show(app[STORE], self.hasher, app[CLOCK], user_id, password, body.otp, pointer)
+            await self.write(showing, "prove who asks")
+        await self.proven()
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        asking = addresses.ask(app[STORE], app[CLOCK], principal.caller.id, body.email, ttl)
+        asking = addresses.ask(app[STORE], app[CLOCK], user_id, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")
         return accepted()
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 from aiohttp import web
 
 from service.domain import new_passwords
-from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, POSTBOX, STORE
+from service.keys import CLOCK, POSTBOX, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import PasswordChange
-from service.views.base import NO_STORE, View
+from service.views.base import NO_STORE
+from service.views.proving import ProvingView
 
 
-class ChangePassword(View):
+class ChangePassword(ProvingView):
     @operation(
         Operation(
             id="change_password",
@@ -33,9 +32,7 @@ class ChangePassword(View):
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
         body = await self.body(PasswordChange)
-        limit = app[LOGIN_LIMIT]
-        # A stolen token must not try passwords faster than a login may.
-        async with limit.attempt(principal.caller.id, self.request[CONTEXT].client) if limit else nullcontext():
+        async with self.attempt():
             change = new_passwords.change(
                 app[STORE],
                 self.hasher,
@@ -47,7 +44,6 @@ class ChangePassword(View):
                 body.otp,
             )
             await self.write(change, "change a password")
-        if limit is not None:
-            await limit.entered(principal.caller.id, self.request[CONTEXT].client)
+        await self.proven()
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,11 +11,12 @@ from pydantic import BaseModel
 
 from service import problems
 from service.domain import second_factors, totp
-from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, METRICS, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.totp import RecoveryCodes, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
-from service.views.base import NO_STORE, View, json_answer
+from service.views.base import NO_STORE, json_answer
 from service.views.ids import id_in_path
+from service.views.proving import ProvingView
 
 _TAG: Final = "auth"
 _CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodes, headers=("Cache-Control",))
@@ -24,13 +24,8 @@ _CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodes, hea
 log = logging.getLogger("roster.auth")
 
 
-class TotpView(View):
-    """What those have in common that ask for a password or a code."""
-
-    def attempt(self) -> AbstractAsyncContextManager[None]:
-        """Wrap a look at a password or a code: a stolen token must not try them faster than a login may."""
-        limit = self.request.app[LOGIN_LIMIT]
-        return limit.attempt(self.caller.id, self.request[CONTEXT].client) if limit else nullcontext()
+class TotpView(ProvingView):
+    """What changes a second factor."""
 
     def done(self, change: str) -> None:
         """Count a change, and have its owner told."""
@@ -135,6 +130,7 @@ class TotpCodes(TotpView):
                 app[STORE], self.hasher, app[CLOCK], self.caller.id, body.password, body.otp
             )
             codes = await self.write(renewal, "renew recovery codes")
+        await self.proven()
         self.done("codes")
         return _shown(RecoveryCodes(recovery_codes=codes))
 
@@ -165,6 +161,7 @@ class TotpRemoval(TotpView):
                 app[STORE], self.hasher, app[CLOCK], principal.caller.id, principal.session_id, body.password, body.otp
             )
             await self.write(removal, "remove a second factor")
+        await self.proven()
         self.done("off")
         return web.Response(status=204, headers=NO_STORE)
 

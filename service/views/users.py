@@ -18,7 +18,7 @@ from service.domain.idempotency import Answer
 from service.domain.ports import Snapshot, UserQuery, Writes, Written
 from service.domain.positions import Position
 from service.domain.users import User
-from service.keys import CLOCK, CONTEXT, CURSORS, LOGIN_LIMIT, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, CURSORS, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import (
     UserAnswer,
@@ -34,6 +34,7 @@ from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, carry_out_once, key_of
 from service.views.ids import id_in_path
 from service.views.preconditions import accepted_versions, not_modified
+from service.views.proving import ProvingView
 
 _TAG = "users"
 _VERSIONED = ("ETag", "Roster-Position")
@@ -129,7 +130,7 @@ class Users(View):
             raise Forbidden("Only administrators may list and create users; /v1/users/me is yours.")
 
 
-class UserById(View):
+class UserById(ProvingView):
     @operation(
         Operation(
             id="get_user",
@@ -231,10 +232,7 @@ class UserById(View):
             body.otp,
             proven_addresses=app[SETTINGS].registration == "verify",
         )
-        limit = app[LOGIN_LIMIT] if wanted.current_password is not None else None
-        client = self.request[CONTEXT].client
-        # A stolen token must not try passwords faster than a login may.
-        async with limit.attempt(self.caller.id, client) if limit else nullcontext():
+        async with self.attempt() if wanted.current_password is not None else nullcontext():
             change = accounts.change(app[STORE], self.hasher, app[CLOCK], self.caller, id_in_path(self.request), wanted)
             changed = await self.write(change, "change user")
         if "email" in wanted.fields:
