@@ -22,8 +22,7 @@ def run_to_end(work: Coroutine[Any, Any, str | None]) -> str | None:
 
 
 async def _interruptible(work: Coroutine[Any, Any, str | None]) -> str | None:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work, name="command")
 
     def interrupt(*_: object) -> None:
         # Python drops what is raised while it frees an object or calls back from C: then this ends the next wait.
@@ -33,4 +32,4 @@ async def _interruptible(work: Coroutine[Any, Any, str | None]) -> str | None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    return await work
+    return await task
