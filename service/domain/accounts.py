@@ -9,6 +9,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from service.domain.audit import START, By, rights_changed
 from service.domain.endings import end_access
 from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
@@ -66,7 +67,9 @@ class Change:
     proven_addresses: bool = False
 
 
-async def create(store: Writes, hasher: Hasher, clock: Clock, new: NewUser, actor: UUID | None) -> Snapshot[User]:
+async def create(
+    store: Writes, hasher: Hasher, clock: Clock, by: By, new: NewUser, actor: UUID | None
+) -> Snapshot[User]:
     """Make an account; `actor` None means that it registers itself. Raises `Taken`, and `Invalid` for a common password."""
     if new.password is not None:
         refuse_common(new.password, new.username, new.email, new.name)
@@ -91,11 +94,11 @@ async def create(store: Writes, hasher: Hasher, clock: Clock, new: NewUser, acto
         await transaction.append(Event("user.created", now, actor or user.id, user.id, user))
         return user
 
-    return as_committed(await store.write(work))
+    return as_committed(await store.write(work, by))
 
 
 async def change(
-    store: Store, hasher: Hasher, clock: Clock, caller: Caller, user_id: UUID, wanted: Change
+    store: Store, hasher: Hasher, clock: Clock, by: By, caller: Caller, user_id: UUID, wanted: Change
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
@@ -122,7 +125,8 @@ async def change(
         now = clock()
         after = replace(after, updated_at=max(now, user.updated_at))
         await transaction.put_user(after)
-        await transaction.append(Event("user.updated", now, caller.id, user_id, after, changed))
+        event = Event("user.updated", now, caller.id, user_id, after, changed)
+        await transaction.append(event, rights_changed(user, after))
         if "email" in changed:
             # ASVS 5.0, 6.3.7: whoever has the address learns of it, also if it was somebody else who took the account.
             await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
@@ -130,11 +134,11 @@ async def change(
             await end_access(transaction, clock, caller.id, user_id, "deactivated")
         return after
 
-    return as_committed(await store.write(work))
+    return as_committed(await store.write(work, by))
 
 
 async def delete(
-    store: Store, clock: Clock, caller: Caller, user_id: UUID, versions: frozenset[int] | None
+    store: Store, clock: Clock, by: By, caller: Caller, user_id: UUID, versions: frozenset[int] | None
 ) -> Snapshot[None]:
     """Delete a user with its sessions. Raises `NotFound`, `Stale`, `LastAdmin`."""
 
@@ -146,7 +150,7 @@ async def delete(
         await transaction.delete_user(user_id)
         await transaction.append(Event("user.deleted", clock(), caller.id, user_id))
 
-    written = await store.write(work)
+    written = await store.write(work, by)
     return Snapshot(None, written.position)
 
 
@@ -167,7 +171,7 @@ async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUse
         await transaction.append(Event("user.created", now, None, user.id, user))
         return True
 
-    return (await store.write(work)).value
+    return (await store.write(work, START)).value
 
 
 async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> bool:

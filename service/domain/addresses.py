@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from service.domain.audit import By, rights_changed
 from service.domain.errors import InvalidMailToken
 from service.domain.events import Event
 from service.domain.mail import TOLD_FOR, Mail, MailKind, MailToken, Presented
@@ -14,7 +15,7 @@ from service.domain.registrations import gives_way, remove
 from service.domain.users import User
 
 
-async def ask(store: Store, clock: Clock, user_id: UUID, email: str, ttl: timedelta) -> None:
+async def ask(store: Store, clock: Clock, by: By, user_id: UUID, email: str, ttl: timedelta) -> None:
     """Have an address asked whether a user may have it; one that has an account already is told so.
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before.
@@ -34,11 +35,12 @@ async def ask(store: Store, clock: Clock, user_id: UUID, email: str, ttl: timede
         if kind == "move":
             await transaction.put_mail_token(MailToken(user_id, "move", email, now + ttl))
         await transaction.put_mail(Mail(kind, email, now, now + ttl))
+        await transaction.record("address.asked", user_id, user_id)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
-async def confirm(store: Store, clock: Clock, presented: Presented) -> None:
+async def confirm(store: Store, clock: Clock, by: By, presented: Presented) -> None:
     """Do what the token of an address was sent for: make its account active, or have its user move to it.
 
     Raises `InvalidMailToken`; `Taken` when another account has come to have the address, and then the token stays.
@@ -52,7 +54,7 @@ async def confirm(store: Store, clock: Clock, presented: Presented) -> None:
         else:
             raise InvalidMailToken()
 
-    await store.write(work)
+    await store.write(work, by)
 
 
 async def _owner(transaction: Transaction, clock: Clock, token: MailToken) -> User:
@@ -66,7 +68,7 @@ async def _activate(transaction: Transaction, user: User, token: MailToken, now:
     if user.email != token.email:
         raise InvalidMailToken()
     if not user.active:
-        await _put(transaction, replace(user, active=True), "active", now)
+        await _put(transaction, user, replace(user, active=True), "active", now)
 
 
 async def _move(transaction: Transaction, user: User, token: MailToken, now: datetime) -> None:
@@ -77,11 +79,12 @@ async def _move(transaction: Transaction, user: User, token: MailToken, now: dat
     for holder in await transaction.holders((), (), (token.email,)):
         if await gives_way(transaction, holder.user, token.email, now):
             await remove(transaction, holder.user, now)
-    await _put(transaction, replace(user, email=token.email), "email", now)
+    await _put(transaction, user, replace(user, email=token.email), "email", now)
     await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
 
 
-async def _put(transaction: Transaction, user: User, changed: str, now: datetime) -> None:
-    user = replace(user, updated_at=max(now, user.updated_at))
-    await transaction.put_user(user)
-    await transaction.append(Event("user.updated", now, user.id, user.id, user, (changed,)))
+async def _put(transaction: Transaction, before: User, after: User, changed: str, now: datetime) -> None:
+    after = replace(after, updated_at=max(now, after.updated_at))
+    await transaction.put_user(after)
+    event = Event("user.updated", now, after.id, after.id, after, (changed,))
+    await transaction.append(event, rights_changed(before, after))

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
+from service.domain.audit import By, rights_changed
 from service.domain.endings import end_access, end_sessions
 from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
 from service.domain.events import Event
@@ -73,26 +74,31 @@ class Batch:
     position: Position | None = None
 
 
-async def hold(store: Store, clock: Clock, name: UUID) -> Position:
+async def hold(store: Store, clock: Clock, by: By, actor: UUID, name: UUID) -> Position:
     """Have the log keep what an import of this name brings; the position behind which that lies."""
 
     async def work(transaction: Transaction) -> None:
         await transaction.hold_log(name, clock() + _HELD)
+        await transaction.record("import.started", actor, None)
 
-    return (await store.write(work)).position
+    return (await store.write(work, by)).position
 
 
-async def release(store: Store, clock: Clock, name: UUID) -> None:
-    """Let the log be trimmed as always, once those who follow it have had a moment to read the rest."""
+async def release(store: Store, clock: Clock, by: By, actor: UUID, name: UUID, told: Mapping[str, int]) -> None:
+    """Let the log be trimmed as always, once those who follow it have had a moment to read the rest.
+
+    `told`: what became of the lines, as counts.
+    """
 
     async def work(transaction: Transaction) -> None:
         await transaction.hold_log(name, clock() + _HELD_ON)
+        await transaction.record("import.ended", actor, None, told)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
 async def bring_in(
-    store: Store, clock: Clock, actor: UUID, lines: Sequence[Line], on_conflict: OnConflict, name: UUID
+    store: Store, clock: Clock, by: By, actor: UUID, lines: Sequence[Line], on_conflict: OnConflict, name: UUID
 ) -> Batch:
     """Carry out some lines, in their order, as one write of the import of this name: all that are not refused, or none.
 
@@ -106,7 +112,7 @@ async def bring_in(
         await transaction.hold_log(name, now + _HELD)
         return await _Work(transaction, clock, now, actor, on_conflict).carry_out(lines)
 
-    written = await store.write(work)
+    written = await store.write(work, by)
     batch = written.value
     batch.position = written.position
     return batch
@@ -206,9 +212,11 @@ class _Work:
         after = replace(after, updated_at=max(self._now, user.updated_at))
         if password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = password_hash
+            await self._transaction.record("password.changed", self._actor, user.id)
         if changed:
             await self._keep(after)
-            await self._transaction.append(Event("user.updated", self._now, self._actor, user.id, after, changed))
+            event = Event("user.updated", self._now, self._actor, user.id, after, changed)
+            await self._transaction.append(event, rights_changed(user, after))
         if user.active and not after.active:
             await end_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:

@@ -11,6 +11,7 @@ import uuid_utils.compat
 
 from service.domain import scopes
 from service.domain.accounts import Caller
+from service.domain.audit import By
 from service.domain.endings import end_token
 from service.domain.errors import Conflict, InsufficientScope, InvalidToken, NotFound
 from service.domain.ports import Clock, Store, Transaction
@@ -46,7 +47,7 @@ class NewToken:
     expires_at: datetime | None
 
 
-async def make(store: Store, clock: Clock, maker: Maker, new: NewToken) -> ApiToken:
+async def make(store: Store, clock: Clock, by: By, maker: Maker, new: NewToken) -> ApiToken:
     """Make an API token of the caller's own.
 
     Raises `InsufficientScope` where it would have what its maker has not, `Conflict` over `MOST_TOKENS`, `InvalidToken`
@@ -76,8 +77,10 @@ async def make(store: Store, clock: Clock, maker: Maker, new: NewToken) -> ApiTo
         if len(living) >= MOST_TOKENS:
             raise Conflict(f"A user may have {MOST_TOKENS} API tokens; revoke one first.")
         await transaction.put_token(token)
+        made = {"token_id": str(token.id), "scopes": scopes.in_order(token.scopes)}
+        await transaction.record("token.created", user.id, user.id, made)
 
-    await store.write(work)
+    await store.write(work, by)
     return token
 
 
@@ -89,7 +92,7 @@ async def tokens_of(store: Store, clock: Clock, caller: Caller, user_id: UUID) -
     return [token for token in await store.tokens_of(user_id) if token.lives(now)]
 
 
-async def revoke(store: Store, clock: Clock, caller: Caller, token_id: UUID) -> None:
+async def revoke(store: Store, clock: Clock, by: By, caller: Caller, token_id: UUID) -> None:
     """End an API token. Raises `NotFound`, also for another's unless the caller is an administrator."""
 
     async def work(transaction: Transaction) -> None:
@@ -98,4 +101,4 @@ async def revoke(store: Store, clock: Clock, caller: Caller, token_id: UUID) -> 
             raise NotFound()
         await end_token(transaction, clock, caller.id, token, "revoked")
 
-    await store.write(work)
+    await store.write(work, by)

@@ -12,6 +12,7 @@ from uuid import UUID
 import uuid_utils.compat
 
 from service.domain.accounts import Caller
+from service.domain.audit import By
 from service.domain.endings import end_session, end_sessions
 from service.domain.errors import (
     InvalidCredentials,
@@ -48,6 +49,7 @@ async def log_in(
     store: Store,
     hasher: Hasher,
     clock: Clock,
+    by: By,
     *,
     login: str,
     password: str,
@@ -75,7 +77,7 @@ async def log_in(
         renewed = await _renewed(hasher, credentials.password_hash, password)
         session = _opened(credentials.user, clock(), ttl, idle, origin)
         try:
-            return LoggedIn(session, await _keep(store, clock, session, credentials.password_hash, renewed, otp))
+            return LoggedIn(session, await _keep(store, clock, by, session, credentials.password_hash, renewed, otp))
         except _Replaced:
             continue
     raise InvalidCredentials()
@@ -102,7 +104,7 @@ def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, o
 
 
 async def _keep(
-    store: Store, clock: Clock, session: Session, checked: str | None, renewed: str | None, otp: str | None
+    store: Store, clock: Clock, by: By, session: Session, checked: str | None, renewed: str | None, otp: str | None
 ) -> User:
     """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
 
@@ -122,9 +124,10 @@ async def _keep(
             await transaction.put_password(found.user.id, renewed)
         await _make_room(transaction, clock, found.user)
         await transaction.put_session(session)
+        await transaction.record("session.started", found.user.id, found.user.id, {"session_id": str(session.id)})
         return found.user
 
-    return (await store.write(work)).value
+    return (await store.write(work, by)).value
 
 
 async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> str | None:
@@ -147,6 +150,7 @@ async def _make_room(transaction: Transaction, clock: Clock, user: User) -> None
 async def refresh(
     store: Store,
     clock: Clock,
+    by: By,
     session_id: UUID,
     generation: int,
     authentic: Callable[[Session], bool],
@@ -180,13 +184,13 @@ async def refresh(
                 pass
         return LoggedIn(session, user)
 
-    renewed = (await store.write(work)).value
+    renewed = (await store.write(work, by)).value
     if renewed is None:
         raise InvalidGrant()
     return renewed
 
 
-async def log_out(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -> None:
+async def log_out(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
     """End one session; harmless when it has ended already."""
 
     async def work(transaction: Transaction) -> None:
@@ -194,10 +198,10 @@ async def log_out(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -
         if session is not None:
             await end_session(transaction, clock, user_id, session, "logout")
 
-    await store.write(work)
+    await store.write(work, by)
 
 
-async def revoke(store: Store, clock: Clock, caller: Caller, session_id: UUID) -> None:
+async def revoke(store: Store, clock: Clock, by: By, caller: Caller, session_id: UUID) -> None:
     """End a session from elsewhere: one's own, for an administrator anybody's.
 
     Raises `NotFound` for any other, and for one that has ended.
@@ -209,13 +213,13 @@ async def revoke(store: Store, clock: Clock, caller: Caller, session_id: UUID) -
             raise NotFound()
         await end_session(transaction, clock, caller.id, session, "revoked")
 
-    await store.write(work)
+    await store.write(work, by)
 
 
-async def end_others(store: Store, clock: Clock, user_id: UUID, session_id: UUID) -> None:
+async def end_others(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
     """End every session of a user but this one."""
 
     async def work(transaction: Transaction) -> None:
         await end_sessions(transaction, clock, user_id, user_id, "revoked", but=session_id)
 
-    await store.write(work)
+    await store.write(work, by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from service.domain.audit import MAIL
 from service.domain.letters import Letter, Letterhead, write
 from service.domain.mail import Mail, MailToken, Purpose, new_token
 from service.domain.ports import Clock, Store, Transaction
@@ -32,7 +33,7 @@ async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead) -
             return Ready(claimed, None)
         return Ready(claimed, await _letter(transaction, clock, claimed, head))
 
-    return (await store.write(work)).value
+    return (await store.write(work, MAIL)).value
 
 
 async def drop(store: Store, mail: Mail) -> None:
@@ -41,7 +42,7 @@ async def drop(store: Store, mail: Mail) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.drop_mail(mail)
 
-    await store.write(work)
+    await store.write(work, MAIL)
 
 
 async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Letterhead) -> Letter | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from service.domain.audit import By
 from service.domain.endings import end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
@@ -14,20 +15,22 @@ from service.domain.proofs import hold, prove
 from service.domain.users import User
 
 
-async def forgot(store: Store, clock: Clock, email: str, ttl: timedelta) -> None:
+async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta) -> None:
     """Have a way to a new password mailed to an address, if that has an account that may log in."""
     credentials = await store.credentials(email)
     if credentials is None or credentials.user.email != email or not credentials.user.active:
         return
+    user_id = credentials.user.id
 
     async def work(transaction: Transaction) -> None:
         now = clock()
         await transaction.put_mail(Mail("reset", email, now, now + ttl))
+        await transaction.record("password.forgotten", None, user_id)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
-async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented, password: str) -> User:
+async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> User:
     """Set the password of the account whose address a token proves, end its sessions, and tell whose it is.
 
     Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
@@ -44,16 +47,18 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, presented: Presented
         taken = await transaction.take_mail_token("reset", presented)
         owner = None if taken is None else await transaction.user(taken.user_id)
         proven = _check(taken, owner, clock)
+        await transaction.record("password.reset", proven.id, proven.id)
         await _replace(transaction, clock, proven, password_hash, None)
         return proven
 
-    return (await store.write(work)).value
+    return (await store.write(work, by)).value
 
 
 async def change(
     store: Store,
     hasher: Hasher,
     clock: Clock,
+    by: By,
     user_id: UUID,
     session_id: UUID,
     current: str,
@@ -74,9 +79,10 @@ async def change(
 
     async def work(transaction: Transaction) -> None:
         owner = await hold(transaction, clock, user_id, proven, otp, "/current")
+        await transaction.record("password.changed", user_id, user_id)
         await _replace(transaction, clock, owner.user, password_hash, session_id)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
 def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:

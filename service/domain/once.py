@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from service.domain.audit import By
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render, Transaction, Writes, Written
 
@@ -52,11 +53,11 @@ class _Claiming:
         self._claim = claim
         self._render = render
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
         async def claimed(transaction: Transaction) -> T:
             answer = await transaction.claim(self._claim, self._render)
             if answer is not None:
                 raise _DoneBefore(answer)
             return await work(transaction)
 
-        return await self._store.write(claimed)
+        return await self._store.write(claimed, by)

@@ -27,6 +27,7 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
     digest = recovery_codes.digest_of(otp)
     if digest is None or not await transaction.take_recovery_code(user.id, digest):
         return False
+    await transaction.record("recovery_code.used", user.id, user.id)
     # Whoever uses a paper that was put away is not always its owner.
     await transaction.put_mail(Mail("code_used", user.email, now, now + TELL))
     return True

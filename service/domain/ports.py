@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
+from service.domain.audit import AuditQuery, By, Details, Entry, Recorded
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.letters import Letter
@@ -154,8 +155,16 @@ class Transaction(Protocol):
 
     async def delete_token(self, token_id: UUID) -> None: ...
 
-    async def append(self, event: Event) -> None:
-        """Put an event at the end of the log; it gets its seq at the commit, and its user that version."""
+    async def append(self, event: Event, details: Details | None = None) -> None:
+        """Put an event at the end of the log; it gets its seq at the commit, and its user that version.
+
+        The audit has it as well, with these details beside what it says itself.
+        """
+
+    async def record(
+        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
+    ) -> None:
+        """Have the audit keep what no event tells of."""
 
     async def put_mail(self, mail: Mail) -> None:
         """Have a mail wait to be sent, in the place of one of its kind for its address."""
@@ -208,8 +217,11 @@ class Transaction(Protocol):
 class Writes(Protocol):
     """The part of a store that use cases need which only write."""
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through."""
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+        """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through.
+
+        What is kept of it in the audit says that it was done by `by`.
+        """
 
 
 class Store(Writes, Protocol):
@@ -276,6 +288,9 @@ class Store(Writes, Protocol):
         """Keep when tokens were last used, by their ids; of several moments the latest."""
 
     async def events(self, query: EventQuery) -> EventPage: ...
+
+    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+        """A page of the audit, the newest entry first."""
 
     async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from service.domain.audit import By
 from service.domain.errors import InvalidToken, WrongPassword
 from service.domain.otp import demand
 from service.domain.ports import Clock, Hasher, Store, Transaction
@@ -50,6 +51,7 @@ async def show(
     store: Store,
     hasher: Hasher,
     clock: Clock,
+    by: By,
     user_id: UUID,
     password: str,
     otp: str | None,
@@ -61,4 +63,4 @@ async def show(
     async def work(transaction: Transaction) -> None:
         await hold(transaction, clock, user_id, proven, otp, pointer)
 
-    await store.write(work)
+    await store.write(work, by)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import uuid_utils.compat
 
 from service.domain.accounts import NewUser
+from service.domain.audit import UPKEEP, By
 from service.domain.events import Event
 from service.domain.mail import Mail, MailKind, MailToken
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users import User
 
 
-async def register(store: Store, clock: Clock, new: NewUser, password_hash: str, ttl: timedelta) -> None:
+async def register(store: Store, clock: Clock, by: By, new: NewUser, password_hash: str, ttl: timedelta) -> None:
     """Make an account that is not active yet, and have its address asked; or have that told why there is none.
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. A registration that nobody has confirmed gives way
@@ -26,13 +28,14 @@ async def register(store: Store, clock: Clock, new: NewUser, password_hash: str,
     async def work(transaction: Transaction) -> None:
         now = clock()
         kind: MailKind = "verify"
+        known: UUID | None = None
         for holder in await transaction.holders((), (new.username,), (new.email,)):
             if await gives_way(transaction, holder.user, new.email, now):
                 await remove(transaction, holder.user, now)
             elif holder.user.email == new.email:
-                kind = "known"
+                kind, known = "known", holder.user.id
             elif kind == "verify":
-                kind = "taken"
+                kind, known = "taken", holder.user.id
         if kind == "verify":
             user = User(
                 uuid_utils.compat.uuid7(), new.username, new.email, new.name, new.age, new.role, False, now, now
@@ -41,9 +44,11 @@ async def register(store: Store, clock: Clock, new: NewUser, password_hash: str,
             await transaction.put_password(user.id, password_hash)
             await transaction.put_mail_token(MailToken(user.id, "verify", user.email, now + ttl))
             await transaction.append(Event("user.created", now, user.id, user.id, user))
+        else:
+            await transaction.record("registration.repeated", None, known, {"reason": kind})
         await transaction.put_mail(Mail(kind, new.email, now, now + ttl))
 
-    await store.write(work)
+    await store.write(work, by)
 
 
 async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
@@ -63,7 +68,7 @@ async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
                 await transaction.forget_mail_tokens(token.user_id, token.purpose)
 
     if expired:
-        await store.write(work)
+        await store.write(work, UPKEEP)
     return len(expired) == limit
 
 

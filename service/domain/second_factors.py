@@ -8,6 +8,7 @@ from uuid import UUID
 
 from service.domain import recovery_codes, totp
 from service.domain.accounts import Caller
+from service.domain.audit import By
 from service.domain.endings import end_sessions
 from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, WrongOtp
 from service.domain.mail import Mail, MailKind
@@ -25,7 +26,7 @@ class Begun(NamedTuple):
     user: User
 
 
-async def begin(store: Store, hasher: Hasher, clock: Clock, user_id: UUID, password: str) -> Begun:
+async def begin(store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUID, password: str) -> Begun:
     """Make the secret of a second factor, in the place of one that was begun before.
 
     Raises `WrongPassword`; `Conflict` where one is on already: whoever replaces it must have it.
@@ -39,12 +40,13 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, user_id: UUID, passw
             raise Conflict("This account has a second factor; remove it before you begin another.")
         owner = await hold(transaction, clock, user_id, proven)
         await transaction.put_second_factor(user_id, SecondFactor(secret))
+        await transaction.record("second_factor.begun", user_id, user_id)
         return Begun(secret, owner.user)
 
-    return (await store.write(work)).value
+    return (await store.write(work, by)).value
 
 
-async def confirm(store: Store, clock: Clock, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
+async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
     """Turn on what was begun, as a code of it shows that the app has it; ends all sessions but this one.
 
     Returns its recovery codes, of which only digests are kept. Raises `WrongOtp`; `Conflict` where nothing was begun.
@@ -64,15 +66,16 @@ async def confirm(store: Store, clock: Clock, user_id: UUID, session_id: UUID, o
         # With its step: the code that turned it on does not log in as well.
         await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)
+        await transaction.record("second_factor.confirmed", user_id, user_id)
         await _tell(transaction, clock, owner.user, "totp_on")
         await end_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
 
-    await store.write(work)
+    await store.write(work, by)
     return made
 
 
 async def renew_codes(
-    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, password: str, otp: str | None
+    store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUID, password: str, otp: str | None
 ) -> list[str]:
     """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpMissing`, `WrongOtp`, `Conflict`."""
     proven = await prove(store, hasher, user_id, password)
@@ -83,14 +86,22 @@ async def renew_codes(
         if not owner.asks_otp:
             raise Conflict("This account has no second factor.")
         await _keep(transaction, user_id, made)
+        await transaction.record("recovery_codes.renewed", user_id, user_id)
         await _tell(transaction, clock, owner.user, "new_codes")
 
-    await store.write(work)
+    await store.write(work, by)
     return made
 
 
 async def remove(
-    store: Store, hasher: Hasher, clock: Clock, user_id: UUID, session_id: UUID, password: str, otp: str | None
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    by: By,
+    user_id: UUID,
+    session_id: UUID,
+    password: str,
+    otp: str | None,
 ) -> None:
     """Turn one's own off, or forget what was begun; ends all sessions but this one.
 
@@ -103,13 +114,14 @@ async def remove(
         if owner.second_factor is None:
             raise Conflict("This account has no second factor.")
         await transaction.put_second_factor(user_id, None)
+        await transaction.record("second_factor.removed", user_id, user_id)
         if owner.asks_otp:
             await _turned_off(transaction, clock, user_id, owner.user, session_id)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
-async def remove_from(store: Store, clock: Clock, caller: Caller, user_id: UUID) -> None:
+async def remove_from(store: Store, clock: Clock, by: By, caller: Caller, user_id: UUID) -> None:
     """Turn off another's, who has lost it; ends all its sessions. For administrators.
 
     Raises `Forbidden`, also for one's own: that takes a code. `NotFound` where there is none.
@@ -124,9 +136,10 @@ async def remove_from(store: Store, clock: Clock, caller: Caller, user_id: UUID)
         if owner is None or not owner.asks_otp:
             raise NotFound()
         await transaction.put_second_factor(user_id, None)
+        await transaction.record("second_factor.removed", caller.id, user_id)
         await _turned_off(transaction, clock, caller.id, owner.user, None)
 
-    await store.write(work)
+    await store.write(work, by)
 
 
 async def _keep(transaction: Transaction, user_id: UUID, made: list[str]) -> None:

@@ -11,6 +11,7 @@ from itertools import islice, takewhile
 from typing import Final, TypeVar
 from uuid import UUID
 
+from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Records
 from service.domain.mail import Mail, MailToken, Presented, Purpose
@@ -21,6 +22,7 @@ from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
 from service.domain.totp import SecondFactor
 from service.domain.users import Credentials, User
+from service.store.memory_audit import MemoryAudit
 from service.store.memory_log import MemoryLog
 from service.store.memory_tables import Tables
 from service.store.memory_transaction import MemoryTransaction
@@ -36,9 +38,17 @@ _MOST_ANSWERS: Final = 10_000  # about 15 MB
 class MemoryStore:
     """Keeps the promises of `Store` for one process, and forgets everything when that ends."""
 
-    def __init__(self, clock: Clock, *, keep_events: int = 100_000, keep_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        keep_events: int = 100_000,
+        keep_bytes: int = 64 << 20,
+        keep_audit_s: float = KEEP_AUDIT_S,
+    ) -> None:
         self._clock = clock
         self._log = MemoryLog(keep_events, keep_bytes)
+        self._audit = MemoryAudit(keep_audit_s)
         self._tables = Tables()
         self._rings: list[Callable[[], None]] = []
         self._secrets: dict[str, str] = {}
@@ -125,15 +135,20 @@ class MemoryStore:
     async def events(self, query: EventQuery) -> EventPage:
         return self._log.page(query)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
-        transaction = MemoryTransaction(self._tables, self._answers)
+    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+        return self._audit.page(query)
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+        transaction = MemoryTransaction(self._tables, self._answers, by)
         try:
             value = run_through(work(transaction))
         except BaseException:
             transaction.undo()
             raise
         # No await from here on: row and event become visible in the same step.
-        self._log.hold(transaction.holds, self._clock())
+        now = self._clock()
+        self._log.hold(transaction.holds, now)
+        self._audit.keep(transaction.entries, now)
         events = tuple(self._commit(event) for event in transaction.events)
         written = Written(value, events, self._log.position)
         if transaction.claimed is not None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from service.domain import audit
+from service.domain.audit import By, Details, Entry, Recorded
 from service.domain.errors import InvalidToken, Taken
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim, Records
@@ -21,12 +23,14 @@ from service.store.memory_tables import Tables
 class MemoryTransaction(MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
-    def __init__(self, tables: Tables, answers: Records[Answer]) -> None:
+    def __init__(self, tables: Tables, answers: Records[Answer], by: By) -> None:
         self.events: list[Event] = []
+        self.entries: list[Entry] = []
         self.claimed: tuple[Claim, Render] | None = None
         self.holds: dict[UUID, datetime] = {}
         self._tables = tables
         self._answers = answers
+        self._by = by
         self._undo: list[Callable[[], object]] = []
 
     def undo(self) -> None:
@@ -141,8 +145,14 @@ class MemoryTransaction(MemoryMail, MemorySecondFactors):
         if before is not None:
             self._undo.append(lambda: self._tables.set_token(before))
 
-    async def append(self, event: Event) -> None:
+    async def append(self, event: Event, details: Details | None = None) -> None:
         self.events.append(event)
+        self.entries.append(audit.of_event(event, self._by, details))
+
+    async def record(
+        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
+    ) -> None:
+        self.entries.append(Entry(action, actor, subject, self._by, details))
 
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         if claim.user_id.int not in self._tables.users:

@@ -77,7 +77,7 @@ class Register(View):
         new = NewUser(**(await self.body(Registration)).model_dump())
         if mode == "verify":
             return await self._ask_address(new, new.password or "")
-        registration = accounts.create(app[STORE], self.hasher, app[CLOCK], new, None)
+        registration = accounts.create(app[STORE], self.hasher, app[CLOCK], self.by, new, None)
         return created(await self.write(registration, "register"))
 
     async def _ask_address(self, new: NewUser, password: str) -> web.Response:
@@ -87,7 +87,7 @@ class Register(View):
         refuse_common(password, new.username, new.email, new.name)
         password_hash = await self.hasher.hash(password)
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        registration = registrations.register(app[STORE], app[CLOCK], new, password_hash, ttl)
+        registration = registrations.register(app[STORE], app[CLOCK], self.by, new, password_hash, ttl)
         app[POSTBOX].later(registration, "register")
         return accepted()
 
@@ -140,6 +140,7 @@ class LogIn(View):
                     app[STORE],
                     self.hasher,
                     app[CLOCK],
+                    self.by,
                     login=spelled,
                     password=login.password,
                     ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
@@ -187,6 +188,7 @@ class RefreshTokens(View):
         renewal = logins.refresh(
             app[STORE],
             app[CLOCK],
+            self.by,
             grant.session_id,
             grant.generation,
             lambda session: grant.authentic("refresh", session),
@@ -211,7 +213,8 @@ class LogOut(View):
     )
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
-        await self.write(logins.log_out(app[STORE], app[CLOCK], principal.caller.id, principal.session_id), "log out")
+        leaving = logins.log_out(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
+        await self.write(leaving, "log out")
         answer = web.Response(status=204, headers=NO_STORE)
         answer.del_cookie(STREAM_COOKIE, path="/v1")
         return answer

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from service import problems
 from service.domain.accounts import Caller
+from service.domain.audit import By
 from service.domain.errors import Invalid, InvalidToken, Unauthenticated
 from service.keys import AUTHENTICATOR, CONTEXT, HASH_PLACES, SERVE, SETTINGS, TASKS
 from service.middleware.cors import CorsMixin, is_preflight
@@ -97,6 +98,17 @@ class View(web.View, CorsMixin):
         if self._place is None:
             self._place = self.request.app[HASH_PLACES].of(self.request[CONTEXT].client)
         return self._place
+
+    @property
+    def by(self) -> By:
+        """By what way this request comes."""
+        context = self.request[CONTEXT]
+        principal = context.principal
+        if principal is None:
+            return By.request(context.client, context.request_id, None, is_token=False)
+        return By.request(
+            context.client, context.request_id, principal.session_id, is_token=principal.token is not None
+        )
 
     async def write(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """Carry a write to its end, whether the client waits for it or goes away; in the latter case it hashes nothing more."""

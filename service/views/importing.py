@@ -103,7 +103,9 @@ class Importing:
         # Rights may end while the lines come; an import takes as long as it takes.
         if not await app[AUTHENTICATOR].confirm(view.principal):
             raise Forbidden("This account is no administrator any more.")
-        work = imports.bring_in(app[STORE], app[CLOCK], view.caller.id, self._batch, self._on_conflict, self._name)
+        work = imports.bring_in(
+            app[STORE], app[CLOCK], view.by, view.caller.id, self._batch, self._on_conflict, self._name
+        )
         # Not `view.write`: nobody waits for it here. Whoever is cancelled waits for it on the way out.
         self._writing = app[TASKS].start(work, "import users"), self._unfit, self._last
         self._batch, self._unfit = [], []

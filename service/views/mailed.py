@@ -42,7 +42,7 @@ class Verify(View):
     async def post(self) -> web.Response:
         app = self.request.app
         presented = _presented(self, (await self.body(Verification)).token)
-        await self.write(addresses.confirm(app[STORE], app[CLOCK], presented), "verify an address")
+        await self.write(addresses.confirm(app[STORE], app[CLOCK], self.by, presented), "verify an address")
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)
 
@@ -71,11 +71,11 @@ class ChangeAddress(ProvingView):
         count(self, body.email)
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
         async with self.attempt():
-            showing = show(app[STORE], self.hasher, app[CLOCK], user_id, password, body.otp, pointer)
+            showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
             await self.write(showing, "prove who asks")
         await self.proven()
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        asking = addresses.ask(app[STORE], app[CLOCK], user_id, body.email, ttl)
+        asking = addresses.ask(app[STORE], app[CLOCK], self.by, user_id, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")
         return accepted()
 
@@ -101,7 +101,7 @@ class Forgot(View):
         email = (await self.body(Forgotten)).email
         count(self, email)
         ttl = timedelta(seconds=app[SETTINGS].reset_ttl_s)
-        app[POSTBOX].later(new_passwords.forgot(app[STORE], app[CLOCK], email, ttl), "forgot a password")
+        app[POSTBOX].later(new_passwords.forgot(app[STORE], app[CLOCK], self.by, email, ttl), "forgot a password")
         return accepted()
 
 
@@ -126,7 +126,7 @@ class ResetPassword(View):
         app = self.request.app
         body = await self.body(Reset)
         presented = _presented(self, body.token)
-        reset = new_passwords.reset(app[STORE], self.hasher, app[CLOCK], presented, body.password)
+        reset = new_passwords.reset(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
         owner = await self.write(reset, "reset a password")
         if (limit := app[LOGIN_LIMIT]) is not None:
             await limit.prove(owner.id, self.request[CONTEXT].client)

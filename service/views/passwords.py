@@ -37,6 +37,7 @@ class ChangePassword(ProvingView):
                 app[STORE],
                 self.hasher,
                 app[CLOCK],
+                self.by,
                 principal.caller.id,
                 principal.session_id,
                 body.current,

@@ -48,7 +48,7 @@ class Sessions(View):
     )
     async def delete(self) -> web.Response:
         app, principal = self.request.app, self.principal
-        ending = logins.end_others(app[STORE], app[CLOCK], principal.caller.id, principal.session_id)
+        ending = logins.end_others(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
         await self.write(ending, "end other sessions")
         return web.Response(status=204, headers=NO_STORE)
 
@@ -72,6 +72,6 @@ class SessionById(View):
     )
     async def delete(self) -> web.Response:
         app = self.request.app
-        ending = logins.revoke(app[STORE], app[CLOCK], self.caller, id_in_path(self.request))
+        ending = logins.revoke(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request))
         await self.write(ending, "end session")
         return web.Response(status=204, headers=NO_STORE)

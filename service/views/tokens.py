@@ -79,7 +79,7 @@ class Tokens(View):
             is_token=principal.token is not None,
             expires_at=None if principal.token is None else principal.token.expires_at,
         )
-        made = await self.write(issuing.make(app[STORE], app[CLOCK], maker, new), "make token")
+        made = await self.write(issuing.make(app[STORE], app[CLOCK], self.by, maker, new), "make token")
         return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
 
     def _end(self, body: TokenCreate) -> datetime | None:
@@ -113,5 +113,6 @@ class TokenById(View):
     )
     async def delete(self) -> web.Response:
         app = self.request.app
-        await self.write(issuing.revoke(app[STORE], app[CLOCK], self.caller, id_in_path(self.request)), "revoke token")
+        revoking = issuing.revoke(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request))
+        await self.write(revoking, "revoke token")
         return web.Response(status=204, headers=NO_STORE)

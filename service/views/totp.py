@@ -71,7 +71,9 @@ class Totp(TotpView):
         app = self.request.app
         body = await self.body(TotpBegin)
         async with self.attempt():
-            beginning = second_factors.begin(app[STORE], self.hasher, app[CLOCK], self.caller.id, body.password)
+            beginning = second_factors.begin(
+                app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password
+            )
             begun = await self.write(beginning, "begin a second factor")
         issuer = urlsplit(app[SETTINGS].public_url).hostname or "Roster"
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
@@ -100,7 +102,7 @@ class TotpConfirmation(TotpView):
         body = await self.body(TotpConfirm)
         async with self.attempt():
             confirmation = second_factors.confirm(
-                app[STORE], app[CLOCK], principal.caller.id, principal.session_id, body.otp
+                app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id, body.otp
             )
             codes = await self.write(confirmation, "confirm a second factor")
         self.done("on")
@@ -127,7 +129,7 @@ class TotpCodes(TotpView):
         body = await self.body(TotpProof)
         async with self.attempt():
             renewal = second_factors.renew_codes(
-                app[STORE], self.hasher, app[CLOCK], self.caller.id, body.password, body.otp
+                app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password, body.otp
             )
             codes = await self.write(renewal, "renew recovery codes")
         await self.proven()
@@ -158,7 +160,14 @@ class TotpRemoval(TotpView):
         body = await self.body(TotpProof)
         async with self.attempt():
             removal = second_factors.remove(
-                app[STORE], self.hasher, app[CLOCK], principal.caller.id, principal.session_id, body.password, body.otp
+                app[STORE],
+                self.hasher,
+                app[CLOCK],
+                self.by,
+                principal.caller.id,
+                principal.session_id,
+                body.password,
+                body.otp,
             )
             await self.write(removal, "remove a second factor")
         await self.proven()
@@ -186,7 +195,7 @@ class UserTotp(TotpView):
     async def delete(self) -> web.Response:
         app, caller = self.request.app, self.caller
         user_id = id_in_path(self.request)
-        removal = second_factors.remove_from(app[STORE], app[CLOCK], caller, user_id)
+        removal = second_factors.remove_from(app[STORE], app[CLOCK], self.by, caller, user_id)
         await self.write(removal, "remove a user's second factor")
         self.done("removed")
         # Whoever talks an administrator into it needs the password alone from here on.

@@ -119,7 +119,7 @@ class Users(View):
         app = self.request.app
 
         def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
-            return accounts.create(store, self.hasher, app[CLOCK], new, self.caller.id)
+            return accounts.create(store, self.hasher, app[CLOCK], self.by, new, self.caller.id)
 
         if key is None:
             return created(await self.write(create(app[STORE]), "create user"))
@@ -218,7 +218,7 @@ class UserById(ProvingView):
     async def delete(self) -> web.Response:
         app = self.request.app
         versions = await self._versions()
-        deletion = accounts.delete(app[STORE], app[CLOCK], self.caller, id_in_path(self.request), versions)
+        deletion = accounts.delete(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request), versions)
         gone = await self.write(deletion, "delete user")
         return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
 
@@ -233,7 +233,9 @@ class UserById(ProvingView):
             proven_addresses=app[SETTINGS].registration == "verify",
         )
         async with self.attempt() if wanted.current_password is not None else nullcontext():
-            change = accounts.change(app[STORE], self.hasher, app[CLOCK], self.caller, id_in_path(self.request), wanted)
+            change = accounts.change(
+                app[STORE], self.hasher, app[CLOCK], self.by, self.caller, id_in_path(self.request), wanted
+            )
             changed = await self.write(change, "change user")
         if "email" in wanted.fields:
             app[POSTBOX].ring()

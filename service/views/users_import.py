@@ -68,20 +68,23 @@ class UsersImport(View):
         expect_ndjson(self.request)
         app = self.request.app
         name = uuid_utils.compat.uuid7()
+        importing: Importing | None = None
         with app[TRANSFERS].one("import"):
             try:
-                position = await self.write(imports.hold(app[STORE], app[CLOCK], name), "hold the log")
+                held = imports.hold(app[STORE], app[CLOCK], self.by, self.caller.id, name)
+                position = await self.write(held, "hold the log")
                 importing = Importing(self, wanted.on_conflict, position, name)
                 try:
                     await importing.run()
                 except (Refusal, Refused) as reason:
                     raise CutShort(reason, importing.progress) from None
             finally:
-                _ = app[TASKS].start(self._release(name), "let go of the log")
+                _ = app[TASKS].start(self._release(name, importing), "let go of the log")
         headers = {**PRIVATE, "Roster-Position": importing.progress.position}
         return web.Response(body=importing.report(), content_type=MEDIA_TYPE, headers=headers)
 
-    async def _release(self, name: UUID) -> None:
+    async def _release(self, name: UUID, importing: Importing | None) -> None:
         app = self.request.app
+        told = {} if importing is None else importing.progress.model_dump(exclude={"position"})
         with contextlib.suppress(Exception):  # then it ends by itself
-            await imports.release(app[STORE], app[CLOCK], name)
+            await imports.release(app[STORE], app[CLOCK], self.by, self.caller.id, name, told)

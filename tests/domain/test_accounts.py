@@ -22,7 +22,7 @@ from service.domain.sessions import Session
 from service.domain.users import CHANGEABLE, User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, caller, keep
+from tests.support.domain import BY, PlainHasher, a_user, caller, keep
 
 
 class World:
@@ -44,7 +44,7 @@ class World:
             for user in (self.admin, self.ada, self.bob):
                 await transaction.put_password(user.id, f"hash of {user.username}'s password")
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
         return self
 
     async def user(self, user_id: uuid.UUID) -> User:
@@ -56,10 +56,10 @@ class World:
         password = fields.pop("current_password", None)
         versions = fields.pop("versions", None)
         wanted = Change(fields, password, versions)
-        return (await accounts.change(self.store, self.hasher, self.clock, caller(by), whom.id, wanted)).value
+        return (await accounts.change(self.store, self.hasher, self.clock, BY, caller(by), whom.id, wanted)).value
 
     async def delete(self, by: User, whom: User, versions: frozenset[int] | None = None) -> None:
-        await accounts.delete(self.store, self.clock, caller(by), whom.id, versions)
+        await accounts.delete(self.store, self.clock, BY, caller(by), whom.id, versions)
 
     async def log(self, after: int = 0) -> Sequence[Event]:
         return (await self.store.events(EventQuery(after, 1000))).events
@@ -74,7 +74,7 @@ class World:
         async def work(transaction: Transaction) -> None:
             await transaction.put_session(session)
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
         return session
 
 
@@ -89,7 +89,7 @@ async def world() -> World:
 async def test_account_that_is_made_is_whole(world: World) -> None:
     """A new account has an id, its fields, its time and the version of the event that made it."""
     new = NewUser("eve", "eve@example.com", "Eve", 7, password="eve's password")
-    made = await accounts.create(world.store, world.hasher, world.clock, new, None)
+    made = await accounts.create(world.store, world.hasher, world.clock, BY, new, None)
     user = made.value
 
     assert user == await world.user(user.id)
@@ -108,9 +108,9 @@ async def test_account_that_is_made_is_whole(world: World) -> None:
 
 async def test_who_made_an_account_is_its_actor(world: World) -> None:
     """Who registers is the actor of its own event; what an administrator makes names the administrator."""
-    own = await accounts.create(world.store, world.hasher, world.clock, NewUser("eve", "eve@example.com"), None)
+    own = await accounts.create(world.store, world.hasher, world.clock, BY, NewUser("eve", "eve@example.com"), None)
     other = await accounts.create(
-        world.store, world.hasher, world.clock, NewUser("kim", "kim@example.com"), world.admin.id
+        world.store, world.hasher, world.clock, BY, NewUser("kim", "kim@example.com"), world.admin.id
     )
 
     events = (await world.log())[-2:]
@@ -124,7 +124,7 @@ async def test_who_made_an_account_is_its_actor(world: World) -> None:
 
 async def test_account_without_password_has_none(world: World) -> None:
     """An account made without a password costs no hash and has no password."""
-    await accounts.create(world.store, world.hasher, world.clock, NewUser("eve", "eve@example.com"), world.admin.id)
+    await accounts.create(world.store, world.hasher, world.clock, BY, NewUser("eve", "eve@example.com"), world.admin.id)
     found = await world.store.credentials("eve")
 
     assert world.hasher.hashed == []
@@ -145,7 +145,7 @@ async def test_taken_names_are_refused(world: World, username: str, email: str, 
     """Nobody gets a username or e-mail address that another has, and every such field is named."""
     before = await world.head()
     with pytest.raises(Taken) as refused:
-        await accounts.create(world.store, world.hasher, world.clock, NewUser(username, email), None)
+        await accounts.create(world.store, world.hasher, world.clock, BY, NewUser(username, email), None)
 
     assert refused.value.fields == fields
     assert await world.head() == before
@@ -418,7 +418,7 @@ async def test_deletion_takes_everything(world: World) -> None:
     """Deleting a user ends its sessions, then removes it, with an event for each, and leaves no copy in the log."""
     session = await world.session_of(world.ada)
     before = await world.head()
-    gone = await accounts.delete(world.store, world.clock, caller(world.ada), world.ada.id, None)
+    gone = await accounts.delete(world.store, world.clock, BY, caller(world.ada), world.ada.id, None)
 
     events = await world.log(before)
     assert [(event.type, event.reason) for event in events] == [("session.ended", "deleted"), ("user.deleted", None)]

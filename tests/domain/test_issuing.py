@@ -20,7 +20,7 @@ from service.domain.tokens import MOST_TOKENS, ApiToken
 from service.domain.users import User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, caller, keep
+from tests.support.domain import BY, PlainHasher, a_user, caller, keep
 from tests.support.stores import a_session, a_token, keep_session, keep_token, whole_log
 
 
@@ -42,14 +42,14 @@ class World:
         return replace(made, **fields)
 
     async def make(self, new: NewToken | None = None, **maker: Any) -> ApiToken:
-        return await issuing.make(self.store, self.clock, self.maker(**maker), new or self.new())
+        return await issuing.make(self.store, self.clock, BY, self.maker(**maker), new or self.new())
 
     async def tokens(self, by: Caller | None = None, of_user: UUID | None = None) -> list[ApiToken]:
         user_id = of_user or self.ada.id
         return list(await issuing.tokens_of(self.store, self.clock, by or caller(self.ada), user_id))
 
     async def revoke(self, token: ApiToken, by: User) -> None:
-        await issuing.revoke(self.store, self.clock, caller(by), token.id)
+        await issuing.revoke(self.store, self.clock, BY, caller(by), token.id)
 
 
 @pytest.fixture
@@ -177,11 +177,11 @@ async def test_tokens_end_with_the_account(world: World, reason: str) -> None:
     made = [await world.make(), await world.make()]
     by = Caller(uuid.uuid4(), "admin")
     if reason == "deleted":
-        await accounts.delete(world.store, world.clock, by, world.ada.id, None)
+        await accounts.delete(world.store, world.clock, BY, by, world.ada.id, None)
     else:
         for active in (False, True):
             change = Change({"active": active})
-            await accounts.change(world.store, PlainHasher(), world.clock, by, world.ada.id, change)
+            await accounts.change(world.store, PlainHasher(), world.clock, BY, by, world.ada.id, change)
         assert await world.tokens() == []
     ended = await whole_log(world.store, types=frozenset({"token.ended"}))
 
@@ -193,6 +193,8 @@ async def test_tokens_stay_with_another_role(world: World) -> None:
     """A role changes what a token may do, not whether it is there; so does a new name."""
     made = await world.make()
     change = Change({"role": "member", "name": "Ada"})
-    await accounts.change(world.store, PlainHasher(), world.clock, Caller(uuid.uuid4(), "admin"), world.ada.id, change)
+    await accounts.change(
+        world.store, PlainHasher(), world.clock, BY, Caller(uuid.uuid4(), "admin"), world.ada.id, change
+    )
 
     assert await world.tokens() == [made]

@@ -21,7 +21,7 @@ from service.domain.sessions import Session
 from service.domain.users import User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, finish, keep
+from tests.support.domain import BY, PlainHasher, a_user, finish, keep
 
 TTL = timedelta(days=30)
 PASSWORD = "correct horse battery staple"
@@ -42,18 +42,18 @@ class World:
         async def work(transaction: Transaction) -> None:
             await transaction.put_password(self.ada.id, f"hash of {PASSWORD}")
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
         return self
 
     async def log_in(self, login: str = "ada", password: str = PASSWORD) -> LoggedIn:
-        return await logins.log_in(self.store, self.hasher, self.clock, login=login, password=password, ttl=TTL)
+        return await logins.log_in(self.store, self.hasher, self.clock, BY, login=login, password=password, ttl=TTL)
 
     async def refresh(self, session: Session, generation: int, *, authentic: bool = True) -> LoggedIn:
-        return await logins.refresh(self.store, self.clock, session.id, generation, lambda _: authentic)
+        return await logins.refresh(self.store, self.clock, BY, session.id, generation, lambda _: authentic)
 
     async def change(self, **fields: Any) -> User:
         admin = Caller(a_user().id, "admin")
-        change = accounts.change(self.store, self.hasher, self.clock, admin, self.ada.id, Change(fields))
+        change = accounts.change(self.store, self.hasher, self.clock, BY, admin, self.ada.id, Change(fields))
         return (await change).value
 
     async def endings(self) -> list[Event]:
@@ -90,7 +90,7 @@ async def keep_hash(world: World, password_hash: str) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.put_password(world.ada.id, password_hash)
 
-    await world.store.write(work)
+    await world.store.write(work, BY)
 
 
 async def kept_hash(world: World) -> str | None:
@@ -154,7 +154,7 @@ async def sessions(world: World) -> int:
     async def work(transaction: Transaction) -> int:
         return len(await transaction.sessions_of(world.ada.id))
 
-    return (await world.store.write(work)).value
+    return (await world.store.write(work, BY)).value
 
 
 async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:
@@ -212,7 +212,7 @@ async def test_deactivation_during_the_check_lets_nobody_in(world: World) -> Non
     async def sessions(transaction: Transaction) -> list[Session]:
         return list(await transaction.sessions_of(world.ada.id))
 
-    assert (await world.store.write(sessions)).value == []
+    assert (await world.store.write(sessions, BY)).value == []
 
 
 # Staying in
@@ -306,7 +306,7 @@ async def test_session_ends_by_itself(world: World) -> None:
 async def test_unknown_session_renews_nothing(world: World) -> None:
     """A token of a session that never was is refused."""
     session = (await world.log_in()).session
-    await logins.log_out(world.store, world.clock, world.ada.id, session.id)
+    await logins.log_out(world.store, world.clock, BY, world.ada.id, session.id)
     with pytest.raises(InvalidGrant):
         await world.refresh(session, 1)
 
@@ -317,7 +317,7 @@ async def test_unknown_session_renews_nothing(world: World) -> None:
 async def test_logout_ends_one_session(world: World) -> None:
     """Logging out ends this session, with its event, and no other."""
     one, other = (await world.log_in()).session, (await world.log_in()).session
-    await logins.log_out(world.store, world.clock, world.ada.id, one.id)
+    await logins.log_out(world.store, world.clock, BY, world.ada.id, one.id)
 
     assert await world.store.session(one.id) is None
     assert await world.store.session(other.id) is not None
@@ -334,7 +334,7 @@ async def test_logging_out_twice_is_harmless(world: World) -> None:
     """The end of a session is told once."""
     session = (await world.log_in()).session
     for _ in range(2):
-        await logins.log_out(world.store, world.clock, world.ada.id, session.id)
+        await logins.log_out(world.store, world.clock, BY, world.ada.id, session.id)
 
     assert len(await world.endings()) == 1
 

@@ -15,7 +15,7 @@ from service.domain.totp import STEP_S, SecondFactor
 from service.domain.users import Credentials, User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import ask
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -39,7 +39,7 @@ class World:
             await transaction.put_second_factor(self.ada.id, SecondFactor(SECRET, self.clock()))
             await transaction.put_recovery_codes(self.ada.id, [digest])
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
         return self
 
     @property
@@ -105,6 +105,6 @@ async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
         async def work(transaction: Transaction, factor: SecondFactor | None = factor) -> None:
             await transaction.put_second_factor(world.ada.id, factor)
 
-        await world.store.write(work)
+        await world.store.write(work, BY)
         for text in (None, "000000"):
             await world.demand(text)

@@ -14,7 +14,7 @@ from service.domain.ports import Store, Transaction
 from service.domain.users import User
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import whole_log
 
 TTL = timedelta(hours=24)
@@ -37,7 +37,7 @@ async def user_of(store: Store, login: str) -> User | None:
 
 
 async def register(store: Store, clock: ManualClock, new: NewUser = ADA) -> None:
-    await registrations.register(store, clock, new, "a hash", TTL)
+    await registrations.register(store, clock, BY, new, "a hash", TTL)
 
 
 async def test_unconfirmed_accounts_are_forgotten(store: Store, clock: ManualClock) -> None:
@@ -66,7 +66,7 @@ async def test_accounts_in_use_are_not_forgotten(store: Store, clock: ManualCloc
     async def work(transaction: Transaction) -> None:
         await transaction.put_mail_token(MailToken(bob.id, "reset", bob.email, clock() + TTL, b"d" * 32))
 
-    await store.write(work)
+    await store.write(work, BY)
     clock.advance(24 * 3600)
     await registrations.forget_expired(store, clock)
 

@@ -9,6 +9,7 @@ from service.domain.ports import Transaction
 from service.domain.rights import changed_since
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
+from tests.support.domain import BY
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 
@@ -23,6 +24,6 @@ async def test_change_of_role_is_found_however_far_behind() -> None:
             changed = ("role",) if number == 300 else ("name",)
             await transaction.append(Event("user.updated", clock(), None, (ADA, BOB)[number % 2], changed=changed))
 
-    await store.write(work)
+    await store.write(work, BY)
     assert [await changed_since(store, ADA, seq) for seq in (0, 299, 300, 301, 400)] == [True, True, True, False, False]
     assert not await changed_since(store, BOB, 0)

@@ -24,7 +24,7 @@ from service.domain.ports import Transaction
 from service.domain.totp import SecondFactor
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, caller, keep
+from tests.support.domain import BY, PlainHasher, a_user, caller, keep
 from tests.support.stores import erase
 
 PASSWORD = "correct horse battery staple"
@@ -49,18 +49,18 @@ class World:
         async def work(transaction: Transaction) -> None:
             await transaction.put_password(self.ada.id, f"hash of {password}")
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
 
     async def begin_totp(self) -> str:
-        begun = await second_factors.begin(self.store, self.hasher, self.clock, self.ada.id, PASSWORD)
+        begun = await second_factors.begin(self.store, self.hasher, self.clock, BY, self.ada.id, PASSWORD)
         return begun.secret
 
     async def confirm(self, secret: str) -> list[str]:
         code = TOTP(secret).at(self.clock())
-        return await second_factors.confirm(self.store, self.clock, self.ada.id, self.session, code)
+        return await second_factors.confirm(self.store, self.clock, BY, self.ada.id, self.session, code)
 
     async def remove(self, otp: str | None) -> None:
-        await second_factors.remove(self.store, self.hasher, self.clock, self.ada.id, self.session, PASSWORD, otp)
+        await second_factors.remove(self.store, self.hasher, self.clock, BY, self.ada.id, self.session, PASSWORD, otp)
 
     async def factor(self) -> SecondFactor | None:
         found = await self.store.second_factor(self.ada.id)
@@ -78,7 +78,7 @@ async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
     world.hasher.before_verify = lambda: world.confirm(secret)
     with pytest.raises(OtpRequired):
         await logins.log_in(
-            world.store, world.hasher, world.clock, login="ada", password=PASSWORD, ttl=timedelta(days=1)
+            world.store, world.hasher, world.clock, BY, login="ada", password=PASSWORD, ttl=timedelta(days=1)
         )
     assert list(await world.store.sessions(world.ada.id)) == []
 
@@ -89,7 +89,7 @@ async def test_new_password_does_not_outrun_a_second_factor(world: World) -> Non
     world.hasher.before_hash = lambda: world.confirm(secret)
     with pytest.raises(OtpMissing):
         await new_passwords.change(
-            world.store, world.hasher, world.clock, world.ada.id, world.session, PASSWORD, "another good one"
+            world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
         )
     found = await world.store.credentials("ada")
     assert found is not None
@@ -131,7 +131,7 @@ async def test_wrong_code_turns_nothing_on(world: World) -> None:
         await world.confirm(first)
     late = TOTP(second).at(world.clock() - timedelta(seconds=61))
     with pytest.raises(WrongOtp):
-        await second_factors.confirm(world.store, world.clock, world.ada.id, world.session, late)
+        await second_factors.confirm(world.store, world.clock, BY, world.ada.id, world.session, late)
     assert await world.factor() == SecondFactor(second)
     assert len(await world.confirm(second)) == 10
 
@@ -151,12 +151,12 @@ async def test_administrators_remove_what_is_on(world: World) -> None:
     admin = Caller(uuid.uuid4(), "admin")
     secret = await world.begin_totp()
     with pytest.raises(NotFound):
-        await second_factors.remove_from(world.store, world.clock, admin, world.ada.id)
+        await second_factors.remove_from(world.store, world.clock, BY, admin, world.ada.id)
     await world.confirm(secret)
     for refused in (caller(world.ada), Caller(uuid.uuid4(), "member"), Caller(world.ada.id, "admin")):
         with pytest.raises(Forbidden):
-            await second_factors.remove_from(world.store, world.clock, refused, world.ada.id)
+            await second_factors.remove_from(world.store, world.clock, BY, refused, world.ada.id)
     assert await world.factor() is not None
 
-    await second_factors.remove_from(world.store, world.clock, admin, world.ada.id)
+    await second_factors.remove_from(world.store, world.clock, BY, admin, world.ada.id)
     assert await world.factor() is None

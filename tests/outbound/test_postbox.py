@@ -22,7 +22,7 @@ from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
 from tests.support.certificates import ONE, server_tls
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.mail import mail_server, text_of, token_in
 from tests.support.server import PASSWORD, serve
 from tests.support.wait import until
@@ -71,7 +71,7 @@ class World:
         async def work(transaction: Transaction) -> None:
             await transaction.put_mail(Mail(kind, email, now, now + 24 * HOUR))
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
 
     async def waiting(self) -> list[Mail]:
         return list(await self.store.due_mails(self.clock() + 1000 * HOUR, 1000))
@@ -275,7 +275,7 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
             async def sooner(transaction: Transaction) -> None:
                 assert await transaction.claim_mail(waiting, clock()) is not None
 
-            await store.write(sooner)
+            await store.write(sooner, BY)
             server.app[keys.POSTBOX].ring()
             await until(lambda: mail.letters)
             token = token_in(text_of(mail.letters[0]))

@@ -17,7 +17,7 @@ import pytest
 from service import keys
 from service.domain.ports import Transaction
 from service.domain.users import User
-from tests.support.domain import a_user, keep, updated
+from tests.support.domain import BY, a_user, keep, updated
 from tests.support.readers import Kind, Reader, seq_of
 from tests.support.server import Login, Server
 from tests.support.wait import until
@@ -57,7 +57,7 @@ class Writer:
         async def work(transaction: Transaction) -> None:
             await transaction.append(updated(user, "name"))
 
-        (event,) = (await self._store.write(work)).events
+        (event,) = (await self._store.write(work, BY)).events
         self._head = event.seq
         if user is self._ada:
             self.about_ada.append(event.seq)

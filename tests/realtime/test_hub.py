@@ -21,7 +21,7 @@ from service.realtime.frames import Form
 from service.realtime.hub import Hub
 from service.realtime.log import Trimmed
 from service.store.memory import MemoryStore
-from tests.support.domain import a_user, created, keep, updated
+from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.wait import until
 
 NOBODY = UUID(int=0)
@@ -61,7 +61,7 @@ class FaultyStore(MemoryStore):
                     await transaction.put_user(event.user)
                 await transaction.append(event)
 
-        await self.write(work)
+        await self.write(work, BY)
 
 
 class Observed:

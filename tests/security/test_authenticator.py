@@ -26,7 +26,7 @@ from service.security import authenticator as module
 from service.security.authenticator import TICKET_TTL, Authenticator
 from service.security.tokens import AccessTokens
 from service.store.memory import MemoryStore
-from tests.support.domain import a_user, keep, updated
+from tests.support.domain import BY, a_user, keep, updated
 from tests.support.keys import ring
 from tests.support.stores import a_token, keep_token
 from tests.support.wait import until
@@ -62,7 +62,7 @@ async def put(store: MemoryStore, session: Session) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.put_session(session)
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 @dataclass
@@ -88,7 +88,7 @@ class World:
         async def work(transaction: Transaction) -> None:
             await transaction.delete_session(self.session.id)
 
-        await self.store.write(work)
+        await self.store.write(work, BY)
 
     async def let_session_end_in(self, seconds: float) -> None:
         self.session = replace(self.session, expires_at=self.clock() + timedelta(seconds=seconds))
@@ -447,4 +447,4 @@ async def drop(store: MemoryStore, token: ApiToken) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.delete_token(token.id)
 
-    await store.write(work)
+    await store.write(work, BY)

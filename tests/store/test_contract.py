@@ -19,7 +19,7 @@ from service.domain.sessions import Origin, Session, rotated
 from service.domain.users import Credentials, User
 from service.security.keys import made
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, keep, updated
+from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.keys import a_key
 from tests.support.stores import Broken, Opener, a_session, ask, erase, keep_session, whole_log
 from tests.support.wait import until
@@ -74,7 +74,7 @@ async def test_removing_what_is_not_there_is_harmless(store: Store) -> None:
         await transaction.delete_user(uuid.uuid4())
         await transaction.delete_session(uuid.uuid4())
 
-    assert (await store.write(work)).events == ()
+    assert (await store.write(work, BY)).events == ()
 
 
 # Writes
@@ -120,7 +120,7 @@ async def test_fields_come_back_as_they_went_in(store: Store) -> None:
         await transaction.append(replace(updated(ada), changed=("name", "age")))
         await transaction.append(event)
 
-    written = await store.write(work)
+    written = await store.write(work, BY)
     kept = ada.at(2)
 
     assert (await store.user(ada.id)).value == kept
@@ -138,7 +138,7 @@ async def test_write_returns_what_its_work_returned(store: Store) -> None:
     async def work(transaction: Transaction) -> str:
         return "done"
 
-    written = await store.write(work)
+    written = await store.write(work, BY)
     assert (written.value, written.events, written.position) == ("done", (), before)
 
 
@@ -165,7 +165,7 @@ async def test_write_sees_what_it_did(store: Store, clock: ManualClock) -> None:
         await transaction.delete_user(ada.id)
         seen.extend((await transaction.user(ada.id), await transaction.credentials(ada.id)))
 
-    await store.write(work)
+    await store.write(work, BY)
     assert seen == ["renamed", "a hash", 1, session, [session], 0, None, None, None]
 
 
@@ -178,7 +178,7 @@ async def test_exception_of_the_work_passes_through(store: Store) -> None:
         raise error
 
     with pytest.raises(Broken) as raised:
-        await store.write(work)
+        await store.write(work, BY)
     assert raised.value is error
 
 
@@ -217,7 +217,7 @@ async def test_own_names_are_not_taken(store: Store) -> None:
         await transaction.put_user(replace(bob, username="ada", email="ada@example.com"))
         await transaction.put_user(replace(ada, username="bob", email="bob@example.com"))
 
-    await store.write(swap)
+    await store.write(swap, BY)
     logins = {login: await store.credentials(login) for login in ("ada", "bob@example.com", "free", "free@example.com")}
     assert {login: found and found.user.id for login, found in logins.items()} == {
         "ada": bob.id,
@@ -241,7 +241,7 @@ async def test_writes_at_once_stand_in_one_order(store: Store) -> None:
         await transaction.append(updated(user, "age"))
         return user.age or 0
 
-    ages = [written.value for written in await asyncio.gather(*(store.write(older) for _ in range(20)))]
+    ages = [written.value for written in await asyncio.gather(*(store.write(older, BY) for _ in range(20)))]
 
     assert sorted(ages) == list(range(1, 21))
     log = await whole_log(store)
@@ -274,7 +274,7 @@ async def test_commit_rings(store: Store) -> None:
         raise Broken
 
     with pytest.raises(Broken):
-        await store.write(fails)
+        await store.write(fails, BY)
     assert not rung.is_set()
 
     await keep(store, a_user())
@@ -293,7 +293,7 @@ async def test_deleted_user_is_gone_everywhere(store: Store) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.put_password(ada.id, "a hash")
 
-    await store.write(work)
+    await store.write(work, BY)
     await erase(store, ada)
 
     assert (await store.user(ada.id)).value is None
@@ -334,7 +334,7 @@ async def test_log_keeps_a_user_that_was_made_again(store: Store) -> None:
         await transaction.put_user(ada)
         await transaction.append(created(ada))
 
-    written = (await store.write(work)).events
+    written = (await store.write(work, BY)).events
     assert await whole_log(store) == [*(replace(event, user=None) for event in written[:-1]), written[-1]]
     assert (await store.user(ada.id)).value == written[-1].user
 
@@ -487,7 +487,7 @@ async def test_answer_is_true_at_its_position(store: Store) -> None:
                 await (transaction.delete_user(user.id) if event.user is None else transaction.put_user(user))
                 await transaction.append(event)
 
-            log.extend((await store.write(work)).events)
+            log.extend((await store.write(work, BY)).events)
             await asyncio.sleep(0)
         writing = False
 

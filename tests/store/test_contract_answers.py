@@ -19,7 +19,7 @@ from service.store.sql.dialects import Statement
 from service.store.sql.tables import answers
 from service.store.sql.transaction import SqlTransaction
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, keep, updated
+from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.stores import Broken, ask, erase, whole_log
 
 KEEP_S = 100.0
@@ -58,7 +58,7 @@ async def make(store: Store, claim: Claim, user: User, *, error: Exception | Non
                 raise error
             return user
 
-        await writes.write(work)
+        await writes.write(work, BY)
 
     return await once(store, claim, shown, act)
 
@@ -192,7 +192,7 @@ async def test_write_without_an_event_is_answered_again_too(store: Store, clock:
         async def work(transaction: Transaction) -> User | None:
             return await transaction.user(admin.id)
 
-        await writes.write(work)
+        await writes.write(work, BY)
 
     first = await once(store, a_claim(admin, clock), shown, act)
     await keep(store, a_user())
@@ -213,7 +213,7 @@ async def test_change_that_is_answered_again_is_not_made_again(store: Store, clo
             await transaction.append(updated(aged, "age"))
             return aged
 
-        await writes.write(work)
+        await writes.write(work, BY)
 
     outcomes = [await once(store, a_claim(admin, clock), shown, act) for _ in range(3)]
     user = (await store.user(admin.id)).value

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from service.domain.ports import EventQuery, Store, Transaction
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, keep
+from tests.support.domain import BY, a_user, created, keep
 from tests.support.stores import Broken, Opener, ask, erase, whole_log
 
 
@@ -26,7 +26,7 @@ async def keep_at_once(store: Store, *users: User) -> None:
         for user in users:
             await transaction.append(created(user))
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 async def first_kept(store: Store) -> int:
@@ -38,7 +38,7 @@ async def hold(store: Store, name: uuid.UUID, clock: ManualClock, seconds: float
     async def work(transaction: Transaction) -> None:
         await transaction.hold_log(name, clock() + timedelta(seconds=seconds))
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 # In
@@ -85,7 +85,7 @@ async def test_many_passwords_are_kept(store: Store) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.put_passwords({users[0].id: "one", users[1].id: "two"})
 
-    await store.write(work)
+    await store.write(work, BY)
     kept = [await store.credentials(user.username) for user in users]
     assert [credentials and credentials.password_hash for credentials in kept] == ["one", "two", None]
 
@@ -223,7 +223,7 @@ async def test_failed_write_holds_nothing(opener: Opener, clock: ManualClock) ->
 
     async with opener(clock, keep_events=5) as store:
         with pytest.raises(Broken):
-            await store.write(work)
+            await store.write(work, BY)
         for _ in range(30):
             await keep(store, a_user())
         assert await first_kept(store) > 1

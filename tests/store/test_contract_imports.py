@@ -19,7 +19,7 @@ from service.domain.imports import Batch, Line, OnConflict
 from service.domain.ports import Store, UserQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Opener, a_session, a_token, keep_session, keep_token, whole_log
 
 ADMIN = uuid.UUID(int=99)
@@ -35,7 +35,7 @@ def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> Line:
 
 
 async def bring_in(store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error") -> Batch:
-    return await imports.bring_in(store, clock, ADMIN, lines, on_conflict, uuid.uuid4())
+    return await imports.bring_in(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
 
 
 async def everybody(store: Store) -> list[User]:
@@ -259,13 +259,13 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
 
     async with opener(clock, keep_events=10) as store:
         await keep(store, a_user())
-        assert await imports.hold(store, clock, name) == await store.position()
+        assert await imports.hold(store, clock, BY, ADMIN, name) == await store.position()
         for start in range(0, 60, 20):
             lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
-            await imports.bring_in(store, clock, ADMIN, lines, "error", name)
+            await imports.bring_in(store, clock, BY, ADMIN, lines, "error", name)
             clock.advance(200)
         assert [event.seq for event in await whole_log(store)][-60:] == list(range(2, 62))
-        await imports.release(store, clock, name)
+        await imports.release(store, clock, BY, ADMIN, name, {})
         clock.advance(6)
         await keep(store, a_user())
         assert len(await whole_log(store)) < 60

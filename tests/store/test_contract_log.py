@@ -13,7 +13,7 @@ from service.domain.ports import EventQuery, Store, Transaction
 from service.domain.positions import Position
 from service.domain.users import User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, keep, updated
+from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.stores import Opener, whole_log
 
 
@@ -36,7 +36,7 @@ async def test_pages_of_the_log_are_what_was_asked_for(
                 await transaction.put_user(cast(User, event.user))
                 await transaction.append(event)
 
-        await store.write(work)
+        await store.write(work, BY)
         log = [event.at(seq) for seq, event in enumerate(events, 1)]
         after = data.draw(st.integers(0, len(log)))
         upto = data.draw(st.none() | st.integers(after, len(log) + 1))

@@ -14,7 +14,7 @@ from service.domain.mail import Mail, MailToken, Presented, Purpose, new_token
 from service.domain.ports import Store, Transaction
 from service.domain.users import User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, ask, erase
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 
 async def do(store: Store, step: Callable[[Transaction], Awaitable[T]]) -> T:
-    return (await store.write(step)).value
+    return (await store.write(step, BY)).value
 
 
 async def put(store: Store, *waiting: Mail | MailToken) -> None:
@@ -33,7 +33,7 @@ async def put(store: Store, *waiting: Mail | MailToken) -> None:
         async def work(transaction: Transaction, one: Mail | MailToken = one) -> None:
             await (transaction.put_mail(one) if isinstance(one, Mail) else transaction.put_mail_token(one))
 
-        await store.write(work)
+        await store.write(work, BY)
 
 
 def a_mail(clock: ManualClock, email: str = "ada@example.com") -> Mail:
@@ -125,7 +125,7 @@ async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) ->
         raise Broken
 
     with pytest.raises(Broken):
-        await store.write(fails)
+        await store.write(fails, BY)
     assert list(await store.due_mails(clock(), 10)) == [mail]
     assert await store.mail_token("reset", Presented(ada.id, b"d" * 32)) == a_token(ada, clock)
     assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "verify")) is None

@@ -19,7 +19,7 @@ from service.domain.ports import Store, Transaction, UserQuery
 from service.domain.sessions import Session, rotated
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, updated
+from tests.support.domain import BY, a_user, created, updated
 from tests.support.stores import Broken, Opener, a_session, ask, whole_log
 
 
@@ -154,7 +154,7 @@ async def test_failed_writes_leave_no_trace(opener: Opener, writes: list[list[tu
                     await take(step, attempt, transaction, clock())
 
             try:
-                await store.write(work)
+                await store.write(work, BY)
                 model = attempt
             except (Broken, Taken):
                 pass

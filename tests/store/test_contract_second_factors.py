@@ -13,7 +13,7 @@ from service.domain.ports import Store, Transaction
 from service.domain.totp import SecondFactor, new_secret
 from service.domain.users import User
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, ask, erase
 
 CODES = [bytes([number]) * 32 for number in range(10)]
@@ -32,7 +32,7 @@ async def put(store: Store, user: User, factor: SecondFactor | None, *codes: byt
         if factor is not None:
             await transaction.put_recovery_codes(user.id, codes)
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 async def at_once(store: Store, step: Callable[[Transaction], Awaitable[bool]]) -> list[bool]:
@@ -139,7 +139,7 @@ async def test_other_changes_of_the_user_leave_it(store: Store, clock: ManualClo
         await transaction.put_users([replace(ada, name="Ada King")])
         await transaction.put_password(ada.id, "a hash")
 
-    await store.write(work)
+    await store.write(work, BY)
     assert await store.second_factor(ada.id) == (factor, 10)
 
 
@@ -157,6 +157,6 @@ async def test_failed_write_leaves_it_as_it_was(store: Store, clock: ManualClock
         raise Broken
 
     with pytest.raises(Broken):
-        await store.write(fails)
+        await store.write(fails, BY)
     assert await store.second_factor(ada.id) == (factor, 10)
     assert await ask(store, lambda transaction: transaction.take_recovery_code(ada.id, CODES[0]))

@@ -14,7 +14,7 @@ from service.domain.events import Event
 from service.domain.ports import Store, Transaction
 from service.domain.tokens import ApiToken
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep
+from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, a_token, ask, erase, keep_token, whole_log
 
 
@@ -22,7 +22,7 @@ async def drop(store: Store, token: ApiToken) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.delete_token(token.id)
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 async def test_token_that_is_not_there_is_none(store: Store, clock: ManualClock) -> None:
@@ -116,7 +116,7 @@ async def test_failed_write_leaves_tokens_as_they_were(store: Store, clock: Manu
         raise Broken()
 
     with pytest.raises(Broken):
-        await store.write(work)
+        await store.write(work, BY)
     assert await store.tokens_of(ada.id) == [kept]
     assert await store.token(made.digest) is None
 
@@ -145,6 +145,6 @@ async def test_end_of_a_token_is_an_event(store: Store, clock: ManualClock) -> N
     async def work(transaction: Transaction) -> None:
         await transaction.append(ended)
 
-    await store.write(work)
+    await store.write(work, BY)
     await erase(store, ada)
     assert (await whole_log(store))[1] == ended.at(2)

@@ -9,7 +9,7 @@ import pytest
 from service.domain.ports import EventQuery, Transaction
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, created, keep
+from tests.support.domain import BY, a_user, created, keep
 
 
 async def test_write_ends_in_the_turn_in_which_it_began() -> None:
@@ -44,7 +44,7 @@ async def test_write_that_waits_is_a_fault() -> None:
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="waited"):
-        await store.write(waits)
+        await store.write(waits, BY)
     assert (await store.user(user.id)).value is None
     assert (await store.position()).seq == 0
 
@@ -59,7 +59,7 @@ async def test_cancellation_inside_a_write_undoes_it() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await store.write(cancelled)
+        await store.write(cancelled, BY)
     assert (await store.user(user.id)).value is None
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import uuid_utils.compat
 
 from service.domain.accounts import Caller
+from service.domain.audit import By
 from service.domain.events import Event
 from service.domain.ports import Store, Transaction, Written
 from service.domain.users import User
@@ -18,6 +19,8 @@ from service.domain.users import User
 T = TypeVar("T")
 
 _numbers = itertools.count(1)
+
+BY: Final = By("192.0.2.7", "a-request-of-tests")
 
 
 class PlainHasher:
@@ -90,7 +93,7 @@ async def keep(store: Store, *users: User) -> Written[None]:
             await transaction.put_user(user)
             await transaction.append(created(user))
 
-    return await store.write(work)
+    return await store.write(work, BY)
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:

@@ -15,6 +15,7 @@ from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import User
 from tests.support.clock import ManualClock
+from tests.support.domain import BY
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ async def keep_session(store: Store, *sessions: Session) -> None:
         for session in sessions:
             await transaction.put_session(session)
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 def a_token(user: User, now: datetime, **fields: Any) -> ApiToken:
@@ -61,7 +62,7 @@ async def keep_token(store: Store, *tokens: ApiToken) -> None:
         for token in tokens:
             await transaction.put_token(token)
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 async def erase(store: Store, user: User) -> None:
@@ -69,12 +70,12 @@ async def erase(store: Store, user: User) -> None:
         await transaction.delete_user(user.id)
         await transaction.append(Event("user.deleted", user.updated_at, None, user.id))
 
-    await store.write(work)
+    await store.write(work, BY)
 
 
 async def ask(store: Store, question: Callable[[Transaction], Awaitable[T]]) -> T:
     """What a transaction that only looks sees."""
-    return (await store.write(question)).value
+    return (await store.write(question, BY)).value
 
 
 async def whole_log(store: Store, page: int = 1000, **query: Any) -> list[Event]:

@@ -10,6 +10,7 @@ from pyotp import TOTP
 
 from service import keys
 from service.domain.ports import Transaction
+from tests.support.domain import BY
 from tests.support.server import Login, Server
 
 
@@ -37,7 +38,7 @@ class Phone:
             assert found.second_factor is not None
             await transaction.put_second_factor(user_id, replace(found.second_factor, last_step=0))
 
-        await self.server.app[keys.STORE].write(work)
+        await self.server.app[keys.STORE].write(work, BY)
         return self.shown()
 
 

@@ -18,7 +18,7 @@ from service.store.sql.sqlite import SqliteStore
 from service.store.sql.tables import metadata
 from service.store.upkeep import places
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep, updated
+from tests.support.domain import BY, a_user, keep, updated
 from tests.support.keys import a_key
 from tests.support.places import NewPlace
 from tests.support.stores import a_session, a_token, erase, keep_session, keep_token
@@ -57,7 +57,7 @@ async def fill(store: Store) -> User:
         await transaction.put_password(ada.id, "a hash")
         await transaction.append(updated(renamed, "name"))
 
-    await store.write(rename)
+    await store.write(rename, BY)
     session = a_session(ada, ada.created_at, ends_by=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x"))
     await keep_session(store, session)
     await keep_token(store, a_token(ada, ada.created_at, expires_at=None))
@@ -66,7 +66,7 @@ async def fill(store: Store) -> User:
         await transaction.put_second_factor(ada.id, SecondFactor(new_secret(), ada.created_at, 59_000_000))
         await transaction.put_recovery_codes(ada.id, [b"c" * 32, b"d" * 32])
 
-    await store.write(protect)
+    await store.write(protect, BY)
     await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
     await store.secret("cursors")
     await store.offer_signing_key(a_key("ES256"))

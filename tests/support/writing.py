@@ -20,7 +20,7 @@ from uuid import UUID
 
 from service.domain.ports import Transaction
 from service.store.sql.postgres import PostgresStore
-from tests.support.domain import a_user, created, updated
+from tests.support.domain import BY, a_user, created, updated
 
 ROOT: Final = Path(__file__).parents[2]
 # Two users whom everybody changes, who are found by their ids in any process.
@@ -70,7 +70,7 @@ async def write(url: str, what: str, count: int) -> None:
     async def one() -> None:
         async with gate:
             try:
-                await store.write({"slow": slow, "crossed": crossed}[what](chance))
+                await store.write({"slow": slow, "crossed": crossed}[what](chance), BY)
             except Exception as error:
                 outcomes[type(error).__name__] += 1
             else:

@@ -15,6 +15,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from service import keys
+from service.domain.audit import By
 from service.domain.errors import Unavailable
 from service.domain.ports import EventQuery
 from tests.support.ndjson import NDJSON, bring_in, ndjson, person
@@ -435,12 +436,12 @@ async def test_store_that_fails_is_told_with_the_progress(server: Server) -> Non
     real = server.app[keys.STORE].write
     writes = 0
 
-    async def failing(work: Any) -> Any:
+    async def failing(work: Any, by: By) -> Any:
         nonlocal writes
         writes += 1
         if writes == 4:  # the first holds the log
             raise Unavailable(3)
-        return await real(work)
+        return await real(work, by)
 
     server.app[keys.STORE].write = failing  # type: ignore[method-assign]  # a store that goes away
     rows = [person(number) for number in range(2_000)]
@@ -494,9 +495,9 @@ async def test_no_more_is_taken_than_is_written(server: Server) -> None:
     store = server.app[keys.STORE]
     go_on, real = asyncio.Event(), store.write
 
-    async def slow(work: Any) -> Any:
+    async def slow(work: Any, by: By) -> Any:
         await go_on.wait()
-        return await real(work)
+        return await real(work, by)
 
     sent = 0
     row = ndjson([person("same", name="x" * 80)])

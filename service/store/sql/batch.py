@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from service.domain.audit import Entry, place_of
 from service.domain.errors import Refusal, Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Claim
@@ -49,6 +50,7 @@ class Outcome:
     Attributes:
         error: what it raised; then it changed nothing.
         came_between: whether that was because of another transaction, so that it may go well once more.
+        entries: what the audit keeps of it.
         claimed: the key that it took, and what makes the answer to be kept with it.
     """
 
@@ -56,6 +58,7 @@ class Outcome:
     error: Exception | None = None
     came_between: bool = False
     events: tuple[Event, ...] = ()
+    entries: Sequence[Entry] = ()
     claimed: tuple[Claim, Render] | None = None
 
 
@@ -64,11 +67,15 @@ class Kept:
     """How much of the log is kept: events among the newest `count`, or not older than `since`; None: no matter.
 
     And those that are held at this moment, `now`.
+
+    Attributes:
+        audit_from: the place before which entries of the audit are forgotten; None: not this time.
     """
 
     count: int
     since: datetime | None
     now: datetime
+    audit_from: int | None = None
 
 
 @dataclass(slots=True)
@@ -154,7 +161,7 @@ async def _run(connection: BatchConnection, work: Work, transaction: SqlTransact
         await connection.undo()
         return Outcome(error=error, came_between=connection.came_between(error))
     await connection.release()
-    return Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed)
+    return _outcome(value, transaction)
 
 
 async def _run_at_risk(
@@ -171,7 +178,11 @@ async def _run_at_risk(
             again = isinstance(error, Entangled | Duplicate) or connection.came_between(error)
             raise Spoilt(place, None if again else error) from None
         return None if isinstance(error, Entangled) else Outcome(error=error)
-    return Outcome(value, events=tuple(transaction.events), claimed=transaction.claimed)
+    return _outcome(value, transaction)
+
+
+def _outcome(value: Any, transaction: SqlTransaction) -> Outcome:
+    return Outcome(value, events=tuple(transaction.events), entries=transaction.entries, claimed=transaction.claimed)
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:
@@ -185,10 +196,16 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
 
 async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, last: Position | None) -> Position:
     count = sum(len(outcome.events) for outcome in done)
-    if not count:
+    entries = [entry for outcome in done for entry in outcome.entries]
+    if not entries:  # then there are no events either
         ((epoch, seq, _),) = await connection.rows(statements.POSITION)
         return Position(epoch, seq)
-    ((epoch, head, first),) = await connection.rows(statements.TAKE_SEQS, count=count)
+    ((epoch, head, first, audited),) = await connection.rows(
+        statements.TAKE_SEQS, count=count, entries=len(entries), moment=place_of(kept.now)
+    )
+    await _keep_entries(connection, entries, audited, kept.audit_from)
+    if not count:
+        return Position(epoch, head)
     seq = head - count
     if last is not None and epoch == last.epoch and seq < last.seq:
         lost, epoch = epoch, new_epoch()
@@ -207,6 +224,15 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
             await connection.run(statements.REDACT, id=event.subject, before=event.seq)
     await _trim(connection, head, first, kept)
     return Position(epoch, head)
+
+
+async def _keep_entries(connection: Connection, entries: Sequence[Entry], last: int, audit_from: int | None) -> None:
+    first = last - len(entries) + 1
+    await connection.run_many(
+        statements.KEEP_ENTRY, [rows.of_entry(entry, place) for place, entry in enumerate(entries, first)]
+    )
+    if audit_from is not None:
+        await connection.run(statements.FORGET_ENTRIES, before=audit_from, limit=_MOST_TRIMMED)
 
 
 async def _keep_answers(connection: Connection, done: Sequence[Outcome], position: Position) -> None:

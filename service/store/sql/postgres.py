@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 import asyncpg
 
+from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import Refusal, Unavailable
 from service.domain.ports import Clock, Snapshot
 from service.domain.positions import Position
@@ -51,6 +52,7 @@ class PostgresStore(SqlStore):
 
     Args:
         keep_s: events younger than this are kept however many there are; 0 for by count alone.
+        keep_audit_s: entries of the audit are kept as long.
         schema_name: where its tables are; None for where the server looks first.
         wait_s: how long to wait for another process to leave; None to share it with others.
         may_migrate: whether tables of another revision are brought to that of this code.
@@ -63,11 +65,12 @@ class PostgresStore(SqlStore):
         *,
         keep_events: int = 100_000,
         keep_s: float = 0,
+        keep_audit_s: float = KEEP_AUDIT_S,
         schema_name: str | None = None,
         wait_s: float | None = 30,
         may_migrate: bool = True,
     ) -> None:
-        super().__init__(POSTGRES, clock, keep_events, keep_s)
+        super().__init__(POSTGRES, clock, keep_events, keep_s, keep_audit_s)
         self._url = url
         self._wait_s = wait_s
         self._may_migrate = may_migrate

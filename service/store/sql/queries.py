@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from service.domain.audit import AuditQuery
 from service.domain.events import Event
 from service.domain.ports import EventPage, EventQuery, UserQuery
 from service.domain.positions import Position
@@ -17,6 +18,7 @@ _USER: Final = 3 + [column.name for column in statements.EVENT].index("user")
 
 _users = functools.cache(statements.list_users)
 _events = functools.cache(statements.list_events)
+_entries = functools.cache(statements.list_entries)
 
 
 def users(query: UserQuery) -> tuple[Statement, dict[str, Any]]:
@@ -47,6 +49,18 @@ def events(query: EventQuery) -> tuple[Statement, dict[str, Any]]:
     )
     given = {"after": query.after, "until": query.until, "subject": query.subject, "limit": query.limit + 1}
     return statement, given | {f"type{number}": name for number, name in enumerate(types)}
+
+
+def audit(query: AuditQuery) -> tuple[Statement, dict[str, Any]]:
+    given = {
+        "actor": query.actor,
+        "subject": query.subject,
+        "action": query.action,
+        "first": query.first,
+        "end": query.end,
+    }
+    statement = _entries(**{name: value is not None for name, value in given.items()})
+    return statement, given | {"limit": query.limit}
 
 
 def page(

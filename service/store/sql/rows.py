@@ -9,6 +9,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from service.domain import scopes
+from service.domain.audit import By, Entry
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.mail import Mail, MailToken
@@ -224,6 +225,32 @@ def of_event(event: Event) -> dict[str, Any]:
         "session_id": event.session_id,
         "reason": event.reason,
         "token_id": event.token_id,
+    }
+
+
+def entry_of(row: Row, dialect: Dialect) -> Entry:
+    """From the columns of `statements.ENTRY`."""
+    place, action, actor, subject, client, request_id, session_id, token_id, part, details = row
+    actor, subject, session_id, token_id = (
+        None if one is None else dialect.identity(one) for one in (actor, subject, session_id, token_id)
+    )
+    by = By(client, request_id, session_id, token_id, part)
+    return Entry(action, actor, subject, by, None if details is None else json.loads(details), place)
+
+
+def of_entry(entry: Entry, place: int) -> dict[str, Any]:
+    by = entry.by
+    return {
+        "place": place,
+        "action": entry.action,
+        "actor": entry.actor,
+        "subject": entry.subject,
+        "client": by.client,
+        "request_id": by.request_id,
+        "session_id": by.session_id,
+        "token_id": by.token_id,
+        "part": by.part,
+        "details": None if entry.details is None else json.dumps(entry.details),
     }
 
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock, Snapshot
 from service.domain.positions import Position
@@ -33,6 +34,7 @@ class SqliteStore(SqlStore):
 
     Args:
         keep_s: events younger than this are kept however many there are; 0 for by count alone.
+        keep_audit_s: entries of the audit are kept as long.
         full: whether a commit waits for the disk.
         wait_s: how long to wait for another process to leave the file.
         may_migrate: whether tables of another revision are brought to that of this code.
@@ -45,11 +47,12 @@ class SqliteStore(SqlStore):
         *,
         keep_events: int = 100_000,
         keep_s: float = 0,
+        keep_audit_s: float = KEEP_AUDIT_S,
         full: bool = True,
         wait_s: float = 30,
         may_migrate: bool = True,
     ) -> None:
-        super().__init__(SQLITE, clock, keep_events, keep_s)
+        super().__init__(SQLITE, clock, keep_events, keep_s, keep_audit_s)
         self._path = path
         self._full = full
         self._wait_s = wait_s

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    case,
     cast,
     delete,
     false,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.tables import (
     answers,
+    audit,
     events,
     holds,
     leases,
@@ -50,6 +52,7 @@ SESSION: Final = list(sessions.c)
 TOKEN: Final = list(tokens.c)
 EVENT: Final = list(events.c)
 SIGNING_KEY: Final = list(signing_keys.c)
+ENTRY: Final = list(audit.c)
 
 
 def _always(statement: Any) -> Statement:
@@ -75,9 +78,16 @@ def _user_by(*conditions: Any) -> Select[Any]:
 
 # The log
 
+_MOMENT: Final = bindparam("moment", type_=log.c.audited.type)
 POSITION: Final = _always(select(log.c.epoch, log.c.seq, log.c.first))
 TAKE_SEQS: Final = _always(
-    update(log).values(seq=log.c.seq + bindparam("count")).returning(log.c.epoch, log.c.seq, log.c.first)
+    update(log)
+    .values(
+        seq=log.c.seq + bindparam("count"),
+        # Places go on from the last one, or from this moment where that is later.
+        audited=case((log.c.audited < _MOMENT, _MOMENT), else_=log.c.audited) + bindparam("entries"),
+    )
+    .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audited)
 )
 LEAVE_EPOCH: Final = _always(update(log).where(log.c.epoch == bindparam("epoch")).values(epoch=bindparam("new")))
 KEEP_EVENT: Final = _always(insert(events))
@@ -103,6 +113,38 @@ FORGET_HOLDS: Final = _always(delete(holds).where(holds.c.expires_at <= bindpara
 HELD: Final = _always(select(func.min(holds.c.after)).where(holds.c.expires_at > bindparam("now")))
 TRIM: Final = _always(delete(events).where(events.c.seq < bindparam("before")))
 TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
+
+# The audit
+
+KEEP_ENTRY: Final = _always(insert(audit))
+# So many at once that none pays for all.
+FORGET_ENTRIES: Final = _always(
+    delete(audit).where(
+        audit.c.place.in_(
+            select(audit.c.place)
+            .where(audit.c.place < bindparam("before"))
+            .order_by(audit.c.place)
+            .limit(bindparam("limit"))
+        )
+    )
+)
+
+
+def list_entries(*, actor: bool, subject: bool, action: bool, first: bool, end: bool) -> Statement:
+    """A page of the audit, the newest entry first; each argument is whether that is asked for."""
+    conditions = []
+    if actor:
+        conditions.append(audit.c.actor == bindparam("actor"))
+    if subject:
+        conditions.append(audit.c.subject == bindparam("subject"))
+    if action:
+        conditions.append(audit.c.action == bindparam("action"))
+    if first:
+        conditions.append(audit.c.place >= bindparam("first"))
+    if end:
+        conditions.append(audit.c.place < bindparam("end"))
+    return _always(select(*ENTRY).where(*conditions).order_by(audit.c.place.desc()).limit(bindparam("limit")))
+
 
 # Processes, by the clock of the database: those of hosts differ
 

@@ -6,10 +6,11 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
+from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry, place_of
 from service.domain.events import Event
 from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
@@ -28,16 +29,21 @@ T = TypeVar("T")
 
 _MOST_KNOWN: Final = 10_000
 _MOST_WRITTEN: Final = 1_000
+_TRIM_AUDIT_EVERY: Final = timedelta(seconds=5)
 
 
 class SqlStore(ABC):
     """Keeps the promises of `Store` with one set of tables and statements. Each question is one statement: one state."""
 
-    def __init__(self, dialect: Dialect, clock: Clock, keep_events: int, keep_s: float) -> None:
+    def __init__(
+        self, dialect: Dialect, clock: Clock, keep_events: int, keep_s: float, keep_audit_s: float = KEEP_AUDIT_S
+    ) -> None:
         self._dialect = dialect
         self._clock = clock
         self._keep_events = keep_events
         self._keep_s = keep_s
+        self._keep_audit = timedelta(seconds=keep_audit_s)
+        self._audit_trimmed_at = datetime.min.replace(tzinfo=UTC)
         self._rings: list[Callable[[], None]] = []
         self._users: dict[int, tuple[rows.Row, User]] = {}
         self._written: dict[tuple[str, int], Event] = {}
@@ -61,16 +67,36 @@ class SqlStore(ABC):
         return [rows.user_of(row, self._dialect) for row in found]
 
     def _kept(self) -> Kept:
-        """How much of the log is kept, counted from now."""
+        """How much of the log and the audit is kept, counted from now."""
         now = self._clock()
-        return Kept(self._keep_events, now - timedelta(seconds=self._keep_s) if self._keep_s else None, now)
+        since = now - timedelta(seconds=self._keep_s) if self._keep_s else None
+        audit_from = None
+        # Not each time: it is one more thing to say, and what is a year old may grow a little older.
+        if abs(now - self._audit_trimmed_at) >= _TRIM_AUDIT_EVERY:
+            self._audit_trimmed_at = now
+            audit_from = place_of(now - self._keep_audit)
+        return Kept(self._keep_events, since, now, audit_from)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]]) -> Written[T]:
+    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+        statement, given = queries.audit(query)
+        # One condition is an index; of several the others are looked for in it, which may be long.
+        is_short = sum(given[name] is not None for name in ("actor", "subject", "action")) < 2
+        found = await (self._find if is_short else self._search)(statement, **given)
+        return [rows.entry_of(row, self._dialect) for row in found]
+
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+        async def signed(transaction: SqlTransaction) -> T:
+            transaction.by = by
+            return await work(transaction)
+
+        return await self._write(cast(Work, signed))
+
+    async def _write(self, work: Work) -> Written[Any]:
         outcome, position = await self._carry_out(work)
         if outcome.error is not None:
             raise outcome.error
         self._remember(position.epoch, outcome.events)
-        return Written(cast(T, outcome.value), outcome.events, position)
+        return Written(outcome.value, outcome.events, position)
 
     def _remember(self, epoch: str, events: Sequence[Event]) -> None:
         """Keep what was just written: who follows the log is about to ask for it, and reading a row takes ten times as long."""
@@ -225,5 +251,5 @@ class SqlStore(ABC):
         return None
 
     async def _say(self, work: Callable[[SqlTransaction], Awaitable[T]]) -> T:
-        """Write what is no part of the domain."""
-        return (await self.write(cast(Callable[[Transaction], Awaitable[T]], work))).value
+        """Write what is no part of the domain, and of which the audit keeps nothing."""
+        return cast(T, (await self._write(cast(Work, work))).value)

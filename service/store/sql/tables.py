@@ -22,6 +22,7 @@ from sqlalchemy import (
     Uuid,
 )
 
+from service.domain import audit as audit_rules
 from service.domain import idempotency, signing, totp
 from service.domain import sessions as session_rules
 from service.domain import tokens as token_rules
@@ -49,6 +50,7 @@ log = Table(
     Column("epoch", String(32), nullable=False),
     Column("seq", _Seq, nullable=False),  # of the last event
     Column("first", _Seq, nullable=False),  # of the oldest that is kept; seq + 1 when none is
+    Column("audited", _Seq, nullable=False, server_default="0"),  # place of the last entry of the audit
 )
 
 users = Table(
@@ -126,6 +128,25 @@ events = Table(
     Column("reason", String(32)),
     Column("token_id", _Id),
     Index(None, "subject", "seq"),
+)
+
+# Nobody changes a row. Nor does it refer to one: what was done to a user is told of when the user is gone.
+audit = Table(
+    "audit",
+    metadata,
+    Column("place", _Seq, primary_key=True, autoincrement=False),
+    Column("action", String(32), nullable=False),
+    Column("actor", _Id),
+    Column("subject", _Id),
+    Column("client", String(session_rules.CLIENT_MAX)),
+    Column("request_id", String(audit_rules.REQUEST_ID_MAX)),
+    Column("session_id", _Id),
+    Column("token_id", _Id),
+    Column("part", String(16)),
+    Column("details", Text),  # as JSON; null for none
+    Index(None, "actor", "place"),
+    Index(None, "subject", "place"),
+    Index(None, "action", "place"),
 )
 
 # Up to where the log may not be trimmed, for whom, and how long that is believed.

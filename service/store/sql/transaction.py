@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from service.domain import audit
+from service.domain.audit import By, Details, Entry, Recorded
 from service.domain.errors import AnswerGone, InvalidToken, Taken
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
@@ -61,10 +63,16 @@ class SqlTransaction(SqlMail, SqlSecondFactors):
 
     Args:
         changed: users that works before it in the same transaction have changed.
+
+    Attributes:
+        by: who writes; the work is told with it.
     """
+
+    by: By
 
     def __init__(self, connection: Connection, changed: Collection[UUID]) -> None:
         self.events: list[Event] = []
+        self.entries: list[Entry] = []
         self.claimed: tuple[Claim, Render] | None = None
         self.connection = connection
         self._dialect = connection.dialect
@@ -152,8 +160,14 @@ class SqlTransaction(SqlMail, SqlSecondFactors):
     async def delete_token(self, token_id: UUID) -> None:
         await self.connection.run(statements.DELETE_TOKEN, id=token_id)
 
-    async def append(self, event: Event) -> None:
+    async def append(self, event: Event, details: Details | None = None) -> None:
         self.events.append(event)
+        self.entries.append(audit.of_event(event, self.by, details))
+
+    async def record(
+        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
+    ) -> None:
+        self.entries.append(Entry(action, actor, subject, self.by, details))
 
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}

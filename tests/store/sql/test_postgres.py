@@ -30,7 +30,7 @@ from service.store.sql.dialects import Statement
 from service.store.sql.postgres import PostgresStore
 from service.store.sql.postgres_connection import PostgresConnection
 from tests.support.clock import ManualClock
-from tests.support.domain import PlainHasher, a_user, created, keep, updated
+from tests.support.domain import BY, PlainHasher, a_user, created, keep, updated
 from tests.support.ports import free_port
 from tests.support.postgres import postgres
 from tests.support.stores import Broken, a_session, erase, keep_session, whole_log
@@ -123,12 +123,12 @@ async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(place: s
                 assert await transaction.user(ada.id)
 
             outcomes = await asyncio.gather(
-                store.write(rename), *(keep(store, a_user()) for _ in range(5)), return_exceptions=True
+                store.write(rename, BY), *(keep(store, a_user()) for _ in range(5)), return_exceptions=True
             )
             assert time.monotonic() - began < 2
             assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [Unavailable]
         await shell.close()
-        await store.write(rename)
+        await store.write(rename, BY)
 
 
 async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays(place: str) -> None:
@@ -189,7 +189,7 @@ async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> 
                     await transaction.put_user(demoted := replace(user, role="member"))
                     await transaction.append(updated(demoted, "role"))
 
-                await store.write(work)
+                await store.write(work, BY)
 
             outcomes = await asyncio.gather(
                 demote(one, admins[0].id), demote(other, admins[1].id), return_exceptions=True
@@ -200,7 +200,7 @@ async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> 
             async def clear(transaction: Transaction, left: UUID = left.id) -> None:
                 await transaction.delete_user(left)
 
-            await one.write(clear)
+            await one.write(clear, BY)
 
 
 async def test_hosts_that_start_together_agree(place: str) -> None:
@@ -456,7 +456,7 @@ async def make_slowly(
             if error is not None:
                 raise error
 
-        await writes.write(work)
+        await writes.write(work, BY)
 
     def shown(written: Written[Any]) -> Answer:
         return Answer(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
@@ -505,7 +505,7 @@ async def test_sessions_that_two_processes_refresh_go_forward(place: str) -> Non
         await keep_session(one, session)
 
         def renew(store: PostgresStore, generation: int) -> Awaitable[LoggedIn]:
-            return logins.refresh(store, clock, session.id, generation, lambda _: True)
+            return logins.refresh(store, clock, BY, session.id, generation, lambda _: True)
 
         for generation in range(1, 30):
             found = await asyncio.gather(*(renew(store, generation) for store in (one, other)))
@@ -522,8 +522,8 @@ async def test_session_that_another_process_ends_stays_ended(place: str) -> None
             session = a_session(ada, clock())
             await keep_session(one, session)
             await asyncio.gather(
-                logins.refresh(one, clock, session.id, 1, lambda _: True),
-                logins.log_out(other, clock, ada.id, session.id),
+                logins.refresh(one, clock, BY, session.id, 1, lambda _: True),
+                logins.log_out(other, clock, BY, ada.id, session.id),
                 return_exceptions=True,
             )
             assert await one.session(session.id) is None

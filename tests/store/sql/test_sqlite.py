@@ -20,7 +20,7 @@ from service.domain.events import Event
 from service.domain.ports import EventQuery, Transaction
 from service.store.sql.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.domain import a_user, keep, updated
+from tests.support.domain import BY, a_user, keep, updated
 from tests.support.stores import whole_log
 
 
@@ -99,7 +99,7 @@ async def test_writes_that_wait_share_a_transaction(path: Path) -> None:
 
         users = [a_user() for _ in range(50)]
         outcomes = await asyncio.gather(
-            *(keep(store, user) for user in users), store.write(fails), return_exceptions=True
+            *(keep(store, user) for user in users), store.write(fails, BY), return_exceptions=True
         )
 
         assert [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)] == [LookupError]
@@ -121,7 +121,7 @@ async def test_write_sees_the_version_of_the_one_before_it(path: Path) -> None:
                 await transaction.put_user(renamed := replace(user, name=name))
                 await transaction.append(updated(renamed, "name"))
 
-            return (await store.write(work)).events[0].seq
+            return (await store.write(work, BY)).events[0].seq
 
         outcomes = await asyncio.gather(*(rename(f"Ada {n}") for n in range(10)), return_exceptions=True)
 
@@ -141,7 +141,7 @@ async def test_log_is_kept_by_age_or_count(path: Path) -> None:
                 async def work(transaction: Transaction, subject: Any = user.id) -> None:
                     await transaction.append(Event("session.ended", clock(), None, subject))
 
-                await store.write(work)
+                await store.write(work, BY)
             page = await store.events(EventQuery(0, 1))
             return page.first, page.position.seq
 
@@ -162,7 +162,7 @@ async def test_broken_write_leaves_the_file_whole(path: Path) -> None:
             await transaction.put_user(replace(a_user(), age=1000))
 
         good = a_user()
-        outcomes = await asyncio.gather(store.write(nonsense), keep(store, good), return_exceptions=True)
+        outcomes = await asyncio.gather(store.write(nonsense, BY), keep(store, good), return_exceptions=True)
 
         assert isinstance(outcomes[0], sqlite3.IntegrityError)
         assert (await store.user(good.id)).value is not None

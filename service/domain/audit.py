@@ -1,0 +1,180 @@
+"""The audit: who did what to whom, from where. Kept with the change itself, and never changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, get_args
+from uuid import UUID
+
+from service.domain.events import Event, EventType
+from service.domain.sessions import CLIENT_MAX
+from service.domain.users import User
+
+Recorded = Literal[
+    "session.started",
+    "login.failed",
+    "password.changed",
+    "password.reset",
+    "password.forgotten",
+    "registration.repeated",
+    "address.asked",
+    "second_factor.begun",
+    "second_factor.confirmed",
+    "second_factor.removed",
+    "recovery_codes.renewed",
+    "recovery_code.used",
+    "token.created",
+    "import.started",
+    "import.ended",
+    "keys.rotated",
+    "data.replaced",
+]
+"""What is kept beside the types of events, each of which is an action by itself."""
+
+Action = Literal[EventType, Recorded]
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+
+Part = Literal["start", "upkeep", "mail", "command"]
+"""Who writes where nobody asks: what a start makes, what tidies up, what sends mails, the command line."""
+
+Details = Mapping[str, Any]
+"""A few things that JSON can say: names of fields, reasons, counts, ids; never an address, a password, a token or a hash."""
+
+REQUEST_ID_MAX: Final = 64
+KEEP_AUDIT_S: Final = 31_536_000  # a year; longer than most find out that somebody was there
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """By what way a change comes in; every write says it.
+
+    Attributes:
+        client: address of who asks, or its network; None where nobody does.
+        request_id: what the answer and the log lines of the request are named by.
+        session_id: the login that the request came with; None for none.
+        token_id: the API token that it came with instead.
+        part: of the service itself, where no request is the reason.
+    """
+
+    client: str | None = None
+    request_id: str | None = None
+    session_id: UUID | None = None
+    token_id: UUID | None = None
+    part: Part | None = None
+
+    @classmethod
+    def request(cls, client: str, request_id: str, credential: UUID | None, *, is_token: bool) -> By:
+        """What a request says; `credential` is the id of its session, or of its API token."""
+        return cls(
+            client[:CLIENT_MAX],
+            request_id[:REQUEST_ID_MAX],
+            None if is_token else credential,
+            credential if is_token else None,
+        )
+
+
+START: Final = By(part="start")
+UPKEEP: Final = By(part="upkeep")
+MAIL: Final = By(part="mail")
+COMMAND: Final = By(part="command")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done.
+
+    Attributes:
+        actor: who did it; None for the service itself, and for somebody of whom nobody knows who it is.
+        subject: the user to whom it was done; None where it was not to one.
+        details: None for none.
+        place: the microsecond since 1970 at which it was committed, moved on where that is taken; 0 until then. So places
+            are in the order of commits and belong to one entry each, and a span of time is a span of places: one key
+            serves the order, the cursors of pages and both bounds of time.
+    """
+
+    action: Action
+    actor: UUID | None
+    subject: UUID | None
+    by: By
+    details: Details | None = None
+    place: int = 0
+
+    @property
+    def at(self) -> datetime:
+        """When. It never goes back: where the clock does, entries follow one another until it has caught up."""
+        return _EPOCH + timedelta(microseconds=self.place)
+
+    def put(self, place: int) -> Entry:
+        """The same entry, committed at that place."""
+        return Entry(self.action, self.actor, self.subject, self.by, self.details, place)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Which entries to read, the newest first.
+
+    Attributes:
+        before: place of the last entry of the page before; None for the first page.
+        since, until: bounds of time, the first included, the second not; None for none.
+        actor, subject, action: only those with it; None for all.
+    """
+
+    limit: int
+    before: int | None = None
+    actor: UUID | None = None
+    subject: UUID | None = None
+    action: Action | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def first(self) -> int | None:
+        """The lowest place that is asked for; None for the oldest."""
+        return None if self.since is None else place_of(self.since)
+
+    @property
+    def end(self) -> int | None:
+        """The place before which to begin; None for the newest."""
+        bounds = [self.before, None if self.until is None else place_of(self.until)]
+        return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def place_of(moment: datetime) -> int:
+    """Of what is committed at that moment."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def of_event(event: Event, by: By, more: Details | None = None) -> Entry:
+    """What is kept of an event: what it says but for the user in it, and `more`."""
+    told = _told(event)
+    return Entry(
+        event.type, event.actor, event.subject, by, {**told, **more} if told and more else told or more or None
+    )
+
+
+def _told(event: Event) -> Details | None:
+    if event.changed:
+        return {"changed": list(event.changed)}
+    if event.session_id is not None:
+        return {"session_id": str(event.session_id), "reason": event.reason}
+    if event.token_id is not None:
+        return {"token_id": str(event.token_id), "reason": event.reason}
+    # What nearly everybody is says nothing.
+    if event.user is not None and event.user.role != "member":
+        return {"role": event.user.role}
+    return None
+
+
+def rights_changed(before: User, after: User) -> Details:
+    """`role` and `active` as they were and as they are, where a change of a user changed them."""
+    names = ("role", "active")
+    return {
+        name: [getattr(before, name), getattr(after, name)]
+        for name in names
+        if getattr(before, name) != getattr(after, name)
+    }
