@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, get_args
@@ -27,6 +28,7 @@ Recorded = Literal[
     "recovery_code.used",
     "token.created",
     "import.started",
+    "import.written",
     "import.ended",
     "keys.rotated",
     "data.replaced",
@@ -154,6 +156,14 @@ def of_event(event: Event, by: By, more: Details | None = None) -> Entry:
     told = _told(event)
     return Entry(
         event.type, event.actor, event.subject, by, {**told, **more} if told and more else told or more or None
+    )
+
+
+def of_many(events: Sequence[Event], by: By) -> Entry:
+    """What is kept of events of one actor that share an entry: how many of each type, and between which seqs they are."""
+    counts: Counter[str] = Counter(event.type for event in events)
+    return Entry(
+        "import.written", events[0].actor, None, by, {**counts, "first": events[0].seq, "last": events[-1].seq}
     )
 
 

@@ -197,7 +197,10 @@ class _Work:
         await self._keep(user)
         if line.password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = line.password_hash
-        await self._transaction.append(Event("user.created", now, self._actor, user.id, user))
+        # What makes somebody mighty, or takes it away, has an entry of its own.
+        await self._transaction.append(
+            Event("user.created", now, self._actor, user.id, user), together=user.role == "member"
+        )
         self._batch.created += 1
 
     async def _update(self, user: User, line: Line) -> None:
@@ -216,7 +219,8 @@ class _Work:
         if changed:
             await self._keep(after)
             event = Event("user.updated", self._now, self._actor, user.id, after, changed)
-            await self._transaction.append(event, rights_changed(user, after))
+            turned = rights_changed(user, after)
+            await self._transaction.append(event, turned, together=not turned)
         if user.active and not after.active:
             await end_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:

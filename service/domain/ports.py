@@ -155,10 +155,11 @@ class Transaction(Protocol):
 
     async def delete_token(self, token_id: UUID) -> None: ...
 
-    async def append(self, event: Event, details: Details | None = None) -> None:
+    async def append(self, event: Event, details: Details | None = None, *, together: bool = False) -> None:
         """Put an event at the end of the log; it gets its seq at the commit, and its user that version.
 
-        The audit has it as well, with these details beside what it says itself.
+        The audit has it as well, with these details beside what it says itself; or, of events that are many and alike,
+        one entry that counts all that came `together` in this write.
         """
 
     async def record(

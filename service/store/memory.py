@@ -148,8 +148,8 @@ class MemoryStore:
         # No await from here on: row and event become visible in the same step.
         now = self._clock()
         self._log.hold(transaction.holds, now)
-        self._audit.keep(transaction.entries, now)
         events = tuple(self._commit(event) for event in transaction.events)
+        self._audit.keep(transaction.entries(events), now)
         written = Written(value, events, self._log.position)
         if transaction.claimed is not None:
             claim, render = transaction.claimed

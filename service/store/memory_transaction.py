@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from service.domain import audit
-from service.domain.audit import By, Details, Entry, Recorded
+from service.domain.audit import By
 from service.domain.errors import InvalidToken, Taken
-from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim, Records
 from service.domain.ports import Render
 from service.domain.sessions import Session
@@ -18,19 +16,19 @@ from service.domain.users import Credentials, User
 from service.store.memory_mail import MemoryMail
 from service.store.memory_second_factors import MemorySecondFactors
 from service.store.memory_tables import Tables
+from service.store.recording import Recording
 
 
-class MemoryTransaction(MemoryMail, MemorySecondFactors):
+class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
     def __init__(self, tables: Tables, answers: Records[Answer], by: By) -> None:
-        self.events: list[Event] = []
-        self.entries: list[Entry] = []
+        super().__init__()
+        self.by = by
         self.claimed: tuple[Claim, Render] | None = None
         self.holds: dict[UUID, datetime] = {}
         self._tables = tables
         self._answers = answers
-        self._by = by
         self._undo: list[Callable[[], object]] = []
 
     def undo(self) -> None:
@@ -144,15 +142,6 @@ class MemoryTransaction(MemoryMail, MemorySecondFactors):
         before = self._tables.drop_token(token_id)
         if before is not None:
             self._undo.append(lambda: self._tables.set_token(before))
-
-    async def append(self, event: Event, details: Details | None = None) -> None:
-        self.events.append(event)
-        self.entries.append(audit.of_event(event, self._by, details))
-
-    async def record(
-        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
-    ) -> None:
-        self.entries.append(Entry(action, actor, subject, self._by, details))
 
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         if claim.user_id.int not in self._tables.users:

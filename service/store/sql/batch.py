@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from service.domain.audit import Entry, place_of
+from service.domain.audit import place_of
 from service.domain.errors import Refusal, Taken, Unavailable
 from service.domain.events import Event
 from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
 from service.domain.positions import Position, new_epoch
+from service.store.recording import Recording
 from service.store.sql import rows, statements
 from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
 
@@ -50,7 +51,7 @@ class Outcome:
     Attributes:
         error: what it raised; then it changed nothing.
         came_between: whether that was because of another transaction, so that it may go well once more.
-        entries: what the audit keeps of it.
+        recorded: what it leaves behind, when it did not fail.
         claimed: the key that it took, and what makes the answer to be kept with it.
     """
 
@@ -58,7 +59,7 @@ class Outcome:
     error: Exception | None = None
     came_between: bool = False
     events: tuple[Event, ...] = ()
-    entries: Sequence[Entry] = ()
+    recorded: Recording | None = None
     claimed: tuple[Claim, Render] | None = None
 
 
@@ -182,7 +183,7 @@ async def _run_at_risk(
 
 
 def _outcome(value: Any, transaction: SqlTransaction) -> Outcome:
-    return Outcome(value, events=tuple(transaction.events), entries=transaction.entries, claimed=transaction.claimed)
+    return Outcome(value, events=tuple(transaction.events), recorded=transaction, claimed=transaction.claimed)
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:
@@ -196,16 +197,13 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
 
 async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, last: Position | None) -> Position:
     count = sum(len(outcome.events) for outcome in done)
-    entries = [entry for outcome in done for entry in outcome.entries]
+    entries = sum(outcome.recorded.count for outcome in done if outcome.recorded is not None)
     if not entries:  # then there are no events either
         ((epoch, seq, _),) = await connection.rows(statements.POSITION)
         return Position(epoch, seq)
     ((epoch, head, first, audited),) = await connection.rows(
-        statements.TAKE_SEQS, count=count, entries=len(entries), moment=place_of(kept.now)
+        statements.TAKE_SEQS, count=count, entries=entries, moment=place_of(kept.now)
     )
-    await _keep_entries(connection, entries, audited, kept.audit_from)
-    if not count:
-        return Position(epoch, head)
     seq = head - count
     if last is not None and epoch == last.epoch and seq < last.seq:
         lost, epoch = epoch, new_epoch()
@@ -215,6 +213,9 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
         outcome.events = tuple(event.at(seq + place) for place, event in enumerate(outcome.events, 1))
         seq += len(outcome.events)
         numbered += outcome.events
+    await _keep_entries(connection, done, audited - entries, kept.audit_from)
+    if not count:
+        return Position(epoch, head)
     await connection.run_many(statements.KEEP_EVENT, [rows.of_event(event) for event in numbered])
     versions = {event.subject: event.seq for event in numbered if event.user is not None}
     await connection.run_many(statements.SET_VERSION, [{"user": user, "seq": seq} for user, seq in versions.items()])
@@ -226,11 +227,11 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
     return Position(epoch, head)
 
 
-async def _keep_entries(connection: Connection, entries: Sequence[Entry], last: int, audit_from: int | None) -> None:
-    first = last - len(entries) + 1
-    await connection.run_many(
-        statements.KEEP_ENTRY, [rows.of_entry(entry, place) for place, entry in enumerate(entries, first)]
-    )
+async def _keep_entries(connection: Connection, done: Sequence[Outcome], behind: int, audit_from: int | None) -> None:
+    recorded = ((outcome.recorded, outcome.events) for outcome in done if outcome.recorded is not None)
+    entries = (entry for recording, events in recorded for entry in recording.entries(events))
+    given = [rows.of_entry(entry, place) for place, entry in enumerate(entries, behind + 1)]
+    await connection.run_many(statements.KEEP_ENTRY, given)
     if audit_from is not None:
         await connection.run(statements.FORGET_ENTRIES, before=audit_from, limit=_MOST_TRIMMED)
 

@@ -7,15 +7,13 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from service.domain import audit
-from service.domain.audit import By, Details, Entry, Recorded
 from service.domain.errors import AnswerGone, InvalidToken, Taken
-from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
+from service.store.recording import Recording
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.mail import SqlMail
@@ -58,21 +56,15 @@ class Duplicate(Exception):
         self.field = field
 
 
-class SqlTransaction(SqlMail, SqlSecondFactors):
+class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
     """What a work sees: its own changes, and those of works before it that have their versions.
 
     Args:
         changed: users that works before it in the same transaction have changed.
-
-    Attributes:
-        by: who writes; the work is told with it.
     """
 
-    by: By
-
     def __init__(self, connection: Connection, changed: Collection[UUID]) -> None:
-        self.events: list[Event] = []
-        self.entries: list[Entry] = []
+        super().__init__()
         self.claimed: tuple[Claim, Render] | None = None
         self.connection = connection
         self._dialect = connection.dialect
@@ -159,15 +151,6 @@ class SqlTransaction(SqlMail, SqlSecondFactors):
 
     async def delete_token(self, token_id: UUID) -> None:
         await self.connection.run(statements.DELETE_TOKEN, id=token_id)
-
-    async def append(self, event: Event, details: Details | None = None) -> None:
-        self.events.append(event)
-        self.entries.append(audit.of_event(event, self.by, details))
-
-    async def record(
-        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
-    ) -> None:
-        self.entries.append(Entry(action, actor, subject, self.by, details))
 
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}
