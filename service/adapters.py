@@ -20,9 +20,11 @@ log = logging.getLogger("roster")
 
 
 def chosen_store(settings: Settings, clock: Clock) -> Store:
-    keep_events, keep_s = settings.log_keep_events, settings.log_keep_s
+    keep_events, keep_s, keep_audit_s = settings.log_keep_events, settings.log_keep_s, settings.audit_keep_s
     if settings.store_url == "memory://":
-        return MemoryStore(clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes)
+        return MemoryStore(
+            clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes, keep_audit_s=keep_audit_s
+        )
     # As long as the worker that was here before may take to stop.
     wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
     may_migrate = settings.store_migrate
@@ -32,7 +34,8 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
         full = settings.sqlite_synchronous == "full"
         return SqliteStore(
             settings.sqlite_path, clock,
-            keep_events=keep_events, keep_s=keep_s, full=full, wait_s=wait_s, may_migrate=may_migrate,
+            keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s,
+            full=full, wait_s=wait_s, may_migrate=may_migrate,
         )  # fmt: skip
     try:
         from service.store.sql.postgres import PostgresStore
@@ -42,8 +45,9 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
         ) from None
 
     return PostgresStore(
-        settings.store_url, clock, keep_events=keep_events, keep_s=keep_s, wait_s=wait_s, may_migrate=may_migrate
-    )
+        settings.store_url, clock,
+        keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s, wait_s=wait_s, may_migrate=may_migrate,
+    )  # fmt: skip
 
 
 def chosen_hasher(settings: Settings) -> Hasher:

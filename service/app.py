@@ -22,6 +22,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.routes import files, routes
 from service.security.authenticator import Authenticator
+from service.security.failed_logins import FailedLogins
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
@@ -120,6 +121,7 @@ def create_app(
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = tasks
     app[keys.USES] = uses
+    app[keys.FAILED_LOGINS] = FailedLogins(store, tasks)
     app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)

@@ -20,6 +20,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
+from service.security.failed_logins import FailedLogins
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.limits import MailLimit
@@ -79,6 +80,7 @@ ECHOES = AppKey("echoes", Echoes)
 OPENAPI: AppKey[Described] = AppKey("openapi")
 TASKS = AppKey("tasks", Tasks)
 USES = AppKey("uses", Uses)
+FAILED_LOGINS = AppKey("failed_logins", FailedLogins)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
 TRANSFERS = AppKey("transfers", Transfers)

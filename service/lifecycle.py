@@ -96,7 +96,7 @@ async def follow_log(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and look after those who read it."""
     hub, rooms = app[keys.HUB], app[keys.ROOMS]
     await hub.open()
-    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep, app[keys.USES].look)
+    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep, app[keys.USES].look, app[keys.FAILED_LOGINS].look)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:
@@ -147,8 +147,24 @@ async def finish_tasks(app: web.Application) -> AsyncIterator[None]:
     await app[keys.TASKS].close(app[keys.SETTINGS].shutdown_timeout_s)
 
 
+@contextlib.asynccontextmanager
+async def tell_failures(app: web.Application) -> AsyncIterator[None]:
+    """Write what has failed since the last look: a stop must not hide who came before it."""
+    yield
+    await app[keys.FAILED_LOGINS].write()
+
+
 # Opened in this order, closed in the reverse one.
-IN_ORDER: Final = (open_store, follow_keys, make_admin, follow_log, open_outbound, finish_tasks, send_mails)
+IN_ORDER: Final = (
+    open_store,
+    follow_keys,
+    make_admin,
+    follow_log,
+    open_outbound,
+    finish_tasks,
+    send_mails,
+    tell_failures,
+)
 
 
 async def end_streams(app: web.Application) -> None:

@@ -33,6 +33,7 @@ class Reply:
         model: of its JSON body; None for another or no body.
         media_type: of a body without a model.
         example: of that body.
+        lines: an example of the same as NDJSON, for who asks for that; empty where it is not there.
         events: for an event stream, each name of an event with the model of its data.
         headers: those that come with it; `service/openapi/headers.py` says what each is.
     """
@@ -41,6 +42,7 @@ class Reply:
     model: type[BaseModel] | None = None
     media_type: str | None = None
     example: Any = None
+    lines: str = ""
     events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
     headers: Sequence[str] = ()
 

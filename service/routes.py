@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from service.views.aggregate import Aggregate
+from service.views.audit import Audit
 from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Register
 from service.views.echo import Echo
 from service.views.events import Events, Feed
@@ -57,6 +58,7 @@ routes.view("/v1/tokens/{id}")(TokenById)
 
 routes.view("/v1/events")(Events)
 routes.view("/v1/feed")(Feed)
+routes.view("/v1/audit")(Audit)
 routes.view("/v1/rooms")(Rooms)
 routes.view("/v1/rooms/{room}/members")(Members)
 routes.view("/v1/rooms/{room}/messages")(Messages)

@@ -22,7 +22,7 @@ class Transfers:
 
     def __init__(self) -> None:
         self.ending = False
-        self._running = {"import": 0, "export": 0}
+        self._running = {"import": 0, "export": 0, "audit export": 0}
         self._waits: set[asyncio.Timeout] = set()
 
     def running(self, kind: str) -> int:

@@ -100,6 +100,7 @@ async def rotate(
     from service.security.keys import made
     from service.store.sql import rows, statements
     from service.store.upkeep import places
+    from service.store.upkeep.telling import tell
 
     database = places.at(settings.store_url)
     present = await _kept_keys(database)
@@ -115,6 +116,7 @@ async def rotate(
             until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
             if at_once or (until is not None and until <= now):
                 await writer.rows(statements.FORGET_SIGNING_KEY, kid=other.kid)
+        await tell(writer, "keys.rotated", {"kid": key.kid, "at_once": at_once})
     return key, signs
 
 

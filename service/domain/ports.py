@@ -163,9 +163,14 @@ class Transaction(Protocol):
         """
 
     async def record(
-        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
+        self,
+        action: Recorded,
+        actor: UUID | None,
+        subject: UUID | None,
+        details: Details | None = None,
+        by: By | None = None,
     ) -> None:
-        """Have the audit keep what no event tells of."""
+        """Have the audit keep what no event tells of. `by`: by whom it was done, where that is not who writes it."""
 
     async def put_mail(self, mail: Mail) -> None:
         """Have a mail wait to be sent, in the place of one of its kind for its address."""

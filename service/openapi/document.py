@@ -43,6 +43,7 @@ _TAGS: Final = {
     "tokens": "What programs have instead of a login: named, with an end, and good for their scopes alone.",
     "users": "User accounts. Every change commits with its event; the event's number is the account's version.",
     "events": "What changed, as pages and live. One position for everything: ETag, SSE id, WebSocket position.",
+    "audit": "Who did what to whom, from where; for administrators.",
     "rooms": "Messages for whoever is there, without a WebSocket.",
     "websocket": "Rooms, presence, echo and the feed in one connection. The frames are described in docs/websocket.md.",
     "aggregate": "Other services, asked through this one.",

@@ -64,6 +64,8 @@ def _reply(reply: Reply, limited: bool, schemas: Schemas) -> dict[str, Any]:
     if reply.model is not None:
         content = {"schema": schemas.answer(reply.model), "example": example_of(reply.model)}
         described["content"] = {"application/json": content}
+        if reply.lines:
+            described["content"]["application/x-ndjson"] = {"schema": {"type": "string"}, "example": reply.lines}
     elif reply.media_type is not None and reply.events:
         described["content"] = {reply.media_type: _event_stream(reply, schemas)}
     elif reply.media_type is not None:

@@ -25,11 +25,20 @@ class Cursors:
 
     def write(self, last: User, query: Mapping[str, Any]) -> str:
         """The place after the last user of a page; `query` has the filters and the order, `sort`."""
-        place = json.dumps([sort_key(last, query["sort"].removeprefix("-")), last.id.hex]).encode()
-        return base64.urlsafe_b64encode(self._mac(place, query) + place).rstrip(b"=").decode()
+        return self.seal([sort_key(last, query["sort"].removeprefix("-")), last.id.hex], query)
 
     def read(self, cursor: str, query: Mapping[str, Any]) -> tuple[str, UUID]:
         """The place; raises `InvalidCursor` for anything that was not written for the same query."""
+        key, user_id = self.unseal(cursor, query)
+        return key, UUID(user_id)
+
+    def seal(self, place: Any, query: Mapping[str, Any]) -> str:
+        """A place in any list, of what JSON can say; `query` tells the list, and what is asked of it."""
+        text = json.dumps(place).encode()
+        return base64.urlsafe_b64encode(self._mac(text, query) + text).rstrip(b"=").decode()
+
+    def unseal(self, cursor: str, query: Mapping[str, Any]) -> Any:
+        """The place again; raises `InvalidCursor`."""
         try:
             text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
@@ -37,8 +46,7 @@ class Cursors:
         mac, place = text[:_MAC_BYTES], text[_MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(place, query)):
             raise InvalidCursor()
-        key, user_id = json.loads(place)
-        return key, UUID(user_id)
+        return json.loads(place)
 
     def _mac(self, place: bytes, query: Mapping[str, Any]) -> bytes:
         asked = json.dumps(query, sort_keys=True).encode()

@@ -33,9 +33,14 @@ class Recording:
         self.events.append(event)
 
     async def record(
-        self, action: Recorded, actor: UUID | None, subject: UUID | None, details: Details | None = None
+        self,
+        action: Recorded,
+        actor: UUID | None,
+        subject: UUID | None,
+        details: Details | None = None,
+        by: By | None = None,
     ) -> None:
-        self._entries.append(Entry(action, actor, subject, self.by, details))
+        self._entries.append(Entry(action, actor, subject, by or self.by, details))
 
     @property
     def count(self) -> int:

@@ -25,7 +25,18 @@ from service.domain.errors import (
 from service.domain.logins import LoggedIn
 from service.domain.passwords import refuse_common
 from service.domain.sessions import Origin
-from service.keys import AUTHENTICATOR, CLOCK, CONTEXT, LOGIN_LIMIT, METRICS, POSTBOX, SETTINGS, STORE, TOKENS
+from service.keys import (
+    AUTHENTICATOR,
+    CLOCK,
+    CONTEXT,
+    FAILED_LOGINS,
+    LOGIN_LIMIT,
+    METRICS,
+    POSTBOX,
+    SETTINGS,
+    STORE,
+    TOKENS,
+)
 from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, Login, Refresh, Ticket, Tokens
@@ -129,13 +140,16 @@ class LogIn(View):
         else:
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
         app = self.request.app
-        limit, attempts = app[LOGIN_LIMIT], app[METRICS].logins
+        limit, attempts, client = app[LOGIN_LIMIT], app[METRICS].logins, self.request[CONTEXT].client
         spelled = spelled_login(login.login)
         known = await app[STORE].credentials(spelled)
         # By whichever name it is tried, it is one account.
         account = spelled if known is None else known.user.id
         try:
-            async with limit.attempt(account, self.request[CONTEXT].client) if limit else nullcontext():
+            async with (
+                app[FAILED_LOGINS].watch(known.user.id if known else None, client),
+                limit.attempt(account, client) if limit else nullcontext(),
+            ):
                 entering = logins.log_in(
                     app[STORE],
                     self.hasher,

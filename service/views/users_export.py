@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
 
 from aiohttp import hdrs, web
 
 from service import problems
 from service.domain.errors import Forbidden
 from service.domain.users import User
-from service.keys import CONTEXT, SETTINGS, STORE, TRANSFERS
+from service.keys import STORE, TRANSFERS
 from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import user_line
 from service.views.base import PRIVATE, View
 from service.views.ndjson import MEDIA_TYPE
-
-# A reader that takes a little now and then must not keep a state of the store from being forgotten.
-_LONGEST_S: Final = 3600
-
-log = logging.getLogger("roster.exports")
+from service.views.sending import send_lines
 
 _LINE = (
     '{"id":"0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11","username":"ada","email":"ada@example.com","name":"Ada Lovelace",'
@@ -73,30 +66,10 @@ class UsersExport(View):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
                 await finish_headers(self.request, response)
                 await response.prepare(self.request)
-                await self._send(response, pages)
+                await send_lines(self, response, _lines(pages), "export")
         return response
 
-    async def _send(self, response: web.StreamResponse, pages: AsyncIterator[Sequence[User]]) -> None:
-        """Send every page, or cut the connection: an answer that has begun cannot become a refusal."""
-        context, transport = self.request[CONTEXT], self.request.transport
-        context.streamed_bytes = 0
-        try:
-            async with asyncio.timeout(_LONGEST_S):
-                async for page in pages:
-                    lines = b"".join(map(user_line, page))
-                    async with asyncio.timeout(self.request.app[SETTINGS].stall_s):
-                        await response.write(lines)
-                    context.streamed_bytes += len(lines)
-                    await asyncio.sleep(0)  # writing to a socket that takes it all waits for nothing
-                await response.write_eof()
-        except ConnectionError:
-            pass  # the client left
-        except Exception as error:
-            extra = {
-                "request_id": context.request_id,
-                "user": self.principal.user,
-                "sent_bytes": context.streamed_bytes,
-            }
-            log.warning("export cut off: %s", str(error) or "its reader is too slow", extra=extra)
-            if transport is not None:
-                transport.abort()
+
+async def _lines(pages: AsyncIterator[Sequence[User]]) -> AsyncIterator[bytes]:
+    async for page in pages:
+        yield b"".join(map(user_line, page))

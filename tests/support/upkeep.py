@@ -75,11 +75,12 @@ async def fill(store: Store) -> User:
 
 
 async def contents(url: str) -> dict[str, Any]:
-    """Every row of every table, but for the epoch."""
+    """Every row of every table, but for the epoch, and for what tells of the copying itself."""
     found: dict[str, Any] = {}
     async with places.at(url).reading() as reader:
         for table in metadata.sorted_tables:
             found[table.name] = sorted([tuple(row) async for rows in reader.walk(table) for row in rows], key=str)
-    ((one, _, *counted),) = found["log"]
+    ((one, _, *counted, _),) = found["log"]
     found["log"] = [one, *counted]
+    found["audit"] = [row for row in found["audit"] if "data.replaced" not in row]
     return found

@@ -9,6 +9,7 @@ from service.domain.positions import new_epoch
 from service.store.sql import migrate, schema, statements
 from service.store.sql.tables import metadata
 from service.store.upkeep.database import Database, Reader, Writer
+from service.store.upkeep.telling import tell
 
 
 async def copy(source: Database, target: Database, *, replace: bool) -> None:
@@ -32,6 +33,7 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
                 raise Unavailable(1, f"{target.name} holds {users:,} users, which would be lost: add --yes.")
             await copy_rows(reader, writer)
             await writer.rows(statements.SET_EPOCH, epoch=new_epoch())
+            await tell(writer, "data.replaced")
 
 
 async def copy_rows(source: Reader, target: Writer) -> None:

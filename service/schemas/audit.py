@@ -1,0 +1,117 @@
+"""The audit as it goes out, and what is asked of it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from pydantic import BeforeValidator, Field, JsonValue
+from pydantic_core import PydanticCustomError
+
+from service.domain.audit import Action, Entry, Part
+from service.schemas.fields import Answer, Limit, Query
+
+_AN_ID: Final = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
+_CURSOR: Final = "nzoce-JIDWWn8Buc3jSqUjE3OTUxNzM4MDAwMDAwMDA"
+_WHEN: Final = "2026-11-21T09:30:00.123456Z"
+_MOMENT: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        if _MOMENT.match(value) is None:
+            raise ValueError
+        moment = datetime.fromisoformat(value.upper())
+    except ValueError:
+        raise PydanticCustomError("datetime_parsing", "Must be a moment, as `2026-11-21T09:30:00.123456Z`") from None
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # within a day of the end of all years
+        return moment.replace(tzinfo=UTC)
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment), Field(examples=[_WHEN])]
+Who = Annotated[UUID, Field(examples=[_AN_ID])]
+
+
+class EntryAnswer(Answer):
+    """One thing that was done."""
+
+    id: Annotated[int, Field(examples=[1795253400123456])]
+    """Belongs to this entry alone; a later one has a higher one."""
+    at: Annotated[datetime, Field(examples=[_WHEN])]
+    """When it was committed, in UTC."""
+    action: Annotated[Action, Field(examples=["user.updated"])]
+    """What was done."""
+    actor: Who | None
+    """Who did it; null for the service itself, and for somebody of whom nobody knows who it is."""
+    subject: Who | None
+    """The user to whom it was done; null where it was not to one."""
+    client: Annotated[str | None, Field(examples=["192.0.2.7"])]
+    """From which address; for failed logins from which network. Null where nobody asked."""
+    request_id: Annotated[str | None, Field(examples=["0c41b2c9-2a"])]
+    """Name of the request in the logs; null where there was none."""
+    session_id: Who | None
+    """The login that the request came with; null for none."""
+    token_id: Who | None
+    """The API token that the request came with; null for none."""
+    part: Annotated[Part | None, Field(examples=["upkeep"])]
+    """What of the service itself did it; null for requests."""
+    details: Annotated[dict[str, JsonValue], Field(examples=[{"changed": ["role"], "role": ["member", "admin"]}])]
+    """More of it, by action: names of fields, reasons, ids and counts."""
+
+
+class EntryList(Answer):
+    """A page of the audit."""
+
+    items: list[EntryAnswer]
+    """The entries of this page, the newest first."""
+    next: Annotated[str | None, Field(examples=[_CURSOR])]
+    """Cursor of the page after this one; null when this is the last."""
+
+
+class AuditFilter(Query):
+    """Which entries."""
+
+    limit: Limit = 20
+    cursor: Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$", examples=[_CURSOR])] | None = None
+    """`next` of the page before, asked with the same filters."""
+    actor: Who | None = None
+    """Only what this user did."""
+    subject: Who | None = None
+    """Only what was done to this user."""
+    action: Annotated[Action, Field(examples=["login.failed"])] | None = None
+    """Only this."""
+    since: Moment | None = None
+    """Only what was done then or later."""
+    until: Moment | None = None
+    """Only what was done before."""
+
+
+def entry_answer(entry: Entry) -> EntryAnswer:
+    by = entry.by
+    return EntryAnswer.model_construct(
+        id=entry.place,
+        at=entry.at,
+        action=entry.action,
+        actor=entry.actor,
+        subject=entry.subject,
+        client=by.client,
+        request_id=by.request_id,
+        session_id=by.session_id,
+        token_id=by.token_id,
+        part=by.part,
+        details=dict(entry.details or {}),
+    )
+
+
+def entry_line(entry: Entry) -> bytes:
+    """An entry as a line of NDJSON."""
+    return entry_answer(entry).model_dump_json().encode() + b"\n"

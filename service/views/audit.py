@@ -1,0 +1,98 @@
+"""The audit, as pages and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service import problems
+from service.domain.audit import AuditQuery
+from service.domain.errors import Forbidden
+from service.domain.ports import Store
+from service.keys import CURSORS, STORE, TRANSFERS
+from service.middleware.headers import finish_headers
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
+from service.views.base import PRIVATE, View, json_answer
+from service.views.ndjson import MEDIA_TYPE
+from service.views.sending import send_lines
+
+_PAGE: Final = 500  # entries that are read at once, where all are wanted
+
+_LINES: Final = (
+    '{"id":1795253400123456,"at":"2026-11-21T09:30:00.123456Z","action":"login.failed","actor":null,"subject":null,'
+    '"client":"192.0.2.7","request_id":null,"session_id":null,"token_id":null,"part":null,'
+    '"details":{"failed":12,"refused":3}}\n'
+)
+
+
+class Audit(View):
+    @operation(
+        Operation(
+            id="list_audit",
+            summary="Read who did what",
+            description=(
+                "For administrators. What was done, the newest first, with who did it to whom, from where; each entry was "
+                "committed with what it tells of. With `Accept: application/x-ndjson` all that matches comes at once, an entry "
+                "a line, and `limit` says nothing; such an answer that breaks off ends its connection without the last chunk."
+            ),
+            tag="audit",
+            access=Access.BEARER,
+            scope="audit:read",
+            query=AuditFilter,
+            replies={200: Reply("A page of entries.", EntryList, lines=_LINES)},
+            refusals=(problems.FORBIDDEN,),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may read the audit.")
+        wanted = self.query(AuditFilter)
+        app = self.request.app
+        filters = {"list": "audit"} | wanted.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_none=True)
+        query = AuditQuery(
+            limit=wanted.limit + 1,  # one more tells whether there is another page
+            before=None if wanted.cursor is None else app[CURSORS].unseal(wanted.cursor, filters),
+            actor=wanted.actor,
+            subject=wanted.subject,
+            action=wanted.action,
+            since=wanted.since,
+            until=wanted.until,
+        )
+        if _wants_lines(self.request):
+            return await self._send(query)
+        found = await app[STORE].audit(query)
+        items = found[: wanted.limit]
+        following = app[CURSORS].seal(items[-1].place, filters) if len(found) > wanted.limit else None
+        page = EntryList.model_construct(items=[entry_answer(entry) for entry in items], next=following)
+        return json_answer(page.model_dump_json().encode(), headers=_HEADERS)
+
+    async def _send(self, query: AuditQuery) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**_HEADERS, hdrs.CONTENT_TYPE: MEDIA_TYPE})
+        if self.request.method == "HEAD":
+            return response
+        with self.request.app[TRANSFERS].one("audit export"):
+            await finish_headers(self.request, response)
+            await response.prepare(self.request)
+            await send_lines(self, response, _lines(self.request.app[STORE], query), "audit")
+        return response
+
+
+_HEADERS: Final = {**PRIVATE, hdrs.VARY: f"{PRIVATE[hdrs.VARY]}, Accept"}
+
+
+def _wants_lines(request: web.Request) -> bool:
+    # Whoever names it wants it: a client that takes anything says so with `*/*`.
+    accepted = request.headers.get(hdrs.ACCEPT, "").split(",")
+    return any(one.partition(";")[0].strip().lower() == MEDIA_TYPE for one in accepted)
+
+
+async def _lines(store: Store, query: AuditQuery) -> AsyncIterator[bytes]:
+    """Page by page: behind a place nothing is added, so that they are what one look would have found."""
+    query = replace(query, limit=_PAGE)
+    while found := await store.audit(query):
+        yield b"".join(map(entry_line, found))
+        query = replace(query, before=found[-1].place)
