@@ -1,4 +1,4 @@
-"""The audit of the memory store: the newest entries, bounded by count."""
+"""The audit of the memory store: the newest entries, bounded by count and by age."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from service.domain.audit import AuditQuery, Entry, place_of
 
 MOST_ENTRIES: Final = 20_000  # about 10 MB
-_TOGETHER: Final = 1_000  # are forgotten at once, so that the list is moved seldom
+_TOGETHER: Final = 1_000  # of those that are forgotten are taken out at once, which moves all others
 
 
 class MemoryAudit:
@@ -20,7 +20,8 @@ class MemoryAudit:
     def __init__(self, keep_s: float) -> None:
         self._keep_us = int(keep_s * 1e6)
         self._entries: list[Entry] = []
-        self._last = 0
+        self._first = 0  # of those that are not forgotten
+        self._last = 0  # place
 
     def keep(self, entries: Iterable[Entry], now: datetime) -> None:
         """Keep what was just committed, and forget what is too old or too much."""
@@ -28,23 +29,24 @@ class MemoryAudit:
         for entry in entries:
             self._last = max(self._last + 1, moment)
             self._entries.append(entry.put(self._last))
-        forgotten = max(0, len(self._entries) - MOST_ENTRIES)
-        if self._entries and self._entries[0].place < moment - self._keep_us:
-            forgotten = max(forgotten, self._index(moment - self._keep_us))
-        if forgotten >= _TOGETHER or forgotten == len(self._entries):
-            del self._entries[:forgotten]
+        oldest = moment - self._keep_us
+        if len(self._entries) - self._first > MOST_ENTRIES:
+            self._first = len(self._entries) - MOST_ENTRIES
+        if self._first < len(self._entries) and self._entries[self._first].place < oldest:
+            self._first = self._index(oldest)
+        if self._first >= _TOGETHER:
+            del self._entries[: self._first]
+            self._first = 0
 
     def page(self, query: AuditQuery) -> Sequence[Entry]:
+        first = self._first if query.first is None else self._index(query.first)
         end = len(self._entries) if query.end is None else self._index(query.end)
-        first = 0 if query.first is None else self._index(query.first)
-        found = (
-            entry for entry in map(self._entries.__getitem__, range(end - 1, first - 1, -1)) if _matches(entry, query)
-        )
-        return list(islice(found, query.limit))
+        found = (self._entries[number] for number in range(end - 1, first - 1, -1))
+        return list(islice((entry for entry in found if _matches(entry, query)), query.limit))
 
     def _index(self, place: int) -> int:
         """Of the first entry at that place or behind it."""
-        return bisect_left(self._entries, place, key=lambda entry: entry.place)
+        return bisect_left(self._entries, place, lo=self._first, key=lambda entry: entry.place)
 
 
 def _matches(entry: Entry, query: AuditQuery) -> bool:

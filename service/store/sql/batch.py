@@ -216,7 +216,7 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
     await _keep_entries(connection, done, audited - entries, kept.audit_from)
     if not count:
         return Position(epoch, head)
-    await connection.run_many(statements.KEEP_EVENT, [rows.of_event(event) for event in numbered])
+    await connection.run_many(statements.KEEP_EVENTS, [rows.of_event(event) for event in numbered])
     versions = {event.subject: event.seq for event in numbered if event.user is not None}
     await connection.run_many(statements.SET_VERSION, [{"user": user, "seq": seq} for user, seq in versions.items()])
     for event in numbered:
@@ -231,7 +231,7 @@ async def _keep_entries(connection: Connection, done: Sequence[Outcome], behind:
     recorded = ((outcome.recorded, outcome.events) for outcome in done if outcome.recorded is not None)
     entries = (entry for recording, events in recorded for entry in recording.entries(events))
     given = [rows.of_entry(entry, place) for place, entry in enumerate(entries, behind + 1)]
-    await connection.run_many(statements.KEEP_ENTRY, given)
+    await connection.run_many(statements.KEEP_ENTRIES, given)
     if audit_from is not None:
         await connection.run(statements.FORGET_ENTRIES, before=audit_from, limit=_MOST_TRIMMED)
 

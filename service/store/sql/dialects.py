@@ -10,7 +10,8 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, ColumnElement, bindparam, column, func, select
+from sqlalchemy import ClauseElement, ColumnElement, String, Table, Text, bindparam, column, func, insert, select
+from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -33,10 +34,12 @@ class Statement:
     takes for a row.
     """
 
-    __slots__ = ("_build", "_compiled")
+    __slots__ = ("_build", "_compiled", "in_columns")
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, *, in_columns: bool = False) -> None:
+        """`in_columns`: PostgreSQL takes a list of values for each parameter, and is told once for all rows."""
         self._build = build
+        self.in_columns = in_columns
         self._compiled: dict[Dialect, Compiled] = {}
 
     def compiled(self, dialect: Dialect) -> Compiled:
@@ -58,6 +61,7 @@ class Dialect:
         insert: its own INSERT, which can say what to do when the row is there.
         place_of: its own function for where a text is in another; 0 for nowhere.
         among: its own way to say that a column has one of the values in a parameter, which is a list.
+        insert_rows: its own way to insert many rows of a table.
     """
 
     sql: SqlDialect
@@ -67,6 +71,7 @@ class Dialect:
     insert: Callable[..., Any]
     place_of: Callable[..., Any]
     among: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
+    insert_rows: Callable[[Table], ClauseElement]
 
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
@@ -94,6 +99,17 @@ def _among_array(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     return one.in_(select(func.unnest(bindparam(name, type_=postgresql.ARRAY(one.type)))))
 
 
+def _insert_each(table: Table) -> ClauseElement:
+    return insert(table)
+
+
+def _insert_columns(table: Table) -> ClauseElement:
+    # A cast to VARCHAR(n) would cut off what is too long, where an insert refuses it.
+    types = {one.name: Text() if isinstance(one.type, String) else one.type for one in table.columns}
+    columns = [func.unnest(cast_to(bindparam(name), postgresql.ARRAY(type_))) for name, type_ in types.items()]
+    return insert(table).from_select(list(types), select(*columns))
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -106,6 +122,7 @@ SQLITE: Final = Dialect(
     sqlite.insert,
     func.instr,
     _among_json,
+    _insert_each,
 )
 POSTGRES: Final = Dialect(
     postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it in part
@@ -115,4 +132,5 @@ POSTGRES: Final = Dialect(
     postgresql.insert,
     func.strpos,
     _among_array,
+    _insert_columns,
 )

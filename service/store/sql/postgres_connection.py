@@ -74,6 +74,10 @@ class PostgresConnection:
 
     async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         compiled = statement.compiled(POSTGRES)
+        if statement.in_columns:
+            # Sixteen rows that are said one by one, on one way there and back, take three times as long.
+            await self.run(statement, **{name: [one[name] for one in given] for name in compiled.names})
+            return
         self.changes += 1
         async with deadline(self.raw, self._seconds):
             await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])

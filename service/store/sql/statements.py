@@ -72,6 +72,10 @@ def _put(table: Table, *kept: str) -> Statement:
     return Statement(build)
 
 
+def _insert_rows(table: Table) -> Statement:
+    return Statement(lambda dialect: dialect.insert_rows(table), in_columns=True)
+
+
 def _user_by(*conditions: Any) -> Select[Any]:
     return select(*USER, users.c.password_hash, *SECOND_FACTOR).where(*conditions)
 
@@ -90,7 +94,7 @@ TAKE_SEQS: Final = _always(
     .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audited)
 )
 LEAVE_EPOCH: Final = _always(update(log).where(log.c.epoch == bindparam("epoch")).values(epoch=bindparam("new")))
-KEEP_EVENT: Final = _always(insert(events))
+KEEP_EVENTS: Final = _insert_rows(events)
 REDACT: Final = _always(
     update(events).where(events.c.subject == bindparam("id"), events.c.seq < bindparam("before")).values(user=null())
 )
@@ -116,6 +120,7 @@ TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
 
 # The audit
 
+KEEP_ENTRIES: Final = _insert_rows(audit)
 KEEP_ENTRY: Final = _always(insert(audit))
 # So many at once that none pays for all.
 FORGET_ENTRIES: Final = _always(

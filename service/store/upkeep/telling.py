@@ -13,4 +13,5 @@ async def tell(writer: Writer, action: Recorded, details: Details | None = None)
     """Have the audit keep it, behind what is there, in this transaction."""
     moment = place_of(datetime.now(UTC))
     ((_, _, _, place),) = await writer.rows(statements.TAKE_SEQS, count=0, entries=1, moment=moment)
-    await writer.rows(statements.KEEP_ENTRY, **rows.of_entry(Entry(action, None, None, COMMAND, details), place))
+    entry = Entry(action, None, None, COMMAND, details)
+    await writer.rows(statements.KEEP_ENTRY, **rows.of_entry(entry, place))

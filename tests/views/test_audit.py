@@ -1,0 +1,410 @@
+"""The audit over HTTP: what is in it, who may read it, and that nothing is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service import keys
+from service.domain.mail import MailToken, Purpose, new_token
+from service.domain.ports import Transaction
+from service.openapi.document import operations
+from tests.support.domain import BY
+from tests.support.ndjson import bring_in, person
+from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
+from tests.support.totp import protect
+from tests.support.wait import until
+
+PATH = "/v1/audit"
+ANOTHER = "another password of hers"
+
+
+@pytest.fixture
+async def kept(store_url: str) -> AsyncIterator[Server]:
+    """A service on a store of each kind."""
+    async with serve(store_url=store_url) as server:
+        yield server
+
+
+async def items(server: Server, admin: Login, **query: Any) -> list[dict[str, Any]]:
+    page = await server.json("GET", PATH, admin, params={"limit": 100, **query})
+    found: list[dict[str, Any]] = page["items"]
+    return found
+
+
+async def newest(server: Server, admin: Login, **query: Any) -> dict[str, Any]:
+    return (await items(server, admin, **query))[0]
+
+
+async def test_entry_says_who_did_what_from_where(kept: Server) -> None:
+    """Actor, subject, address, request, login or API token, and what was changed, without the values of a person's fields."""
+    admin, ada = await kept.admin(), await kept.member("ada")
+    program = await kept.token(admin, "users:write")
+    changes = {"name": "Ada Lovelace", "role": "admin"}
+    async with kept.request("PATCH", f"/v1/users/{ada.id}", program, json=changes) as answer:
+        name = answer.headers["X-Request-Id"]
+
+    entry = await newest(kept, admin, subject=ada.id)
+    made = await newest(kept, admin, action="token.created")
+
+    session = admin.refresh_token.split(".")[0]
+    assert entry.pop("id") > 0
+    assert entry.pop("at").endswith("Z")
+    assert entry == {
+        "action": "user.updated",
+        "actor": admin.id,
+        "subject": ada.id,
+        "client": "127.0.0.1",
+        "request_id": name,
+        "session_id": None,
+        "token_id": program.refresh_token,
+        "part": None,
+        "details": {"changed": ["name", "role"], "role": ["member", "admin"]},
+    }
+    assert (made["session_id"] or "").replace("-", "") == session.replace("-", "")
+    assert made["details"] == {"token_id": program.refresh_token, "scopes": ["users:write"]}
+    assert (await items(kept, admin))[-1]["part"] == "start"
+
+
+async def test_pages_and_lines_have_the_same(kept: Server) -> None:
+    """Cursors lead through all of it, newest first, without gap or repeat; NDJSON has it at once, and filters bind both."""
+    admin = await kept.admin()
+    for _ in range(5):
+        await kept.member()
+    walked: list[dict[str, Any]] = []
+    query: dict[str, Any] = {"limit": 4, "action": "user.created"}
+    while True:
+        page = await kept.json("GET", PATH, admin, params=query)
+        walked += page["items"]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    params, headers = {"action": "user.created"}, {"Accept": "application/x-ndjson"}
+    async with kept.request("GET", PATH, admin, params=params, headers=headers) as answer:
+        lines = [json.loads(line) for line in (await answer.text()).splitlines()]
+        assert answer.content_type == "application/x-ndjson"
+
+    assert len(walked) == 6
+    assert walked == lines
+    assert [entry["id"] for entry in walked] == sorted((entry["id"] for entry in walked), reverse=True)
+    moment = walked[2]["at"]
+    assert await items(kept, admin, action="user.created", since=moment) == walked[:3]
+    assert await items(kept, admin, action="user.created", until=moment) == walked[3:]
+    assert await items(kept, admin, actor=admin.id, subject=walked[0]["subject"]) == []
+
+
+async def test_only_administrators_read_it(server: Server) -> None:
+    """A member gets 403, in either form; so does an administrator's token for something else."""
+    admin, ada = await server.admin(), await server.member("ada")
+    for by in (ada, await server.token(admin, "users:read"), await server.token(ada, "profile")):
+        for accept in ("*/*", "application/x-ndjson"):
+            await server.json("GET", PATH, by, status=403, headers={"Accept": accept})
+    await server.json("GET", PATH, status=401)
+    await server.json("GET", PATH, await server.token(admin, "audit:read"))
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=101", "actor=x", "action=none", "since=yesterday", "until=2026-11-21", "since=20261121T000000Z",
+     "cursor=AAAA", "cursor=%20", "since=2026-02-30T00:00:00Z", "until=2026-11-21T09:30:00", "q=x"],
+)  # fmt: skip
+async def test_wrong_questions_are_400(server: Server, query: str) -> None:
+    """A parameter that is not what it must be is named; nothing of it reaches the store."""
+    await server.json("GET", f"{PATH}?{query}", await server.admin(), status=400)
+
+
+async def test_cursor_belongs_to_its_question(server: Server) -> None:
+    """A cursor of another filter, or of another list, is refused."""
+    admin = await server.admin()
+    await server.member()
+    audit = (await server.json("GET", PATH, admin, params={"limit": 1}))["next"]
+    users = (await server.json("GET", "/v1/users", admin, params={"limit": 1}))["next"]
+    for path, cursor in ((f"{PATH}?action=user.created", audit), (f"{PATH}?", users), ("/v1/users?", audit)):
+        await server.json("GET", f"{path}&cursor={cursor}", admin, status=400)
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+async def test_ends_of_time_are_moments(server: Server, year: str) -> None:
+    """Any moment that can be written bounds a question, in any zone."""
+    admin = await server.admin()
+    for zone in ("Z", "%2B23:59", "-23:59"):
+        found = await server.json("GET", f"{PATH}?since={year}-01-01T00:00:00{zone}", admin)
+        assert bool(found["items"]) == (year == "0001")
+
+
+# Failed logins
+
+
+async def log_in(server: Server, login: str, status: int, password: str = "wrong") -> None:
+    await server.json("POST", "/v1/auth/login", status=status, json={"login": login, "password": password})
+
+
+async def test_failed_logins_are_told_as_counts(server: Server) -> None:
+    """By account and network; what was tried as a name is nowhere, because it may be a password."""
+    admin, ada = await server.admin(), await server.member("ada")
+    failures = server.app[keys.FAILED_LOGINS]
+    for login in ("ada", "ada@example.com", "my secret password", "another of mine"):
+        await log_in(server, login, 401)
+    body = {"current": "wrong", "new": ANOTHER}
+    await server.json("POST", "/v1/auth/password", ada, status=422, json=body)
+    await failures.write()
+    await until_told(server, admin, 5)
+
+    found = await items(server, admin, action="login.failed")
+    told: dict[str | None, int] = {}
+    for entry in found:
+        assert (entry["actor"], entry["client"], entry["request_id"]) == (None, "127.0.0.1", None)
+        told[entry["subject"]] = told.get(entry["subject"], 0) + entry["details"]["failed"]
+    assert told == {ada.id: 3, None: 2}
+    assert not re.search(r"secret|another of|\"ada", json.dumps(found))
+
+
+async def until_told(server: Server, admin: Login, count: int) -> None:
+    """Wait until so many failures are in the audit."""
+    async with asyncio.timeout(5):
+        while True:
+            found = await items(server, admin, action="login.failed")
+            if sum(entry["details"]["failed"] for entry in found) == count:
+                return
+            await server.app[keys.FAILED_LOGINS].write()
+            await asyncio.sleep(0.01)
+
+
+async def test_stop_writes_what_failed(tmp_path: Path) -> None:
+    """What was counted and not written yet is there after a restart."""
+    url = f"sqlite:///{tmp_path / 'roster.db'}"
+    async with serve(store_url=url) as server:
+        for _ in range(3):
+            await log_in(server, "nobody", 401)
+    async with serve(store_url=url) as server:
+        found = await items(server, await server.admin(), action="login.failed")
+    assert sum(entry["details"]["failed"] for entry in found) == 3
+
+
+# Nothing is forgotten
+
+
+async def register(server: Server, admin: Login) -> Any:
+    return await server.member("grace")
+
+
+async def post(server: Server, admin: Login) -> Any:
+    return await server.json("POST", "/v1/users", admin, status=201, json=person(7))
+
+
+async def put(server: Server, admin: Login) -> Any:
+    ada = await server.member()
+    return await server.json("PUT", f"/v1/users/{ada.id}", admin, json=person(8))
+
+
+async def patch(server: Server, admin: Login) -> Any:
+    ada = await server.member()
+    return await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"active": False})
+
+
+async def delete(server: Server, admin: Login) -> Any:
+    ada = await server.member()
+    return await server.json("DELETE", f"/v1/users/{ada.id}", admin, status=204)
+
+
+async def import_(server: Server, admin: Login) -> Any:
+    return await bring_in(server, admin, [person(9)])
+
+
+async def log_out(server: Server, admin: Login) -> Any:
+    return await server.json("POST", "/v1/auth/logout", await server.member(), status=204)
+
+
+async def end_session(server: Server, admin: Login) -> Any:
+    ada = await server.member()
+    found = await server.json("GET", "/v1/auth/sessions", ada)
+    return await server.json("DELETE", f"/v1/auth/sessions/{found['items'][0]['id']}", ada, status=204)
+
+
+async def end_others(server: Server, admin: Login) -> Any:
+    ada = await server.member()
+    await server.log_in(ada.username)
+    return await server.json("DELETE", "/v1/auth/sessions", ada, status=204)
+
+
+async def change_password(server: Server, admin: Login) -> Any:
+    body = {"current": PASSWORD, "new": ANOTHER}
+    return await server.json("POST", "/v1/auth/password", await server.member(), status=204, json=body)
+
+
+async def make_token(server: Server, admin: Login) -> Any:
+    return await server.token(admin, "profile")
+
+
+async def revoke_token(server: Server, admin: Login) -> Any:
+    token = await server.token(admin, "profile")
+    return await server.json("DELETE", f"/v1/tokens/{token.refresh_token}", admin, status=204)
+
+
+async def forgot(server: Server, admin: Login) -> Any:
+    await server.json("POST", "/v1/auth/forgot", status=202, json={"email": "admin@example.com"})
+
+
+async def reset(server: Server, admin: Login) -> Any:
+    token = await mailed(server, admin, "reset")
+    return await server.json("POST", "/v1/auth/reset", status=204, json={"token": token, "password": ANOTHER})
+
+
+async def verify(server: Server, admin: Login) -> Any:
+    ada = await server.json("POST", "/v1/users", admin, status=201, json=person(10, active=False))
+    token = await mailed(server, Login(ada["id"], "", "", "", ""), "verify")
+    return await server.json("POST", "/v1/auth/verify", status=204, json={"token": token})
+
+
+async def change_address(server: Server, admin: Login) -> Any:
+    body = {"email": "new@example.com", "current_password": PASSWORD}
+    return await server.json("POST", "/v1/auth/address", await server.member(), status=202, json=body)
+
+
+async def begin_totp(server: Server, admin: Login) -> Any:
+    return await server.json("POST", "/v1/auth/totp", await server.member(), json={"password": PASSWORD})
+
+
+async def confirm_totp(server: Server, admin: Login) -> Any:
+    return await protect(server, await server.member())
+
+
+async def renew_codes(server: Server, admin: Login) -> Any:
+    phone = await protect(server, await server.member())
+    body = {"password": PASSWORD, "otp": phone.recovery_codes[0]}
+    return await server.json("POST", "/v1/auth/totp/recovery-codes", phone.owner, json=body)
+
+
+async def remove_totp(server: Server, admin: Login) -> Any:
+    phone = await protect(server, await server.member())
+    body = {"password": PASSWORD, "otp": phone.recovery_codes[0]}
+    return await server.json("POST", "/v1/auth/totp/remove", phone.owner, status=204, json=body)
+
+
+async def remove_anothers_totp(server: Server, admin: Login) -> Any:
+    phone = await protect(server, await server.member())
+    return await server.json("DELETE", f"/v1/users/{phone.owner.id}/totp", admin, status=204)
+
+
+async def mailed(server: Server, of: Login, purpose: Purpose) -> str:
+    """A token as a mail would bring it."""
+    store, user_id = server.app[keys.STORE], UUID(of.id)
+    user = (await store.user(user_id)).value
+    assert user is not None
+    text, digest = new_token(user_id)
+    token = MailToken(user_id, purpose, user.email, server.app[keys.CLOCK]() + timedelta(hours=1), digest)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_mail_token(token)
+
+    await store.write(work, BY)
+    return text
+
+
+Act = Callable[[Server, Login], Awaitable[Any]]
+# Each operation that writes, how it is carried out, and what the audit says of it then.
+WRITES: dict[str, tuple[Act, str]] = {
+    "register": (register, "user.created"),
+    "log_in": (lambda server, _: server.admin(), "session.started"),
+    "log_out": (log_out, "session.ended"),
+    "change_password": (change_password, "password.changed"),
+    "change_address": (change_address, "address.asked"),
+    "begin_totp": (begin_totp, "second_factor.begun"),
+    "confirm_totp": (confirm_totp, "second_factor.confirmed"),
+    "renew_recovery_codes": (renew_codes, "recovery_codes.renewed"),
+    "remove_totp": (remove_totp, "second_factor.removed"),
+    "remove_totp_of_user": (remove_anothers_totp, "second_factor.removed"),
+    "verify_address": (verify, "user.updated"),
+    "forgot_password": (forgot, "password.forgotten"),
+    "reset_password": (reset, "password.reset"),
+    "end_other_sessions": (end_others, "session.ended"),
+    "end_session": (end_session, "session.ended"),
+    "create_user": (post, "user.created"),
+    "replace_user": (put, "user.updated"),
+    "update_user": (patch, "user.updated"),
+    "delete_user": (delete, "user.deleted"),
+    "import_users": (import_, "import.written"),
+    "create_token": (make_token, "token.created"),
+    "revoke_token": (revoke_token, "token.ended"),
+}
+# Those that rightly leave nothing.
+LEAVE_NOTHING = {
+    "refresh_tokens": "goes on with what `session.started` tells of, every few minutes for everybody who is there",
+    "create_ticket": "opens one stream of a session that is told of, and every page asks for some",
+}
+
+
+def test_every_operation_that_writes_is_known_here() -> None:
+    """Whoever adds one says what the audit has of it, or why it has nothing."""
+    assert {one.id for _, _, one in operations() if one.writes} == {*WRITES, *LEAVE_NOTHING}
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_what_was_done_is_in_the_audit(server: Server, name: str) -> None:
+    """Each operation that writes leaves an entry, from the address that asked, under the name of its request."""
+    act, action = WRITES[name]
+    admin = await server.admin()
+    before = {entry["id"] for entry in await items(server, admin)}
+    await act(server, admin)
+    if name == "reset_password":
+        admin = await server.log_in("admin", ANOTHER)
+
+    async def found() -> list[dict[str, Any]]:
+        return [entry for entry in await items(server, admin, action=action) if entry["id"] not in before]
+
+    await until(found)  # some do their part behind the answer
+    (newest, *_) = await found()
+    assert (newest["client"], newest["part"]) == ("127.0.0.1", None)
+    assert newest["request_id"]
+
+
+async def test_import_is_told_of_batch_by_batch(kept: Server) -> None:
+    """When it began and what became of it, and an entry a batch; who became an administrator, or lost it, has one of its own."""
+    admin = await kept.admin()
+    people = [person(number) for number in range(600)]
+    await bring_in(kept, admin, [*people, person("deputy", role="admin")])
+    await bring_in(kept, admin, [person("deputy", role="member"), person(3, name="Three")], "?on_conflict=update")
+
+    async def both_ended() -> bool:
+        return len(await items(kept, admin, action="import.ended")) == 2
+
+    await until(both_ended)
+    ended = await items(kept, admin, action="import.ended")
+    written = await items(kept, admin, action="import.written")
+    assert [entry["details"].get("user.created") for entry in written] == [None, 100, 500]
+    assert written[2]["details"]["last"] - written[2]["details"]["first"] == 499
+    assert len(await items(kept, admin, action="import.started")) == 2
+    counts = {"lines": 601, "created": 601, "updated": 0, "skipped": 0, "refused": 0}
+    assert ended[1]["details"] == counts
+    assert len({entry["request_id"] for entry in (*written[1:], ended[1])}) == 1
+    deputy = (await newest(kept, admin, action="user.updated"))["subject"]
+    assert [entry["details"] for entry in await items(kept, admin, subject=deputy)] == [
+        {"changed": ["role"], "role": ["admin", "member"]},
+        {"role": "admin"},
+    ]
+
+
+async def test_audit_holds_no_secret(kept: Server) -> None:
+    """Passwords, hashes, tokens, addresses and names are in no entry, whatever was done."""
+    admin, ada = await kept.admin(), await kept.member("ada")
+    program = await kept.token(ada, "profile", "users:write")
+    body = {"email": "ada@elsewhere.example.com", "name": "Ada King", "current_password": PASSWORD}
+    await kept.json("PATCH", f"/v1/users/{ada.id}", ada, json=body)
+    await kept.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": ANOTHER})
+    await bring_in(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
+    await log_in(kept, "ada", 401, "a wrong password")
+    await kept.app[keys.FAILED_LOGINS].write()
+    phone = await protect(kept, await kept.member("bob"))
+
+    text = json.dumps(await items(kept, admin))
+    for secret in (PASSWORD, ANOTHER, ADMIN_PASSWORD, program.access_token, ada.access_token, "example.com", "King",
+                   "Byron", "wrong", "$2b$", "argon2", '"ada"', "person1", phone.secret, *phone.recovery_codes, *ada.refresh_token.split(".")[2:]):  # fmt: skip
+        assert secret not in text, secret
