@@ -75,6 +75,11 @@ async def test_next_key_is_known_before_it_signs(service: Server, url: str) -> N
     ]
     assert " signs from " in listed.splitlines()[1]
 
+    found = await service.json("GET", "/v1/audit?action=keys.rotated", await service.admin())
+    assert [(entry["part"], entry["details"]) for entry in found["items"]] == [
+        ("command", {"kid": match[1], "at_once": False})
+    ]
+
 
 async def test_keys_can_be_replaced_at_once(service: Server, url: str) -> None:
     """What was stolen is good for nothing within seconds: tokens are refused and streams end, and a refresh goes on."""
