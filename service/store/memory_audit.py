@@ -10,7 +10,7 @@ from typing import Final
 
 from service.domain.audit import AuditQuery, Entry, place_of
 
-MOST_ENTRIES: Final = 20_000  # about 10 MB
+MOST_ENTRIES: Final = 10_000  # 9 MB
 _TOGETHER: Final = 1_000  # of those that are forgotten are taken out at once, which moves all others
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from service import keys
+from service.domain.audit import By
 from service.domain.errors import BadRequest
 from service.domain.idempotency import KEY_MAX
 from service.domain.ports import Transaction, Written
@@ -54,10 +55,10 @@ async def held_up(server: Server) -> AsyncIterator[list[object]]:
     write, gate = store.write, asyncio.Event()
     waiting: list[object] = []
 
-    async def held(work: Callable[[Transaction], Awaitable[Any]]) -> Written[Any]:
+    async def held(work: Callable[[Transaction], Awaitable[Any]], by: By) -> Written[Any]:
         waiting.append(work)
         await gate.wait()
-        written: Written[Any] = await write(work)
+        written: Written[Any] = await write(work, by)
         return written
 
     store.write = held

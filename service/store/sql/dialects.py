@@ -91,6 +91,11 @@ def _text_of(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+@lru_cache(4096)  # a new user's stands in eight places, who makes it in three, and each takes 1.7 µs
+def _text_of_id(identity: UUID) -> str:
+    return str(identity)
+
+
 def _among_json(one: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     return one.in_(select(column("value")).select_from(func.json_each(bindparam(name))))
 
@@ -116,7 +121,7 @@ def _same(value: Any) -> Any:
 
 SQLITE: Final = Dialect(
     sqlite.dialect(paramstyle="qmark"),
-    {UUID: str, datetime: _text_of, bool: int, list: partial(json.dumps, default=str)},
+    {UUID: _text_of_id, datetime: _text_of, bool: int, list: partial(json.dumps, default=str)},
     datetime.fromisoformat,
     UUID,
     sqlite.insert,
