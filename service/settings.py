@@ -133,7 +133,7 @@ class Settings(BaseSettings):
     """Memory that those events may take on the memory store, in bytes."""
 
     audit_keep_s: Annotated[PositiveFloat, Field(le=3_153_600_000)] = 31_536_000
-    """How long the audit tells who did what, in seconds, a hundred years at most; on the memory store the newest 10,000 entries of that time."""
+    """How long the audit tells who did what, in seconds; on the memory store the newest 10,000 entries of that time."""
 
     jwt_secret: Annotated[str, Field(repr=False)] = ""
     """Secret of 32 bytes or more that signs access tokens, or a JSON list, of which the first signs; empty: keys are kept in the store."""
