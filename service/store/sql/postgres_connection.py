@@ -75,7 +75,7 @@ class PostgresConnection:
     async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
         compiled = statement.compiled(POSTGRES)
         if statement.in_columns:
-            # Sixteen rows that are said one by one, on one way there and back, take three times as long.
+            # Sixteen rows take a fifth less than said one by one, though that is one way there and back, too; 500 a third less.
             await self.run(statement, **{name: [one[name] for one in given] for name in compiled.names})
             return
         self.changes += 1
