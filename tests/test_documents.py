@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from service import __version__
+from service.domain.audit import ACTIONS
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
@@ -74,6 +75,17 @@ def test_every_command_is_in_the_protocol() -> None:
     rows = re.findall(r'^\| `\{"type":"(\w+)"[^|]*\| `?(?:\{"type":"\w+"|\w+)', page, re.MULTILINE)
 
     assert set(COMMANDS) <= set(rows)
+
+
+def test_every_action_is_in_the_page_of_the_audit() -> None:
+    """Whoever reads the audit finds what each entry means."""
+    rows = [
+        line.split("|")[1]
+        for line in (ROOT / "docs" / "audit.md").read_text("utf-8").splitlines()
+        if line.startswith("| `")
+    ]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", row)}
+    assert named == set(ACTIONS)
 
 
 def test_links_lead_somewhere() -> None:
