@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.settings import PREFIX, Rate, Settings, SettingsError, load, unknown_variables
+from service.setting_values import Rate
+from service.settings import PREFIX, Settings, SettingsError, load, unknown_variables
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from service.settings import Network
+from service.setting_values import Network
 
 
 def client_address(request: web.Request, proxies: Sequence[Network]) -> str:

@@ -19,7 +19,7 @@ from service.middleware.problems import problem
 from service.middleware.request_id import request_ids
 from service.middleware.step import Step
 from service.security.limits import LimitReached
-from service.settings import Network
+from service.setting_values import Network
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import RequestMetrics
 

@@ -18,7 +18,7 @@ from service.domain.errors import Unavailable
 from service.domain.letters import Letter
 from service.domain.mail import MailRefused
 from service.domain.ports import Clock
-from service.settings import SmtpServer
+from service.setting_values import SmtpServer
 
 _LOST: Final = "The mail server does not take mails now."
 # A conversation has about ten steps, of which each may take its time: all of them together take this many times that.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import log2
 from typing import Final
 
-from service.settings import Rate
+from service.setting_values import Rate
 
 _FIRST_SHARE: Final = 60  # of the window, and no less than a second, is the first wait: 15 s of 15 minutes
 _BUSY_S: Final = 1.0  # what is under way has mostly ended by then

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from service.domain.errors import TooMany
-from service.settings import Rate
+from service.setting_values import Rate
 
 _MOST_KEYS: Final = 100_000
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from service.middleware.client_address import client_address
-from service.settings import Network
+from service.setting_values import Network
 from tests.support.server import Server, serve
 
 OURS: tuple[Network, ...] = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.0/8"))

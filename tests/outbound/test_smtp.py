@@ -17,7 +17,7 @@ from service.domain.letters import Letter
 from service.domain.mail import MailRefused
 from service.outbound.smtp import SmtpMailer
 from service.outbound.trust import trusted
-from service.settings import SmtpServer
+from service.setting_values import SmtpServer
 from tests.support.certificates import ONE, TWO, server_tls
 from tests.support.mail import mail_server, text_of
 from tests.support.server import settings_for_tests

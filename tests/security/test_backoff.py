@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.security.backoff import NONE, Backoff, Count
-from service.settings import Rate
+from service.setting_values import Rate
 
 T0 = 1_000.0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from service.domain.errors import TooMany
 from service.security import limits
 from service.security.limits import MailLimit, RequestLimit, network_of
-from service.settings import Rate
+from service.setting_values import Rate
 
 T0 = 1_000.0
 

@@ -18,7 +18,7 @@ from service.security.failures import Key
 from service.security.login_alarm import LoginAlarm
 from service.security.login_limit import LoginLimit
 from service.security.memory_failures import MemoryFailures
-from service.settings import Rate
+from service.setting_values import Rate
 
 ADA, GRACE = uuid4(), uuid4()
 HOME, OFFICE, AWAY = "2001:db8::1", "192.0.2.1", "198.51.100.1"

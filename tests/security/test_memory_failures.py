@@ -14,7 +14,7 @@ from service.domain.errors import InvalidCredentials, WrongPassword
 from service.security.backoff import Backoff
 from service.security.failures import Failures, Key, MustWait
 from service.security.memory_failures import MemoryFailures
-from service.settings import Rate
+from service.setting_values import Rate
 from tests.support.domain import finish
 
 ADA = Key("account", "ada")
