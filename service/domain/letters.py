@@ -129,14 +129,14 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
 def _way(head: Letterhead, purpose: Purpose, token: str) -> str:
     """How to use a token, once."""
     within = _spelled(head.ttls[purpose])
+    # Whether the address is a first one or another, it is confirmed in one way.
+    step = "reset" if purpose == "reset" else "verify"
     link = ""
     if head.link_url:
         # Behind the # a browser keeps it to itself: it stands in no log on the way, and in no Referer.
-        link = f"Open this within {within}:\n\n  {head.link_url}#{purpose}={token}\n\nOr, for programs, send"
-    if purpose == "reset":
-        body, call = '{"token": "…", "password": "the new one"}', f"POST {head.public_url}/v1/auth/reset"
-    else:
-        body, call = '{"token": "…"}', f"POST {head.public_url}/v1/auth/verify"
+        link = f"Open this within {within}:\n\n  {head.link_url}#{step}={token}\n\nOr, for programs, send"
+    body = '{"token": "…", "password": "the new one"}' if step == "reset" else '{"token": "…"}'
+    call = f"POST {head.public_url}/v1/auth/{step}"
     return f"{link or f'Within {within}, send'} {body} to {call}, with this token:\n\n  {token}\n"
 
 

@@ -41,6 +41,7 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
 
     assert "the account ada at https://roster.example.com" in letter.text
     assert f"  https://app.example.com/mail?lang=en#verify={token}\n" in letter.text
+    assert f"#verify={token}\n" in write(head, "move", "ada@example.com", "ada", token).text
     assert "to POST https://roster.example.com/v1/auth/verify" in letter.text
     assert token_in(letter.text) == token
 
