@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from service.domain.audit import AuditQuery, By, Details, Entry, Recorded
@@ -15,19 +15,18 @@ from service.domain.idempotency import Answer, Claim
 from service.domain.letters import Letter
 from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.positions import Position
+from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
 from service.domain.totp import SecondFactor
-from service.domain.users import Credentials, Role, User
+from service.domain.users import Credentials, User
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 Clock = Callable[[], datetime]
 """Now, in UTC."""
-
-Sort = Literal["created_at", "-created_at", "username", "-username"]
 
 
 class Snapshot(NamedTuple, Generic[T]):
@@ -54,57 +53,6 @@ class Written(Generic[T_co]):
 
 Render = Callable[[Written[Any]], Answer]
 """What is answered to a write; depends on nothing else and changes nothing, in whatever thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserQuery:
-    """Which users to list.
-
-    Attributes:
-        after: where the page before ended, `(sort key, id)`; None for the first page.
-        q: part of the username, e-mail address or name, whatever its case; None for all.
-    """
-
-    limit: int
-    sort: Sort = "created_at"
-    after: tuple[str, UUID] | None = None
-    q: str | None = None
-    role: Role | None = None
-    active: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventQuery:
-    """Which events to read.
-
-    Attributes:
-        after: seq behind which to begin; 0 for the oldest.
-        until: last seq to look at; None for the head.
-        subject: only events about this user; None for all.
-        types: only these; None for all.
-    """
-
-    after: int
-    limit: int
-    until: int | None = None
-    subject: UUID | None = None
-    types: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """Events in order.
-
-    Attributes:
-        seen: the seq up to which the log was looked at: where to go on, also when nothing matched.
-        first: the lowest seq that the log still holds; head + 1 when it is empty.
-        position: of the head.
-    """
-
-    events: Sequence[Event]
-    seen: int
-    first: int
-    position: Position
 
 
 class Transaction(Protocol):

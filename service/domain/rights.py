@@ -7,7 +7,8 @@ from typing import Final
 from uuid import UUID
 
 from service.domain.accounts import Caller
-from service.domain.ports import EventQuery, Store
+from service.domain.ports import Store
+from service.domain.queries import EventQuery
 
 _PAGE: Final = 100
 _CHANGES: Final = frozenset({"user.updated"})

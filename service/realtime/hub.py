@@ -12,8 +12,9 @@ from uuid import UUID
 
 from service.domain import rights
 from service.domain.events import Event
-from service.domain.ports import EventQuery, Store
+from service.domain.ports import Store
 from service.domain.positions import Position, lost
+from service.domain.queries import EventQuery
 from service.realtime.audience import Want
 from service.realtime.frames import Entry, compact
 from service.realtime.log import Log, Page, Trimmed

@@ -15,8 +15,9 @@ from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Records
 from service.domain.mail import Mail, MailToken, Presented, Purpose
-from service.domain.ports import Clock, EventPage, EventQuery, Snapshot, Transaction, UserQuery, Written
+from service.domain.ports import Clock, Snapshot, Transaction, Written
 from service.domain.positions import Position, new_epoch
+from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.domain.sessions import Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken

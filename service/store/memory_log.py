@@ -10,8 +10,8 @@ from itertools import islice
 from uuid import UUID
 
 from service.domain.events import Event
-from service.domain.ports import EventPage, EventQuery
 from service.domain.positions import Position, new_epoch
+from service.domain.queries import EventPage, EventQuery
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
 _MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right, insort
 from uuid import UUID
 
 from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
-from service.domain.ports import UserQuery
+from service.domain.queries import UserQuery
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.totp import SecondFactor

@@ -8,8 +8,8 @@ from service import problems
 from service.domain import rights
 from service.domain.errors import PositionLost
 from service.domain.events import EVENT_TYPES
-from service.domain.ports import EventQuery
 from service.domain.positions import Position, lost
+from service.domain.queries import EventQuery
 from service.keys import HUB, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.realtime.audience import Want

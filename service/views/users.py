@@ -15,8 +15,9 @@ from service.domain import accounts
 from service.domain.accounts import Change, NewUser
 from service.domain.errors import Forbidden, NotFound
 from service.domain.idempotency import Answer
-from service.domain.ports import Snapshot, UserQuery, Writes, Written
+from service.domain.ports import Snapshot, Writes, Written
 from service.domain.positions import Position
+from service.domain.queries import UserQuery
 from service.domain.users import User
 from service.keys import CLOCK, CURSORS, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation

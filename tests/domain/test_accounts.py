@@ -17,7 +17,8 @@ from service.domain import accounts
 from service.domain.accounts import Caller, Change, NewUser
 from service.domain.errors import Forbidden, LastAdmin, NotFound, Stale, Taken, WrongPassword
 from service.domain.events import Event
-from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.ports import Store, Transaction
+from service.domain.queries import EventQuery
 from service.domain.sessions import Session
 from service.domain.users import CHANGEABLE, User
 from service.store.memory import MemoryStore

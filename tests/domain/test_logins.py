@@ -16,7 +16,8 @@ from service.domain.accounts import Caller, Change
 from service.domain.errors import InvalidCredentials, InvalidGrant, Unavailable
 from service.domain.events import Event
 from service.domain.logins import LoggedIn
-from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.ports import Store, Transaction
+from service.domain.queries import EventQuery
 from service.domain.sessions import Session
 from service.domain.users import User
 from service.store.memory import MemoryStore

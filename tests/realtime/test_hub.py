@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 
 from service.domain.events import Event
-from service.domain.ports import EventPage, EventQuery, Transaction
+from service.domain.ports import Transaction
 from service.domain.positions import Position
+from service.domain.queries import EventPage, EventQuery
 from service.domain.users import User
 from service.realtime.audience import Want
 from service.realtime.frames import Form

@@ -13,8 +13,9 @@ import pytest
 
 from service.domain.errors import Taken
 from service.domain.events import Event
-from service.domain.ports import EventQuery, Snapshot, Store, Transaction, UserQuery
+from service.domain.ports import Snapshot, Store, Transaction
 from service.domain.positions import Position
+from service.domain.queries import EventQuery, UserQuery
 from service.domain.sessions import Origin, Session, rotated
 from service.domain.users import Credentials, User
 from service.security.keys import made

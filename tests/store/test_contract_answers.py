@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from service.domain.errors import AnswerGone, InvalidToken, KeyReused, Taken
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
-from service.domain.ports import EventQuery, Store, Transaction, Writes, Written
+from service.domain.ports import Store, Transaction, Writes, Written
+from service.domain.queries import EventQuery
 from service.domain.users import User
 from service.store.memory import MemoryStore
 from service.store.sql.dialects import Statement

@@ -16,7 +16,8 @@ from service.domain import imports
 from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
 from service.domain.events import Event
 from service.domain.imports import Batch, Line, OnConflict
-from service.domain.ports import Store, UserQuery
+from service.domain.ports import Store
+from service.domain.queries import UserQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep

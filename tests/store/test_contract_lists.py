@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.ports import Sort, UserQuery
+from service.domain.queries import Sort, UserQuery
 from service.domain.users import Role, User, sort_key
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep

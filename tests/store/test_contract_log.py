@@ -9,8 +9,9 @@ from typing import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.ports import Store, Transaction
 from service.domain.positions import Position
+from service.domain.queries import EventQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from service.domain.errors import Taken
 from service.domain.events import Event
-from service.domain.ports import Store, Transaction, UserQuery
+from service.domain.ports import Store, Transaction
+from service.domain.queries import UserQuery
 from service.domain.sessions import Session, rotated
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from service.domain.ports import EventQuery, Transaction
+from service.domain.ports import Transaction
+from service.domain.queries import EventQuery
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep

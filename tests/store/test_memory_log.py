@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.events import Event
-from service.domain.ports import EventQuery
+from service.domain.queries import EventQuery
 from service.store.memory_log import MemoryLog
 from tests.support.domain import a_user, created
 

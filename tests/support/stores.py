@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from service.domain.events import Event
-from service.domain.ports import EventQuery, Store, Transaction
+from service.domain.ports import Store, Transaction
+from service.domain.queries import EventQuery
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import User

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from service import keys
-from service.domain.ports import EventQuery
+from service.domain.queries import EventQuery
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 

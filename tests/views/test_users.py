@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from service import keys
-from service.domain.ports import EventQuery
+from service.domain.queries import EventQuery
 from tests.support.mail import Mails
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server

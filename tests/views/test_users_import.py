@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from service import keys
 from service.domain.audit import By
 from service.domain.errors import Unavailable
-from service.domain.ports import EventQuery
+from service.domain.queries import EventQuery
 from tests.support.ndjson import NDJSON, bring_in, ndjson, person
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from service.domain.audit import AuditQuery
 from service.domain.events import Event
-from service.domain.ports import EventPage, EventQuery, UserQuery
 from service.domain.positions import Position
+from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
 

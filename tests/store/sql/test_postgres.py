@@ -24,7 +24,8 @@ from service.domain.errors import Conflict, InvalidToken, LastAdmin, StorageFull
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.logins import LoggedIn
 from service.domain.once import once
-from service.domain.ports import EventQuery, Transaction, Writes, Written
+from service.domain.ports import Transaction, Writes, Written
+from service.domain.queries import EventQuery
 from service.security.keys import made
 from service.store.sql.dialects import Statement
 from service.store.sql.postgres import PostgresStore

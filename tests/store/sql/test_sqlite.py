@@ -17,7 +17,8 @@ import pytest
 
 from service.domain.errors import Stale, Unavailable
 from service.domain.events import Event
-from service.domain.ports import EventQuery, Transaction
+from service.domain.ports import Transaction
+from service.domain.queries import EventQuery
 from service.store.sql.sqlite import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep, updated

@@ -1,0 +1,65 @@
+"""What of users and of the log somebody wants to read, in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from service.domain.events import Event
+from service.domain.positions import Position
+from service.domain.users import Role
+
+Sort = Literal["created_at", "-created_at", "username", "-username"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserQuery:
+    """Which users to list.
+
+    Attributes:
+        after: where the page before ended, `(sort key, id)`; None for the first page.
+        q: part of the username, e-mail address or name, whatever its case; None for all.
+    """
+
+    limit: int
+    sort: Sort = "created_at"
+    after: tuple[str, UUID] | None = None
+    q: str | None = None
+    role: Role | None = None
+    active: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events to read.
+
+    Attributes:
+        after: seq behind which to begin; 0 for the oldest.
+        until: last seq to look at; None for the head.
+        subject: only events about this user; None for all.
+        types: only these; None for all.
+    """
+
+    after: int
+    limit: int
+    until: int | None = None
+    subject: UUID | None = None
+    types: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events in order.
+
+    Attributes:
+        seen: the seq up to which the log was looked at: where to go on, also when nothing matched.
+        first: the lowest seq that the log still holds; head + 1 when it is empty.
+        position: of the head.
+    """
+
+    events: Sequence[Event]
+    seen: int
+    first: int
+    position: Position
