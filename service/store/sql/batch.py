@@ -218,7 +218,9 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
         return Position(epoch, head)
     await connection.run_many(statements.KEEP_EVENTS, [rows.of_event(event) for event in numbered])
     versions = {event.subject: event.seq for event in numbered if event.user is not None}
-    await connection.run_many(statements.SET_VERSION, [{"user": user, "seq": seq} for user, seq in versions.items()])
+    if versions:  # logins and their ends change no user, and nothing said is a way there and back all the same
+        given = [{"user": user, "seq": seq} for user, seq in versions.items()]
+        await connection.run_many(statements.SET_VERSION, given)
     for event in numbered:
         if event.type == "user.deleted":
             # Not what the same write may have made anew behind it.
