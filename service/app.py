@@ -68,6 +68,8 @@ def create_app(
     tasks = Tasks()
     uses = Uses(store, clock, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
+    # Whoever is told that a session has ended finds it ended: no answer waits for the log to be read.
+    store.on_commit(authenticator.follow)
     connections = Connections(
         metrics,
         most_per_user=settings.max_connections_per_user,

@@ -201,8 +201,11 @@ class Store(Writes, Protocol):
     async def offer_signing_key(self, key: SigningKey) -> None:
         """Keep a key unless there is one: whoever comes first makes it."""
 
-    def on_commit(self, ring: Callable[[], None]) -> None:
-        """Have `ring` called after each commit made here. It is only a bell: who follows the log looks by itself too."""
+    def on_commit(self, tell: Callable[[Sequence[Event]], None]) -> None:
+        """Have `tell` called with what each commit made here has appended, before any of its writes returns.
+
+        With nothing where another process has committed. It is only a bell: who follows the log looks by itself too.
+        """
 
     async def position(self) -> Position: ...
 

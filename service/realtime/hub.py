@@ -54,7 +54,7 @@ class Hub(Log):
     async def open(self) -> None:
         """Begin at the present head of the store's log."""
         self._start_at(await self._store.position())
-        self._store.on_commit(self._bell.set)
+        self._store.on_commit(lambda _: self._bell.set())
 
     @property
     def silent_s(self) -> float:

@@ -51,7 +51,7 @@ class MemoryStore:
         self._log = MemoryLog(keep_events, keep_bytes)
         self._audit = MemoryAudit(keep_audit_s)
         self._tables = Tables()
-        self._rings: list[Callable[[], None]] = []
+        self._told: list[Callable[[Sequence[Event]], None]] = []
         self._secrets: dict[str, str] = {}
         self._signing_keys: list[SigningKey] = []
         self._tickets: dict[bytes, tuple[UUID, datetime]] = {}
@@ -74,8 +74,8 @@ class MemoryStore:
         if not self._signing_keys:
             self._signing_keys.append(key)
 
-    def on_commit(self, ring: Callable[[], None]) -> None:
-        self._rings.append(ring)
+    def on_commit(self, tell: Callable[[Sequence[Event]], None]) -> None:
+        self._told.append(tell)
 
     async def position(self) -> Position:
         return self._log.position
@@ -157,8 +157,8 @@ class MemoryStore:
             self._answers.keep(claim, render(written))
         self._forget_answers({event.subject for event in events if event.type == "user.deleted"})
         if events:
-            for ring in self._rings:
-                ring()
+            for tell in self._told:
+                tell(events)
         return written
 
     def _commit(self, event: Event) -> Event:

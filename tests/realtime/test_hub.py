@@ -124,7 +124,7 @@ async def test_commits_reach_readers_in_order(observed: Observed) -> None:
 
 async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) -> None:
     """The log is looked at without being told."""
-    observed.store._rings.clear()
+    observed.store._told.clear()
     await keep(observed.store, a_user())
 
     await until(lambda: observed.happened == [1], timeout=2)
@@ -260,7 +260,7 @@ async def test_member_reads_its_own_events(observed: Observed) -> None:
         await keep(observed.store, a_user())
         await observed.store.commit(updated(replace(ada, name=str(number)), "name"))
     await until(lambda: observed.hub.ring.head == 301)
-    observed.store._rings.clear()
+    observed.store._told.clear()
     await observed.store.commit(updated(ada, "name"))  # committed, not yet followed
 
     page = await observed.hub.page(0, Want(ada.id), 10_000)

@@ -79,8 +79,8 @@ async def test_everybody_who_asked_is_rung() -> None:
     """Several may listen for commits; each hears each commit."""
     store = MemoryStore(ManualClock())
     heard: list[str] = []
-    store.on_commit(lambda: heard.append("one"))
-    store.on_commit(lambda: heard.append("two"))
+    store.on_commit(lambda _: heard.append("one"))
+    store.on_commit(lambda _: heard.append("two"))
     await keep(store, a_user())
 
     assert heard == ["one", "two"]

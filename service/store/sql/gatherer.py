@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from service.domain.errors import Conflict, Taken, Unavailable
+from service.domain.events import Event
 from service.domain.positions import Position
 from service.store.sql.batch import Batch, Kept, Outcome, Spoilt, Work, carry_out
 from service.store.sql.postgres_connection import PostgresConnection, came_between
@@ -30,7 +31,7 @@ class Gatherer:
         connection: to begin with.
         connect: makes another one when that was lost; raises `Unavailable`.
         kept: how much of the log is kept, asked at each commit.
-        on_commit: called after a commit that appended events.
+        on_commit: called with what a commit has appended, before anybody is answered.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Gatherer:
         connection: asyncpg.Connection[Any],
         connect: Callable[[], Awaitable[asyncpg.Connection[Any]]],
         kept: Callable[[], Kept],
-        on_commit: Callable[[], None],
+        on_commit: Callable[[Sequence[Event]], None],
     ) -> None:
         self._connect = connect
         self._kept = kept
@@ -99,8 +100,9 @@ class Gatherer:
             self._give_back(together, error)
             return
         self._last = batch.position
-        appended = False
         again = []
+        if appended := [event for outcome in batch.outcomes if outcome is not None for event in outcome.events]:
+            self._on_commit(appended)
         for waiting, outcome in zip(together, batch.outcomes, strict=True):
             if outcome is None:
                 again.append(waiting)
@@ -113,11 +115,8 @@ class Gatherer:
                     continue
                 if not is_taken:
                     outcome = Outcome(error=_at_once())
-            appended = appended or bool(outcome.events)
             waiting.answer(outcome, batch.position)
         self._queue.put_back(again)
-        if appended:
-            self._on_commit()
 
     def _give_back(self, together: Sequence[Waiting], error: Exception) -> None:
         """What becomes of writes whose transaction came to nothing."""

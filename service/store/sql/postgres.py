@@ -115,7 +115,7 @@ class PostgresStore(SqlStore):
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
-        self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._ring)
+        self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._tell)
         self._tasks = [
             asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
             asyncio.create_task(self._stay(), name="renew the lease"),
@@ -260,7 +260,7 @@ class PostgresStore(SqlStore):
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     async with deadline(connection):
-                        await connection.add_listener(CHANNEL, lambda *_: self._ring())
+                        await connection.add_listener(CHANNEL, lambda *_: self._tell(()))
                     await lost.wait()
                 finally:
                     connection.terminate()

@@ -81,7 +81,7 @@ class SqliteStore(SqlStore):
             if isinstance(why, Unavailable):
                 raise
             raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
-        self._writer = Writer(self._write_connection, self._kept, self._ring)
+        self._writer = Writer(self._write_connection, self._kept, self._tell)
         self._owner = owner
 
     async def _look_at_tables(self) -> None:

@@ -45,7 +45,7 @@ class SqlStore(ABC):
         self._keep_s = keep_s
         self._keep_audit = timedelta(seconds=keep_audit_s)
         self._audit_trimmed_at = datetime.min.replace(tzinfo=UTC)
-        self._rings: list[Callable[[], None]] = []
+        self._told: list[Callable[[Sequence[Event]], None]] = []
         self._users: dict[int, tuple[rows.Row, User]] = {}
         self._written: dict[tuple[str, int], Event] = {}
 
@@ -107,12 +107,12 @@ class SqlStore(ABC):
         while len(written) > _MOST_WRITTEN:
             del written[next(iter(written))]
 
-    def _ring(self) -> None:
-        for ring in self._rings:
-            ring()
+    def _tell(self, events: Sequence[Event]) -> None:
+        for tell in self._told:
+            tell(events)
 
-    def on_commit(self, ring: Callable[[], None]) -> None:
-        self._rings.append(ring)
+    def on_commit(self, tell: Callable[[Sequence[Event]], None]) -> None:
+        self._told.append(tell)
 
     async def position(self) -> Position:
         ((epoch, seq, _),) = await self._find(statements.POSITION)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from service.domain.errors import Unavailable
+from service.domain.events import Event
 from service.domain.positions import Position
 from service.store.run_through import run_through
 from service.store.sql.batch import Kept, Outcome, Work, carry_out
@@ -19,10 +20,12 @@ class Writer:
 
     Args:
         kept: how much of the log is kept, asked at each commit.
-        on_commit: called on the loop after a commit that appended events.
+        on_commit: called on the loop with what a commit has appended, before anybody is answered.
     """
 
-    def __init__(self, connection: SqliteConnection, kept: Callable[[], Kept], on_commit: Callable[[], None]) -> None:
+    def __init__(
+        self, connection: SqliteConnection, kept: Callable[[], Kept], on_commit: Callable[[Sequence[Event]], None]
+    ) -> None:
         self._connection = connection
         self._kept = kept
         self._on_commit = on_commit
@@ -81,10 +84,10 @@ class Writer:
         self._loop.call_soon_threadsafe(self._tell, done, batch.position)
 
     def _tell(self, done: Sequence[tuple[Waiting, Outcome]], position: Position) -> None:
+        if appended := [event for _, outcome in done for event in outcome.events]:
+            self._on_commit(appended)
         for waiting, outcome in done:
             waiting.answer(outcome, position)
-        if any(outcome.events for _, outcome in done):
-            self._on_commit()
 
     def _fail(self, together: Sequence[Waiting], error: Exception) -> None:
         for waiting in together:

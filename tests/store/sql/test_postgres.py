@@ -168,7 +168,7 @@ async def test_commit_of_another_process_rings(place: str) -> None:
     """At once, not only when somebody looks."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         rung = asyncio.Event()
-        other.on_commit(rung.set)
+        other.on_commit(lambda _: rung.set())
         await until(lambda: has_said(place, other, "LISTEN %"))
         await keep(one, a_user())
         await asyncio.wait_for(rung.wait(), 2)

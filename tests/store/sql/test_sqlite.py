@@ -174,9 +174,9 @@ def _count_commits(store: SqliteStore) -> Any:
     """How many transactions were committed since, by what readers can tell."""
     count = 0
 
-    def ring() -> None:
+    def tell(_: object) -> None:
         nonlocal count
         count += 1
 
-    store.on_commit(ring)
+    store.on_commit(tell)
     return lambda: count
