@@ -7,10 +7,10 @@ import logging
 from service.domain.ports import Clock, Hasher, Mailer, Store
 from service.outbound.mail_log import LogMailer
 from service.outbound.trust import trusted
-from service.security.backoff import Backoff
-from service.security.login_alarm import LoginAlarm
-from service.security.login_limit import LoginLimit
-from service.security.memory_failures import MemoryFailures
+from service.security.guessing.alarm import Alarm
+from service.security.guessing.backoff import Backoff
+from service.security.guessing.limit import LoginLimit
+from service.security.guessing.memory_counts import MemoryCounts
 from service.security.passwords import Argon2Hasher
 from service.settings import PREFIX, Settings, SettingsError
 from service.store.memory import MemoryStore
@@ -74,5 +74,5 @@ def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
 def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
     if settings.login_rate is None:
         return None
-    alarm = LoginAlarm(lambda kind: metrics.login_waits.labels(kind).inc())
-    return LoginLimit(MemoryFailures(Backoff(settings.login_rate), alarm), store.sessions)
+    alarm = Alarm(lambda kind: metrics.login_waits.labels(kind).inc())
+    return LoginLimit(MemoryCounts(Backoff(settings.login_rate), alarm), store.sessions)

@@ -22,7 +22,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.routes import files, routes
 from service.security.authenticator import Authenticator
-from service.security.failed_logins import FailedLogins
+from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
@@ -123,7 +123,7 @@ def create_app(
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = tasks
     app[keys.USES] = uses
-    app[keys.FAILED_LOGINS] = FailedLogins(store, tasks)
+    app[keys.FAILED_LOGINS] = ToldFailures(store, tasks)
     app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)

@@ -20,11 +20,11 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
-from service.security.failed_logins import FailedLogins
+from service.security.guessing.limit import LoginLimit
+from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
 from service.security.limits import MailLimit
-from service.security.login_limit import LoginLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.settings import Settings
@@ -80,7 +80,7 @@ ECHOES = AppKey("echoes", Echoes)
 OPENAPI: AppKey[Described] = AppKey("openapi")
 TASKS = AppKey("tasks", Tasks)
 USES = AppKey("uses", Uses)
-FAILED_LOGINS = AppKey("failed_logins", FailedLogins)
+FAILED_LOGINS = AppKey("failed_logins", ToldFailures)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
 TRANSFERS = AppKey("transfers", Transfers)

@@ -6,7 +6,8 @@ from aiohttp import web
 
 from service.context import Context
 from service.middleware.step import Step
-from service.security.limits import RequestLimit, network_of
+from service.security.limits import RequestLimit
+from service.security.networks import network_of
 
 
 def address_limit(limit: RequestLimit) -> Step:

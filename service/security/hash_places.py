@@ -9,7 +9,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from service.domain.errors import TooMany
 from service.domain.ports import Hasher
-from service.security.limits import network_of
+from service.security.networks import network_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from ipaddress import ip_address, ip_network
 from typing import Final
 
 from service.domain.errors import TooMany
+from service.security.networks import network_of
 from service.setting_values import Rate
 
 _MOST_KEYS: Final = 100_000
@@ -93,16 +93,3 @@ class MailLimit:
         except LimitReached as reached:
             # Not as itself: `RateLimit` tells of requests, and this is another limit.
             raise TooMany(reached.retry_after_s, "Too many mails; come back later.") from None
-
-
-def network_of(client: str) -> str:
-    """What one subscriber holds: an IPv4 address, or the /64 of an IPv6 one, of which anybody has 2^64."""
-    try:
-        address = ip_address(client)
-    except ValueError:
-        return client
-    if address.version == 4:
-        return client
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ip_network((address, 64), strict=False))

@@ -13,7 +13,7 @@ from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.realtime.connection import let_go
 from service.realtime.websocket import close_code
-from service.security.limits import network_of
+from service.security.networks import network_of
 from service.views.base import View
 from service.views.handshake import HANDSHAKE_HEADERS, accept
 

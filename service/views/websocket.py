@@ -28,7 +28,7 @@ from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
-from service.security.limits import network_of
+from service.security.networks import network_of
 from service.strict_json import Malformed
 from service.views.base import View
 from service.views.handshake import HANDSHAKE_HEADERS, accept

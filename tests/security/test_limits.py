@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from service.domain.errors import TooMany
 from service.security import limits
-from service.security.limits import MailLimit, RequestLimit, network_of
+from service.security.limits import MailLimit, RequestLimit
+from service.security.networks import network_of
 from service.setting_values import Rate
 
 T0 = 1_000.0

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 from service.domain.errors import TooMany
 from service.domain.sessions import Session
-from service.security.failures import Failures, Key, MustWait
-from service.security.limits import network_of
+from service.security.guessing.counts import Counts, Key, MustWait
+from service.security.networks import network_of
 
 
 class LoginLimit:
@@ -27,7 +27,7 @@ class LoginLimit:
         sessions: the live sessions of an account.
     """
 
-    def __init__(self, failures: Failures, sessions: Callable[[UUID], Awaitable[Sequence[Session]]]) -> None:
+    def __init__(self, failures: Counts, sessions: Callable[[UUID], Awaitable[Sequence[Session]]]) -> None:
         self._failures = failures
         self._sessions = sessions
 

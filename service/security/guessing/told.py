@@ -13,7 +13,7 @@ from uuid import UUID
 from service.domain.audit import UPKEEP, By
 from service.domain.errors import InvalidCredentials, TooMany, Unavailable, WrongPassword
 from service.domain.ports import Transaction, Writes
-from service.security.limits import network_of
+from service.security.networks import network_of
 from service.tasks import Tasks
 
 _EVERY_S: Final = 60.0
@@ -47,7 +47,7 @@ class _Count:
         return {"failed": self.failed, "refused": self.refused}
 
 
-class FailedLogins:
+class ToldFailures:
     """Counts by account and network, so that who tries passwords fills no disk.
 
     The first failure after a quiet minute is written at the next look, others a minute after what was written last: those

@@ -13,11 +13,11 @@ import pytest
 
 from service.domain.errors import InvalidCredentials, TooMany
 from service.domain.sessions import Origin, Session
-from service.security.backoff import Backoff
-from service.security.failures import Key
-from service.security.login_alarm import LoginAlarm
-from service.security.login_limit import LoginLimit
-from service.security.memory_failures import MemoryFailures
+from service.security.guessing.alarm import Alarm
+from service.security.guessing.backoff import Backoff
+from service.security.guessing.counts import Key
+from service.security.guessing.limit import LoginLimit
+from service.security.guessing.memory_counts import MemoryCounts
 from service.setting_values import Rate
 
 ADA, GRACE = uuid4(), uuid4()
@@ -32,7 +32,7 @@ class World:
         self.looked: list[UUID] = []
         self.now = 1_000.0
         self.told_s = 0.0
-        self.limit = LoginLimit(MemoryFailures(Backoff(Rate(3, 900)), clock=lambda: self.now), self.sessions)
+        self.limit = LoginLimit(MemoryCounts(Backoff(Rate(3, 900)), clock=lambda: self.now), self.sessions)
 
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         self.looked.append(user_id)
@@ -215,7 +215,7 @@ def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
     """Each wait is counted; a line in ten seconds names one, and what was typed for a login that nobody has never."""
     counted: list[str] = []
     now = 1_000.0
-    alarm = LoginAlarm(counted.append, clock=lambda: now)
+    alarm = Alarm(counted.append, clock=lambda: now)
     with caplog.at_level(logging.WARNING, "roster.logins"):
         alarm(Key("account", str(ADA)))
         for number in range(100):

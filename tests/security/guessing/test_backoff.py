@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.security.backoff import NONE, Backoff, Count
+from service.security.guessing.backoff import NONE, Backoff, Count
 from service.setting_values import Rate
 
 T0 = 1_000.0

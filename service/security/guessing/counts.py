@@ -23,7 +23,7 @@ class MustWait(Exception):
         self.seconds = seconds
 
 
-class Failures(Protocol):
+class Counts(Protocol):
     """Failed attempts by key, on the terms of a `Backoff`, in memory that is bounded however many keys there are.
 
     Whoever keeps them for several processes looks and counts in one step, and lets an attempt under way whose process

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from service.domain.errors import InvalidCredentials, WrongPassword
-from service.security.backoff import NONE, Backoff, Count
-from service.security.failures import Key, Kind, MustWait
+from service.security.guessing.backoff import NONE, Backoff, Count
+from service.security.guessing.counts import Key, Kind, MustWait
 
 MOST_KEYS: Final = 100_000
 _SWEEP_EVERY_S: Final = 1.0
@@ -27,8 +27,8 @@ class _Row:
         self.under_way = 0
 
 
-class MemoryFailures:
-    """Keeps `Failures`.
+class MemoryCounts:
+    """Keeps `Counts`.
 
     A kind of key has a bounded number of rows. When all are taken by what has failed and is not forgiven yet, those keys
     that have none share one: strangers then wait for each other, which is safe, and known pairs, being of another kind, do

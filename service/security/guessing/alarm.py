@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from service.security.failures import Key, Kind
+from service.security.guessing.counts import Key, Kind
 
 log = logging.getLogger("roster.logins")
 
 _EVERY_S: Final = 10.0
 
 
-class LoginAlarm:
+class Alarm:
     """Hears of accounts, networks and pairs whose wait begins: each is counted, and a line now and then names one.
 
     Args:

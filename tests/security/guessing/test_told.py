@@ -13,8 +13,8 @@ import pytest
 from service.domain.audit import UPKEEP, AuditQuery, By, Entry
 from service.domain.errors import InvalidCredentials, NotFound, TooMany, Unavailable, WrongPassword
 from service.domain.ports import Transaction, Written
-from service.security import failed_logins as module
-from service.security.failed_logins import FailedLogins
+from service.security.guessing import told as module
+from service.security.guessing.told import ToldFailures
 from service.store.memory import MemoryStore
 from service.tasks import Tasks
 from tests.support.clock import ManualClock
@@ -31,7 +31,7 @@ class World(MemoryStore):
         self.error: Exception | None = None
         self.tasks = Tasks()
         self.second = 1000.0
-        self.failures = FailedLogins(self, self.tasks, lambda: self.second)
+        self.failures = ToldFailures(self, self.tasks, lambda: self.second)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
         if self.error is not None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from service.domain.errors import InvalidCredentials, WrongPassword
-from service.security.backoff import Backoff
-from service.security.failures import Failures, Key, MustWait
-from service.security.memory_failures import MemoryFailures
+from service.security.guessing.backoff import Backoff
+from service.security.guessing.counts import Counts, Key, MustWait
+from service.security.guessing.memory_counts import MemoryCounts
 from service.setting_values import Rate
 from tests.support.domain import finish
 
@@ -35,7 +35,7 @@ class World:
     def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
         self.clock = Seconds()
         self.told: list[Key] = []
-        self.failures = MemoryFailures(Backoff(Rate(most, seconds)), self.told.append, self.clock, most_keys)
+        self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.told.append, self.clock, most_keys)
 
     async def fail(self, *keys: Key, by: type[Exception] = InvalidCredentials) -> None:
         with pytest.raises(by):
@@ -53,7 +53,7 @@ class World:
 
 def test_keeps_to_the_protocol() -> None:
     """It can stand wherever failures are counted."""
-    failures: Failures = World().failures
+    failures: Counts = World().failures
     assert failures is not None
 
 
