@@ -22,6 +22,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.routes import files, routes
 from service.security.authenticator import Authenticator
+from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
@@ -66,7 +67,7 @@ def create_app(
     keyring.use(chosen)
     tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
     tasks = Tasks()
-    uses = Uses(store, clock, tasks)
+    uses, told_failures = Uses(store, clock, tasks), ToldFailures(store, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     # Whoever is told that a session has ended finds it ended: no answer waits for the log to be read.
     store.on_commit(authenticator.follow)
@@ -115,7 +116,7 @@ def create_app(
     app[keys.TOKENS] = tokens
     app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator
-    app[keys.LOGIN_LIMIT] = chosen_login_limit(settings, store, metrics)
+    app[keys.GUARD] = Guard(chosen_login_limit(settings, store, metrics), told_failures)
     app[keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = rooms
@@ -123,7 +124,7 @@ def create_app(
     app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
     app[keys.TASKS] = tasks
     app[keys.USES] = uses
-    app[keys.FAILED_LOGINS] = ToldFailures(store, tasks)
+    app[keys.TOLD_FAILURES] = told_failures
     app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)

@@ -20,7 +20,7 @@ from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
-from service.security.guessing.limit import LoginLimit
+from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces
 from service.security.keyring import Keyring
@@ -69,7 +69,7 @@ KEYRING = AppKey("keyring", Keyring)
 AUTHENTICATOR = AppKey("authenticator", Authenticator)
 CURSORS = AppKey("cursors", Cursors)
 IDEMPOTENCY = AppKey("idempotency", Keys)
-LOGIN_LIMIT: AppKey[LoginLimit | None] = AppKey("login_limit")
+GUARD = AppKey("guard", Guard)
 MAIL_LIMIT: AppKey[MailLimit | None] = AppKey("mail_limit")
 POSTBOX = AppKey("postbox", Postbox)
 MADE_PASSWORD: AppKey[str | None] = AppKey("made_password")
@@ -80,7 +80,7 @@ ECHOES = AppKey("echoes", Echoes)
 OPENAPI: AppKey[Described] = AppKey("openapi")
 TASKS = AppKey("tasks", Tasks)
 USES = AppKey("uses", Uses)
-FAILED_LOGINS = AppKey("failed_logins", ToldFailures)
+TOLD_FAILURES = AppKey("told_failures", ToldFailures)
 OUTBOUND = AppKey("outbound", ClientSession)
 AGGREGATOR = AppKey("aggregator", Aggregator)
 TRANSFERS = AppKey("transfers", Transfers)

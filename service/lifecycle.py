@@ -96,7 +96,7 @@ async def follow_log(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and look after those who read it."""
     hub, rooms = app[keys.HUB], app[keys.ROOMS]
     await hub.open()
-    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep, app[keys.USES].look, app[keys.FAILED_LOGINS].look)
+    watch = app[keys.CONNECTIONS].watch(hub.check, rooms.sweep, app[keys.USES].look, app[keys.TOLD_FAILURES].look)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:
@@ -151,7 +151,7 @@ async def finish_tasks(app: web.Application) -> AsyncIterator[None]:
 async def tell_failures(app: web.Application) -> AsyncIterator[None]:
     """Write what has failed since the last look: a stop must not hide who came before it."""
     yield
-    await app[keys.FAILED_LOGINS].write()
+    await app[keys.TOLD_FAILURES].close()
 
 
 # Opened in this order, closed in the reverse one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import uuid_utils.compat
@@ -14,10 +14,12 @@ from service.domain.endings import end_access
 from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
 from service.domain.mail import TOLD_FOR, Mail
-from service.domain.otp import demand
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
+from service.domain.proofs import hold, prove
 from service.domain.users import Role, User, changed_fields
+
+_PASSWORD: Final = "/current_password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ async def change(
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
-    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `OtpMissing`, `WrongOtp`, `Taken`, `LastAdmin`.
+    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`, `Taken`, `LastAdmin`.
     """
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
@@ -119,7 +121,9 @@ async def change(
                 raise Invalid(
                     FieldError("/email", "unproven", "Ask for it with POST /v1/auth/address, which proves it.")
                 )
-            await _take_proof(transaction, clock, user_id, proven, wanted)
+            if proven is None:
+                raise WrongPassword(_PASSWORD)
+            await hold(transaction, clock, user_id, proven, wanted.otp, _PASSWORD)
         if user.is_active_admin and not after.is_active_admin:
             await _keep_an_admin(transaction)
         now = clock()
@@ -174,25 +178,15 @@ async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUse
     return (await store.write(work, START)).value
 
 
-async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> bool:
-    """Whether the caller gave its own present password; costs a hash only where that will be asked."""
+async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> str | None:
+    """What `hold` wants of a caller who changes its own address; costs a hash only then. None where nothing was shown."""
     email = wanted.fields.get("email")
     if email is None or caller.id != user_id or wanted.current_password is None:
-        return False
+        return None
     user = (await store.user(user_id)).value
     if user is None or user.email == email:
-        return False
-    credentials = await store.credentials(user.email)
-    if credentials is None or credentials.user.id != user_id:
-        return False  # the address has gone elsewhere meanwhile
-    return await hasher.verify(credentials.password_hash, wanted.current_password)
-
-
-async def _take_proof(transaction: Transaction, clock: Clock, user_id: UUID, proven: bool, wanted: Change) -> None:
-    owner = await transaction.credentials(user_id)
-    if owner is None or not proven:
-        raise WrongPassword()
-    await demand(transaction, clock, owner, wanted.otp)
+        return None
+    return await prove(store, hasher, user_id, wanted.current_password, _PASSWORD)
 
 
 async def _visible(transaction: Transaction, caller: Caller, user_id: UUID, versions: frozenset[int] | None) -> User:

@@ -15,18 +15,20 @@ from service.domain.registrations import gives_way, remove
 from service.domain.users import User
 
 
-async def ask(store: Store, clock: Clock, by: By, user_id: UUID, email: str, ttl: timedelta) -> None:
+async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, email: str, ttl: timedelta) -> None:
     """Have an address asked whether a user may have it; one that has an account already is told so.
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before.
 
     Args:
+        proven: what `proofs.show` has told: a password that was changed since asks for nothing.
         ttl: for how long the address can be confirmed.
     """
 
     async def work(transaction: Transaction) -> None:
         now = clock()
-        if await transaction.user(user_id) is None:
+        owner = await transaction.credentials(user_id)
+        if owner is None or not owner.user.active or owner.password_hash != proven:
             return
         kind: MailKind = "move"
         for holder in await transaction.holders((), (), (email,)):

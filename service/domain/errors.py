@@ -2,9 +2,9 @@
 
 Refusal
 ├── Invalid              fields that break a rule
-│   ├── OtpMissing       the code of the second factor was asked for and is not there
-│   └── WrongPassword    the current password was asked for and does not match
-│       └── WrongOtp     the password does, and the code of the second factor does not
+│   ├── WrongPassword    the current password was asked for and does not match
+│   ├── OtpFieldMissing  the password does, and the code of the second factor is not there
+│   └── OtpFieldWrong    the password does, and the code of the second factor does not
 ├── BadRequest           a question that cannot be understood
 │   ├── InvalidPosition
 │   └── InvalidCursor
@@ -28,6 +28,7 @@ Refusal
 ├── Stale                the version named by the caller is not the present one
 ├── PositionLost         the log no longer reaches back to the place named
 ├── TooMany              a limit was reached; carries when to come back
+│   └── TooManyFailures  that of passwords and codes that were wrong
 └── Unavailable          something the answer depends on is not there now
     └── StorageFull      there is no room for what should be kept
 """
@@ -35,6 +36,7 @@ Refusal
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +76,16 @@ class WrongPassword(Invalid):
         super().__init__(FieldError(pointer, "wrong_password", "Must be the current password."))
 
 
-class WrongOtp(WrongPassword):
-    """Counted as a wrong password is: a code of six digits must not be guessed either."""
-
+class OtpFieldWrong(Invalid):
     def __init__(self) -> None:
-        Invalid.__init__(
-            self,
+        super().__init__(
             FieldError(
                 "/otp", "wrong_otp", "Must be the code that the app shows now, or a recovery code; each is good once."
-            ),
+            )
         )
 
 
-class OtpMissing(Invalid):
+class OtpFieldMissing(Invalid):
     def __init__(self) -> None:
         super().__init__(FieldError("/otp", "otp_required", "Must be there: this account has a second factor."))
 
@@ -214,6 +213,10 @@ class TooMany(Refusal):
         self.retry_after_s = retry_after_s
 
 
+class TooManyFailures(TooMany):
+    """Too many passwords or codes were wrong."""
+
+
 class Unavailable(Refusal):
     """Something the answer depends on is not there now. `retry_after_s`: seconds until a try is worth it."""
 
@@ -227,3 +230,7 @@ class StorageFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(30, "There is no room to keep this; what is there can be read.")
+
+
+# What counts as a failed login: a password that was wrong, or a code.
+WRONG_PROOF: Final = (InvalidCredentials, WrongPassword, OtpFieldWrong)

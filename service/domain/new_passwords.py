@@ -12,7 +12,7 @@ from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.proofs import hold, prove
-from service.domain.users import User
+from service.domain.users import Credentials, User
 
 
 async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta) -> None:
@@ -30,7 +30,7 @@ async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta)
     await store.write(work, by)
 
 
-async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> User:
+async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> Credentials:
     """Set the password of the account whose address a token proves, end its sessions, and tell whose it is.
 
     Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
@@ -42,14 +42,16 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
         refuse_common(password, user.username, user.email, user.name)
     password_hash = await hasher.hash(password)
 
-    async def work(transaction: Transaction) -> User:
+    async def work(transaction: Transaction) -> Credentials:
         # Looked at before, outside of this transaction: somebody else may have used it meanwhile.
         taken = await transaction.take_mail_token("reset", presented)
-        owner = None if taken is None else await transaction.user(taken.user_id)
-        proven = _check(taken, owner, clock)
-        await transaction.record("password.reset", proven.id, proven.id)
-        await _replace(transaction, clock, proven, password_hash, None)
-        return proven
+        owner = None if taken is None else await transaction.credentials(taken.user_id)
+        if owner is None:
+            raise InvalidMailToken()
+        user = _check(taken, owner.user, clock)
+        await transaction.record("password.reset", user.id, user.id)
+        await _replace(transaction, clock, owner, password_hash, None)
+        return owner
 
     return (await store.write(work, by)).value
 
@@ -67,7 +69,7 @@ async def change(
 ) -> None:
     """Set one's own password, and end all sessions but this one.
 
-    Raises `WrongPassword` unless `current` is the present one, `OtpMissing` and `WrongOtp` where there is a second factor,
+    Raises `WrongPassword` unless `current` is the present one, `OtpFieldMissing` and `OtpFieldWrong` where there is a second factor,
     `Invalid` for a common password.
     """
     user = (await store.user(user_id)).value
@@ -80,7 +82,7 @@ async def change(
     async def work(transaction: Transaction) -> None:
         owner = await hold(transaction, clock, user_id, proven, otp, "/current")
         await transaction.record("password.changed", user_id, user_id)
-        await _replace(transaction, clock, owner.user, password_hash, session_id)
+        await _replace(transaction, clock, owner, password_hash, session_id)
 
     await store.write(work, by)
 
@@ -98,8 +100,13 @@ def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
     return user
 
 
-async def _replace(transaction: Transaction, clock: Clock, user: User, password_hash: str, but: UUID | None) -> None:
-    now = clock()
+async def _replace(
+    transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str, but: UUID | None
+) -> None:
+    now, user = clock(), owner.user
+    if owner.second_factor is not None and not owner.asks_otp:
+        # Begun with the password of before: whoever knew that must not turn it on.
+        await transaction.put_second_factor(user.id, None)
     await transaction.put_password(user.id, password_hash)
     await end_sessions(transaction, clock, user.id, user.id, "password", but)
     # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from service.domain import recovery_codes, totp
-from service.domain.errors import OtpMissing, WrongOtp
+from service.domain.errors import OtpFieldMissing, OtpFieldWrong
 from service.domain.mail import Mail
 from service.domain.ports import Clock, Transaction
 from service.domain.users import Credentials
@@ -36,11 +36,11 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
 async def demand(transaction: Transaction, clock: Clock, owner: Credentials, otp: str | None) -> None:
     """Use up the code of somebody who is signed in, and has proven its password; asks nobody without a second factor.
 
-    Raises `OtpMissing`, `WrongOtp`.
+    Raises `OtpFieldMissing`, `OtpFieldWrong`.
     """
     if not owner.asks_otp:
         return
     if otp is None:
-        raise OtpMissing()
+        raise OtpFieldMissing()
     if not await passes(transaction, clock, owner, otp):
-        raise WrongOtp()
+        raise OtpFieldWrong()

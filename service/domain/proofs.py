@@ -11,7 +11,7 @@ from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users import Credentials
 
 
-async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str | None:
+async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str:
     """The hash that one's own password matches, for `hold`. Costs a hash, so it is asked outside of a transaction.
 
     Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
@@ -21,7 +21,7 @@ async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, poin
         raise InvalidToken()
     credentials = await store.credentials(user.email)
     kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
-    if not await hasher.verify(kept, password):
+    if not await hasher.verify(kept, password) or kept is None:
         raise WrongPassword(pointer)
     return kept
 
@@ -30,13 +30,13 @@ async def hold(
     transaction: Transaction,
     clock: Clock,
     user_id: UUID,
-    proven: str | None,
+    proven: str,
     otp: str | None = None,
     pointer: str = "/password",
 ) -> Credentials:
     """Whose password was proven, if that is still the present one, and whose code is taken with it.
 
-    Raises `WrongPassword`, `OtpMissing`, `WrongOtp`; `InvalidToken` where the user has gone.
+    Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `InvalidToken` where the user has gone.
     """
     found = await transaction.credentials(user_id)
     if found is None:
@@ -56,11 +56,12 @@ async def show(
     password: str,
     otp: str | None,
     pointer: str = "/password",
-) -> None:
-    """Prove who one is, for what is done behind the answer. Raises as `prove` and `hold`."""
+) -> str:
+    """Prove who one is, for what is done behind the answer; as `prove`, and the code is used up. Raises as `hold` as well."""
     proven = await prove(store, hasher, user_id, password, pointer)
 
     async def work(transaction: Transaction) -> None:
         await hold(transaction, clock, user_id, proven, otp, pointer)
 
     await store.write(work, by)
+    return proven

@@ -10,7 +10,7 @@ from service.domain import recovery_codes, totp
 from service.domain.accounts import Caller
 from service.domain.audit import By
 from service.domain.endings import end_sessions
-from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, WrongOtp
+from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, OtpFieldWrong
 from service.domain.mail import Mail, MailKind
 from service.domain.otp import TELL
 from service.domain.ports import Clock, Hasher, Store, Transaction
@@ -49,7 +49,7 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUI
 async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
     """Turn on what was begun, as a code of it shows that the app has it; ends all sessions but this one.
 
-    Returns its recovery codes, of which only digests are kept. Raises `WrongOtp`; `Conflict` where nothing was begun.
+    Returns its recovery codes, of which only digests are kept. Raises `OtpFieldWrong`; `Conflict` where nothing was begun.
     """
     made = recovery_codes.make()
 
@@ -62,7 +62,7 @@ async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id:
         now = clock()
         step = totp.step_of(owner.second_factor.secret, otp, now)
         if step is None:
-            raise WrongOtp()
+            raise OtpFieldWrong()
         # With its step: the code that turned it on does not log in as well.
         await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)
@@ -77,7 +77,7 @@ async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id:
 async def renew_codes(
     store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUID, password: str, otp: str | None
 ) -> list[str]:
-    """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpMissing`, `WrongOtp`, `Conflict`."""
+    """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`, `Conflict`."""
     proven = await prove(store, hasher, user_id, password)
     made = recovery_codes.make()
 
@@ -102,14 +102,14 @@ async def remove(
     session_id: UUID,
     password: str,
     otp: str | None,
-) -> None:
-    """Turn one's own off, or forget what was begun; ends all sessions but this one.
+) -> bool:
+    """Turn one's own off, which ends all sessions but this one, or forget what was only begun; whether it was on.
 
-    Raises `WrongPassword`, `OtpMissing`, `WrongOtp`; `Conflict` where there is none.
+    Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `Conflict` where there is none.
     """
     proven = await prove(store, hasher, user_id, password)
 
-    async def work(transaction: Transaction) -> None:
+    async def work(transaction: Transaction) -> bool:
         owner = await hold(transaction, clock, user_id, proven, otp)
         if owner.second_factor is None:
             raise Conflict("This account has no second factor.")
@@ -117,8 +117,9 @@ async def remove(
         await transaction.record("second_factor.removed", user_id, user_id)
         if owner.asks_otp:
             await _turned_off(transaction, clock, user_id, owner.user, session_id)
+        return owner.asks_otp
 
-    await store.write(work, by)
+    return (await store.write(work, by)).value
 
 
 async def remove_from(store: Store, clock: Clock, by: By, caller: Caller, user_id: UUID) -> None:

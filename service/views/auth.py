@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from contextlib import nullcontext
 from datetime import timedelta
 
 from aiohttp import hdrs, web
@@ -29,8 +28,7 @@ from service.keys import (
     AUTHENTICATOR,
     CLOCK,
     CONTEXT,
-    FAILED_LOGINS,
-    LOGIN_LIMIT,
+    GUARD,
     METRICS,
     POSTBOX,
     SETTINGS,
@@ -46,6 +44,7 @@ from service.security import grants
 from service.security.authenticator import TICKET_TTL
 from service.views.base import NO_STORE, View, json_answer
 from service.views.mailed import accepted, count
+from service.views.proving import guarded
 from service.views.users import created
 
 _TAG = "auth"
@@ -140,33 +139,32 @@ class LogIn(View):
         else:
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
         app = self.request.app
-        limit, attempts, client = app[LOGIN_LIMIT], app[METRICS].logins, self.request[CONTEXT].client
+        attempts, client = app[METRICS].logins, self.request[CONTEXT].client
         spelled = spelled_login(login.login)
         known = await app[STORE].credentials(spelled)
+
+        async def enter() -> LoggedIn:
+            entered = await logins.log_in(
+                app[STORE],
+                self.hasher,
+                app[CLOCK],
+                self.by,
+                login=spelled,
+                password=login.password,
+                ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
+                idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                origin=_origin(self.request),
+                otp=login.otp,
+            )
+            await app[GUARD].entered(entered.user.id, client)
+            if login.otp is not None:
+                app[POSTBOX].ring()  # it may have been a recovery code
+            return entered
+
         # By whichever name it is tried, it is one account.
         account = spelled if known is None else known.user.id
         try:
-            async with (
-                app[FAILED_LOGINS].watch(known.user.id if known else None, client),
-                limit.attempt(account, client) if limit else nullcontext(),
-            ):
-                entering = logins.log_in(
-                    app[STORE],
-                    self.hasher,
-                    app[CLOCK],
-                    self.by,
-                    login=spelled,
-                    password=login.password,
-                    ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
-                    idle=timedelta(seconds=app[SETTINGS].session_idle_s),
-                    origin=_origin(self.request),
-                    otp=login.otp,
-                )
-                entered = await self.write(entering, "log in")
-            if login.otp is not None:
-                app[POSTBOX].ring()  # it may have been a recovery code
-            if limit is not None:
-                await limit.entered(entered.user.id, self.request[CONTEXT].client)
+            entered = await guarded(self, account, enter(), "log in")
         except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
             attempts.labels(problems.kind_of(error).code).inc()
             raise

@@ -11,7 +11,7 @@ from service.domain import addresses, new_passwords
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Presented, parse_token
 from service.domain.proofs import show
-from service.keys import CLOCK, CONTEXT, LOGIN_LIMIT, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, CONTEXT, GUARD, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
 from service.views.base import NO_STORE, View, json_answer
@@ -70,12 +70,10 @@ class ChangeAddress(ProvingView):
         body = await self.body(AddressChange)
         count(self, body.email)
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
-        async with self.attempt():
-            showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
-            await self.write(showing, "prove who asks")
-        await self.proven()
+        showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
+        proven = await self.guarded(showing, "prove who asks")
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        asking = addresses.ask(app[STORE], app[CLOCK], self.by, user_id, body.email, ttl)
+        asking = addresses.ask(app[STORE], app[CLOCK], self.by, user_id, proven, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")
         return accepted()
 
@@ -126,11 +124,14 @@ class ResetPassword(View):
         app = self.request.app
         body = await self.body(Reset)
         presented = _presented(self, body.token)
-        reset = new_passwords.reset(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
-        owner = await self.write(reset, "reset a password")
-        if (limit := app[LOGIN_LIMIT]) is not None:
-            await limit.prove(owner.id, self.request[CONTEXT].client)
-        app[POSTBOX].ring()
+
+        async def reset() -> None:
+            owner = await new_passwords.reset(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+            client = self.request[CONTEXT].client
+            await app[GUARD].reopen(owner.user.id, client, forgive=not owner.asks_otp)
+            app[POSTBOX].ring()
+
+        await self.write(reset(), "reset a password")
         return web.Response(status=204, headers=NO_STORE)
 
 

@@ -32,19 +32,17 @@ class ChangePassword(ProvingView):
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
         body = await self.body(PasswordChange)
-        async with self.attempt():
-            change = new_passwords.change(
-                app[STORE],
-                self.hasher,
-                app[CLOCK],
-                self.by,
-                principal.caller.id,
-                principal.session_id,
-                body.current,
-                body.new,
-                body.otp,
-            )
-            await self.write(change, "change a password")
-        await self.proven()
+        change = new_passwords.change(
+            app[STORE],
+            self.hasher,
+            app[CLOCK],
+            self.by,
+            principal.caller.id,
+            principal.session_id,
+            body.current,
+            body.new,
+            body.otp,
+        )
+        await self.guarded(change, "change a password")
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)

@@ -1,31 +1,56 @@
-"""Views that ask somebody who is signed in for the password again, and for a code."""
+"""Views that look at a password or a code."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+from uuid import UUID
 
-from service.keys import CONTEXT, FAILED_LOGINS, LOGIN_LIMIT
+from service.keys import CONTEXT, GUARD
 from service.views.base import View
+
+T = TypeVar("T")
+
+
+async def guarded(
+    view: View,
+    account: UUID | str,
+    work: Coroutine[Any, Any, T],
+    name: str,
+    then: Callable[[], Awaitable[None]] | None = None,
+) -> T:
+    """Carry out a write that looks at one: what is wrong counts as a failed login. Raises `TooMany` before it begins.
+
+    It counts also where the client goes away before it hears of it: a guess that costs nothing may be repeated for ever.
+
+    Args:
+        account: its id; where there is none, the login that was tried.
+        then: what follows where all was right, whether the client waits for it or not.
+    """
+    guard, client = view.request.app[GUARD], view.request[CONTEXT].client
+
+    async def attempt() -> T:
+        try:
+            async with guard.attempt(account, client):
+                done = await work
+        finally:
+            work.close()  # where it was refused it has not begun
+        if then is not None:
+            await then()
+        return done
+
+    return await view.write(attempt(), name)
 
 
 class ProvingView(View):
-    """A stolen token must not try passwords and codes faster than a login may."""
+    """Asks somebody who is signed in once more: a stolen token must not try passwords and codes faster than a login may."""
 
-    @asynccontextmanager
-    async def attempt(self) -> AsyncIterator[None]:
-        """Wrap one look at them: what is wrong counts as a failed login, and is told. Raises `TooMany`."""
-        app, user_id, client = self.request.app, self.caller.id, self.request[CONTEXT].client
-        limit = app[LOGIN_LIMIT]
-        async with (
-            app[FAILED_LOGINS].watch(user_id, client),
-            limit.attempt(user_id, client) if limit else nullcontext(),
-        ):
-            yield
+    async def guarded(self, work: Coroutine[Any, Any, T], name: str, *, proves: bool = True) -> T:
+        """As `guarded`, for the caller.
 
-    async def proven(self) -> None:
-        """Forget what the caller failed before: the password was looked at and was right, and so was the code where one is
-        asked for."""
-        limit = self.request.app[LOGIN_LIMIT]
-        if limit is not None:
-            await limit.entered(self.caller.id, self.request[CONTEXT].client)
+        Args:
+            proves: whether `work` does not end well unless it has looked at the password, and at the code where there is a
+                second factor: then what failed before is forgotten.
+        """
+        guard, user_id, client = self.request.app[GUARD], self.caller.id, self.request[CONTEXT].client
+        return await guarded(self, user_id, work, name, (lambda: guard.entered(user_id, client)) if proves else None)

@@ -70,11 +70,8 @@ class Totp(TotpView):
     async def post(self) -> web.Response:
         app = self.request.app
         body = await self.body(TotpBegin)
-        async with self.attempt():
-            beginning = second_factors.begin(
-                app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password
-            )
-            begun = await self.write(beginning, "begin a second factor")
+        beginning = second_factors.begin(app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password)
+        begun = await self.guarded(beginning, "begin a second factor")
         issuer = urlsplit(app[SETTINGS].public_url).hostname or "Roster"
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
 
@@ -100,12 +97,14 @@ class TotpConfirmation(TotpView):
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
         body = await self.body(TotpConfirm)
-        async with self.attempt():
-            confirmation = second_factors.confirm(
-                app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id, body.otp
-            )
-            codes = await self.write(confirmation, "confirm a second factor")
-        self.done("on")
+
+        async def confirm() -> list[str]:
+            user_id, session_id = principal.caller.id, principal.session_id
+            codes = await second_factors.confirm(app[STORE], app[CLOCK], self.by, user_id, session_id, body.otp)
+            self.done("on")
+            return codes
+
+        codes = await self.guarded(confirm(), "confirm a second factor", proves=False)
         return _shown(RecoveryCodes(recovery_codes=codes))
 
 
@@ -127,13 +126,15 @@ class TotpCodes(TotpView):
     async def post(self) -> web.Response:
         app = self.request.app
         body = await self.body(TotpProof)
-        async with self.attempt():
-            renewal = second_factors.renew_codes(
+
+        async def renew() -> list[str]:
+            codes = await second_factors.renew_codes(
                 app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password, body.otp
             )
-            codes = await self.write(renewal, "renew recovery codes")
-        await self.proven()
-        self.done("codes")
+            self.done("codes")
+            return codes
+
+        codes = await self.guarded(renew(), "renew recovery codes")
         return _shown(RecoveryCodes(recovery_codes=codes))
 
 
@@ -158,20 +159,16 @@ class TotpRemoval(TotpView):
     async def post(self) -> web.Response:
         app, principal = self.request.app, self.principal
         body = await self.body(TotpProof)
-        async with self.attempt():
-            removal = second_factors.remove(
-                app[STORE],
-                self.hasher,
-                app[CLOCK],
-                self.by,
-                principal.caller.id,
-                principal.session_id,
-                body.password,
-                body.otp,
+
+        async def remove() -> None:
+            user_id, session_id = principal.caller.id, principal.session_id
+            was_on = await second_factors.remove(
+                app[STORE], self.hasher, app[CLOCK], self.by, user_id, session_id, body.password, body.otp
             )
-            await self.write(removal, "remove a second factor")
-        await self.proven()
-        self.done("off")
+            if was_on:
+                self.done("off")
+
+        await self.guarded(remove(), "remove a second factor")
         return web.Response(status=204, headers=NO_STORE)
 
 
@@ -195,11 +192,16 @@ class UserTotp(TotpView):
     async def delete(self) -> web.Response:
         app, caller = self.request.app, self.caller
         user_id = id_in_path(self.request)
-        removal = second_factors.remove_from(app[STORE], app[CLOCK], self.by, caller, user_id)
-        await self.write(removal, "remove a user's second factor")
-        self.done("removed")
-        # Whoever talks an administrator into it needs the password alone from here on.
-        log.warning("an administrator removed a second factor", extra={"user": str(user_id), "actor": str(caller.id)})
+
+        async def remove() -> None:
+            await second_factors.remove_from(app[STORE], app[CLOCK], self.by, caller, user_id)
+            self.done("removed")
+            # Whoever talks an administrator into it needs the password alone from here on.
+            log.warning(
+                "an administrator removed a second factor", extra={"user": str(user_id), "actor": str(caller.id)}
+            )
+
+        await self.write(remove(), "remove a user's second factor")
         return web.Response(status=204, headers=NO_STORE)
 
 

@@ -36,6 +36,7 @@ def test_refusal_is_a_sentence(kind: type[Refusal]) -> None:
     arguments: dict[type[Refusal], tuple[object, ...]] = {
         PositionLost: ("trimmed", "k3f9-7"),
         TooMany: (1.5,),
+        errors.TooManyFailures: (1.5,),
         errors.InsufficientScope: ("users:read",),
         Taken: ("username", "email"),
     }

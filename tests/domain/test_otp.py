@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyotp import HOTP
 
 from service.domain import otp
-from service.domain.errors import OtpMissing, WrongOtp
+from service.domain.errors import OtpFieldMissing, OtpFieldWrong
 from service.domain.ports import Transaction
 from service.domain.recovery_codes import digest_of
 from service.domain.totp import STEP_S, SecondFactor
@@ -93,9 +93,9 @@ async def test_recovery_code_passes_once_and_is_told(world: World) -> None:
 
 async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
     """Each in its own words; nobody without a second factor is asked, nor one who has only begun."""
-    with pytest.raises(OtpMissing) as missing:
+    with pytest.raises(OtpFieldMissing) as missing:
         await world.demand(None)
-    with pytest.raises(WrongOtp) as wrong:
+    with pytest.raises(OtpFieldWrong) as wrong:
         await world.demand("000000")
     found = [(error.pointer, error.code) for refused in (missing, wrong) for error in refused.value.errors]
     assert found == [("/otp", "otp_required"), ("/otp", "wrong_otp")]

@@ -15,9 +15,9 @@ from service.domain.errors import (
     Forbidden,
     InvalidToken,
     NotFound,
-    OtpMissing,
+    OtpFieldMissing,
+    OtpFieldWrong,
     OtpRequired,
-    WrongOtp,
     WrongPassword,
 )
 from service.domain.ports import Transaction
@@ -87,7 +87,7 @@ async def test_new_password_does_not_outrun_a_second_factor(world: World) -> Non
     """Nor does what else takes a password."""
     secret = await world.begin_totp()
     world.hasher.before_hash = lambda: world.confirm(secret)
-    with pytest.raises(OtpMissing):
+    with pytest.raises(OtpFieldMissing):
         await new_passwords.change(
             world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
         )
@@ -127,10 +127,10 @@ async def test_second_factor_that_is_on_is_not_begun_anew(world: World) -> None:
 async def test_wrong_code_turns_nothing_on(world: World) -> None:
     """One of a secret that was replaced, or one that is too old; then the right one does."""
     first, second = await world.begin_totp(), await world.begin_totp()
-    with pytest.raises(WrongOtp):
+    with pytest.raises(OtpFieldWrong):
         await world.confirm(first)
     late = TOTP(second).at(world.clock() - timedelta(seconds=61))
-    with pytest.raises(WrongOtp):
+    with pytest.raises(OtpFieldWrong):
         await second_factors.confirm(world.store, world.clock, BY, world.ada.id, world.session, late)
     assert await world.factor() == SecondFactor(second)
     assert len(await world.confirm(second)) == 10

@@ -51,9 +51,9 @@ class Mails:
 
     def to(self, address: str) -> list[Shown]:
         """Those to an address, the oldest first."""
-        records = [
-            record for record in self._caplog.records if record.name == "roster.mail" and hasattr(record, "block")
-        ]
+        # A fixture may have had some sent, before the test or while it begins.
+        all_records = [*self._caplog.get_records("setup"), *self._caplog.get_records("call")]
+        records = [record for record in all_records if record.name == "roster.mail" and hasattr(record, "block")]
         mails = [Shown(vars(record)["to"], vars(record)["subject"], vars(record)["block"]) for record in records]
         return [mail for mail in mails if mail.to == address]
 

@@ -159,7 +159,7 @@ async def log_in(server: Server, login: str, status: int, password: str = "wrong
 async def test_failed_logins_are_told_as_counts(server: Server) -> None:
     """By account and network; what was tried as a name is nowhere, because it may be a password."""
     admin, ada = await server.admin(), await server.member("ada")
-    failures = server.app[keys.FAILED_LOGINS]
+    failures = server.app[keys.TOLD_FAILURES]
     for login in ("ada", "ada@example.com", "my secret password", "another of mine"):
         await log_in(server, login, 401)
     body = {"current": "wrong", "new": ANOTHER}
@@ -183,7 +183,7 @@ async def until_told(server: Server, admin: Login, count: int) -> None:
             found = await items(server, admin, action="login.failed")
             if sum(entry["details"]["failed"] for entry in found) == count:
                 return
-            await server.app[keys.FAILED_LOGINS].write()
+            await server.app[keys.TOLD_FAILURES].write()
             await asyncio.sleep(0.01)
 
 
@@ -400,7 +400,7 @@ async def test_audit_holds_no_secret(kept: Server) -> None:
     await kept.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": ANOTHER})
     await bring_in(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
     await log_in(kept, "ada", 401, "a wrong password")
-    await kept.app[keys.FAILED_LOGINS].write()
+    await kept.app[keys.TOLD_FAILURES].write()
     phone = await protect(kept, await kept.member("bob"))
 
     text = json.dumps(await items(kept, admin))

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import UUID, uuid4
 
-from service.domain.errors import TooMany
+from service.domain.errors import TooManyFailures
 from service.domain.sessions import Session
 from service.security.guessing.counts import Counts, Key, MustWait
 from service.security.networks import network_of
@@ -62,11 +62,17 @@ class LoginLimit:
         """
         await self._failures.forgive(_pair(account, network_of(client)))
 
-    async def prove(self, account: UUID, client: str) -> None:
-        """The owner has shown, by what was mailed to the address of the account, to be who they are and where."""
+    async def reopen(self, account: UUID, client: str, *, forgive: bool) -> None:
+        """Let the owner in again, who has shown by what was mailed to the address of the account to be there.
+
+        Args:
+            forgive: whether that clears what has failed as well. Not where a code is asked for: whoever reads the mails could
+                have new guesses at it as often as they like.
+        """
         pair = _pair(account, network_of(client))
-        await self._failures.forgive(Key("account", str(account)))
-        await self._failures.forgive(pair)
+        if forgive:
+            await self._failures.forgive(Key("account", str(account)))
+            await self._failures.forgive(pair)
         # Whoever keeps on guessing closes the account again at once, and the reset has ended the sessions.
         await self._failures.vouch(pair)
 
@@ -82,5 +88,5 @@ def _pair(account: UUID | str, network: str) -> Key:
     return Key("pair", f"{account} {network}")
 
 
-def _too_many(wait: MustWait) -> TooMany:
-    return TooMany(max(1.0, wait.seconds), "Too many failed logins; come back later.")
+def _too_many(wait: MustWait) -> TooManyFailures:
+    return TooManyFailures(max(1.0, wait.seconds), "Too many failed logins; come back later.")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from service.domain.errors import InvalidCredentials, WrongPassword
+from service.domain.errors import WRONG_PROOF
 from service.security.guessing.backoff import NONE, Backoff, Count
 from service.security.guessing.counts import Key, Kind, MustWait
 
@@ -70,7 +70,7 @@ class MemoryCounts:
             row.under_way += 1
         try:
             yield
-        except (InvalidCredentials, WrongPassword):
+        except WRONG_PROOF:
             for key, row in found:
                 self._fail(key, row)
             raise

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from service.domain.audit import UPKEEP, By
-from service.domain.errors import InvalidCredentials, TooMany, Unavailable, WrongPassword
+from service.domain.errors import WRONG_PROOF, TooManyFailures, Unavailable
 from service.domain.ports import Transaction, Writes
 from service.security.networks import network_of
 from service.tasks import Tasks
@@ -72,10 +72,10 @@ class ToldFailures:
         """Count what fails inside, where a password is tried. Asynchronous, to stand beside the limit, which it goes around."""
         try:
             yield
-        except (InvalidCredentials, WrongPassword):
+        except WRONG_PROOF:
             self._count(_Tried(account, network_of(client)), _Count(failed=1))
             raise
-        except TooMany:
+        except TooManyFailures:
             self._count(_Tried(account, network_of(client)), _Count(refused=1))
             raise
 
@@ -97,16 +97,25 @@ class ToldFailures:
         self._write_at = self._monotonic() + _EVERY_S
         try:
             await self._store.write(_entries(ranked[:_MOST_TOLD], others), UPKEEP)
-        except Exception as error:
+        except BaseException as error:
             for tried, count in ranked[:_MOST_TOLD]:
                 self._count(tried, count)
             self._others.add(others)
+            if not isinstance(error, Exception):
+                raise
             if isinstance(error, Unavailable):
                 log.debug("failed logins are not told: %s", error)
             else:
                 log.exception("failed logins cannot be told")
         finally:
             self._is_writing = False
+
+    async def close(self) -> None:
+        """Write what is left; what cannot be written is lost, and the log says so."""
+        await self.write()
+        if self._has_counted:
+            lost = sum(count.failed for count in self._counts.values()) + self._others.failed
+            log.warning("failed logins are lost to the audit", extra={"failed": lost})
 
     @property
     def _has_counted(self) -> bool:

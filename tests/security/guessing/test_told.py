@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from service.domain.audit import UPKEEP, AuditQuery, By, Entry
-from service.domain.errors import InvalidCredentials, NotFound, TooMany, Unavailable, WrongPassword
+from service.domain.errors import InvalidCredentials, NotFound, TooManyFailures, Unavailable, WrongPassword
 from service.domain.ports import Transaction, Written
 from service.security.guessing import told as module
 from service.security.guessing.told import ToldFailures
@@ -61,7 +61,7 @@ async def test_failures_are_counted_by_account_and_network() -> None:
     world = World()
     await world.fail(ADA)
     await world.fail(ADA, error=WrongPassword())
-    await world.fail(ADA, error=TooMany(1))
+    await world.fail(ADA, error=TooManyFailures(1))
     await world.fail(ADA, error=NotFound())
     await world.fail(ADA, "2001:db8::1")
     await world.fail(ADA, "2001:db8::2")
