@@ -112,6 +112,22 @@ async def test_password_that_was_replaced_proves_nothing(world: World) -> None:
     assert await world.factor() is None
 
 
+async def test_what_was_begun_goes_with_the_password(world: World) -> None:
+    """Whoever knew the one before must not turn it on; what is on stays."""
+    secret = await world.begin_totp()
+    await new_passwords.change(
+        world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
+    )
+    with pytest.raises(Conflict):
+        await world.confirm(secret)
+    await world.set_password(PASSWORD)
+    codes = await world.confirm(await world.begin_totp())
+    await new_passwords.change(
+        world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another one", codes[0]
+    )
+    assert await world.factor() is not None
+
+
 async def test_second_factor_that_is_on_is_not_begun_anew(world: World) -> None:
     """Not even by who knew the password as it was turned on."""
     first, second = await world.begin_totp(), await world.begin_totp()

@@ -151,11 +151,12 @@ async def test_old_entries_are_forgotten(opener: Opener, clock: ManualClock) -> 
         clock.advance(360 * 86_400)
         await record(store, ("password.changed", None, None))
         clock.advance(6 * 86_400)
-        for _ in range(2):  # the first one looks for them
-            await record(store, ("password.reset", None, None))
 
-        found = [entry.action for entry in await entries(store)]
-        assert found == ["password.changed", "password.reset", "password.reset"]
+        async def nothing(_: Transaction) -> None: ...
+
+        await store.write(nothing, BY)  # looks for them as well, though nothing is told of it
+        await store.write(nothing, BY)
+        assert [entry.action for entry in await entries(store)] == ["password.changed"]
 
 
 QUERIES = st.fixed_dictionaries(

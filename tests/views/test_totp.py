@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from service import keys
+from service.domain.audit import By
 from tests.support.mail import Mails, token_in
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.totp import Phone, protect
@@ -317,6 +318,50 @@ async def test_wrong_tries_count_as_failed_logins(store_url: str) -> None:
         for _ in range(3):  # whoever has a session in this network has as many more
             await totp(server, ada, "/remove", password="wrong", otp=phone.shown(1), status=422)
         await totp(server, ada, "/remove", password=PASSWORD, otp=phone.shown(1), status=429)
+
+
+async def test_guess_of_who_hangs_up_counts(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going away before the answer costs as much as waiting for it: what was wrong is counted all the same."""
+    async with serve(store_url=store_url, login_limit="2/hour") as server:
+        ada = await server.member("ada")
+        phone = await protect(server, ada)
+        store, told = server.app[keys.STORE], server.app[keys.TOLD_FAILURES]
+        write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
+
+        async def held(work: Any, by: By) -> Any:
+            if by.client is not None:  # mails are sent meanwhile
+                began.set()
+                await go_on.wait()
+            return await write(work, by)
+
+        monkeypatch.setattr(store, "write", held)
+        for _ in range(2 + 2):  # as a stranger, and then as who has a session in this network
+            began.clear()
+            go_on.clear()
+            guess = asyncio.create_task(totp(server, ada, "/remove", password=PASSWORD, otp="000000", status=422))
+            await began.wait()
+            guess.cancel()
+            await asyncio.gather(guess, return_exceptions=True)
+            go_on.set()
+            await until(lambda: not server.app[keys.TASKS]._tasks)
+        monkeypatch.undo()
+        assert told._has_counted
+        await totp(server, ada, "/remove", password=PASSWORD, otp=phone.recovery_codes[0], status=429)
+        assert await state(server, ada) == (True, 10)
+
+
+async def test_reset_by_mail_gives_no_new_guesses_at_a_code(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads the mails of somebody could have them as often as it likes."""
+    async with serve(store_url=store_url, login_limit="2/hour") as server:
+        phone = await protect(server, await server.member("ada"))
+        for _ in range(2 + 2):
+            await log_in(server, "000000", status=401)
+        await log_in(server, phone.recovery_codes[0], status=429)
+        await server.json("POST", "/v1/auth/forgot", status=202, json={"email": "ada@example.com"})
+        token = token_in((await Mails(caplog).newest("ada@example.com", 2)).text)
+        await server.json("POST", "/v1/auth/reset", status=204, json={"token": token, "password": NEW})
+
+        await log_in(server, phone.recovery_codes[0], password=NEW, status=429)
 
 
 # Recovery codes, and turning it off

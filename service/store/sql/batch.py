@@ -198,6 +198,8 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
 async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, last: Position | None) -> Position:
     count = sum(len(outcome.events) for outcome in done)
     entries = sum(outcome.recorded.count for outcome in done if outcome.recorded is not None)
+    if kept.audit_from is not None:
+        await connection.run(statements.FORGET_ENTRIES, before=kept.audit_from, limit=_MOST_TRIMMED)
     if not entries:  # then there are no events either
         ((epoch, seq, _),) = await connection.rows(statements.POSITION)
         return Position(epoch, seq)
@@ -213,7 +215,7 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
         outcome.events = tuple(event.at(seq + place) for place, event in enumerate(outcome.events, 1))
         seq += len(outcome.events)
         numbered += outcome.events
-    await _keep_entries(connection, done, audited - entries, kept.audit_from)
+    await _keep_entries(connection, done, audited - entries)
     if not count:
         return Position(epoch, head)
     await connection.run_many(statements.KEEP_EVENTS, [rows.of_event(event) for event in numbered])
@@ -229,13 +231,11 @@ async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, l
     return Position(epoch, head)
 
 
-async def _keep_entries(connection: Connection, done: Sequence[Outcome], behind: int, audit_from: int | None) -> None:
+async def _keep_entries(connection: Connection, done: Sequence[Outcome], behind: int) -> None:
     recorded = ((outcome.recorded, outcome.events) for outcome in done if outcome.recorded is not None)
     entries = (entry for recording, events in recorded for entry in recording.entries(events))
     given = [rows.of_entry(entry, place) for place, entry in enumerate(entries, behind + 1)]
     await connection.run_many(statements.KEEP_ENTRIES, given)
-    if audit_from is not None:
-        await connection.run(statements.FORGET_ENTRIES, before=audit_from, limit=_MOST_TRIMMED)
 
 
 async def _keep_answers(connection: Connection, done: Sequence[Outcome], position: Position) -> None:
