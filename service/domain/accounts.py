@@ -13,7 +13,7 @@ from service.domain.audit import START, By, rights_changed
 from service.domain.endings import end_access
 from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
 from service.domain.events import Event
-from service.domain.mail import TOLD_FOR, Mail
+from service.domain.notices import tell_owner
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.proofs import hold, prove
@@ -132,8 +132,7 @@ async def change(
         event = Event("user.updated", now, caller.id, user_id, after, changed)
         await transaction.append(event, rights_changed(user, after))
         if "email" in changed:
-            # ASVS 5.0, 6.3.7: whoever has the address learns of it, also if it was somebody else who took the account.
-            await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
+            await tell_owner(transaction, clock, user.email, "moved")
         if user.active and not after.active:
             await end_access(transaction, clock, caller.id, user_id, "deactivated")
         return after

@@ -9,7 +9,8 @@ from uuid import UUID
 from service.domain.audit import By, rights_changed
 from service.domain.errors import InvalidMailToken
 from service.domain.events import Event
-from service.domain.mail import TOLD_FOR, Mail, MailKind, MailToken, Presented
+from service.domain.mail import Mail, MailKind, MailToken, Presented
+from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.registrations import gives_way, remove
 from service.domain.users import User
@@ -52,7 +53,7 @@ async def confirm(store: Store, clock: Clock, by: By, presented: Presented) -> N
         if (token := await transaction.take_mail_token("verify", presented)) is not None:
             await _activate(transaction, await _owner(transaction, clock, token), token, clock())
         elif (token := await transaction.take_mail_token("move", presented)) is not None:
-            await _move(transaction, await _owner(transaction, clock, token), token, clock())
+            await _move(transaction, clock, await _owner(transaction, clock, token), token)
         else:
             raise InvalidMailToken()
 
@@ -73,7 +74,8 @@ async def _activate(transaction: Transaction, user: User, token: MailToken, now:
         await _put(transaction, user, replace(user, active=True), "active", now)
 
 
-async def _move(transaction: Transaction, user: User, token: MailToken, now: datetime) -> None:
+async def _move(transaction: Transaction, clock: Clock, user: User, token: MailToken) -> None:
+    now = clock()
     if not user.active:
         raise InvalidMailToken()
     if user.email == token.email:
@@ -82,7 +84,7 @@ async def _move(transaction: Transaction, user: User, token: MailToken, now: dat
         if await gives_way(transaction, holder.user, token.email, now):
             await remove(transaction, holder.user, now)
     await _put(transaction, user, replace(user, email=token.email), "email", now)
-    await transaction.put_mail(Mail("moved", user.email, now, now + TOLD_FOR))
+    await tell_owner(transaction, clock, user.email, "moved")
 
 
 async def _put(transaction: Transaction, before: User, after: User, changed: str, now: datetime) -> None:

@@ -15,16 +15,12 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
-MailKind = Literal[
-    "verify", "known", "taken", "reset", "changed", "move", "moved", "totp_on", "totp_off", "new_codes", "code_used"
-]
+Notice = Literal["changed", "moved", "totp_on", "totp_off", "new_codes", "code_used"]
+MailKind = Literal["verify", "known", "taken", "reset", "move", Notice]
 Purpose = Literal["verify", "reset", "move"]
 
 # A mail that nobody takes is tried again so long after each try; the last one goes on until the mail expires.
 AGAIN: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 3600))
-
-# How long somebody is told what was done to an account, where mails cannot be sent at once.
-TOLD_FOR: Final = timedelta(days=1)
 
 _TEXT: Final = re.compile(r"[A-Za-z0-9_-]{64}\Z", re.ASCII)
 

@@ -50,6 +50,9 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Lett
     match mail.kind:
         case "taken" | "moved":
             return write(head, mail.kind, mail.email)
+        case "changed" | "totp_on" | "totp_off" | "new_codes" | "code_used":
+            # Also where the account has another address since: whoever was told to tell it must not be silenced by that.
+            return write(head, mail.kind, mail.email, user.username if user else "")
         case _ if user is None:
             return None  # the account has gone, or has another address
         case "move":
@@ -60,7 +63,7 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Lett
             return await _with_token(transaction, clock, user, "verify", mail.email, head)
         case "reset":
             return await _with_token(transaction, clock, user, "reset", mail.email, head) if user.active else None
-        case "known" | "changed" | "totp_on" | "totp_off" | "new_codes" | "code_used":
+        case "known":
             return write(head, mail.kind, mail.email, user.username)
 
 

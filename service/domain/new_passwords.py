@@ -8,7 +8,8 @@ from uuid import UUID
 from service.domain.audit import By
 from service.domain.endings import end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
-from service.domain.mail import TOLD_FOR, Mail, MailToken, Presented
+from service.domain.mail import Mail, MailToken, Presented
+from service.domain.notices import tell_owner
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.proofs import hold, prove
@@ -103,11 +104,10 @@ def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
 async def _replace(
     transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str, but: UUID | None
 ) -> None:
-    now, user = clock(), owner.user
+    user = owner.user
     if owner.second_factor is not None and not owner.asks_otp:
         # Begun with the password of before: whoever knew that must not turn it on.
         await transaction.put_second_factor(user.id, None)
     await transaction.put_password(user.id, password_hash)
     await end_sessions(transaction, clock, user.id, user.id, "password", but)
-    # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.
-    await transaction.put_mail(Mail("changed", user.email, now, now + TOLD_FOR))
+    await tell_owner(transaction, clock, user.email, "changed")

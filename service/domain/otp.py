@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Final
-
 from service.domain import recovery_codes, totp
 from service.domain.errors import OtpFieldMissing, OtpFieldWrong
-from service.domain.mail import Mail
+from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Transaction
 from service.domain.users import Credentials
-
-# How long somebody is told of what was done with it, where mails cannot be sent at once.
-TELL: Final = timedelta(days=1)
 
 
 async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp: str) -> bool:
@@ -29,7 +23,7 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
         return False
     await transaction.record("recovery_code.used", user.id, user.id)
     # Whoever uses a paper that was put away is not always its owner.
-    await transaction.put_mail(Mail("code_used", user.email, now, now + TELL))
+    await tell_owner(transaction, clock, user.email, "code_used")
     return True
 
 

@@ -11,8 +11,7 @@ from service.domain.accounts import Caller
 from service.domain.audit import By
 from service.domain.endings import end_sessions
 from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, OtpFieldWrong
-from service.domain.mail import Mail, MailKind
-from service.domain.otp import TELL
+from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.proofs import hold, prove
 from service.domain.totp import SecondFactor
@@ -67,7 +66,7 @@ async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id:
         await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)
         await transaction.record("second_factor.confirmed", user_id, user_id)
-        await _tell(transaction, clock, owner.user, "totp_on")
+        await tell_owner(transaction, clock, owner.user.email, "totp_on")
         await end_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
 
     await store.write(work, by)
@@ -87,7 +86,7 @@ async def renew_codes(
             raise Conflict("This account has no second factor.")
         await _keep(transaction, user_id, made)
         await transaction.record("recovery_codes.renewed", user_id, user_id)
-        await _tell(transaction, clock, owner.user, "new_codes")
+        await tell_owner(transaction, clock, owner.user.email, "new_codes")
 
     await store.write(work, by)
     return made
@@ -149,11 +148,5 @@ async def _keep(transaction: Transaction, user_id: UUID, made: list[str]) -> Non
 
 
 async def _turned_off(transaction: Transaction, clock: Clock, actor: UUID, owner: User, but: UUID | None) -> None:
-    await _tell(transaction, clock, owner, "totp_off")
+    await tell_owner(transaction, clock, owner.email, "totp_off")
     await end_sessions(transaction, clock, actor, owner.id, "second_factor", but)
-
-
-async def _tell(transaction: Transaction, clock: Clock, owner: User, kind: MailKind) -> None:
-    # ASVS 5.0, 6.3.7: whoever reads the mail learns of it, also if it was somebody else.
-    now = clock()
-    await transaction.put_mail(Mail(kind, owner.email, now, now + TELL))

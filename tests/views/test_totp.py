@@ -290,6 +290,15 @@ async def test_other_changes_take_no_code(server: Server, phone: Phone) -> None:
     await server.json("POST", "/v1/auth/refresh", json={"refresh_token": ada.refresh_token})
 
 
+async def test_recovery_code_that_moves_an_account_is_told_to_the_address_before(
+    server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has the code and the password must not take the owner's knowledge of it along."""
+    body = {"email": "new@example.com", "current_password": PASSWORD, "otp": phone.recovery_codes[0]}
+    await server.json("PATCH", f"/v1/users/{phone.owner.id}", phone.owner, json=body)
+    await until(lambda: {"A recovery code of yours was used", "Your address was changed"} <= subjects(caplog))
+
+
 async def test_reset_by_mail_leaves_the_second_factor_on(
     server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:
