@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ _EVERY_S: Final = 10.0
 
 
 class Alarm:
-    """Hears of accounts, networks and pairs whose wait begins: each is counted, and a line now and then names one.
+    """Hears of accounts, networks and pairs whose wait begins: each is counted, and a line now and then tells of one attempt.
 
     Args:
         count: called with the kind of each.
@@ -29,13 +29,17 @@ class Alarm:
         self._silent_until = 0.0
         self._untold = 0
 
-    def __call__(self, key: Key) -> None:
-        self._count(key.kind)
+    def __call__(self, keys: Sequence[Key], waits: Sequence[Key]) -> None:
+        """`keys`: what the attempt was counted for; `waits`: those of them that have to wait from now on."""
+        for key in waits:
+            self._count(key.kind)
         now = self._clock()
         if now < self._silent_until:
             self._untold += 1
             return
-        log.warning("too many failed logins", extra={key.kind: _shown(key), "others_since_last_line": self._untold})
+        tried: dict[str, str] = {key.kind: _shown(key) for key in keys}
+        extra = {**tried, "waits": [key.kind for key in waits], "others_since_last_line": self._untold}
+        log.warning("too many failed logins", extra=extra)
         self._silent_until, self._untold = now + _EVERY_S, 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -36,14 +36,14 @@ class MemoryCounts:
     window later.
 
     Args:
-        tell: called with a key whose wait begins.
+        tell: called where waits begin, with the keys of the attempt and those that wait.
         clock: seconds, monotonic.
     """
 
     def __init__(
         self,
         backoff: Backoff,
-        tell: Callable[[Key], None] = lambda key: None,
+        tell: Callable[[Sequence[Key], Sequence[Key]], None] = lambda keys, waits: None,
         clock: Callable[[], float] = time.monotonic,
         most_keys: int = MOST_KEYS,
     ) -> None:
@@ -71,8 +71,8 @@ class MemoryCounts:
         try:
             yield
         except WRONG_PROOF:
-            for key, row in found:
-                self._fail(key, row)
+            if waits := [key for key, row in found if self._fail(row)]:
+                self._tell(keys, waits)
             raise
         finally:
             for key, row in found:
@@ -115,12 +115,12 @@ class MemoryCounts:
             self._rows[kind] = {name: row for name, row in rows.items() if row.under_way or level(row.count, now) > 0}
         return len(self._rows[kind]) < self._most_keys
 
-    def _fail(self, key: Key, row: _Row) -> None:
+    def _fail(self, row: _Row) -> bool:
+        """Count one; whether a wait begins."""
         now = self._clock()
         waited = self._backoff.wait_s(self._backoff.level(row.count, now)) > 0
         row.count = self._backoff.failed(row.count, now)
-        if not waited and self._backoff.wait_s(row.count.level) > 0:
-            self._tell(key)
+        return not waited and self._backoff.wait_s(row.count.level) > 0
 
     def _drop_if_empty(self, key: Key) -> None:
         row = self._rows[key.kind].get(key.name)

@@ -217,15 +217,22 @@ def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
     now = 1_000.0
     alarm = Alarm(counted.append, clock=lambda: now)
     with caplog.at_level(logging.WARNING, "roster.logins"):
-        alarm(Key("account", str(ADA)))
+        account, network = Key("account", str(ADA)), Key("network", "192.0.2.1")
+        alarm((account, network), (account, network))
         for number in range(100):
-            alarm(Key("network", f"192.0.2.{number}"))
+            alarm((account, Key("network", f"192.0.2.{number}")), (network,))
         now += 10
-        alarm(Key("account", "correct horse battery staple"))
+        nobody = Key("account", "correct horse battery staple")
+        alarm((nobody, network), (nobody,))
         now += 10
-        alarm(Key("pair", f"{ADA} 192.0.2.1"))
+        pair = Key("pair", f"{ADA} 192.0.2.1")
+        alarm((pair,), (pair,))
     told = [vars(record) for record in caplog.records]
 
-    assert (counted.count("account"), counted.count("network"), counted.count("pair")) == (2, 100, 1)
-    assert [told[0]["account"], told[1]["account"], told[2]["pair"]] == [str(ADA), "unknown", f"{ADA} 192.0.2.1"]
+    assert (counted.count("account"), counted.count("network"), counted.count("pair")) == (2, 101, 1)
+    assert [(line.get("account"), line.get("network"), line.get("pair"), line["waits"]) for line in told] == [
+        (str(ADA), "192.0.2.1", None, ["account", "network"]),
+        ("unknown", "192.0.2.1", None, ["account"]),
+        (None, None, f"{ADA} 192.0.2.1", ["pair"]),
+    ]
     assert [line["others_since_last_line"] for line in told] == [0, 100, 0]

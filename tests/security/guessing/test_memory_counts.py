@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from math import log2
 
@@ -35,7 +36,10 @@ class World:
     def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
         self.clock = Seconds()
         self.told: list[Key] = []
-        self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.told.append, self.clock, most_keys)
+        self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.tell, self.clock, most_keys)
+
+    def tell(self, _: Sequence[Key], waits: Sequence[Key]) -> None:
+        self.told += waits
 
     async def fail(self, *keys: Key, by: type[Exception] = InvalidCredentials) -> None:
         with pytest.raises(by):
