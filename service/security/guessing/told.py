@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from service.domain.audit import UPKEEP, By
-from service.domain.errors import WRONG_PROOF, TooManyFailures, Unavailable
+from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
 from service.domain.ports import Transaction, Writes
 from service.security.networks import network_of
 from service.tasks import Tasks
@@ -33,18 +33,21 @@ class _Tried(NamedTuple):
 
 @dataclass(slots=True)
 class _Count:
-    """How often it failed, and how often it was refused because it had failed too often."""
+    """How often it failed, in how many of these the password was right and the code was not, and how often it was refused
+    because it had failed too often."""
 
     failed: int = 0
+    codes: int = 0
     refused: int = 0
 
     def add(self, other: _Count) -> None:
         self.failed += other.failed
+        self.codes += other.codes
         self.refused += other.refused
 
     @property
     def told(self) -> dict[str, int]:
-        return {"failed": self.failed, "refused": self.refused}
+        return {"failed": self.failed, "codes": self.codes, "refused": self.refused}
 
 
 class ToldFailures:
@@ -72,8 +75,9 @@ class ToldFailures:
         """Count what fails inside, where a password is tried. Asynchronous, to stand beside the limit, which it goes around."""
         try:
             yield
-        except WRONG_PROOF:
-            self._count(_Tried(account, network_of(client)), _Count(failed=1))
+        except WRONG_PROOF as error:
+            codes = isinstance(error, InvalidOtp | OtpFieldWrong)
+            self._count(_Tried(account, network_of(client)), _Count(failed=1, codes=int(codes)))
             raise
         except TooManyFailures:
             self._count(_Tried(account, network_of(client)), _Count(refused=1))

@@ -11,7 +11,16 @@ from uuid import UUID
 import pytest
 
 from service.domain.audit import UPKEEP, AuditQuery, By, Entry
-from service.domain.errors import InvalidCredentials, NotFound, TooManyFailures, Unavailable, WrongPassword
+from service.domain.errors import (
+    InvalidCredentials,
+    InvalidOtp,
+    NotFound,
+    OtpFieldWrong,
+    OtpRequired,
+    TooManyFailures,
+    Unavailable,
+    WrongPassword,
+)
 from service.domain.ports import Transaction, Written
 from service.security.guessing import told as module
 from service.security.guessing.told import ToldFailures
@@ -57,10 +66,14 @@ class World(MemoryStore):
 
 
 async def test_failures_are_counted_by_account_and_network() -> None:
-    """What fails for a wrong password is `failed`, what a limit stops is `refused`; what ends well or otherwise is neither."""
+    """What fails for a wrong password or code is `failed`, for a code `codes` as well, what a limit stops is `refused`; what
+    ends well or otherwise is neither."""
     world = World()
     await world.fail(ADA)
     await world.fail(ADA, error=WrongPassword())
+    await world.fail(ADA, error=InvalidOtp())
+    await world.fail(ADA, error=OtpFieldWrong())
+    await world.fail(ADA, error=OtpRequired())
     await world.fail(ADA, error=TooManyFailures(1))
     await world.fail(ADA, error=NotFound())
     await world.fail(ADA, "2001:db8::1")
@@ -71,9 +84,9 @@ async def test_failures_are_counted_by_account_and_network() -> None:
 
     assert sorted(await world.look(), key=str) == sorted(
         [
-            (ADA, "192.0.2.1", {"failed": 2, "refused": 1}),
-            (ADA, "2001:db8::/64", {"failed": 2, "refused": 0}),
-            (None, "192.0.2.1", {"failed": 1, "refused": 0}),
+            (ADA, "192.0.2.1", {"failed": 4, "codes": 2, "refused": 1}),
+            (ADA, "2001:db8::/64", {"failed": 2, "codes": 0, "refused": 0}),
+            (None, "192.0.2.1", {"failed": 1, "codes": 0, "refused": 0}),
         ],
         key=str,
     )
@@ -88,7 +101,7 @@ async def test_first_is_told_at_once_and_others_a_minute_later() -> None:
     for _ in range(100):
         await world.fail(ADA)
         assert len(await world.look(0.5)) == 1
-    assert (await world.look(10))[1:] == [(ADA, "192.0.2.1", {"failed": 100, "refused": 0})]
+    assert (await world.look(10))[1:] == [(ADA, "192.0.2.1", {"failed": 100, "codes": 0, "refused": 0})]
     assert len(await world.look(60)) == 2
 
 
@@ -101,8 +114,8 @@ async def test_many_share_an_entry() -> None:
 
     told = await world.look()
     assert len(told) == module._MOST_TOLD + 1
-    assert told[0] == (uuid.UUID(int=7), "10.0.0.7", {"failed": 2, "refused": 0})
-    assert told[-1] == (None, None, {"failed": 2_001 - 21, "refused": 0, "others": True})
+    assert told[0] == (uuid.UUID(int=7), "10.0.0.7", {"failed": 2, "codes": 0, "refused": 0})
+    assert told[-1] == (None, None, {"failed": 2_001 - 21, "codes": 0, "refused": 0, "others": True})
 
 
 @pytest.mark.parametrize("error", [Unavailable(1), RuntimeError("broken")])
