@@ -14,6 +14,7 @@ Refusal
 │   ├── OtpRequired      the password is right, and there is a second factor
 │   └── InvalidToken
 ├── InvalidGrant         a refresh token that no longer renews anything
+│   └── GrantReused      it was used up before, and its session has ended; carries which
 ├── InvalidMailToken     a token from a mail that no longer proves anything
 ├── Forbidden            who is asking is known and may not
 │   ├── RegistrationClosed
@@ -37,6 +38,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,15 @@ class InvalidToken(Unauthenticated):
 
 class InvalidGrant(Refusal):
     sentence = "The refresh token is malformed, expired, used up or revoked; log in again."
+
+
+class GrantReused(InvalidGrant):
+    """Says no more than the others, because whoever sent it may be the thief; carries whose session has ended."""
+
+    def __init__(self, session_id: UUID, user_id: UUID) -> None:
+        super().__init__()
+        self.session_id = session_id
+        self.user_id = user_id
 
 
 class InvalidMailToken(Refusal):

@@ -15,6 +15,7 @@ from service.domain.accounts import Caller
 from service.domain.audit import By
 from service.domain.endings import end_session, end_sessions
 from service.domain.errors import (
+    GrantReused,
     InvalidCredentials,
     InvalidGrant,
     InvalidOtp,
@@ -161,11 +162,11 @@ async def refresh(
     """Hand out the next refresh token of a session: the session returned carries its generation.
 
     `authentic` tells whether the caller's token was made with the session's secret. A token that has been used up ends
-    the session, and that is committed although the answer is `InvalidGrant`: a rollback would undo the very thing
-    that the reuse calls for.
+    the session, and that is committed although the answer is `GrantReused`: a rollback would undo the very thing
+    that the reuse calls for. Raises `InvalidGrant` for any other that renews nothing.
     """
 
-    async def work(transaction: Transaction) -> LoggedIn | None:
+    async def work(transaction: Transaction) -> LoggedIn | GrantReused | None:
         now = clock()
         session = await transaction.session(session_id)
         if session is None or session.expires_at <= now or not authentic(session):
@@ -179,7 +180,7 @@ async def refresh(
                 await transaction.put_session(session)
             case Presented.REUSED:
                 await end_session(transaction, clock, None, session, "reuse")
-                return None
+                return GrantReused(session.id, user.id)
             case Presented.PREDECESSOR:
                 pass
         return LoggedIn(session, user)
@@ -187,6 +188,8 @@ async def refresh(
     renewed = (await store.write(work, by)).value
     if renewed is None:
         raise InvalidGrant()
+    if isinstance(renewed, GrantReused):
+        raise renewed
     return renewed
 
 

@@ -93,6 +93,12 @@ class Metrics:
             registry=self.registry,
         )
         self.logins = Counter("roster_logins", "Login attempts, by result.", ("result",), registry=self.registry)
+        self.refreshes = Counter(
+            "roster_refreshes",
+            "Refreshes of tokens, by result; `reused`: a token came back after it was used up, and its session has ended.",
+            ("result",),
+            registry=self.registry,
+        )
         self.login_waits = Counter(
             "roster_login_waits",
             "Accounts, networks, and known pairs of both, that began to have to wait after failed logins.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from datetime import timedelta
 
 from aiohttp import hdrs, web
@@ -13,6 +14,7 @@ from service.domain import accounts, logins, registrations, scopes
 from service.domain.accounts import NewUser
 from service.domain.errors import (
     BadRequest,
+    GrantReused,
     InvalidCredentials,
     InvalidGrant,
     OtpRequired,
@@ -49,6 +51,8 @@ from service.views.users import created
 
 _TAG = "auth"
 _TOKENS = Reply("The session's tokens.", Tokens, headers=("Cache-Control",))
+
+log = logging.getLogger("roster.auth")
 
 
 class Register(View):
@@ -193,21 +197,37 @@ class RefreshTokens(View):
     )
     async def post(self) -> web.Response:
         body = await self.body(Refresh)
-        grant = grants.parse(body.refresh_token)
-        if grant is None:
-            raise InvalidGrant()
-        app = self.request.app
-        renewal = logins.refresh(
-            app[STORE],
-            app[CLOCK],
-            self.by,
-            grant.session_id,
-            grant.generation,
-            lambda session: grant.authentic("refresh", session),
-            idle=timedelta(seconds=app[SETTINGS].session_idle_s),
-            origin=_origin(self.request),
-        )
-        return _tokens(self.request, await self.write(renewal, "refresh"))
+        return _tokens(self.request, await self.write(self._renew(body.refresh_token), "refresh"))
+
+    async def _renew(self, text: str) -> LoggedIn:
+        """Refresh, count, and tell of a token that came back: also where the client has gone away."""
+        app, context = self.request.app, self.request[CONTEXT]
+        results = app[METRICS].refreshes
+        try:
+            grant = grants.parse(text)
+            if grant is None:
+                raise InvalidGrant()
+            renewed = await logins.refresh(
+                app[STORE],
+                app[CLOCK],
+                self.by,
+                grant.session_id,
+                grant.generation,
+                lambda session: grant.authentic("refresh", session),
+                idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                origin=_origin(self.request),
+            )
+        except GrantReused as error:
+            results.labels("reused").inc()
+            ended = {"user": str(error.user_id), "session": str(error.session_id)}
+            extra = ended | {"client": context.client, "request_id": context.request_id}
+            log.warning("a refresh token came back after it was used up: its session has ended", extra=extra)
+            raise
+        except (InvalidGrant, Unavailable) as error:
+            results.labels(problems.kind_of(error).code).inc()
+            raise
+        results.labels("ok").inc()
+        return renewed
 
 
 class LogOut(View):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from service.domain import errors
@@ -37,6 +39,7 @@ def test_refusal_is_a_sentence(kind: type[Refusal]) -> None:
         PositionLost: ("trimmed", "k3f9-7"),
         TooMany: (1.5,),
         errors.TooManyFailures: (1.5,),
+        errors.GrantReused: (UUID(int=1), UUID(int=2)),
         errors.InsufficientScope: ("users:read",),
         Taken: ("username", "email"),
     }

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from service.domain import accounts, logins
 from service.domain.accounts import Caller, Change
-from service.domain.errors import InvalidCredentials, InvalidGrant, Unavailable
+from service.domain.errors import GrantReused, InvalidCredentials, InvalidGrant, Unavailable
 from service.domain.events import Event
 from service.domain.logins import LoggedIn
 from service.domain.ports import Store, Transaction
@@ -257,14 +257,16 @@ async def test_reuse_ends_the_session(world: World) -> None:
     session = (await world.log_in()).session
     await world.refresh(session, 1)
     world.clock.advance(10.001)
-    with pytest.raises(InvalidGrant):
+    with pytest.raises(GrantReused) as refused:
         await world.refresh(session, 1)
 
+    assert (refused.value.session_id, refused.value.user_id) == (session.id, world.ada.id)
     assert await world.store.session(session.id) is None
     (ended,) = await world.endings()
     assert (ended.session_id, ended.subject, ended.actor, ended.reason) == (session.id, world.ada.id, None, "reuse")
-    with pytest.raises(InvalidGrant):  # the newest as well
+    with pytest.raises(InvalidGrant) as refused_too:  # the newest as well
         await world.refresh(session, 2)
+    assert not isinstance(refused_too.value, GrantReused)
 
 
 async def test_reuse_within_grace_counts_once_the_successor_was_used(world: World) -> None:

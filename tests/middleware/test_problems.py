@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -32,6 +33,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.BadRequest(), 400, "bad-request", {}, {}),
     (errors.InvalidCursor(), 400, "bad-request", {}, {}),
     (errors.InvalidGrant(), 400, "invalid-grant", {}, {}),
+    (errors.GrantReused(UUID(int=1), UUID(int=2)), 400, "invalid-grant", {}, {}),
     (errors.Unauthenticated(), 401, "unauthenticated", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (errors.InvalidCredentials(), 401, "invalid-credentials", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (errors.OtpRequired(), 401, "otp-required", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),

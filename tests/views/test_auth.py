@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from service import keys
+from service.domain.audit import By
 from service.domain.queries import EventQuery
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
@@ -255,6 +257,64 @@ async def test_reuse_ends_the_session(server: Server) -> None:
     again = await server.log_in("ada")
     (event,) = (await server.json("GET", "/v1/events?types=session.ended", again))["items"]
     assert (event["reason"], event["actor"]) == ("reuse", None)
+
+
+async def copied(server: Server) -> tuple[Login, str]:
+    """Ada, and a refresh token of hers that was used up."""
+    ada = await server.member("ada")
+    second = (await refresh(server, ada.refresh_token))["refresh_token"]
+    await refresh(server, second)
+    return ada, ada.refresh_token
+
+
+def reuses(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.name == "roster.auth"]
+
+
+async def test_operator_is_told_of_a_reuse(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """One line names whose session has ended and who asked; every refresh is counted by its result."""
+    ada, token = await copied(server)
+    body = {"refresh_token": token}
+    await server.json("POST", "/v1/auth/refresh", status=400, json=body, headers={"X-Request-Id": "r-1"})
+    await refresh(server, token, status=400)  # of a session that has ended already
+    await refresh(server, "x", status=400)
+
+    (line,) = reuses(caplog)
+    assert (line.levelname, line.getMessage()) == (
+        "WARNING",
+        "a refresh token came back after it was used up: its session has ended",
+    )
+    told = vars(line)
+    assert (told["user"], told["client"], told["request_id"]) == (ada.id, "127.0.0.1", "r-1")
+    assert told["session"].replace("-", "") == token.split(".")[0]
+    assert token.split(".")[2] not in str(told)
+    figures = server.app[keys.METRICS].text().decode()
+    for result, count in (("ok", 2), ("reused", 1), ("invalid_grant", 2)):
+        assert f'roster_refreshes_total{{result="{result}"}} {count}.0' in figures
+
+
+async def test_reuse_of_who_hangs_up_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Going away before the answer keeps nobody from hearing of it."""
+    _, token = await copied(server)
+    store = server.app[keys.STORE]
+    write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
+
+    async def held(work: Any, by: By) -> Any:
+        began.set()
+        await go_on.wait()
+        return await write(work, by)
+
+    monkeypatch.setattr(store, "write", held)
+    asking = asyncio.create_task(refresh(server, token))
+    await began.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    go_on.set()
+    await until(lambda: reuses(caplog))
+
+    assert 'roster_refreshes_total{result="reused"} 1.0' in server.app[keys.METRICS].text().decode()
 
 
 async def test_made_up_refresh_tokens_end_nothing(server: Server) -> None:
