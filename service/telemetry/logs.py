@@ -105,7 +105,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str, ensure_ascii=True)
+        return json.dumps(fields, default=str, ensure_ascii=True, separators=(",", ":"))
 
 
 class ConsoleFormatter(logging.Formatter):

@@ -143,13 +143,14 @@ def test_json_line_is_one_object(message: str, value: str) -> None:
 
 
 def test_json_line_says_when_and_why() -> None:
-    """A line has its time in UTC, and a failure its traceback; what JSON cannot say is said as text."""
+    """A line has its time in UTC and no spaces between fields, and a failure its traceback; what JSON cannot say is said as text."""
     made = failed(ValueError("no\nway"))
     made.created = 1_795_253_400.25
     vars(made)["user"] = {1, 2}.__class__
-    fields = json.loads(JsonFormatter().format(made))
+    line = JsonFormatter().format(made)
+    fields = json.loads(line)
 
-    assert fields["time"] == "2026-11-21T09:30:00.250Z"
+    assert line.startswith('{"time":"2026-11-21T09:30:00.250Z","level":"warning",')  # as lines of requests are written
     assert fields["exception"].startswith("Traceback")
     assert fields["exception"].endswith("ValueError: no\nway")
     assert fields["user"] == "<class 'set'>"
