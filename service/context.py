@@ -32,6 +32,8 @@ class Context:
         used_s: how much of its time is used up.
         turned_away: why a feed may not be served now; it is for the view to say so in the stream.
         streamed_bytes: what a stream sent; None for other answers.
+        entered: id of who was known only once the request was carried out: at a login, at a refresh.
+        problem: what was refused, as the last part of the type of its problem; None for other answers.
     """
 
     began: float
@@ -43,3 +45,5 @@ class Context:
     used_s: float = 0.0
     turned_away: TooMany | None = None
     streamed_bytes: int | None = None
+    entered: str | None = None
+    problem: str | None = None

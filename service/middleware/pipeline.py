@@ -83,8 +83,9 @@ def pipeline(
                     seconds,
                     sent if context.streamed_bytes is None else context.streamed_bytes,
                     context.request_id,
-                    None if principal is None else principal.user,
+                    context.entered if principal is None else principal.user,
                     context.client,
+                    context.problem,
                 )
 
     return serve

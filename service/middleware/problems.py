@@ -101,13 +101,15 @@ def field_problems(error: Exception) -> list[FieldProblem]:
 
 
 def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str], **more: Any) -> web.Response:
+    context = request[CONTEXT]
+    context.problem = kind.slug
     document = Problem(
         type=f"/problems/{kind.slug}",
         title=kind.title,
         status=kind.status,
         detail=detail,
         instance=request.rel_url.raw_path,
-        request_id=request[CONTEXT].request_id,
+        request_id=context.request_id,
         **more,
     )
     headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

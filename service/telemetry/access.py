@@ -13,7 +13,7 @@ from typing import Literal
 
 from service.telemetry.logs import LineWriter, utc_ms
 
-_Served = tuple[float, str, str, int, float, int, str, str | None, str]
+_Served = tuple[float, str, str, int, float, int, str, str | None, str, str | None]
 
 
 class AccessLog:
@@ -40,9 +40,17 @@ class AccessLog:
         request_id: str,
         user: str | None,
         client: str,
+        problem: str | None,
     ) -> None:
-        """Have a line written for a request that was answered. `seconds`: from its head read to the answer made."""
-        self._served.append((time.time(), method, route, status, seconds, sent_bytes, request_id, user, client))
+        """Have a line written for a request that was answered.
+
+        Args:
+            seconds: from its head read to the answer made.
+            problem: the last part of the type of the problem that was answered; None for no problem.
+        """
+        self._served.append(
+            (time.time(), method, route, status, seconds, sent_bytes, request_id, user, client, problem)
+        )
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every_s, self._hand_on)
 
@@ -61,20 +69,22 @@ class AccessLog:
 
 
 def _json_line(served: _Served) -> str:
-    when, method, route, status, seconds, sent_bytes, request_id, user, client = served
+    when, method, route, status, seconds, sent_bytes, request_id, user, client, problem = served
     who = "null" if user is None else f'"{user}"'
+    refused = "" if problem is None else f',"problem":"{problem}"'
     return (
         f'{{"time":"{_stamp(int(when * 1000))}","level":"info","logger":"roster.access","msg":"request",'
         f'"method":"{method}","route":"{route}","status":{status},"ms":{seconds * 1000:.3f},'
-        f'"bytes":{sent_bytes},"request_id":"{request_id}","user":{who},"client":"{client}"}}'
+        f'"bytes":{sent_bytes},"request_id":"{request_id}","user":{who},"client":"{client}"{refused}}}'
     )
 
 
 def _console_line(served: _Served) -> str:
-    when, method, route, status, seconds, sent_bytes, request_id, user, client = served
+    when, method, route, status, seconds, sent_bytes, request_id, user, client, problem = served
+    refused = "" if problem is None else f" problem={problem}"
     return (
         f"{time.strftime('%H:%M:%S', time.localtime(when))} {status} {method} {route} {seconds * 1000:.1f} ms "
-        f"{sent_bytes} B id={request_id} user={user or '-'} client={client}"
+        f"{sent_bytes} B id={request_id} user={user or '-'} client={client}{refused}"
     )
 
 

@@ -305,6 +305,7 @@ def _origin(request: web.Request) -> Origin:
 def _tokens(request: web.Request, entered: LoggedIn) -> web.Response:
     tokens = request.app[TOKENS]
     session = entered.session
+    request[CONTEXT].entered = str(entered.user.id)
     answer = Tokens(
         access_token=tokens.issue(entered.user.id, session.id, scopes.written(scopes.of(entered.user.role))),
         expires_in=tokens.ttl_s,

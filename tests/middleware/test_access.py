@@ -94,13 +94,33 @@ async def test_line_tells_who_asked_for_what(logged: Logged) -> None:
 
 
 async def test_refusals_are_told_like_answers(logged: Logged) -> None:
-    """What is refused has its line and its count too, under the route if there is one; nobody is the user of it."""
-    for path, route, status in (("/v1/users/me", "/v1/users/me", 401), ("/nothing", "-", 404)):
+    """What is refused has its line and its count too, under the route if there is one, and names the problem; nobody is the
+    user of it."""
+    for path, route, status, problem in (
+        ("/v1/users/me", "/v1/users/me", 401, "unauthenticated"),
+        ("/nothing", "-", 404, "not-found"),
+    ):
         async with logged.request("GET", path, headers={"X-Request-Id": f"r-{status}"}) as answer:
             assert answer.status == status
         line = await logged.line(f"r-{status}")
-        assert (line["route"], line["status"], line["user"]) == (route, status, None)
+        assert (line["route"], line["status"], line["user"], line["problem"]) == (route, status, None, problem)
         assert counted(logged, "GET", route, status) == 1
+
+
+async def test_who_logs_in_or_refreshes_is_named(logged: Logged) -> None:
+    """Lines of logins and refreshes that went well name the user, whom nothing but their answer makes known."""
+    ada = await logged.member("ada")
+    body: dict[str, str] = {"login": "ada", "password": ada.password}
+    await logged.json("POST", "/v1/auth/login", json=body, headers={"X-Request-Id": "r-1"})
+    await logged.json(
+        "POST", "/v1/auth/login", status=401, json=body | {"password": "wrong"}, headers={"X-Request-Id": "r-2"}
+    )
+    body = {"refresh_token": ada.refresh_token}
+    await logged.json("POST", "/v1/auth/refresh", json=body, headers={"X-Request-Id": "r-3"})
+
+    lines = [await logged.line(f"r-{number}") for number in (1, 2, 3)]
+    assert [line["user"] for line in lines] == [ada.id, None, ada.id]
+    assert [line.get("problem") for line in lines] == [None, "invalid-credentials", None]
 
 
 async def test_nothing_that_was_sent_is_logged(logged: Logged) -> None:

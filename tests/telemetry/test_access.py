@@ -16,8 +16,8 @@ from tests.support.wait import until
 USER = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
 
 
-def put(log: AccessLog, status: int = 200, user: str | None = USER) -> None:
-    log.put("GET", "/v1/users/{id}", status, 0.0012345, 42, "r-1", user, "::1")
+def put(log: AccessLog, status: int = 200, user: str | None = USER, problem: str | None = None) -> None:
+    log.put("GET", "/v1/users/{id}", status, 0.0012345, 42, "r-1", user, "::1", problem)
 
 
 async def test_line_is_json() -> None:
@@ -26,7 +26,7 @@ async def test_line_is_json() -> None:
     writer = LineWriter(stream)
     log = AccessLog(writer, "json", every_s=0.001)
     put(log)
-    put(log, 404, None)
+    put(log, 404, None, "not-found")
     await until(stream.getvalue)
     writer.close()
 
@@ -45,7 +45,7 @@ async def test_line_is_json() -> None:
         "user": USER,
         "client": "::1",
     }
-    assert (other["status"], other["user"]) == (404, None)
+    assert (other["status"], other["user"], other["problem"]) == (404, None, "not-found")
 
 
 async def test_line_is_for_people() -> None:
@@ -54,10 +54,14 @@ async def test_line_is_for_people() -> None:
     writer = LineWriter(stream)
     log = AccessLog(writer, "console", every_s=0.001)
     put(log, user=None)
+    put(log, 404, None, "not-found")
     await until(stream.getvalue)
     writer.close()
 
-    assert stream.getvalue()[8:] == " 200 GET /v1/users/{id} 1.2 ms 42 B id=r-1 user=- client=::1\n"
+    assert [line[8:] for line in stream.getvalue().splitlines()] == [
+        " 200 GET /v1/users/{id} 1.2 ms 42 B id=r-1 user=- client=::1",
+        " 404 GET /v1/users/{id} 1.2 ms 42 B id=r-1 user=- client=::1 problem=not-found",
+    ]
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
