@@ -1,16 +1,24 @@
-"""How the service comes to its end: readiness first, then streams, then requests, while their connections are read."""
+"""How the service comes to its end: readiness first, then streams, then requests, while their connections are read.
+
+And what the log tells of both, its beginning and its end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
+import signal
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from aiohttp import web, web_response
 
+from service import __version__
 from service.keys import CONNECTIONS, SETTINGS
+
+log = logging.getLogger("roster")
 
 _CANCEL_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.02
@@ -21,9 +29,15 @@ class Runner(web.AppRunner):
 
     As soon as aiohttp's begins to close connections, it drops whatever arrives on them: the rest of a body that is on its
     way, and the answer of a WebSocket's peer to our close. So streams end, and bodies arrive, before that.
+
+    Args:
+        close_log: called when all else has closed.
     """
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, close_log: Callable[[], None] = lambda: None) -> None:
+        self._close_log = close_log
+        self._serving_since: float | None = None
+        self._told_at: float | None = None
         # Not which versions serve here (ASVS 13.4.6). What aiohttp itself refuses passes none of our code, and this is the
         # one place from which it takes the name.
         web_response.SERVER_SOFTWARE = "roster"  # type: ignore[attr-defined]  # it is not meant to be changed
@@ -38,6 +52,19 @@ class Runner(web.AppRunner):
             # One line a request is written by our own middleware, in a quarter of the time.
             access_log=None,
         )
+
+    def serving(self) -> None:
+        """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
+        self._serving_since = time.monotonic()
+        store = self.app[SETTINGS].store_url.partition(":")[0]  # behind it a password may stand
+        where = [_shown(address) for address in self.addresses]
+        log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
+
+    def told(self, number: signal.Signals) -> None:
+        """Say in the log what the service is told to stop by. The first is what it stops for."""
+        if self._serving_since is not None and self._told_at is None:
+            self._told_at = time.monotonic()
+            log.info("told to stop", extra={"signal": number.name})
 
     async def cleanup(self) -> None:
         """Fail readiness, wait, take no more connections, end streams, answer requests, close resources, in this order.
@@ -54,7 +81,18 @@ class Runner(web.AppRunner):
             if self.server is not None:
                 await self._drain(self.server)
         finally:
-            await super().cleanup()
+            try:
+                await super().cleanup()
+            finally:
+                self._stopped()
+
+    def _stopped(self) -> None:
+        if self._serving_since is not None:
+            now = time.monotonic()
+            took_s = None if self._told_at is None else round(now - self._told_at, 3)
+            log.info("stopped", extra={"took_s": took_s, "served_s": round(now - self._serving_since)})
+            self._serving_since = None
+        self._close_log()
 
     async def shutdown(self) -> None:
         """Does nothing: where aiohttp's sends `on_shutdown`, `cleanup` has sent it already."""
@@ -69,6 +107,14 @@ class Runner(web.AppRunner):
             closing.cancel()
             await asyncio.wait((closing,))
             _close_silent(server)
+
+
+def _shown(address: Any) -> str:
+    """Where a socket listens: host and port, or the path of one of Unix."""
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 # aiohttp has no public name for the request that a connection is busy with.

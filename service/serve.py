@@ -26,7 +26,7 @@ _BACKLOG: Final = 2048
 
 async def make_runner(
     chosen: Settings | None = None, *, store: Store | None = None, hasher: Hasher | None = None
-) -> web.AppRunner:
+) -> Runner:
     """The application, ready to be set up on sockets.
 
     Args:
@@ -43,7 +43,7 @@ async def make_runner(
     return runner
 
 
-def _process_runner() -> web.AppRunner:
+def _process_runner() -> Runner:
     """The runner of a process of its own: settings of the environment, all logging through one writer."""
     chosen = settings.load()
     form = logs.chosen_format(chosen.log_format, sys.stderr)
@@ -53,14 +53,13 @@ def _process_runner() -> web.AppRunner:
     access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
     app = create_app(chosen, access_log=access_log)
 
-    async def close_log(_: web.Application) -> None:
+    def close_log() -> None:
         if access_log is not None:
             access_log.close()
         writer.close()
 
     app.on_startup.append(_set_aside)
-    app.on_cleanup.append(close_log)
-    return Runner(app)
+    return Runner(app, close_log)
 
 
 async def _set_aside(_: web.Application) -> None:
@@ -83,13 +82,14 @@ async def serve() -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
+    def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
             sys.exit(1)
+        runner.told(number)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_signal, number)
     try:
         await runner.setup()
         settled = runner.app[keys.SETTINGS]
@@ -100,6 +100,7 @@ async def serve() -> None:
             raise SettingsError(
                 f"{PREFIX}HOST={settled.host!r} {PREFIX}PORT={settled.port}: cannot listen there ({error.strerror})"
             ) from None
+        runner.serving()
         with contextlib.suppress(OSError):  # nobody reads what is printed
             sys.stdout.write(banner(runner.app, site.port))
             sys.stdout.flush()

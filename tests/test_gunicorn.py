@@ -11,6 +11,7 @@ import time
 import aiohttp
 import pytest
 
+from service import __version__
 from tests.support.gunicorn import COMMAND, Gunicorn, finished, gunicorn
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD
@@ -49,6 +50,25 @@ async def test_sigterm_ends_streams_and_answers_what_is_in_flight() -> None:
         assert await service.exit_code(timeout_s=5) == 0
         assert time.monotonic() - told_at < 5
         assert "Traceback" not in service.log()
+
+
+async def test_log_tells_of_the_beginning_and_the_end() -> None:
+    """The worker says where it serves and from what, what told it to stop, and when it had; secrets stay out."""
+    async with gunicorn() as service:
+        await service.server.json("GET", "/health/live")
+        await until(lambda: '"serving"' in service.log())
+        service.signal(signal.SIGTERM)
+        assert await service.exit_code(timeout_s=5) == 0
+        lines = [json.loads(line) for line in service.log().splitlines()]
+
+    serving, told, stopped = [line for line in lines if line["logger"] == "roster"]
+    assert (serving["msg"], serving["level"]) == ("serving", "info")
+    assert serving["addresses"] == [f"http://127.0.0.1:{service.server.port}"]
+    assert (serving["store"], serving["version"]) == ("memory", __version__)
+    assert (told["msg"], told["signal"]) == ("told to stop", "SIGTERM")
+    assert stopped["msg"] == "stopped"
+    assert 0 <= stopped["took_s"] < 5
+    assert stopped["served_s"] < 60
 
 
 async def test_listeners_stay_open_while_readiness_fails() -> None:

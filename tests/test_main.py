@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import signal
 import sys
+from pathlib import Path
 
+import pytest
+
+from service import __version__
 from service.reference import env_example, markdown_table
-from tests.support.gunicorn import ROOT, finished
+from tests.support.gunicorn import ROOT, finished, start
 from tests.support.server import Server
+from tests.support.wait import until
 
 
 async def test_port_that_is_taken_is_one_line(server: Server) -> None:
@@ -17,6 +25,28 @@ async def test_port_that_is_taken_is_one_line(server: Server) -> None:
     assert code == 1
     assert text.count("\n") == 1, text
     assert text.startswith(f"roster: ROSTER_HOST='127.0.0.1' ROSTER_PORT={server.port}: cannot listen there (")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_log_tells_of_the_beginning_and_the_end(number: signal.Signals, tmp_path: Path, place: str) -> None:
+    """Whoever reads the log alone knows where and from what it served, what told it to stop, and when it had."""
+    with (tmp_path / "stderr").open("w+b") as stderr:
+        process = await start("-m", "service", folder=str(tmp_path), stderr=stderr, ROSTER_STORE_URL=place)
+
+        def log() -> str:
+            return (tmp_path / "stderr").read_text()
+
+        await until(lambda: '"serving"' in log() or process.returncode is not None, timeout=20)
+        process.send_signal(number)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    serving, told, stopped = [line for line in map(json.loads, log().splitlines()) if line["level"] == "info"][-3:]
+
+    assert serving["msg"] == "serving"
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", *serving["addresses"])
+    assert (serving["store"], serving["version"]) == ("postgresql", __version__)
+    assert place not in log()
+    assert (told["msg"], told["signal"]) == ("told to stop", number.name)
+    assert (stopped["msg"], set(stopped) >= {"took_s", "served_s"}) == ("stopped", True)
 
 
 async def test_bad_setting_is_one_line() -> None:
