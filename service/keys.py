@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from aiohttp import ClientSession, web
 from aiohttp.web import AppKey, RequestKey
@@ -72,6 +72,8 @@ IDEMPOTENCY = AppKey("idempotency", Keys)
 GUARD = AppKey("guard", Guard)
 MAIL_LIMIT: AppKey[MailLimit | None] = AppKey("mail_limit")
 POSTBOX = AppKey("postbox", Postbox)
+ADMIN: AppKey[Literal["made", "found", "missing"]] = AppKey("admin")
+"""What the start did about the first administrator."""
 MADE_PASSWORD: AppKey[str | None] = AppKey("made_password")
 HUB = AppKey("hub", Hub)
 ROOMS = AppKey("rooms", Rooms)

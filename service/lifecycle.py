@@ -74,7 +74,10 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
         made = await accounts.ensure_admin(app[keys.STORE], hasher, app[keys.CLOCK], admin)
     except Taken as error:
         made = False
+        app[keys.ADMIN] = "missing"
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
+    else:
+        app[keys.ADMIN] = "made" if made else "found"
     # Only a password that nobody knows yet has to be told.
     if made and _is_common(admin):
         log.warning("the password of the administrator is one that anybody would try; change it")

@@ -115,7 +115,12 @@ def banner(app: web.Application, port: int) -> str:
     host = "127.0.0.1" if settled.host in ("0.0.0.0", "::", "") else settled.host
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     password = app[keys.MADE_PASSWORD]
-    shown = f"password {password}  (made now, shown once)" if password else "password as you set it"
+    shown = f"password {password}  (made now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
+    admin = {
+        "made": f"login {settled.admin_username}  {shown}",
+        "found": "as before; its password was shown, or set, at the first start (lost: docs/auth.md)",
+        "missing": "there is none, as the log says",
+    }[app[keys.ADMIN]]
     kept = "kept in memory: it is gone when this process ends"
     if settled.sqlite_path is not None:
         kept = f"kept in {settled.sqlite_path}"
@@ -125,6 +130,6 @@ def banner(app: web.Application, port: int) -> str:
         f"\n  Roster serves on {address}\n\n"
         f"  start page  {address}/\n"
         f"  API docs    {address}/docs\n"
-        f"  admin       login {settled.admin_username}  {shown}\n"
+        f"  admin       {admin}\n"
         f"  data        {kept}\n\n"
     )
