@@ -7,7 +7,7 @@ import base64
 import json
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from service.commands.running import run_to_end
@@ -15,17 +15,28 @@ from service.commands.running import run_to_end
 # Nothing else of ours is imported before the command runs.
 if TYPE_CHECKING:
     from service.domain.sessions import Session
+    from service.domain.tokens import ApiToken
     from service.domain.users import User
     from service.security.grants import Grant
     from service.settings import Settings
+    from service.store.sql.dialects import Dialect, Statement
+    from service.store.sql.rows import Row
+
+
+_IN_MEMORY: Final = "memory://"
+_HINT: Final = "If the service has another ROSTER_STORE_URL, set it here as well."
+
+
+class _KeptInMemory(Exception):
+    """What would have to be looked up is in another process."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add this command to those that there are."""
     parser = commands.add_parser("token", help="look at a token")
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    check = actions.add_parser("check", help="say what a token is and why it is refused; exit 0 if it is not")
-    check.add_argument("token", help="an access token, a refresh token or a stream cookie; - reads it from stdin")
+    check = actions.add_parser("check", help="say what a token is and why it is refused; exit 0 only if it is not")
+    check.add_argument("token", help="an access, refresh or API token, or a stream cookie; - reads it from stdin")
 
 
 def run(chosen: argparse.Namespace) -> str | None:
@@ -34,17 +45,25 @@ def run(chosen: argparse.Namespace) -> str | None:
 
 
 async def _check(chosen: argparse.Namespace) -> str | None:
-    from service.security import grants
+    from service.security import api_tokens, grants
     from service.settings import load
 
     # Not only as an argument: those are for everybody on this machine to see.
     token = (sys.stdin.read() if chosen.token == "-" else chosen.token).strip()
     settings = load()
     grant = grants.parse(token)
-    why = await (_why_not_grant(settings, grant) if grant else _why_not_access(settings, token))
+    try:
+        if grant is not None:
+            why = await _why_not_grant(settings, grant)
+        elif token.startswith(api_tokens.BEGINNING):
+            why = await _why_not_api_token(settings, token)
+        else:
+            why = await _why_not_access(settings, token)
+    except _KeptInMemory:
+        return f"roster: cannot be told: memory:// keeps keys, sessions and API tokens in the process of the service. {_HINT}"
     if why is not None:
         return f"roster: refused: {why}."
-    _say("accepted", "")
+    _say("accepted", "if its session has not ended" if settings.store_url == _IN_MEMORY else "")
     return None
 
 
@@ -52,21 +71,24 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
     """Says what an access token is; why it is refused, None if it is not."""
     from service.commands.keys import known_keys
     from service.security.keyring import Keyring
+    from service.security.keys import chosen_keys
     from service.security.tokens import AccessTokens, Rejected
 
     parts = _parts(token)
     if parts is None:
-        return "it is neither an access token, nor a refresh token, nor a stream cookie"
+        return "it is neither an access, refresh or API token, nor a stream cookie"
     _say("access token", "")
     for name, part in zip(("header", "claims"), parts, strict=True):
         _say(name, json.dumps(part, ensure_ascii=True))
+    if settings.store_url == _IN_MEMORY and not chosen_keys(settings):
+        raise _KeptInMemory
     keyring = Keyring(settings.access_ttl_s, lambda: datetime.now(UTC))
     keyring.use(await known_keys(settings))
     try:
         claims = AccessTokens(keyring, settings.issuer, settings.access_ttl_s).verify(token)
     except Rejected as error:
         return error.why
-    if settings.store_url == "memory://":
+    if settings.store_url == _IN_MEMORY:
         _say("session", f"{claims.session_id}; whether it is there only the service knows, which keeps it in memory")
         return None
     found = await _session(settings, claims.session_id)
@@ -82,6 +104,9 @@ async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
     """The same for a refresh token or a stream cookie."""
     from service.domain.sessions import Presented, judge
 
+    if settings.store_url == _IN_MEMORY:
+        _say("refresh token or stream cookie", f"of session {grant.session_id}")
+        raise _KeptInMemory
     found = await _session(settings, grant.session_id)
     if found is None:
         _say("refresh token or stream cookie", "")
@@ -98,9 +123,40 @@ async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
     return _why_not_session(session, user)
 
 
+async def _why_not_api_token(settings: Settings, text: str) -> str | None:
+    """The same for an API token."""
+    from service.domain import scopes
+    from service.security import api_tokens
+
+    _say("API token", f"{api_tokens.prefix(text)}…")
+    digest = api_tokens.checked_digest(text)
+    if digest is None:
+        return "it was mistyped or cut off: its checksum does not fit"
+    if settings.store_url == _IN_MEMORY:
+        raise _KeptInMemory
+    found = await _api_token(settings, digest)
+    if found is None:
+        return "nobody has it: it was revoked, ended with its user, or was never made here"
+    token, user = found
+    _say("name", json.dumps(token.name, ensure_ascii=False))
+    _say_user(user)
+    _say("scopes", scopes.written(token.scopes))
+    if unused := scopes.missing(token.scopes, scopes.of(user.role)):
+        _say("", f"of these {user.role}s have no {scopes.written(unused)}")
+    until = "without an end" if token.expires_at is None else f"ends {_moment(token.expires_at)}"
+    _say("token", f"{token.id}, made {_moment(token.created_at)}, {until}")
+    _say(
+        "used",
+        "never" if token.last_used_at is None else f"last {_moment(token.last_used_at)}, or up to a minute later",
+    )
+    if not token.lives(datetime.now(UTC)):
+        return "it has expired"
+    return None if user.active else "its user is not active"
+
+
 def _why_not_session(session: Session, user: User) -> str | None:
     """Says what is known of a session."""
-    _say("user", f"{user.username}, {user.role}, {user.id}")
+    _say_user(user)
     _say("session", f"{session.id}, opened {_moment(session.created_at)}, ends {_moment(session.expires_at)}")
     if session.expires_at <= datetime.now(UTC):
         return "its session has expired"
@@ -110,17 +166,36 @@ def _why_not_session(session: Session, user: User) -> str | None:
 async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User] | None:
     """A session that is kept, expired or not, with its user."""
     from service.store.sql import rows, statements
+
+    found = await _kept(settings, statements.SESSION_WITH_USER, id=session_id)
+    if found is None:
+        return None
+    row, dialect = found
+    return rows.session_of(row, dialect), rows.user_of(row[len(statements.SESSION) :], dialect)
+
+
+async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User] | None:
+    """An API token that is kept, expired or not, with its user."""
+    from service.store.sql import rows, statements
+
+    found = await _kept(settings, statements.TOKEN_WITH_USER, digest=digest)
+    if found is None:
+        return None
+    row, dialect = found
+    end = len(statements.TOKEN)
+    return rows.token_of(row[:end], dialect), rows.user_of(row[end:], dialect)
+
+
+async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:
+    """The one row that a statement finds."""
     from service.store.upkeep import places
     from service.store.upkeep.copying import must_be_current
 
     database = places.at(settings.store_url)
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
-        found = await reader.rows(statements.SESSION_WITH_USER, id=session_id)
-    if not found:
-        return None
-    row, dialect = found[0], database.dialect
-    return rows.session_of(row, dialect), rows.user_of(row[len(statements.SESSION) :], dialect)
+        found = await reader.rows(statement, **given)
+    return (found[0], database.dialect) if found else None
 
 
 def _parts(token: str) -> list[dict[str, Any]] | None:
@@ -137,6 +212,10 @@ def _parts(token: str) -> list[dict[str, Any]] | None:
 
 def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say_user(user: User) -> None:
+    _say("user", f"{user.username}, {user.role}, {user.id}")
 
 
 def _say(name: str, text: str) -> None:

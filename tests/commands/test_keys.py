@@ -19,7 +19,7 @@ from service import keys
 from tests.support.gunicorn import ROOT
 from tests.support.keys import SECRET, a_key
 from tests.support.places import LASTING, NewPlace
-from tests.support.server import Server, serve
+from tests.support.server import Login, Server, serve
 from tests.support.wait import until
 
 
@@ -184,6 +184,65 @@ async def test_token_is_explained(service: Server, url: str) -> None:
         assert (code, text.endswith("roster: refused: its session has ended.\n")) == (1, True), text
 
 
+async def test_api_token_is_explained(service: Server, url: str) -> None:
+    """Its name, whose it is, what for, until when and when it was used; and why it is refused."""
+    ada = await service.member("ada")
+    made = await service.token(ada, "profile", "rooms:read", name="nightly Ü", expires_in=86_400)
+    ended = await service.token(ada, "profile", name="ended")
+    code, text = await roster(url, "token", "check", made.access_token)
+    assert (code, text.endswith("accepted\n")) == (0, True), text
+    assert made.access_token not in text
+    assert text.startswith(f"API token  {made.access_token[:11]}…\n")
+    for line in (
+        'name      "nightly Ü"',
+        f"user      ada, member, {ada.id}",
+        "scopes    profile rooms:read",
+        "used      never",
+    ):
+        assert f"{line}\n" in text
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    assert re.search(rf"^token     {made.refresh_token}, made {moment}, ends {moment}$", text, re.MULTILINE), text
+
+    await service.json("GET", "/v1/users/me", made)
+    await until(lambda: used(service, ada))
+    assert re.search(rf"^used      last {moment}", (await roster(url, "token", "check", made.access_token))[1], re.M)
+
+    await service.json("DELETE", f"/v1/tokens/{ended.refresh_token}", ada, status=204)
+    for token, reason in (
+        (ended.access_token, "nobody has it"),
+        (made.access_token[:-1], "it was mistyped"),
+        (made.access_token[:-1] + "-", "it was mistyped"),
+        ("roster_", "it was mistyped"),
+    ):
+        code, text = await roster(url, "token", "check", token)
+        assert (code, f"roster: refused: {reason}" in text) == (1, True), text
+
+    await execute(url, "UPDATE tokens SET expires_at = '2026-01-01T00:00:00.000000Z' WHERE name = 'nightly Ü'")
+    assert "roster: refused: it has expired." in (await roster(url, "token", "check", made.access_token))[1]
+
+
+async def used(service: Server, by: Login) -> bool:
+    """Whether any API token was used, as far as its user can see."""
+    listed = await service.json("GET", "/v1/tokens", by)
+    return any(token["last_used_at"] is not None for token in listed["items"])
+
+
+async def test_api_token_of_whom_is_no_use(service: Server, url: str) -> None:
+    """One of a user who is not active is refused, and what its role may not is told."""
+    admin = await service.admin()
+    grace = await service.member("grace")
+    role = {"role": "admin"}
+    await service.json("PATCH", f"/v1/users/{grace.id}", admin, json=role)
+    token = await service.token(await service.log_in("grace"), "profile", "audit:read")
+    await service.json("PATCH", f"/v1/users/{grace.id}", admin, json={"role": "member"})
+    code, text = await roster(url, "token", "check", token.access_token)
+    assert (code, "          of these members have no audit:read\n" in text) == (0, True), text
+
+    await execute(url, "UPDATE users SET active = false WHERE username = 'grace'")
+    code, text = await roster(url, "token", "check", token.access_token)
+    assert (code, "refused: its user is not active" in text) == (1, True), text
+
+
 def bent(token: str) -> str:
     header, claims, signature = token.split(".")
     text = base64.urlsafe_b64decode(claims + "==").replace(b'"roster"', b'"others"')
@@ -216,3 +275,15 @@ async def test_token_of_a_service_in_memory_is_checked_as_far_as_can_be() -> Non
         token = (await server.member("ada")).access_token
     code, text = await roster("memory://", "token", "check", token, ROSTER_JWT_SECRET=SECRET)
     assert (code, "only the service knows" in text) == (0, True)
+    assert text.endswith("accepted  if its session has not ended\n")
+
+
+async def test_what_a_service_in_memory_keeps_cannot_be_told() -> None:
+    """Neither keys nor sessions nor API tokens can be looked at from another process, and that is what is said."""
+    async with serve(jwt_secret="") as server:
+        ada = await server.member("ada")
+        tokens = (ada.access_token, ada.refresh_token, (await server.token(ada, "profile")).access_token)
+    for token in tokens:
+        code, text = await roster("memory://", "token", "check", token)
+        last = text.splitlines()[-1]
+        assert (code, last.startswith("roster: cannot be told: memory:// keeps ")) == (1, True), text
