@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import os
@@ -9,20 +10,24 @@ import re
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from service import __version__
+from service import __version__, keys
 from service.domain.audit import ACTIONS
+from service.domain.mail import MailKind
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.realtime.commands import COMMANDS
 from service.reference import markdown_table, scopes_table
+from service.security.guessing.counts import Kind
 from tests.support.keys import a_key
 from tests.support.ports import free_port
-from tests.support.server import serve
+from tests.support.server import Server, serve
 
 ROOT = Path(__file__).parents[1]
 # Under CI nothing is left out: there its absence fails.
@@ -86,6 +91,79 @@ def test_every_action_is_in_the_page_of_the_audit() -> None:
     ]
     named = {name for row in rows for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", row)}
     assert named == set(ACTIONS)
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading of a page in docs."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
+
+
+async def test_every_metric_is_named_for_operators(server: Server) -> None:
+    """What `/metrics` shows of ours is in the table, nothing else is, and so are the values of labels that are words of ours."""
+    named = {
+        cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[1])) for cells in rows_of("operations.md", "Metrics")
+    }
+    shown = {
+        line.split()[2]
+        for line in server.app[keys.METRICS].text().decode().splitlines()
+        if line.startswith("# TYPE roster_") and not line.endswith("_created gauge")
+    }
+
+    assert named.keys() == shown
+    endings = {value.reason for value in vars(closing).values() if isinstance(value, Ending)}
+    assert named["roster_stream_ends_total"] == endings | {"kind", "reason", "left"}
+    assert named["roster_mails_total"] >= set(get_args(MailKind))
+    assert named["roster_login_waits_total"] >= set(get_args(Kind))
+
+
+_LEVELS = {"warning": "warning", "error": "error", "exception": "error", "critical": "critical", "log": "warning"}
+
+
+def logged(module: ast.Module) -> Iterator[tuple[str, str, str, set[str]]]:
+    """Message, logger, level and literal fields of each line of level warning or higher that a module logs."""
+    logger = ""
+    for node in ast.walk(module):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="getLogger"), args=[ast.Constant(value=str(name))]):
+                logger = name if name.startswith("roster") else logger
+            case _:
+                pass
+    for node in ast.walk(module):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="log" | "_logger"), attr=attr)) if attr in _LEVELS:
+                message = node.args[attr == "log"]
+                assert isinstance(message, ast.Constant), f"line {node.lineno}: a message is a literal"
+                assert isinstance(message.value, str)
+                extra = next((given.value for given in node.keywords if given.arg == "extra"), None)
+                names = extra.keys if isinstance(extra, ast.Dict) else []
+                fields = {
+                    name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)
+                }
+                yield message.value.replace("%s", "…"), logger, _LEVELS[attr], fields
+            case _:
+                pass
+
+
+def test_every_warning_is_named_for_operators() -> None:
+    """Each message of level warning or higher is in the table with its logger, its level and its fields, and no other is."""
+    table = {
+        (cells[0].strip("`"), logger): (cells[2].split(", "), set(re.findall(r"`(\w+)`", cells[3])))
+        for cells in rows_of("operations.md", "Log lines")
+        for logger in re.findall(r"`([a-z.]+)`", cells[1])
+    }
+    found = [
+        line for file in sorted(ROOT.glob("service/**/*.py")) for line in logged(ast.parse(file.read_text("utf-8")))
+    ]
+
+    assert len(found) > 30
+    assert {(message, logger) for message, logger, _, _ in found} == table.keys()
+    for message, logger, level, fields in found:
+        levels, named = table[message, logger]
+        assert level in levels, message
+        assert fields <= named, message
 
 
 def test_links_lead_somewhere() -> None:
