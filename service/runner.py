@@ -62,7 +62,7 @@ class Runner(web.AppRunner):
 
     def told(self, number: signal.Signals) -> None:
         """Say in the log what the service is told to stop by. The first is what it stops for."""
-        if self._serving_since is not None and self._told_at is None:
+        if self._told_at is None:
             self._told_at = time.monotonic()
             log.info("told to stop", extra={"signal": number.name})
 
@@ -87,11 +87,13 @@ class Runner(web.AppRunner):
                 self._stopped()
 
     def _stopped(self) -> None:
-        if self._serving_since is not None:
+        since, told_at = self._serving_since, self._told_at
+        if since is not None or told_at is not None:
             now = time.monotonic()
-            took_s = None if self._told_at is None else round(now - self._told_at, 3)
-            log.info("stopped", extra={"took_s": took_s, "served_s": round(now - self._serving_since)})
-            self._serving_since = None
+            took_s = None if told_at is None else round(now - told_at, 3)
+            served_s = None if since is None else round(now - since)
+            log.info("stopped", extra={"took_s": took_s, "served_s": served_s})
+            self._serving_since = self._told_at = None
         self._close_log()
 
     async def shutdown(self) -> None:

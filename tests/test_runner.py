@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import pytest
+
 from service.keys import CONNECTIONS
+from service.runner import Runner
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Server, serve
 from tests.support.wait import until
@@ -28,6 +33,28 @@ async def stoppable(**settings: Any) -> AsyncIterator[tuple[Server, asyncio.Even
 
         tasks.create_task(end(), name="stop the service")
         yield server, stop
+
+
+@pytest.mark.parametrize("serving", [True, False])
+async def test_stop_is_told_once(serving: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """The first signal is what it stops for, also where it came before anything was served; the log closes last."""
+    caplog.set_level(logging.INFO, "roster")
+    closed: list[int] = []
+    async with serve() as server:
+        runner = Runner(server.app, lambda: closed.append(len(caplog.records)))
+    caplog.clear()
+    if serving:
+        runner.serving()
+    runner.told(signal.SIGTERM)
+    runner.told(signal.SIGINT)
+    await runner.cleanup()
+    await runner.cleanup()  # harmless
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["serving"] * serving + ["told to stop", "stopped"]
+    assert closed == [len(messages)] * 2
+    assert vars(caplog.records[-2])["signal"] == "SIGTERM"
+    assert vars(caplog.records[-1])["served_s"] == (0 if serving else None)
 
 
 async def test_request_whose_body_is_on_its_way_is_answered() -> None:
