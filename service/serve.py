@@ -26,7 +26,7 @@ _BACKLOG: Final = 2048
 
 async def make_runner(
     chosen: Settings | None = None, *, store: Store | None = None, hasher: Hasher | None = None
-) -> Runner:
+) -> web.AppRunner:
     """The application, ready to be set up on sockets.
 
     Args:
