@@ -6,18 +6,21 @@ from aiohttp import web
 
 from service.views.aggregate import Aggregate
 from service.views.audit import Audit
-from service.views.auth import LogIn, LogOut, MakeTicket, RefreshTokens, Register
 from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.jwks import Jwks
+from service.views.login import LogIn
 from service.views.mailed import ChangeAddress, Forgot, ResetPassword, Verify
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
 from service.views.passwords import ChangePassword
+from service.views.refresh import RefreshTokens
+from service.views.register import Register
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.security_txt import PATH, SecurityTxt
-from service.views.sessions import SessionById, Sessions
+from service.views.sessions import LogOut, SessionById, Sessions
 from service.views.static import Static
+from service.views.tickets import MakeTicket
 from service.views.tokens import TokenById, Tokens
 from service.views.totp import Totp, TotpCodes, TotpConfirmation, TotpRemoval, UserTotp
 from service.views.users import Me, UserById, Users

@@ -9,12 +9,35 @@ from aiohttp import web
 from service import problems
 from service.domain import logins
 from service.keys import CLOCK, STORE
+from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import SessionAnswer, SessionList
 from service.views.base import NO_STORE, View, json_answer
 from service.views.ids import id_in_path
 
 _TAG: Final = "auth"
+
+
+class LogOut(View):
+    @operation(
+        Operation(
+            id="log_out",
+            summary="Log out",
+            description="Ends this session: its access and refresh tokens, and its open streams.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            replies={204: Reply("The session has ended.", headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        leaving = logins.log_out(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
+        await self.write(leaving, "log out")
+        answer = web.Response(status=204, headers=NO_STORE)
+        answer.del_cookie(STREAM_COOKIE, path="/v1")
+        return answer
 
 
 class Sessions(View):

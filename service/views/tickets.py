@@ -1,0 +1,45 @@
+"""What opens a stream for a browser."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.keys import AUTHENTICATOR, SETTINGS
+from service.middleware.auth import STREAM_COOKIE
+from service.operations import Access, Operation, Reply, operation
+from service.schemas.auth import Ticket
+from service.security.authenticator import TICKET_TTL
+from service.views.base import NO_STORE, View, json_answer
+
+
+class MakeTicket(View):
+    @operation(
+        Operation(
+            id="create_ticket",
+            summary="Get a ticket for a stream",
+            description=(
+                "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream; the "
+                "cookie that comes with it lets the same page come back to it while the session lives."
+            ),
+            tag="auth",
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            replies={200: Reply("A ticket.", Ticket, headers=("Set-Cookie", "Cache-Control"))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
+        body = Ticket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
+        answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
+        answer.set_cookie(
+            STREAM_COOKIE,
+            cookie,
+            path="/v1",
+            httponly=True,
+            samesite="Strict",
+            secure=app[SETTINGS].public_url.startswith("https:") or None,
+            max_age=app[SETTINGS].refresh_ttl_s,
+        )
+        return answer
