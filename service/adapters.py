@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from service.domain.ports import Clock, Hasher, Mailer, Store
+from service.domain.ports import Clock, Mailer, Store
 from service.outbound.mail_log import LogMailer
 from service.outbound.trust import trusted
 from service.security.guessing.alarm import Alarm
 from service.security.guessing.backoff import Backoff
 from service.security.guessing.limit import LoginLimit
 from service.security.guessing.memory_counts import MemoryCounts
+from service.security.hash_places import ProcessHasher
 from service.security.passwords import Argon2Hasher
 from service.settings import PREFIX, Settings, SettingsError
 from service.store.memory import MemoryStore
@@ -50,7 +51,7 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
     )  # fmt: skip
 
 
-def chosen_hasher(settings: Settings) -> Hasher:
+def chosen_hasher(settings: Settings) -> ProcessHasher:
     return Argon2Hasher(
         settings.hash_workers or None,
         settings.hash_queue,

@@ -12,7 +12,7 @@ from aiohttp import web
 from service import keys, lifecycle, middleware
 from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
 from service.domain.events import Event
-from service.domain.ports import Hasher, Store
+from service.domain.ports import Store
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
 from service.realtime import closing
@@ -24,7 +24,7 @@ from service.routes import files, routes
 from service.security.authenticator import Authenticator
 from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
-from service.security.hash_places import HashPlaces
+from service.security.hash_places import HashPlaces, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
 from service.security.limits import MailLimit
@@ -48,7 +48,7 @@ def create_app(
     settings: Settings,
     *,
     store: Store | None = None,
-    hasher: Hasher | None = None,
+    hasher: ProcessHasher | None = None,
     access_log: AccessLog | None = None,
 ) -> web.Application:
     """Build the application. Nothing is opened before it starts.

@@ -10,7 +10,7 @@ from aiohttp.web import AppKey, RequestKey
 
 from service.context import Context
 from service.domain.idempotency import Keys
-from service.domain.ports import Clock, Hasher, Store
+from service.domain.ports import Clock, Store
 from service.operations import Operation
 from service.outbound.aggregate import Aggregator
 from service.outbound.postbox import Postbox
@@ -22,7 +22,7 @@ from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
-from service.security.hash_places import HashPlaces
+from service.security.hash_places import HashPlaces, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.limits import MailLimit
 from service.security.tokens import AccessTokens
@@ -62,7 +62,7 @@ class Described(Protocol):
 SETTINGS = AppKey("settings", Settings)
 CLOCK: AppKey[Clock] = AppKey("clock")
 STORE: AppKey[Store] = AppKey("store")
-HASHER: AppKey[Hasher] = AppKey("hasher")
+HASHER: AppKey[ProcessHasher] = AppKey("hasher")
 HASH_PLACES = AppKey("hash_places", HashPlaces)
 TOKENS = AppKey("tokens", AccessTokens)
 KEYRING = AppKey("keyring", Keyring)

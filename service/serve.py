@@ -13,8 +13,9 @@ from aiohttp import web
 
 from service import keys, reclaim, settings
 from service.app import create_app
-from service.domain.ports import Hasher, Store
+from service.domain.ports import Store
 from service.runner import Runner
+from service.security.hash_places import ProcessHasher
 from service.settings import PREFIX, Settings, SettingsError, unknown_variables
 from service.telemetry import logs
 from service.telemetry.access import AccessLog
@@ -25,7 +26,7 @@ _BACKLOG: Final = 2048
 
 
 async def make_runner(
-    chosen: Settings | None = None, *, store: Store | None = None, hasher: Hasher | None = None
+    chosen: Settings | None = None, *, store: Store | None = None, hasher: ProcessHasher | None = None
 ) -> web.AppRunner:
     """The application, ready to be set up on sockets.
 

@@ -287,6 +287,3 @@ class Hasher(Protocol):
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether `hash` would make it in another way by now, as one that was made elsewhere."""
-
-    def close(self) -> None:
-        """Let go of what it runs on. Safe to call twice."""

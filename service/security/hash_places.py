@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from service.domain.errors import TooMany
 from service.domain.ports import Hasher
@@ -18,6 +19,13 @@ _SHARE: Final = 4
 _LEAST: Final = 4  # a family behind one address comes in together
 
 
+class ProcessHasher(Hasher, Protocol):
+    """The one that a process has, until it ends."""
+
+    def close(self) -> None:
+        """Let go of what it runs on. Safe to call twice."""
+
+
 class HashPlaces:
     """Who has passwords waiting: each network a quarter of the places at most, or four where that is more.
 
@@ -26,13 +34,26 @@ class HashPlaces:
     """
 
     def __init__(self, hasher: Hasher, places: int) -> None:
-        self.hasher = hasher
-        self.most = max(_LEAST, places // _SHARE)
-        self.taken: Counter[str] = Counter()
+        self._hasher = hasher
+        self._most = max(_LEAST, places // _SHARE)
+        self._taken: Counter[str] = Counter()
 
     def of(self, client: str) -> HashPlace:
         """What a request from that address hashes with."""
-        return HashPlace(self, network_of(client))
+        return HashPlace(self, self._hasher, network_of(client))
+
+    @contextmanager
+    def take(self, network: str) -> Iterator[None]:
+        """Hold one of a network's places; raises `TooMany` where it has no more."""
+        if self._taken[network] >= self._most:
+            raise TooMany(1, "Too many passwords of this network wait to be checked; come back in a second.")
+        self._taken[network] += 1
+        try:
+            yield
+        finally:
+            self._taken[network] -= 1
+            if not self._taken[network]:
+                del self._taken[network]
 
 
 class HashPlace:
@@ -41,20 +62,21 @@ class HashPlace:
     Raises `TooMany` where its network has too many waiting.
     """
 
-    def __init__(self, places: HashPlaces, network: str) -> None:
+    def __init__(self, places: HashPlaces, hasher: Hasher, network: str) -> None:
         self._places = places
+        self._hasher = hasher
         self._network = network
         self._waiting: asyncio.Task[Any] | None = None
         self._left = False
 
     async def hash(self, password: str) -> str:
-        return await self._take(self._places.hasher.hash, password)
+        return await self._take(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._take(self._places.hasher.verify, password_hash, password)
+        return await self._take(self._hasher.verify, password_hash, password)
 
     def is_outdated(self, password_hash: str) -> bool:
-        return self._places.hasher.is_outdated(password_hash)
+        return self._hasher.is_outdated(password_hash)
 
     def leave(self) -> None:
         """Drop what waits, and what would come: nobody is there to be answered. What a thread has begun it ends, for nothing.
@@ -65,23 +87,14 @@ class HashPlace:
         if self._waiting is not None:
             self._waiting.cancel()
 
-    def close(self) -> None:
-        self.leave()
-
     async def _take(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._left:
             raise asyncio.CancelledError
-        taken = self._places.taken
-        if taken[self._network] >= self._places.most:
-            raise TooMany(1, "Too many passwords of this network wait to be checked; come back in a second.")
-        taken[self._network] += 1
-        # A task of its own, which can be dropped while the write around it is shielded.
-        task = asyncio.create_task(work(*args, **kwargs), name="wait for a hash")
-        self._waiting = task
-        try:
-            return await task
-        finally:
-            self._waiting = None
-            taken[self._network] -= 1
-            if not taken[self._network]:
-                del taken[self._network]
+        with self._places.take(self._network):
+            # A task of its own, which can be dropped while the write around it is shielded.
+            task = asyncio.create_task(work(*args, **kwargs), name="wait for a hash")
+            self._waiting = task
+            try:
+                return await task
+            finally:
+                self._waiting = None

@@ -25,7 +25,7 @@ _MEMORY_KIB: Final = 47_104
 
 
 class Argon2Hasher:
-    """Keeps `Hasher`. Never on the loop and never in the default executor, where a slow name look-up could block it.
+    """Keeps `ProcessHasher`. Never on the loop and never in the default executor, where a slow name look-up could block it.
 
     Args:
         workers: threads; None for `usual_workers`. argon2 lets go of the interpreter lock, so they run side by side.

@@ -6,9 +6,7 @@ import asyncio
 
 import pytest
 
-from service import keys
 from service.domain.errors import TooMany
-from service.domain.ports import Hasher
 from service.security.hash_places import HashPlaces
 from tests.support.domain import PlainHasher
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Server, serve
@@ -39,8 +37,13 @@ async def test_network_takes_a_quarter() -> None:
     await until(lambda: len(slow.hashed) == 32)
     slow.go_on.set()
     assert await asyncio.gather(*waiting) == ["hash of one"] * 16 + ["hash of two"] * 16
-    assert await places.of("192.0.2.1").verify("hash of one", "one")
-    assert not places.taken
+    await has_all_places(slow, places)
+
+
+async def has_all_places(slow: SlowHasher, places: HashPlaces) -> None:
+    """Sixteen of the first network get in again: none of those before has kept a place."""
+    slow.go_on.set()
+    await asyncio.gather(*(places.of("192.0.2.1").hash("again") for _ in range(16)))
 
 
 async def test_short_queues_have_a_few_for_everybody() -> None:
@@ -59,15 +62,15 @@ async def test_who_leaves_frees_the_place() -> None:
     """What waits is dropped, whoever waits for it is cancelled, and nothing is begun any more; twice does no harm."""
     slow = SlowHasher()
     places = HashPlaces(slow, 64)
-    place: Hasher = places.of("192.0.2.1")
+    place = places.of("192.0.2.1")
     waiting = asyncio.create_task(place.hash("one"))
     await until(lambda: slow.hashed)
-    place.close()
-    place.close()
+    place.leave()
+    place.leave()
 
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert not places.taken
+    await has_all_places(slow, places)
     with pytest.raises(asyncio.CancelledError):
         await place.verify("hash of one", "one")
     assert slow.verified == []
@@ -75,7 +78,7 @@ async def test_who_leaves_frees_the_place() -> None:
 
 async def test_failed_hash_frees_the_place() -> None:
     """What the hasher itself refuses waits no longer."""
-    slow = PlainHasher()
+    slow = SlowHasher()
 
     async def breaks() -> None:
         raise KeyError
@@ -84,7 +87,8 @@ async def test_failed_hash_frees_the_place() -> None:
     places = HashPlaces(slow, 64)
     with pytest.raises(KeyError):
         await places.of("192.0.2.1").hash("one")
-    assert not places.taken
+    slow.before_hash = slow.go_on.wait
+    await has_all_places(slow, places)
 
 
 # Over HTTP
@@ -117,17 +121,28 @@ async def test_flood_from_one_network_leaves_room_for_others() -> None:
 
 
 async def test_client_that_goes_away_waits_no_longer() -> None:
-    """A login whose client has gone is dropped before its turn, and opens no session."""
+    """A login whose client has gone is dropped before its turn, opens no session, and leaves its place to the next."""
     slow = SlowHasher()
     slow.go_on.set()
-    async with serve(hasher=slow) as server:
+    async with serve(hasher=slow, hash_queue=8) as server:
         admin = await server.admin()
         slow.go_on.clear()
-        gone = asyncio.create_task(log_in(server, "192.0.2.1"))
-        await until(lambda: len(slow.verified) == 2)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-        await until(lambda: not server.app[keys.HASH_PLACES].taken)
+        gone = [asyncio.create_task(log_in(server, "192.0.2.1")) for _ in range(4)]
+        await until(lambda: len(slow.verified) == 1 + 4)
+        assert await log_in(server, "192.0.2.1") == (429, "1")
+        for task in gone:
+            task.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        tries: list[asyncio.Task[tuple[int, str | None]]] = []
+
+        async def next_gets_in() -> bool:
+            before = len(slow.verified)
+            tries.append(asyncio.create_task(log_in(server, "192.0.2.1")))
+            await until(lambda: tries[-1].done() or len(slow.verified) > before)
+            return not tries[-1].done()
+
+        await until(next_gets_in)
         slow.go_on.set()
+        assert await tries[-1] == (200, None)
         sessions = await server.json("GET", "/v1/auth/sessions", admin)
-        assert len(sessions["items"]) == 1
+        assert len(sessions["items"]) == 2

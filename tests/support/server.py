@@ -14,7 +14,8 @@ import aiohttp
 from aiohttp import web
 
 from service import keys
-from service.domain.ports import Hasher, Store
+from service.domain.ports import Store
+from service.security.hash_places import ProcessHasher
 from service.security.passwords import Argon2Hasher
 from service.serve import make_runner
 from service.settings import Settings, load
@@ -133,7 +134,7 @@ Serve = Callable[..., AbstractAsyncContextManager[Server]]
 async def serve(
     *,
     send_buffer: int | None = None,
-    hasher: Hasher | None = None,
+    hasher: ProcessHasher | None = None,
     store: Store | None = None,
     **overrides: Any,
 ) -> AsyncIterator[Server]:
