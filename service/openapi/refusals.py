@@ -36,15 +36,17 @@ _EXAMPLES: Final[Mapping[Kind, Mapping[str, Any]]] = {
     problems.BAD_REQUEST: {
         "detail": "A query parameter is not what it must be; `errors` names each.",
         "instance": "/v1/events",
-        "errors": [
-            {"pointer": "limit", "code": "less_than_equal", "detail": "Input should be less than or equal to 100"}
-        ],
+        "errors": [{"pointer": "limit", "code": "less_than_equal", "detail": "Must be 100 or less."}],
     },
     problems.INVALID_FIELDS: {
         "detail": "Some fields break a rule; `errors` names each.",
         "errors": [
-            {"pointer": "/age", "code": "less_than_equal", "detail": "Input should be less than or equal to 150"},
-            {"pointer": "/id", "code": "extra_forbidden", "detail": "Extra inputs are not permitted"},
+            {"pointer": "/age", "code": "less_than_equal", "detail": "Must be 150 or less."},
+            {
+                "pointer": "/id",
+                "code": "extra_forbidden",
+                "detail": "Must not be there: nothing of that name is known here.",
+            },
         ],
     },
     problems.TAKEN: {

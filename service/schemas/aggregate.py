@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from service.schemas.fields import Answer, Query
+
+SOURCES_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}(,[a-z0-9][a-z0-9_-]{0,31}){0,31}$"
 
 
 class Sources(Query):
@@ -14,7 +16,7 @@ class Sources(Query):
 
     sources: Annotated[
         str,
-        Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}(,[a-z0-9][a-z0-9_-]{0,31}){0,31}$", examples=["weather,news"]),
+        Field(pattern=SOURCES_PATTERN, examples=["weather,news"]),
     ]
     """Names from `ROSTER_UPSTREAMS`, with commas between; 32 at most."""
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from service.domain.audit import Action, Entry, Part
-from service.schemas.fields import Answer, Limit, Query
+from service.schemas.fields import CURSOR_PATTERN, Answer, Limit, Query
 
 _AN_ID: Final = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
 _CURSOR: Final = "nzoce-JIDWWn8Buc3jSqUjE3OTUxNzM4MDAwMDAwMDA"
@@ -81,7 +81,7 @@ class AuditFilter(Query):
     """Which entries."""
 
     limit: Limit = 20
-    cursor: Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$", examples=[_CURSOR])] | None = None
+    cursor: Annotated[str, Field(max_length=1000, pattern=CURSOR_PATTERN, examples=[_CURSOR])] | None = None
     """`next` of the page before, asked with the same filters."""
     actor: Who | None = None
     """Only what this user did."""

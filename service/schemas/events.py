@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -16,11 +16,13 @@ from service.schemas.fields import Answer, Limit, Query, digits
 from service.schemas.users import UserAnswer, user_answer, user_line
 
 _TYPE = "|".join(EVENT_TYPES).replace(".", r"\.")
+TYPES_PATTERN: Final = rf"^({_TYPE})(,({_TYPE}))*$"
+AFTER_PATTERN: Final = r"^(0|[a-z0-9]{1,32}-(0|[1-9][0-9]{0,17}))$"
 
 After = Annotated[
     str,
     Field(
-        pattern=r"^(0|[a-z0-9]{1,32}-(0|[1-9][0-9]{0,17}))$",
+        pattern=AFTER_PATTERN,
         description="Position behind which to begin, `<epoch>-<seq>`; `0` for the oldest event kept.",
         examples=["0"],
     ),
@@ -28,7 +30,7 @@ After = Annotated[
 Types = Annotated[
     str,
     Field(
-        pattern=rf"^({_TYPE})(,({_TYPE}))*$",
+        pattern=TYPES_PATTERN,
         description="Only these types of event, with commas between.",
         examples=["user.created,user.updated"],
     ),

@@ -43,6 +43,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+CURSOR_PATTERN: Final = r"^[A-Za-z0-9_-]+$"
 OTP_MAX: Final = 64  # code points: a recovery code with more spaces than anybody types
 
 

@@ -17,7 +17,7 @@ class FieldProblem(Answer):
     """JSON pointer to the field; empty for the whole body. For a query parameter its name."""
     code: Annotated[str, Field(examples=["too_long"])]
     """Stable word for programs."""
-    detail: Annotated[str, Field(examples=["Must not be longer than 254 bytes"])]
+    detail: Annotated[str, Field(examples=["Must not be longer than 254 bytes."])]
     """One sentence for people."""
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
 from service.domain.users import User
 from service.schemas.fields import (
+    CURSOR_PATTERN,
     Active,
     Age,
     Answer,
@@ -126,7 +127,7 @@ class UserFilter(Query):
     """Which users, and in what order."""
 
     limit: Limit = 20
-    cursor: Annotated[str, Field(max_length=1000, pattern=r"^[A-Za-z0-9_-]+$", examples=[_CURSOR])] | None = None
+    cursor: Annotated[str, Field(max_length=1000, pattern=CURSOR_PATTERN, examples=[_CURSOR])] | None = None
     """`next` of the page before, asked with the same filters and order."""
     q: Search | None = None
     """Part of the username, e-mail address or name, whatever its case."""
