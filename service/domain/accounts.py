@@ -11,7 +11,16 @@ import uuid_utils.compat
 
 from service.domain.audit import START, By, rights_changed
 from service.domain.endings import end_access
-from service.domain.errors import FieldError, Forbidden, Invalid, LastAdmin, NotFound, Stale, WrongPassword
+from service.domain.errors import (
+    FieldError,
+    Forbidden,
+    Invalid,
+    LastAdmin,
+    NotFound,
+    PasswordFieldMissing,
+    Stale,
+    WrongPassword,
+)
 from service.domain.events import Event
 from service.domain.notices import tell_owner
 from service.domain.passwords import refuse_common
@@ -104,7 +113,8 @@ async def change(
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
-    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`, `Taken`, `LastAdmin`.
+    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `PasswordFieldMissing`, `WrongPassword`, `OtpFieldMissing`,
+    `OtpFieldWrong`, `Taken`, `LastAdmin`.
     """
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
@@ -121,6 +131,8 @@ async def change(
                 raise Invalid(
                     FieldError("/email", "unproven", "Ask for it with POST /v1/auth/address, which proves it.")
                 )
+            if wanted.current_password is None:
+                raise PasswordFieldMissing(_PASSWORD)
             if proven is None:
                 raise WrongPassword(_PASSWORD)
             await hold(transaction, clock, user_id, proven, wanted.otp, _PASSWORD)

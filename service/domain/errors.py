@@ -2,6 +2,7 @@
 
 Refusal
 ├── Invalid              fields that break a rule
+│   ├── PasswordFieldMissing  the current password was asked for and is not there
 │   ├── WrongPassword    the current password was asked for and does not match
 │   ├── OtpFieldMissing  the password does, and the code of the second factor is not there
 │   └── OtpFieldWrong    the password does, and the code of the second factor does not
@@ -73,18 +74,26 @@ class Invalid(Refusal):
         self.errors = errors
 
 
+class PasswordFieldMissing(Invalid):
+    def __init__(self, pointer: str = "/current_password") -> None:
+        super().__init__(FieldError(pointer, "password_required", "Must be there: this takes the current password."))
+
+
 class WrongPassword(Invalid):
     def __init__(self, pointer: str = "/current_password") -> None:
         super().__init__(FieldError(pointer, "wrong_password", "Must be the current password."))
 
 
 class OtpFieldWrong(Invalid):
-    def __init__(self) -> None:
-        super().__init__(
-            FieldError(
-                "/otp", "wrong_otp", "Must be the code that the app shows now, or a recovery code; each is good once."
-            )
+    """`begun`: whether the second factor is not on yet, and so has no recovery codes."""
+
+    def __init__(self, *, begun: bool = False) -> None:
+        sentence = (
+            "Must be the code that the app shows now; where none is taken, look whether the phone's clock is right."
+            if begun
+            else "Must be the code that the app shows now, or a recovery code; each is good once."
         )
+        super().__init__(FieldError("/otp", "wrong_otp", sentence))
 
 
 class OtpFieldMissing(Invalid):

@@ -48,7 +48,8 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUI
 async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
     """Turn on what was begun, as a code of it shows that the app has it; ends all sessions but this one.
 
-    Returns its recovery codes, of which only digests are kept. Raises `OtpFieldWrong`; `Conflict` where nothing was begun.
+    Returns its recovery codes, of which only digests are kept. Raises `OtpFieldWrong`; `Conflict` where nothing was begun,
+    or where it is on already.
     """
     made = recovery_codes.make()
 
@@ -56,12 +57,16 @@ async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id:
         owner = await transaction.credentials(user_id)
         if owner is None:
             raise InvalidToken()
-        if owner.second_factor is None or owner.asks_otp:
+        if owner.asks_otp:
+            raise Conflict(
+                "The second factor is on already; POST /v1/auth/totp/recovery-codes makes new recovery codes."
+            )
+        if owner.second_factor is None:
             raise Conflict("No second factor was begun; POST /v1/auth/totp begins one.")
         now = clock()
         step = totp.step_of(owner.second_factor.secret, otp, now)
         if step is None:
-            raise OtpFieldWrong()
+            raise OtpFieldWrong(begun=True)
         # With its step: the code that turned it on does not log in as well.
         await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)

@@ -95,12 +95,15 @@ async def test_issuer_is_where_the_service_is_reached() -> None:
 async def test_begun_is_replaced_until_it_is_confirmed(server: Server, ada: Login) -> None:
     """Beginning again makes another secret; one that is on has to be removed first."""
     first, second = [Phone(server, ada, (await totp(server, ada, "", password=PASSWORD))["secret"], []) for _ in "12"]
-    assert fields(await totp(server, ada, "/confirm", otp=first.shown(), status=422)) == [("/otp", "wrong_otp")]
+    problem = await totp(server, ada, "/confirm", otp=first.shown(), status=422)
+    assert fields(problem) == [("/otp", "wrong_otp")]
+    assert "recovery" not in problem["errors"][0]["detail"]  # there are none yet
     await totp(server, ada, "/confirm", otp=second.shown())
 
     for path, body in (("", {"password": PASSWORD}), ("/confirm", {"otp": second.shown()})):
         problem = await totp(server, ada, path, **body, status=409)
         assert problem["type"] == "/problems/conflict"
+    assert problem["detail"].startswith("The second factor is on already; POST /v1/auth/totp/recovery-codes ")
 
 
 async def test_begun_is_forgotten_without_a_code(server: Server, ada: Login) -> None:
