@@ -92,4 +92,6 @@ class MailLimit:
                 self._limit.hit(("address", address), now)
         except LimitReached as reached:
             # Not as itself: `RateLimit` tells of requests, and this is another limit.
-            raise TooMany(reached.retry_after_s, "Too many mails; come back later.") from None
+            raise TooMany(
+                reached.retry_after_s, "Too many mails asked for, or tokens from mails tried; come back later."
+            ) from None

@@ -479,6 +479,9 @@ async def test_mails_are_limited_per_address_and_network(mails: Mails) -> None:
         assert await status("forgot", "192.0.2.11", email="bob@example.com") == 202
         for number in range(3):
             assert await status("reset", "192.0.2.99", token="x", password=NEW) == 400, number
+        headers = {"X-Forwarded-For": "192.0.2.99"}
+        problem = await server.json("POST", "/v1/auth/verify", status=429, headers=headers, json={"token": "x"})
+        assert problem["detail"] == "Too many mails asked for, or tokens from mails tried; come back later."
         for path, body in (
             ("reset", {"token": "x", "password": NEW}),
             ("verify", {"token": "x"}),
