@@ -1,4 +1,4 @@
-"""Every way in which Roster says no, in one table: REST, SSE and WebSocket read it, `/problems/{slug}` explains it.
+"""Every way in which Roster says no, in one table: REST, SSE and WebSocket read it, `/problems` lists it.
 
 Why each status: 400 when the question cannot be understood, 422 when it can and breaks a rule, 404 also for what the
 caller may not see (a 403 would say that it exists), 409 when another state would allow it, 410 when the log no longer
@@ -194,7 +194,8 @@ TOO_MANY: Final = Kind(
     "too-many-requests",
     429,
     "Too many requests",
-    "Wait as long as `Retry-After` says; `RateLimit` tells how many are left.",
+    "Wait as long as `Retry-After` says; `detail` tells which limit it is. Where requests are limited, `RateLimit` tells how many "
+    "are left; failed logins, mails, tokens from mails and waiting passwords have limits of their own, of which it says nothing.",
 )
 INTERNAL: Final = Kind(
     "internal-error",

@@ -12,7 +12,7 @@ from service.views.jwks import Jwks
 from service.views.login import LogIn
 from service.views.mailed import ChangeAddress, Forgot, ResetPassword, Verify
 from service.views.operations import Live, MetricsPage, Ready
-from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemPage
+from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemList, ProblemPage
 from service.views.passwords import ChangePassword
 from service.views.refresh import RefreshTokens
 from service.views.register import Register
@@ -80,6 +80,7 @@ routes.view("/")(Home)
 routes.view("/docs")(Docs)
 routes.view("/openapi.yaml")(OpenApiYaml)
 routes.view("/openapi.json")(OpenApiJson)
+routes.view("/problems")(ProblemList)
 routes.view("/problems/{slug}")(ProblemPage)
 
 # What the pages are made of is no part of the API, and its description leaves it out.

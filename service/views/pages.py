@@ -83,6 +83,21 @@ class ProblemPage(View):
         return _page(self.request, "problem.html", kind=kind)
 
 
+class ProblemList(View):
+    @operation(
+        Operation(
+            id="get_problems",
+            summary="All kinds of problems",
+            description="A page for people: each `type` that a problem document may have, with its status.",
+            tag=_TAG,
+            access=Access.PUBLIC,
+            replies={200: Reply("The page.", media_type=_HTML, example=_PAGE)},
+        )
+    )
+    async def get(self) -> web.Response:
+        return _page(self.request, "problems.html", kinds=problems.KINDS.values())
+
+
 class OpenApiYaml(View):
     @operation(
         Operation(

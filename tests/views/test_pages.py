@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -11,7 +12,7 @@ from service import __version__
 from service.problems import KINDS
 from tests.support.server import Server, serve
 
-PAGES = ["/", "/docs", "/problems/not-found"]
+PAGES = ["/", "/docs", "/problems", "/problems/not-found"]
 
 
 async def page(server: Server, path: str) -> str:
@@ -87,6 +88,18 @@ async def test_every_kind_of_problem_has_a_page(server: Server, slug: str) -> No
     assert KINDS[slug].title in text
     assert str(KINDS[slug].status) in text
     assert KINDS[slug].code in text
+    assert "`" not in text
+    assert 'href="/problems"' in text
+    for code in re.findall("`([^`]*)`", KINDS[slug].remedy):
+        assert f"<code>{html.escape(code)}</code>" in text
+
+
+async def test_list_leads_to_every_kind_of_problem(server: Server) -> None:
+    """Each with its status and title."""
+    text = await page(server, "/problems")
+
+    for slug, kind in KINDS.items():
+        assert f'{kind.status} <a href="/problems/{slug}">{html.escape(kind.title)}</a>' in text
 
 
 @pytest.mark.parametrize("slug", ["nothing", "Not-Found", "%3Cscript%3E", "not-found%00"])
