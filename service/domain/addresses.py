@@ -19,7 +19,8 @@ from service.domain.users import User
 async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, email: str, ttl: timedelta) -> None:
     """Have an address asked whether a user may have it; one that has an account already is told so.
 
-    Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before.
+    Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before. Where
+    it is the address that the user has, there is nothing to ask.
 
     Args:
         proven: what `proofs.show` has told: a password that was changed since asks for nothing.
@@ -30,6 +31,8 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
         now = clock()
         owner = await transaction.credentials(user_id)
         if owner is None or not owner.user.active or owner.password_hash != proven:
+            return
+        if owner.user.email == email:
             return
         kind: MailKind = "move"
         for holder in await transaction.holders((), (), (email,)):

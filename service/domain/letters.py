@@ -77,9 +77,9 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             )
         case "known":
             return (
-                f"Somebody, you perhaps, tried to register{where} with this address. It has an account already, whose "
-                f"username is {username}.\n\n"
-                "If it was you, log in; where the password is forgotten, ask for a new one. If not, nothing has happened.\n"
+                f"Somebody, you perhaps, wanted this address for an account{where}. It has one already, whose username is "
+                f"{username}; no address has two.\n\n"
+                "If it was you, log in to that one; where the password is forgotten, ask for a new one. If not, nothing has happened.\n"
             )
         case "taken":
             return (

@@ -10,6 +10,7 @@ import pytest
 
 from service.domain import accounts, addresses, new_passwords
 from service.domain.accounts import Change
+from service.domain.audit import AuditQuery
 from service.domain.errors import WrongPassword
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
@@ -42,9 +43,8 @@ class World:
             self.store, hasher, self.clock, BY, self.ada.id, uuid.uuid4(), PASSWORD, "another good one"
         )
 
-    async def ask(self) -> None:
-        proven = f"hash of {PASSWORD}"
-        await addresses.ask(self.store, self.clock, BY, self.ada.id, proven, "new@example.com", HOUR)
+    async def ask(self, email: str = "new@example.com") -> None:
+        await addresses.ask(self.store, self.clock, BY, self.ada.id, f"hash of {PASSWORD}", email, HOUR)
 
     async def waiting(self) -> list[str]:
         return [mail.kind for mail in await self.store.due_mails(self.clock(), 10)]
@@ -70,6 +70,15 @@ async def test_address_is_asked_for_who_has_proven_to_be_there(world: World) -> 
     """With the present password, and of an account that may be used."""
     await world.ask()
     assert await world.waiting() == ["move"]
+
+
+async def test_own_address_is_not_asked(world: World) -> None:
+    """There is nothing to do, so nobody is mailed, and what was asked for before goes on."""
+    await world.ask()
+    before = await world.store.due_mails(world.clock(), 10)
+    await world.ask("ada@example.com")
+    assert await world.store.due_mails(world.clock(), 10) == before
+    assert len(await world.store.audit(AuditQuery(limit=10, action="address.asked"))) == 1
 
 
 async def test_nothing_is_asked_for_a_password_that_was_changed(world: World) -> None:

@@ -46,6 +46,13 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
     assert token_in(letter.text) == token
 
 
+def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
+    """Somebody who registers, or somebody with an account who wants another address: it speaks of neither."""
+    text = write(HEAD, "known", "ada@example.com", "ada").text
+    assert "wanted this address for an account. It has one already, whose username is ada;" in text
+    assert "regist" not in text
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(86400, "1 day"), (172800, "2 days"), (3600, "1 hour"), (5400, "90 minutes"), (60, "1 minute"), (1, "1 minute")],
