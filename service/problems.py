@@ -121,7 +121,8 @@ INSUFFICIENT_SCOPE: Final = Kind(
     "insufficient-scope",
     403,
     "The credentials were not made for this",
-    "Use a token that has the scopes in `WWW-Authenticate`, and make one if need be: what a token may do stays as it was made.",
+    "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was made with them. What a token may do "
+    "stays as it was made.",
 )
 FOREIGN_ORIGIN: Final = Kind(
     "foreign-origin",

@@ -13,10 +13,11 @@ from service.domain import scopes
 from service.domain.accounts import Caller
 from service.domain.audit import By
 from service.domain.endings import end_token
-from service.domain.errors import Conflict, InsufficientScope, InvalidToken, NotFound
+from service.domain.errors import Conflict, InvalidToken, NotFound
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.scopes import Scopes
 from service.domain.tokens import MOST_TOKENS, ApiToken
+from service.domain.users import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Maker:
     """
 
     user_id: UUID
+    role: Role
     credential: UUID
     scopes: Scopes
     is_token: bool = False
@@ -50,11 +52,12 @@ class NewToken:
 async def make(store: Store, clock: Clock, by: By, maker: Maker, new: NewToken) -> ApiToken:
     """Make an API token of the caller's own.
 
-    Raises `InsufficientScope` where it would have what its maker has not, `Conflict` over `MOST_TOKENS`, `InvalidToken`
-    when the maker has ended meanwhile: what was revoked must leave nothing behind that it made afterwards.
+    Raises `InsufficientScope` where it would have what its maker has not, `Forbidden` where nobody of its role has,
+    `Conflict` over `MOST_TOKENS`, `InvalidToken` when the maker has ended meanwhile: what was revoked must leave nothing
+    behind that it made afterwards.
     """
     if lacking := scopes.missing(new.scopes, maker.scopes):
-        raise InsufficientScope(scopes.written(lacking))
+        raise scopes.refusal(lacking, maker.role)
     now = clock()
     ends = [moment for moment in (new.expires_at, maker.expires_at) if moment is not None]
     token = ApiToken(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
+from service.domain.errors import Forbidden, InsufficientScope
 from service.domain.users import Role
 
 Grantable = Literal[
@@ -76,6 +77,13 @@ def in_order(scopes: Collection[Scope]) -> list[Scope]:
 def read(text: str, role: Role) -> Scopes:
     """The scopes that such a text names, as far as they are of use to a role; other words mean nothing here."""
     return of(role).intersection(text.split(" "))
+
+
+def refusal(lacking: Collection[Scope], role: Role) -> Forbidden:
+    """Why credentials of a role without these scopes may not: others of that role could, or none."""
+    if of(role).issuperset(lacking):
+        return InsufficientScope(written(lacking))
+    return Forbidden("Only administrators may do that.")
 
 
 def missing(wanted: Iterable[Scope], has: Collection[Scope]) -> list[Scope]:

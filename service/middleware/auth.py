@@ -10,8 +10,8 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from service.context import Context
-from service.domain.errors import BadRequest, Forbidden, InsufficientScope, InvalidToken, Unauthenticated
-from service.domain.scopes import Scope
+from service.domain.errors import BadRequest, Forbidden, InvalidToken, Unauthenticated
+from service.domain.scopes import Scope, refusal
 from service.middleware.step import Step
 from service.operations import Access
 from service.security.authenticator import Authenticator, Principal
@@ -41,7 +41,7 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
             if principal is not None and (access is _BEARER or not request.query_string):
                 context.principal = principal
                 if (scope := operation.scope) is not None and scope not in principal.scopes:
-                    raise InsufficientScope(scope)
+                    raise refusal((scope,), principal.caller.role)
                 return None
         return find(request, context, operation.scope, streams=access is _STREAM)
 
@@ -49,7 +49,7 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
         principal = await _principal(request, authenticator, public_url, streams=streams)
         context.principal = principal
         if scope is not None and principal is not None and scope not in principal.scopes:
-            raise InsufficientScope(scope)
+            raise refusal((scope,), principal.caller.role)
 
     return authenticate
 

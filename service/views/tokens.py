@@ -62,7 +62,7 @@ class Tokens(View):
                     "The token, shown this once: it is kept as a hash alone.", TokenMade, headers=("Cache-Control",)
                 )
             },
-            refusals=(problems.CONFLICT,),
+            refusals=(problems.CONFLICT, problems.FORBIDDEN),
         )
     )
     async def post(self) -> web.Response:
@@ -74,6 +74,7 @@ class Tokens(View):
         )
         maker = Maker(
             principal.caller.id,
+            principal.caller.role,
             principal.session_id,
             principal.scopes,
             is_token=principal.token is not None,

@@ -13,7 +13,7 @@ import pytest
 
 from service.domain import accounts, issuing
 from service.domain.accounts import Caller, Change
-from service.domain.errors import Conflict, InsufficientScope, InvalidToken, NotFound
+from service.domain.errors import Conflict, Forbidden, InsufficientScope, InvalidToken, NotFound
 from service.domain.issuing import Maker, NewToken
 from service.domain.scopes import of
 from service.domain.tokens import MOST_TOKENS, ApiToken
@@ -34,7 +34,7 @@ class World:
         self.session = a_session(self.ada, self.clock())
 
     def maker(self, **fields: Any) -> Maker:
-        made = Maker(self.ada.id, self.session.id, of("admin"))
+        made = Maker(self.ada.id, "admin", self.session.id, of("admin"))
         return replace(made, **fields)
 
     def new(self, **fields: Any) -> NewToken:
@@ -81,6 +81,14 @@ async def test_nobody_hands_on_what_it_has_not(world: World) -> None:
 
     assert refused.value.scope == "users:write tokens"
     assert await world.tokens() == []
+
+
+async def test_member_makes_no_token_for_administrators(world: World) -> None:
+    """No credentials of a member could, so it is told so, and not to look for others."""
+    with pytest.raises(Forbidden) as refused:
+        await world.make(world.new(scopes=frozenset({"audit:read", "tokens"})), role="member", scopes=of("member"))
+
+    assert not isinstance(refused.value, InsufficientScope)
 
 
 @pytest.mark.parametrize(("days", "expected"), [(1, 1), (30, 10), (None, 10)])

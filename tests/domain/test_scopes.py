@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import scopes
+from service.domain.errors import Forbidden, InsufficientScope
 from service.domain.scopes import GRANTABLE, MEANINGS, Scope
 from service.domain.users import Role
 
@@ -25,6 +26,13 @@ def test_every_scope_has_a_meaning() -> None:
 def test_sessions_are_for_logins_alone() -> None:
     """An API token may have every scope but the one that ends sessions and opens streams in their name."""
     assert MEANINGS.keys() - GRANTABLE == {"sessions"}
+
+
+def test_refusal_says_whether_other_credentials_would_do() -> None:
+    """Those of an administrator can be made with every scope, those of a member not."""
+    assert type(scopes.refusal(["users:read", "audit:read"], "admin")) is InsufficientScope
+    assert type(scopes.refusal(["users:read", "audit:read"], "member")) is Forbidden
+    assert str(scopes.refusal(["users:read"], "member")).endswith(" users:read.")
 
 
 @given(subsets)
