@@ -8,13 +8,20 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from service import keys
+from service.domain.mail import MailToken, Purpose, new_token
+from service.domain.ports import Transaction
+from tests.support.domain import BY
+from tests.support.server import Server
 from tests.support.wait import until
 
 _TOKEN = re.compile(r"^  ([A-Za-z0-9_-]{64})$", re.MULTILINE)
@@ -141,3 +148,18 @@ async def mail_server(
     finally:
         server.close()
         await server.wait_closed()
+
+
+async def mailed(server: Server, user: str, purpose: Purpose) -> str:
+    """A token as a mail would bring it."""
+    store, user_id = server.app[keys.STORE], UUID(user)
+    found = (await store.user(user_id)).value
+    assert found is not None
+    text, digest = new_token(user_id)
+    token = MailToken(user_id, purpose, found.email, server.app[keys.CLOCK]() + timedelta(hours=1), digest)
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_mail_token(token)
+
+    await store.write(work, BY)
+    return text

@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from uuid import UUID
 
 import pytest
 
 from service import keys
-from service.domain.mail import MailToken, Purpose, new_token
-from service.domain.ports import Transaction
 from service.openapi.document import operations
-from tests.support.domain import BY
+from tests.support.mail import mailed
 from tests.support.ndjson import NDJSON, bring_in, ndjson, person
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.totp import Phone, protect
@@ -113,11 +109,17 @@ async def test_pages_and_lines_have_the_same(kept: Server) -> None:
 
 
 async def test_only_administrators_read_it(server: Server) -> None:
-    """A member gets 403, in either form; so does an administrator's token for something else."""
+    """A member gets 403, in either form, which does not send it to look for a scope; so does an administrator's token for
+    something else, which does."""
     admin, ada = await server.admin(), await server.member("ada")
-    for by in (ada, await server.token(admin, "users:read"), await server.token(ada, "profile")):
+    for by, kind in (
+        (ada, "forbidden"),
+        (await server.token(ada, "profile"), "forbidden"),
+        (await server.token(admin, "users:read"), "insufficient-scope"),
+    ):
         for accept in ("*/*", "application/x-ndjson"):
-            await server.json("GET", PATH, by, status=403, headers={"Accept": accept})
+            problem = await server.json("GET", PATH, by, status=403, headers={"Accept": accept})
+            assert problem["type"] == f"/problems/{kind}"
     await server.json("GET", PATH, status=401)
     await server.json("GET", PATH, await server.token(admin, "audit:read"))
 
@@ -333,21 +335,6 @@ async def remove_totp(server: Server, admin: Login) -> Asked:
 async def remove_anothers_totp(server: Server, admin: Login) -> Asked:
     phone = await protect(server, await server.member())
     return Asked("DELETE", f"/v1/users/{phone.owner.id}/totp", admin, member=phone.owner)
-
-
-async def mailed(server: Server, user: str, purpose: Purpose) -> str:
-    """A token as a mail would bring it."""
-    store, user_id = server.app[keys.STORE], UUID(user)
-    found = (await store.user(user_id)).value
-    assert found is not None
-    text, digest = new_token(user_id)
-    token = MailToken(user_id, purpose, found.email, server.app[keys.CLOCK]() + timedelta(hours=1), digest)
-
-    async def work(transaction: Transaction) -> None:
-        await transaction.put_mail_token(token)
-
-    await store.write(work, BY)
-    return text
 
 
 Role = Literal["admin", "member", "made", "nobody"]

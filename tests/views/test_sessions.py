@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from service import keys
+from service.domain.mail import parse_token
+from tests.support.mail import mailed
+from tests.support.ndjson import bring_in
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
+from tests.support.totp import protect
 from tests.support.wait import until
 
 NOWHERE = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
@@ -151,3 +156,72 @@ async def test_session_that_is_not_refreshed_ends() -> None:
         await until(lambda: server.app[keys.AUTHENTICATOR].remembered(header) is None)
         await server.json("GET", "/v1/users/me", ada, status=401)
         await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": ada.refresh_token})
+
+
+# What ends what, as docs/auth.md has it
+
+
+async def end_others(server: Server, ada: Login) -> None:
+    await server.json("DELETE", "/v1/auth/sessions", ada, status=204)
+
+
+async def change_role(server: Server, ada: Login) -> None:
+    await server.json("PATCH", f"/v1/users/{ada.id}", await server.admin(), json={"role": "admin"})
+
+
+async def change_password(server: Server, ada: Login) -> None:
+    await server.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": PASSWORD + "!"})
+
+
+async def reset(server: Server, ada: Login) -> None:
+    body = {"token": await mailed(server, ada.id, "reset"), "password": PASSWORD + "!"}
+    await server.json("POST", "/v1/auth/reset", status=204, json=body)
+
+
+async def turn_on(server: Server, ada: Login) -> None:
+    await protect(server, ada)
+
+
+async def lose(server: Server, ada: Login) -> None:
+    await server.json("DELETE", f"/v1/users/{ada.id}/totp", await server.admin(), status=204)
+
+
+async def import_password(server: Server, ada: Login) -> None:
+    row = {"username": "ada", "email": "ada@example.com", "password": PASSWORD + "!"}
+    await bring_in(server, await server.admin(), [row], "?on_conflict=update")
+
+
+async def deactivate(server: Server, ada: Login) -> None:
+    await server.json("PATCH", f"/v1/users/{ada.id}", await server.admin(), json={"active": False})
+
+
+@pytest.mark.parametrize(
+    ("act", "stays"),
+    [
+        (end_others, {"this", "token"}),
+        (change_role, {"this", "other", "mail", "token"}),
+        (change_password, {"this", "token"}),
+        (reset, {"token"}),
+        (import_password, {"token"}),
+        (turn_on, {"this", "token"}),
+        (lose, {"token"}),
+        (deactivate, set()),
+    ],
+)
+async def test_what_ends_what(server: Server, act: Callable[[Server, Login], Awaitable[None]], stays: set[str]) -> None:
+    """Of the session that asks, another one, a token from a mail and an API token, that and no more goes on."""
+    ada = await server.member("ada")
+    if act is lose:
+        await protect(server, ada)
+    other = ada if act is lose else await server.log_in("ada")
+    program = await server.token(ada, "profile")
+    presented = parse_token(await mailed(server, ada.id, "verify"))
+    assert presented is not None
+    await act(server, ada)
+
+    left = {"mail"} if await server.app[keys.STORE].mail_token("verify", presented) is not None else set()
+    for name, by in (("this", ada), ("other", other), ("token", program)):
+        async with server.request("GET", "/v1/users/me", by) as answer:
+            assert answer.status in (200, 401)
+            left |= {name} if answer.status == 200 else set()
+    assert left == stays
