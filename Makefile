@@ -12,7 +12,7 @@ run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 
 # A file at a time for each of two processes: many a test waits for something.
 test: $(VENV)/.check  ## run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.check  ## lint, types, import contracts, holes that a program can find, documents that must agree
 	$(VENV)/bin/ruff check .

@@ -21,6 +21,12 @@ hypothesis.settings.register_profile("roster", deadline=None)
 hypothesis.settings.load_profile("roster")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the files that may take long begin first: else one process ends with them, and the other waits for it."""
+    slow = {item.path for item in items if any(item.iter_markers("timeout")) or any(item.iter_markers("gunicorn"))}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     """A running service with the settings of tests. For other settings: `async with serve(ping_s=0.05) as server`."""
