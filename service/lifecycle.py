@@ -164,9 +164,9 @@ IN_ORDER: Final = (
     make_admin,
     follow_log,
     open_outbound,
+    tell_failures,
     finish_tasks,
     send_mails,
-    tell_failures,
 )
 
 

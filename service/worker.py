@@ -52,6 +52,8 @@ class Worker(GunicornUVLoopWebWorker):
 
     def _listen(self) -> None:
         """Give the sockets back the backlog of the configuration, as aiohttp listens anew with 128; and say that we serve."""
+        if not self.alive:
+            return
         if self.booted:
             for listener in self.sockets:
                 listener.listen(self.cfg.backlog)

@@ -35,7 +35,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     """Add this command to those that there are."""
     parser = commands.add_parser("token", help="look at a token")
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    check = actions.add_parser("check", help="say what a token is and why it is refused; exit 0 only if it is not")
+    check = actions.add_parser(
+        "check", help="say what a token is and why it is refused; exit 0 only if nothing speaks against it"
+    )
     check.add_argument("token", help="an access, refresh or API token, or a stream cookie; - reads it from stdin")
 
 

@@ -32,6 +32,7 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
         owner = await transaction.credentials(user_id)
         if owner is None or not owner.user.active or owner.password_hash != proven:
             return
+        await transaction.forget_mail_tokens(user_id, "move")
         if owner.user.email == email:
             return
         kind: MailKind = "move"

@@ -67,7 +67,6 @@ def write(  # nosec B107  # the default is no password, but none
 
 def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
     where = f" at {head.public_url}" if head.public_url else ""
-    account = username or "that had this address"
     match kind:
         case "verify":
             return (
@@ -94,7 +93,7 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             )
         case "changed":
             return (
-                f"The password of the account {account}{where} was changed, and other logins have ended.\n\n"
+                f"The password of the account of this address{where} was changed, and other logins have ended.\n\n"
                 "If it was not you, ask for a new password at once, and tell whoever runs the service.\n"
             )
         case "move":
@@ -110,21 +109,19 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             )
         case "totp_on":
             return (
-                f"The account {account}{where} has a second factor now: to log in takes a code as well. Other logins have "
+                f"The account of this address{where} has a second factor now: to log in takes a code as well. Other logins have "
                 f"ended.\n\n{_NOT_YOU}"
             )
         case "totp_off":
             return (
-                f"The account {account}{where} has no second factor any more: the password alone logs in. Other logins "
+                f"The account of this address{where} has no second factor any more: the password alone logs in. Other logins "
                 f"have ended.\n\nIf neither you nor an administrator whom you asked did it, {_SOMEBODY}"
             )
         case "new_codes":
-            return (
-                f"The account {account}{where} has new recovery codes; those of before are worth nothing.\n\n{_NOT_YOU}"
-            )
+            return f"The account of this address{where} has new recovery codes; those of before are worth nothing.\n\n{_NOT_YOU}"
         case "code_used":
             return (
-                f"A recovery code of the account {account}{where} was used in the place of a code of the app, and cannot be "
+                f"A recovery code of the account of this address{where} was used in the place of a code of the app, and cannot be "
                 f"used again.\n\n{_NOT_YOU}"
             )
 

@@ -51,8 +51,8 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Lett
         case "taken" | "moved":
             return write(head, mail.kind, mail.email)
         case "changed" | "totp_on" | "totp_off" | "new_codes" | "code_used":
-            # Also where the account has another address since: whoever was told to tell it must not be silenced by that.
-            return write(head, mail.kind, mail.email, user.username if user else "")
+            # Also where the account has moved since; and without its name, because the address may be another's by then.
+            return write(head, mail.kind, mail.email)
         case _ if user is None:
             return None  # the account has gone, or has another address
         case "move":

@@ -81,6 +81,15 @@ async def test_own_address_is_not_asked(world: World) -> None:
     assert len(await world.store.audit(AuditQuery(limit=10, action="address.asked"))) == 1
 
 
+async def test_asking_again_takes_back_what_was_asked_before(world: World) -> None:
+    """Also for an address that has an account, and for one's own: a mistyped one must not be had from then on."""
+    await keep(world.store, a_user(email="bob@example.com"))
+    for email in ("bob@example.com", "ada@example.com"):
+        await world.ask()
+        await addresses.ask(world.store, world.clock, BY, world.ada.id, f"hash of {PASSWORD}", email, HOUR)
+        assert list(await world.store.expired_mail_tokens(world.clock() + 2 * HOUR, 10)) == []
+
+
 async def test_nothing_is_asked_for_a_password_that_was_changed(world: World) -> None:
     """Nor for an account that was deactivated since: what was mailed to it has just been taken back."""
     await world.change_password()
