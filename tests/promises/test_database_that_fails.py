@@ -14,10 +14,9 @@ from yarl import URL
 from tests.support.postgres import frozen, postgres
 from tests.support.proxy import Proxy
 from tests.support.server import PASSWORD, Login, Server, serve
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 
 TOLD_S: Final = 2.0
-BUSY_S: Final = 0.5  # what a machine may add that has other things to do: sixty answers come at once
 
 Fault = Callable[[str, Proxy], AbstractAsyncContextManager[None]]
 

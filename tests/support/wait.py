@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from typing import Final
+
+# What a machine may add to a bound on time that has other things to do.
+BUSY_S: Final = 0.5
 
 
 async def until(predicate: Callable[[], object], timeout: float = 5.0) -> None:
