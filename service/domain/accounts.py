@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -139,10 +140,7 @@ async def change(
         if user.is_active_admin and not after.is_active_admin:
             await _keep_an_admin(transaction)
         now = clock()
-        after = replace(after, updated_at=max(now, user.updated_at))
-        await transaction.put_user(after)
-        event = Event("user.updated", now, caller.id, user_id, after, changed)
-        await transaction.append(event, rights_changed(user, after))
+        after = await put_changed(transaction, user, after, changed, caller.id, now)
         if "email" in changed:
             await tell_owner(transaction, clock, user.email, "moved")
         if user.active and not after.active:
@@ -150,6 +148,17 @@ async def change(
         return after
 
     return as_committed(await store.write(work, by))
+
+
+async def put_changed(
+    transaction: Transaction, before: User, after: User, changed: tuple[str, ...], actor: UUID, now: datetime
+) -> User:
+    """Keep a user as it is `after` these fields have changed, with the event that tells of it; as it was kept."""
+    after = replace(after, updated_at=max(now, before.updated_at))
+    await transaction.put_user(after)
+    event = Event("user.updated", now, actor, after.id, after, changed)
+    await transaction.append(event, rights_changed(before, after))
+    return after
 
 
 async def delete(

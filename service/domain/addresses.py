@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from service.domain.audit import By, rights_changed
+from service.domain.accounts import put_changed
+from service.domain.audit import By
 from service.domain.errors import InvalidMailToken
-from service.domain.events import Event
 from service.domain.mail import Mail, MailKind, MailToken, Presented
 from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Store, Transaction
@@ -75,7 +75,7 @@ async def _activate(transaction: Transaction, user: User, token: MailToken, now:
     if user.email != token.email:
         raise InvalidMailToken()
     if not user.active:
-        await _put(transaction, user, replace(user, active=True), "active", now)
+        await put_changed(transaction, user, replace(user, active=True), ("active",), user.id, now)
 
 
 async def _move(transaction: Transaction, clock: Clock, user: User, token: MailToken) -> None:
@@ -87,12 +87,5 @@ async def _move(transaction: Transaction, clock: Clock, user: User, token: MailT
     for holder in await transaction.holders((), (), (token.email,)):
         if await gives_way(transaction, holder.user, token.email, now):
             await remove(transaction, holder.user, now)
-    await _put(transaction, user, replace(user, email=token.email), "email", now)
+    await put_changed(transaction, user, replace(user, email=token.email), ("email",), user.id, now)
     await tell_owner(transaction, clock, user.email, "moved")
-
-
-async def _put(transaction: Transaction, before: User, after: User, changed: str, now: datetime) -> None:
-    after = replace(after, updated_at=max(now, after.updated_at))
-    await transaction.put_user(after)
-    event = Event("user.updated", now, after.id, after.id, after, (changed,))
-    await transaction.append(event, rights_changed(before, after))
