@@ -25,7 +25,7 @@ _PAGE: Final = 500  # entries that are read at once, where all are wanted
 _LINES: Final = (
     '{"id":1795253400123456,"at":"2026-11-21T09:30:00.123456Z","action":"login.failed","actor":null,"subject":null,'
     '"client":"192.0.2.7","request_id":null,"session_id":null,"token_id":null,"part":null,'
-    '"details":{"failed":12,"refused":3}}\n'
+    '"details":{"failed":12,"codes":0,"refused":3}}\n'
 )
 
 
