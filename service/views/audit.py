@@ -13,7 +13,6 @@ from service.domain.audit import AuditQuery
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
 from service.keys import CURSORS, STORE, TRANSFERS
-from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
 from service.views.base import PRIVATE, View, json_answer
@@ -75,8 +74,6 @@ class Audit(View):
         if self.request.method == "HEAD":
             return response
         with self.request.app[TRANSFERS].one("audit export"):
-            await finish_headers(self.request, response)
-            await response.prepare(self.request)
             await send_lines(self, response, _lines(self.request.app[STORE], query), "audit")
         return response
 

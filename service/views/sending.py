@@ -10,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from service.keys import CONTEXT, SETTINGS
+from service.middleware.headers import finish_headers
 from service.views.base import View
 
 # A reader that takes a little now and then must not keep a state of the store from being forgotten.
@@ -19,11 +20,13 @@ log = logging.getLogger("roster.exports")
 
 
 async def send_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
-    """Send every page, or cut the connection: an answer that has begun cannot become a refusal.
+    """Begin the answer and send every page, or cut the connection: an answer that has begun cannot become a refusal.
 
     Who takes nothing for `ROSTER_STALL_S`, or more than an hour for all of it, is cut off. `name` is for the log line that
     tells of it.
     """
+    await finish_headers(view.request, response)
+    await response.prepare(view.request)
     context, transport = view.request[CONTEXT], view.request.transport
     context.streamed_bytes = 0
     try:

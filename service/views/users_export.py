@@ -10,7 +10,6 @@ from service import problems
 from service.domain.errors import Forbidden
 from service.domain.users import User
 from service.keys import STORE, TRANSFERS
-from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.users import user_line
 from service.views.base import PRIVATE, View
@@ -64,8 +63,6 @@ class UsersExport(View):
         with transfers.one("export"):
             async with store.every_user() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
-                await finish_headers(self.request, response)
-                await response.prepare(self.request)
                 await send_lines(self, response, _lines(pages), "export")
         return response
 
