@@ -14,6 +14,7 @@ import pytest
 from tests.support.figures import Tell
 from tests.support.places import KINDS, NewPlace
 from tests.support.postgres import postgres
+from tests.support.programs import require_programs
 from tests.support.server import Server, serve
 
 # How long an example takes says something about the machine, and nothing about the code.
@@ -25,6 +26,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the files that may take long begin first: else one process ends with them, and the other waits for it."""
     slow = {item.path for item in items if any(item.iter_markers("timeout")) or any(item.iter_markers("gunicorn"))}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """`@pytest.mark.proxy("nginx")`: skip where the program is not installed; under CI fail."""
+    for marker in item.iter_markers("proxy"):
+        require_programs(*marker.args)
 
 
 @pytest.fixture
