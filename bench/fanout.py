@@ -18,6 +18,8 @@ from bench.serve import Server
 
 SUBSCRIBERS: Final = 1_000
 
+Kind = Literal["websocket", "sse"]
+
 _SOURCE: Final = Path(__file__).with_suffix(".c")
 _MARGIN_S: Final = 60
 _ROOM: Final = "bench"
@@ -39,7 +41,7 @@ class Audience:
         hello: text in the first event of an event stream; None when none comes before the messages.
     """
 
-    kind: Literal["websocket", "sse"]
+    kind: Kind
     subscribe: str
     publish: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -47,12 +49,12 @@ class Audience:
     hello: str | None = None
 
     @classmethod
-    def of_bare(cls, kind: Literal["websocket", "sse"]) -> Audience:
+    def of_bare(cls, kind: Kind) -> Audience:
         """What `servers/bare_room.py` serves."""
         return cls(kind, "/listen" if kind == "websocket" else "/feed", "/publish")
 
     @classmethod
-    def of_roster(cls, kind: Literal["websocket", "sse"], headers: Mapping[str, str]) -> Audience:
+    def of_roster(cls, kind: Kind, headers: Mapping[str, str]) -> Audience:
         """A room of Roster."""
         subscribe = "/v1/ws" if kind == "websocket" else f"/v1/rooms/{_ROOM}/feed"
         return cls(kind, subscribe, "/v1/ws", headers, joins=True, hello="event: hello")

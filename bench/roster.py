@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from bench.fetch import Target, expect, get, post
-from bench.serve import Server, free_port, serving
+from bench.serve import ROOT, Server, free_port, serving
 
 # Nothing is switched off: the limits count every request, they are only too high to refuse one.
 _SETTINGS: Final = {
@@ -45,13 +46,14 @@ def running(
     store_url: str = "memory://",
     name: str = "Roster",
     further: Mapping[str, str] | None = None,
+    root: Path = ROOT,
 ) -> Iterator[Roster]:
-    """Roster on a free port, or a module that serves it in another way, with `further` settings; raises `NotServing`,
-    `WrongAnswer`."""
+    """Roster on a free port, or a module that serves it in another way, with `further` settings, from the checkout at
+    `root`; raises `NotServing`, `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
     own = {"ROSTER_PORT": str(port), "ROSTER_STORE_URL": store_url, "ROSTER_ADMIN_PASSWORD": password}
     environ = {**_SETTINGS, **own, **(further or {})}
-    with serving(name, ["-m", module], port, core, environ) as server:
+    with serving(name, ["-m", module], port, core, environ, root=root) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]
         authorization = {"Authorization": f"Bearer {token}"}

@@ -108,12 +108,14 @@ def serving(
     core: int | Collection[int] | None,
     environ: Mapping[str, str] | None = None,
     stdin: bytes = b"",
+    root: Path = ROOT,
 ) -> Iterator[Server]:
     """Run `python` with these arguments until the block ends; the port listens when the block begins.
 
     Args:
         environ: variables beside those of this process, of which every `ROSTER_…` is taken away.
         stdin: what the server reads at its start; at most a pipe's buffer, 64 KiB on Linux.
+        root: the checkout whose modules it imports.
 
     Raises `NotServing`.
     """
@@ -125,7 +127,7 @@ def serving(
             process = subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=folder,
-                env={**inherited, "PYTHONPATH": str(ROOT), **(environ or {})},
+                env={**inherited, "PYTHONPATH": str(root), **(environ or {})},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -12,10 +12,11 @@ import hypothesis
 import pytest
 
 from tests.support.figures import Tell
-from tests.support.places import KINDS, NewPlace
-from tests.support.postgres import postgres
+from tests.support.places import KINDS, LASTING, NewPlace
+from tests.support.postgres import create_database, shared_postgres
 from tests.support.programs import require_programs
 from tests.support.server import Server, serve
+from tests.support.templates import PostgresTemplate, SqliteTemplate
 
 # How long an example takes says something about the machine, and nothing about the code.
 hypothesis.settings.register_profile("roster", deadline=None)
@@ -42,23 +43,36 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL for all tests of a run, started when the first one asks for it."""
-    with postgres() as url:
-        yield url
+def postgres_url(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[str]:
+    """A database of this process's own, on a PostgreSQL for all tests of a run, started when the first one asks for it."""
+    folder = tmp_path_factory.getbasetemp()
+    with shared_postgres(folder if worker_id == "master" else folder.parent) as url:
+        yield create_database(url, worker_id)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> PostgresTemplate:
+    return PostgresTemplate(postgres_url)
 
 
 @pytest.fixture(scope="session")
 def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NewPlace:
-    """Makes the URL of an empty place for data: `await new_place("sqlite")`, `await new_place("postgres")`."""
+    """Makes the URL of a new store: `await new_place("sqlite")`, `await new_place("postgres", empty=True)`."""
     numbers = itertools.count(1)
+    in_file = SqliteTemplate(tmp_path_factory.mktemp("template") / "roster.db")
 
-    async def make(kind: str) -> str:
+    async def make(kind: str, *, empty: bool = False) -> str:
         if kind == "memory":
             return "memory://"
         if kind == "sqlite":
-            return f"sqlite:///{tmp_path_factory.mktemp('place')}/roster.db"
+            path = tmp_path_factory.mktemp("place") / "roster.db"
+            if not empty:
+                in_file.copy(path)
+            return f"sqlite:///{path}"
         url, schema = request.getfixturevalue("postgres_url"), f"data{next(numbers)}"
+        if not empty:
+            template: PostgresTemplate = request.getfixturevalue("postgres_template")
+            return await template.copy(schema)
         # A schema takes a tenth of the time of a database.
         connection = await asyncpg.connect(url)
         await connection.execute(f"CREATE SCHEMA {schema}")
@@ -70,13 +84,25 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 async def place(new_place: NewPlace) -> str:
-    """An empty place in PostgreSQL."""
+    """A store in PostgreSQL, with nothing in its tables."""
     return await new_place("postgres")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture
+async def empty_place(new_place: NewPlace) -> str:
+    """A place in PostgreSQL without tables."""
+    return await new_place("postgres", empty=True)
+
+
+@pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.soak) for kind in LASTING)])
 async def store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
-    """An empty place for a store of each kind."""
+    """A new store. In memory; of each kind in `make soak`, for the stores keep one contract, which has tests of its own."""
+    return await new_place(request.param)
+
+
+@pytest.fixture(params=KINDS)
+async def each_store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
+    """A new store of each kind: for what two do at once, which no contract of one store at a time shows."""
     return await new_place(request.param)
 
 

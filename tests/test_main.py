@@ -67,9 +67,10 @@ async def test_secret_that_cannot_be_used_is_not_shown() -> None:
     assert "too short" not in text
 
 
-async def test_store_that_cannot_be_used_is_one_line() -> None:
-    """A server that is not there, or tables that are not to be made at a start, end the process with a sentence."""
-    code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:1/d")
+async def test_store_that_cannot_be_used_is_one_line(postgres_url: str) -> None:
+    """A server that refuses the user, or tables that a start must not make, end the process with a sentence."""
+    refused = postgres_url.replace("roster@", "u:secret@")
+    code, text = await finished("-m", "service", ROSTER_STORE_URL=refused)
     assert (code, text.count("\n")) == (1, 1), text
     assert text.startswith("roster: ROSTER_STORE_URL: PostgreSQL cannot be used: ")
     assert "secret" not in text

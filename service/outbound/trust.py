@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 
 from service.settings import PREFIX, SettingsError
 
 
+@lru_cache  # reading the system's authorities takes 30 ms, and calls out and mails share them
 def trusted(ca_file: str) -> ssl.SSLContext:
     """The system's certificate authorities and those of a file, unless it is empty; raises `SettingsError`."""
     context = ssl.create_default_context()

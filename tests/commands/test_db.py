@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import os
 import signal
 import sqlite3
-import sys
-from asyncio.subprocess import Process
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import asyncpg
 import pytest
 
 from service.store.sql import schema
-from tests.support.gunicorn import ROOT
+from tests.support.command import run_command, start_command
 from tests.support.server import serve
 from tests.support.upkeep import contents, fill, opened
 from tests.support.wait import until
@@ -25,19 +23,9 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/roster.db"
 
 
-async def start_db(url: str, *command: str) -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", "db", *command,
-        cwd=ROOT, env={"ROSTER_STORE_URL": url}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-
-
 async def db(url: str, *command: str) -> tuple[int, str]:
     """What `roster db` ends with, and what it says."""
-    process = await start_db(url, *command)
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return await run_command("db", *command, ROSTER_STORE_URL=url)
 
 
 async def test_tables_are_made_and_taken_away(url: str) -> None:
@@ -104,13 +92,14 @@ async def test_command_that_is_interrupted_leaves_nothing(tmp_path: Path, place:
     connection = await asyncpg.connect(place)
     async with connection.transaction():
         await connection.execute("LOCK TABLE users")  # a backup waits for it
-        process = await start_db(place, "backup", str(folder / "roster.db"))
+        command = await start_command("db", "backup", str(folder / "roster.db"), ROSTER_STORE_URL=place)
         await until(lambda: connection.fetchval(waiting), timeout=20)
-        process.send_signal(number)
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        assert command.process.pid is not None
+        os.kill(command.process.pid, number)
+        ended = await command.end()
     await connection.close()
 
-    assert (process.returncode, output) == (1, b"roster: interrupted\n")
+    assert ended == (1, "roster: interrupted\n")
     assert list(folder.iterdir()) == []
 
 

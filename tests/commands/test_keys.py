@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
 import sqlite3
-import sys
 from collections.abc import AsyncIterator
 from contextlib import closing
 
@@ -16,7 +14,7 @@ import jwt
 import pytest
 
 from service import keys
-from tests.support.gunicorn import ROOT
+from tests.support.command import run_command
 from tests.support.keys import SECRET, a_key
 from tests.support.places import LASTING, NewPlace
 from tests.support.server import Login, Server, serve
@@ -38,18 +36,13 @@ async def service(url: str) -> AsyncIterator[Server]:
 
 async def roster(url: str, *command: str, stdin: str = "", **settings: str) -> tuple[int, str]:
     """What `roster` ends with, and what it says."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", *command,
-        cwd=ROOT, env={"ROSTER_STORE_URL": url, **settings},
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    output, _ = await asyncio.wait_for(process.communicate(stdin.encode()), 20)
-    assert process.returncode is not None
-    return process.returncode, output.decode()
+    return await run_command(*command, stdin=stdin, ROSTER_STORE_URL=url, **settings)
 
 
-async def test_first_key_is_made_by_the_service(url: str) -> None:
+@pytest.mark.parametrize("kind", LASTING)
+async def test_first_key_is_made_by_the_service(new_place: NewPlace, kind: str) -> None:
     """Before it was started there are no tables, and the commands say so; then it signs."""
+    url = await new_place(kind, empty=True)
     code, text = await roster(url, "keys", "list")
     assert (code, text.startswith("roster: ")) == (1, True)
     async with serve(store_url=url, jwt_secret="") as server:

@@ -48,9 +48,9 @@ async def refused_after_s(server: Server, by: Login) -> float:
     return time.monotonic() - began
 
 
-async def test_reuse_ends_the_session_for_good(store_url: str) -> None:
+async def test_reuse_ends_the_session_for_good(each_store_url: str) -> None:
     """A refresh token that comes back ends its session, and that is kept although the answer is a refusal."""
-    async with serve(store_url=store_url) as server:
+    async with serve(store_url=each_store_url) as server:
         ada = await server.member("ada")
         token = ada.refresh_token
         for _ in range(2):
@@ -66,9 +66,9 @@ async def test_reuse_ends_the_session_for_good(store_url: str) -> None:
         assert event["reason"] == "reuse"
 
 
-async def test_refreshes_at_once_have_one_successor(store_url: str) -> None:
+async def test_refreshes_at_once_have_one_successor(each_store_url: str) -> None:
     """However many come with one token at the same moment, all get the same next one, and with that it goes on."""
-    async with serve(store_url=store_url) as server:
+    async with serve(store_url=each_store_url) as server:
         token = (await server.member("ada")).refresh_token
         for _ in range(5):
             found = await asyncio.gather(*(refresh(server, token) for _ in range(8)))

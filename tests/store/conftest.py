@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +14,9 @@ from service.store.memory import MemoryStore
 from service.store.sql.postgres import PostgresStore
 from service.store.sql.sqlite import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.places import NewPlace
+from tests.support.places import KINDS, NewPlace
 from tests.support.stores import Opener
+from tests.support.templates import PostgresTemplate, SqliteTemplate
 
 
 @asynccontextmanager
@@ -28,37 +29,50 @@ async def memory(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIter
         await store.close()
 
 
-@asynccontextmanager
-async def sqlite(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
-    with TemporaryDirectory() as folder:
-        store = SqliteStore(Path(folder) / "roster.db", clock, keep_events=keep_events)
-        await store.open()
-        try:
-            yield store
-        finally:
-            await store.close()
+def in_sqlite(template: SqliteTemplate) -> Opener:
+    @asynccontextmanager
+    async def sqlite(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "roster.db"
+            template.copy(path)
+            store = SqliteStore(path, clock, keep_events=keep_events, full=False)
+            await store.open()
+            try:
+                yield store
+            finally:
+                await store.close()
+
+    return sqlite
 
 
-def in_postgres(new_place: NewPlace) -> Opener:
+def in_postgres(new_place: NewPlace, template: PostgresTemplate) -> Opener:
+    used: list[str] = []
+
     @asynccontextmanager
     async def postgres(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
-        store = PostgresStore(await new_place("postgres"), clock, keep_events=keep_events)
+        if used:
+            await template.clear(place := used.pop())
+        else:
+            place = await new_place("postgres")
+        store = PostgresStore(place, clock, keep_events=keep_events)
         await store.open()
         try:
             yield store
         finally:
             await store.close()
+            used.append(place)
 
     return postgres
 
 
-STORES: Mapping[str, Opener] = {"memory": memory, "sqlite": sqlite}
-
-
 # Of the session, because a test that draws examples opens a store for each of them.
-@pytest.fixture(params=[*STORES, "postgres"], scope="session")
-def opener(request: pytest.FixtureRequest, new_place: NewPlace) -> Opener:
-    return in_postgres(new_place) if request.param == "postgres" else STORES[request.param]
+@pytest.fixture(params=KINDS, scope="session")
+def opener(request: pytest.FixtureRequest, new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory) -> Opener:
+    if request.param == "postgres":
+        return in_postgres(new_place, request.getfixturevalue("postgres_template"))
+    if request.param == "sqlite":
+        return in_sqlite(SqliteTemplate(tmp_path_factory.mktemp("template") / "roster.db"))
+    return memory
 
 
 @pytest.fixture

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 LASTING: Final = ("sqlite", "postgres")
 """What these hold is there after the process that wrote it."""
 
 KINDS: Final = ("memory", *LASTING)
 
-NewPlace = Callable[[str], Awaitable[str]]
-"""Makes the `ROSTER_STORE_URL` of an empty store of a kind."""
+
+class NewPlace(Protocol):
+    """Makes the `ROSTER_STORE_URL` of a new store of a kind: its tables with nothing in them, or not even those."""
+
+    async def __call__(self, kind: str, *, empty: bool = False) -> str: ...

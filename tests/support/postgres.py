@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -10,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def postgres(*, lasting: bool = False, durable: bool = False, port: int = 0) -> 
     )  # fmt: skip
     hasty = () if durable else ("fsync=off", "full_page_writes=off")
     options = (
-        *(*hasty, "max_connections=200", "deadlock_timeout=200ms"),
+        *(*hasty, "max_connections=400", "deadlock_timeout=200ms"),
         f"synchronous_commit={'on' if lasting or durable else 'off'}",
     )
     server = subprocess.Popen(
@@ -61,6 +62,39 @@ def postgres(*, lasting: bool = False, durable: bool = False, port: int = 0) -> 
             server.kill()
             server.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def shared_postgres(folder: Path) -> Iterator[str]:
+    """One server for all processes that name the same folder: the first one starts it, and stops it after the last."""
+    written = folder / "postgres.url"
+    with (folder / "postgres.users").open("a") as users, ExitStack() as stack:
+        with (folder / "postgres.start").open("a") as start:
+            fcntl.flock(start, fcntl.LOCK_EX)
+            if not written.exists():
+                written.write_text(stack.enter_context(postgres()))
+                stack.callback(written.unlink)
+                stack.callback(fcntl.flock, users, fcntl.LOCK_EX)  # waits until the others have left
+            fcntl.flock(users, fcntl.LOCK_SH)
+        yield written.read_text()
+
+
+def create_database(url: str, name: str) -> str:
+    """A further database on that server; its URL."""
+    _run("createdb", f"--maintenance-db={url}", name)
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def dump(url: str, schema: str) -> str:
+    """The SQL that makes a schema and what is in it."""
+    return _run("pg_dump", "--inserts", "--no-owner", "--schema", schema, url)
+
+
+def _run(program: str, *arguments: str) -> str:
+    with tempfile.TemporaryDirectory(prefix="roster-postgres-") as folder:
+        command = [str(_programs(Path(folder)) / program), *arguments]
+        ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    return ran.stdout
 
 
 async def processes(url: str) -> list[int]:

@@ -135,9 +135,9 @@ async def test_key_stands_once(server: Server) -> None:
 # Users
 
 
-async def test_second_time_is_answered_as_the_first(store_url: str) -> None:
+async def test_second_time_is_answered_as_the_first(each_store_url: str) -> None:
     """The same status, bytes, ETag, Location and position, said to be a replay, though the user was changed since."""
-    async with serve(store_url=store_url) as server:
+    async with serve(store_url=each_store_url) as server:
         admin = await server.admin()
         first = await post(server, admin, {**GRACE, "password": PASSWORD})
         location = first[1]["Location"]
@@ -173,9 +173,9 @@ async def test_other_body_is_refused(server: Server) -> None:
     assert await made(server) == ["grace"]
 
 
-async def test_two_at_once_make_one_user(store_url: str) -> None:
+async def test_two_at_once_make_one_user(each_store_url: str) -> None:
     """Over two connections, over and over: one is carried out, the other told to come back or given the same answer."""
-    async with serve(store_url=store_url) as server:
+    async with serve(store_url=each_store_url) as server:
         admin = await server.admin()
         for number in range(5):
             body = {"username": f"user{number}", "email": f"user{number}@example.com", "password": PASSWORD}
@@ -189,9 +189,9 @@ async def test_two_at_once_make_one_user(store_url: str) -> None:
         assert await made(server) == [f"user{number}" for number in range(5)]
 
 
-async def test_one_that_still_runs_is_told_of(store_url: str) -> None:
+async def test_one_that_still_runs_is_told_of(each_store_url: str) -> None:
     """409 and when to come back, whatever the body; another key is not held up by it."""
-    async with serve(store_url=store_url) as server:
+    async with serve(store_url=each_store_url) as server:
         admin = await server.admin()
         async with held_up(server) as waiting:
             first = asyncio.create_task(post(server, admin))

@@ -52,7 +52,7 @@ def test_migrations_make_the_tables_of_a_sqlite_file(path: Path) -> None:
     assert found[0] == found[1]
 
 
-async def test_migrations_make_the_tables_in_postgresql(place: str) -> None:
+async def test_migrations_make_the_tables_in_postgresql(empty_place: str) -> None:
     """The same there."""
     found: list[Any] = []
 
@@ -63,7 +63,7 @@ async def test_migrations_make_the_tables_in_postgresql(place: str) -> None:
         metadata.create_all(connection)
         found.append(portrait(connection))
 
-    await migrate.in_postgres(lambda: asyncpg.connect(place), both)
+    await migrate.in_postgres(lambda: asyncpg.connect(empty_place), both)
     assert found[0] == found[1]
 
 
@@ -130,7 +130,7 @@ def test_migration_that_fails_leaves_the_old_state_whole(path: Path) -> None:
     assert statements > 15
 
 
-async def test_migration_that_fails_in_postgresql_leaves_the_old_state_whole(place: str) -> None:
+async def test_migration_that_fails_in_postgresql_leaves_the_old_state_whole(empty_place: str) -> None:
     """The same there; and what the server will not do is a sentence of its own."""
 
     def fails(connection: sa.Connection) -> None:
@@ -138,13 +138,13 @@ async def test_migration_that_fails_in_postgresql_leaves_the_old_state_whole(pla
         raise LookupError("no further")
 
     with pytest.raises(LookupError):
-        await migrate.in_postgres(lambda: asyncpg.connect(place), fails)
-    connection = await asyncpg.connect(place)
+        await migrate.in_postgres(lambda: asyncpg.connect(empty_place), fails)
+    connection = await asyncpg.connect(empty_place)
     assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema") == 0
     await connection.execute("CREATE ROLE poor LOGIN")
     await connection.close()
     with pytest.raises(Unavailable, match=r"^PostgreSQL: [a-z ]*(permission denied|no schema has been selected)"):
-        await PostgresStore(place.replace("roster@", "poor@"), ManualClock()).open()
+        await PostgresStore(empty_place.replace("roster@", "poor@"), ManualClock()).open()
 
 
 async def test_process_killed_in_a_migration_leaves_the_old_state_whole(path: Path) -> None:
@@ -169,9 +169,9 @@ async def test_process_killed_in_a_migration_leaves_the_old_state_whole(path: Pa
     await store.close()
 
 
-async def test_hosts_that_start_together_make_the_tables_once(place: str) -> None:
+async def test_hosts_that_start_together_make_the_tables_once(empty_place: str) -> None:
     """One does, the others wait for it; they all have one log."""
-    stores = [PostgresStore(place, ManualClock(), wait_s=None) for _ in range(4)]
+    stores = [PostgresStore(empty_place, ManualClock(), wait_s=None) for _ in range(4)]
     await asyncio.gather(*(store.open() for store in stores))
     epochs = {(await store.position()).epoch for store in stores}
     for store in stores:
@@ -204,19 +204,19 @@ async def test_start_that_may_not_migrate_says_what_to_do(
     assert _dump(path) == before
 
 
-async def test_tables_of_a_newer_version_are_left_alone(path: Path, place: str) -> None:
+async def test_tables_of_a_newer_version_are_left_alone(path: Path, empty_place: str) -> None:
     """Also by a start that may migrate."""
     migrate.in_sqlite(path, migrate.upgrade)
     _set_revision(path, "9999")
     with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
         await SqliteStore(path, ManualClock()).open()
 
-    connection = await asyncpg.connect(place)
-    await migrate.in_postgres(lambda: asyncpg.connect(place), migrate.upgrade)
+    connection = await asyncpg.connect(empty_place)
+    await migrate.in_postgres(lambda: asyncpg.connect(empty_place), migrate.upgrade)
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
     await connection.close()
     with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
-        await PostgresStore(place, ManualClock()).open()
+        await PostgresStore(empty_place, ManualClock()).open()
 
 
 async def test_tables_of_somebody_else_are_left_alone(path: Path) -> None:
@@ -239,9 +239,9 @@ async def test_file_that_is_no_database_is_refused_with_a_sentence(path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-async def test_start_on_tables_up_to_date_does_without_alembic(path: Path, place: str, kind: str) -> None:
+async def test_start_on_tables_up_to_date_does_without_alembic(path: Path, empty_place: str, kind: str) -> None:
     """Which would cost it 0.1 s and 8 MB."""
-    places = {"sqlite": f"SqliteStore(Path({str(path)!r}), now)", "postgres": f"PostgresStore({place!r}, now)"}
+    places = {"sqlite": f"SqliteStore(Path({str(path)!r}), now)", "postgres": f"PostgresStore({empty_place!r}, now)"}
     script = (
         "import asyncio, sys; from pathlib import Path; from service.app import now\n"
         f"from service.store.sql.{kind} import *\n"

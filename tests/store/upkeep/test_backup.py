@@ -101,7 +101,7 @@ async def test_file_that_is_there_is_not_replaced_unasked(new_place: NewPlace, f
     with pytest.raises(Unavailable, match="is there already: add --force"):
         await back_up(places.at(url), file, replace=False)
     with pytest.raises(Unavailable, match="There is no file"):
-        await back_up(places.at(await new_place("sqlite")), file, replace=True)
+        await back_up(places.at(await new_place("sqlite", empty=True)), file, replace=True)
     assert file.read_text() == "precious"
     assert list(file.parent.iterdir()) == [file]
 
@@ -111,7 +111,7 @@ async def test_file_that_is_there_is_not_replaced_unasked(new_place: NewPlace, f
 
 async def test_damaged_backup_is_not_restored(new_place: NewPlace, file: Path) -> None:
     """Nor something that is none; the target is not even made."""
-    url, target = await filled(new_place, "sqlite"), await new_place("sqlite")
+    url, target = await filled(new_place, "sqlite"), await new_place("sqlite", empty=True)
     await back_up(places.at(url), file, replace=False)
     with closing(sqlite3.connect(file)) as connection:
         ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_events_subject_seq'")

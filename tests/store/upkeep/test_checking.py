@@ -81,4 +81,4 @@ async def test_damage_is_found(new_place: NewPlace) -> None:
 async def test_place_without_tables_is_said_so(new_place: NewPlace, kind: str) -> None:
     """It is not made by looking."""
     with pytest.raises(Unavailable, match=r"There is no file|holds no tables of Roster"):
-        await check(places.at(await new_place(kind)))
+        await check(places.at(await new_place(kind, empty=True)))
