@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from service.domain.accounts import put_changed
@@ -11,8 +11,8 @@ from service.domain.audit import By
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import Mail, MailKind, MailToken, Presented
 from service.domain.notices import tell_owner
-from service.domain.ports import Clock, Store, Transaction
-from service.domain.registrations import gives_way, remove
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.registrations import confirm_registration, gives_way, remove
 from service.domain.users import User
 
 
@@ -47,19 +47,22 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
     await store.write(work, by)
 
 
-async def confirm(store: Store, clock: Clock, by: By, presented: Presented) -> None:
-    """Do what the token of an address was sent for: make its account active, or have its user move to it.
+async def confirm(
+    store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str | None = None
+) -> None:
+    """Do what the token of an address was sent for: confirm a registration with a password, or move its user to it.
 
-    Raises `InvalidMailToken`; `Taken` when another account has come to have the address, and then the token stays.
+    A token of a move does not look at the password. Raises `InvalidMailToken`; `Invalid` for a registration without a
+    password or with a common one, `Taken` when another account has come to have the address: the token stays valid then.
     """
+    if await store.mail_token("verify", presented) is not None:
+        await confirm_registration(store, hasher, clock, by, presented, password)
+        return
 
     async def work(transaction: Transaction) -> None:
-        if (token := await transaction.take_mail_token("verify", presented)) is not None:
-            await _activate(transaction, await _owner(transaction, clock, token), token, clock())
-        elif (token := await transaction.take_mail_token("move", presented)) is not None:
-            await _move(transaction, clock, await _owner(transaction, clock, token), token)
-        else:
+        if (token := await transaction.take_mail_token("move", presented)) is None:
             raise InvalidMailToken()
+        await _move(transaction, clock, await _owner(transaction, clock, token), token)
 
     await store.write(work, by)
 
@@ -69,13 +72,6 @@ async def _owner(transaction: Transaction, clock: Clock, token: MailToken) -> Us
     if user is None or token.expires_at <= clock():
         raise InvalidMailToken()
     return user
-
-
-async def _activate(transaction: Transaction, user: User, token: MailToken, now: datetime) -> None:
-    if user.email != token.email:
-        raise InvalidMailToken()
-    if not user.active:
-        await put_changed(transaction, user, replace(user, active=True), ("active",), user.id, now)
 
 
 async def _move(transaction: Transaction, clock: Clock, user: User, token: MailToken) -> None:

@@ -70,9 +70,9 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
     match kind:
         case "verify":
             return (
-                f"Somebody, you we hope, registered the account {username}{where} with this address.\n\n"
-                f"{_way(head, 'verify', token)}\n"
-                "If it was not you, do nothing: without that the account cannot be used, and goes away.\n"
+                f"You, or someone using your address, registered the account {username}{where}.\n\n"
+                f"To confirm it, choose its password. {_way(head, 'verify', token)}\n"
+                "If it was not you, do nothing: the account cannot be used without this step, and is deleted.\n"
             )
         case "known":
             return (
@@ -135,7 +135,11 @@ def _way(head: Letterhead, purpose: Purpose, token: str) -> str:
     if head.link_url:
         # Behind the # a browser keeps it to itself: it stands in no log on the way, and in no Referer.
         link = f"Open this within {within}:\n\n  {head.link_url}#{step}={token}\n\nOr, for programs, send"
-    body = '{"token": "…", "password": "the new one"}' if step == "reset" else '{"token": "…"}'
+    body = {
+        "verify": '{"token": "…", "password": "yours"}',
+        "reset": '{"token": "…", "password": "the new one"}',
+        "move": '{"token": "…"}',
+    }[purpose]
     call = f"POST {head.public_url}/v1/auth/{step}"
     return f"{link or f'Within {within}, send'} {body} to {call}, with this token:\n\n  {token}\n"
 

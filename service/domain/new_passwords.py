@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from service.domain.audit import By
-from service.domain.endings import end_sessions
+from service.domain.endings import end_access, end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail import Mail, MailToken, Presented
 from service.domain.notices import tell_owner
@@ -32,7 +32,9 @@ async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta)
 
 
 async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> Credentials:
-    """Set the password of the account whose address a token proves, end its sessions, and tell whose it is.
+    """Set the password of the account whose address a token proves, end its sessions and API tokens, and tell whose it is.
+
+    The previous holder of the password may have created the API tokens, so they end as well.
 
     Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
     """
@@ -51,7 +53,8 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
             raise InvalidMailToken()
         user = _check(taken, owner.user, clock)
         await transaction.record("password.reset", user.id, user.id)
-        await _replace(transaction, clock, owner, password_hash, None)
+        await _replace(transaction, clock, owner, password_hash)
+        await end_access(transaction, clock, user.id, user.id, "password")
         return owner
 
     return (await store.write(work, by)).value
@@ -83,7 +86,8 @@ async def change(
     async def work(transaction: Transaction) -> None:
         owner = await hold(transaction, clock, user_id, proven, otp, "/current")
         await transaction.record("password.changed", user_id, user_id)
-        await _replace(transaction, clock, owner, password_hash, session_id)
+        await _replace(transaction, clock, owner, password_hash)
+        await end_sessions(transaction, clock, user_id, user_id, "password", but=session_id)
 
     await store.write(work, by)
 
@@ -101,13 +105,10 @@ def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
     return user
 
 
-async def _replace(
-    transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str, but: UUID | None
-) -> None:
+async def _replace(transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str) -> None:
     user = owner.user
     if owner.second_factor is not None and not owner.asks_otp:
         # Begun with the password of before: whoever knew that must not turn it on.
         await transaction.put_second_factor(user.id, None)
     await transaction.put_password(user.id, password_hash)
-    await end_sessions(transaction, clock, user.id, user.id, "password", but)
     await tell_owner(transaction, clock, user.email, "changed")

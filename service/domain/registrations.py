@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import NewUser
+from service.domain.accounts import NewUser, put_changed
 from service.domain.audit import UPKEEP, By
+from service.domain.endings import end_access
+from service.domain.errors import FieldError, Invalid, InvalidMailToken
 from service.domain.events import Event
-from service.domain.mail import Mail, MailKind, MailToken
-from service.domain.ports import Clock, Store, Transaction
+from service.domain.mail import Mail, MailKind, MailToken, Presented
+from service.domain.passwords import refuse_common
+from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users import User
 
+_PASSWORD_MISSING: Final = FieldError(
+    "/password", "missing", "Must be there: this token confirms a registration, and sets the password of the account."
+)
 
-async def register(store: Store, clock: Clock, by: By, new: NewUser, password_hash: str, ttl: timedelta) -> None:
+
+async def register(store: Store, clock: Clock, by: By, new: NewUser, ttl: timedelta) -> None:
     """Make an account that is not active yet, and have its address asked; or have that told why there is none.
 
-    Whatever it finds, one mail waits afterwards, and nothing else tells. A registration that nobody has confirmed gives way
-    to a newer one with its address: else whoever came first would choose the password with which the owner's confirms.
+    Whatever it finds, one mail waits afterwards, and nothing else tells. The account has no password: the client that
+    registers an address need not be its owner, so the owner sets the password with the token from the mail
+    (`confirm_registration`). A registration that nobody has confirmed gives way to a newer one with its address.
 
     Args:
         ttl: for how long the address can be confirmed.
@@ -41,7 +51,6 @@ async def register(store: Store, clock: Clock, by: By, new: NewUser, password_ha
                 uuid_utils.compat.uuid7(), new.username, new.email, new.name, new.age, new.role, False, now, now
             )
             await transaction.put_user(user)
-            await transaction.put_password(user.id, password_hash)
             await transaction.put_mail_token(MailToken(user.id, "verify", user.email, now + ttl))
             await transaction.append(Event("user.created", now, user.id, user.id, user))
         else:
@@ -49,6 +58,48 @@ async def register(store: Store, clock: Clock, by: By, new: NewUser, password_ha
         await transaction.put_mail(Mail(kind, new.email, now, now + ttl))
 
     await store.write(work, by)
+
+
+async def confirm_registration(
+    store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str | None
+) -> None:
+    """Activate the account that a registration token is for, with this password; the token is consumed.
+
+    Credentials that the account has by then end: only the holder of the mailbox has chosen the new password. The token stays
+    valid where this raises `Invalid`: the password is None, or one of the commonest.
+
+    Raises `InvalidMailToken` before anything is hashed.
+    """
+    token = await store.mail_token("verify", presented)
+    user = _check(token, await _user_of(store, token), clock)
+    if password is None:
+        raise Invalid(_PASSWORD_MISSING)
+    refuse_common(password, user.username, user.email, user.name)
+    password_hash = await hasher.hash(password)
+
+    async def work(transaction: Transaction) -> None:
+        # Checked again: another request may have consumed the token during the hash.
+        taken = await transaction.take_mail_token("verify", presented)
+        user = _check(taken, None if taken is None else await transaction.user(taken.user_id), clock)
+        await transaction.put_password(user.id, password_hash)
+        await end_access(transaction, clock, user.id, user.id, "password")
+        if user.active:  # an administrator has activated it meanwhile
+            await transaction.record("password.reset", user.id, user.id)
+        else:
+            await put_changed(transaction, user, replace(user, active=True), ("active",), user.id, clock())
+
+    await store.write(work, by)
+
+
+async def _user_of(store: Store, token: MailToken | None) -> User | None:
+    return None if token is None else (await store.user(token.user_id)).value
+
+
+def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
+    """The user whose registration a token confirms; raises `InvalidMailToken`."""
+    if token is None or user is None or token.expires_at <= clock() or user.email != token.email:
+        raise InvalidMailToken()
+    return user
 
 
 async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:

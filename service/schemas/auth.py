@@ -38,10 +38,12 @@ MailedToken = Annotated[str, Field(min_length=1, max_length=200, examples=[_MAIL
 
 
 class Verification(Body):
-    """What proves that an address is one's own."""
+    """Proof of an address: the token that was mailed to it."""
 
     token: MailedToken
     """From the mail."""
+    password: Password | None = None
+    """Required for the token of a registration, whose account gets this password; ignored for that of an e-mail change."""
 
 
 class AddressChange(Body):

@@ -59,7 +59,8 @@ class Registration(Body):
 
     username: Username
     email: Email
-    password: Password
+    password: Password | None = None
+    """Required with `ROSTER_REGISTRATION=open`. Ignored with `verify`, where `POST /v1/auth/verify` sets the password."""
     name: Name = ""
     age: Age | None = None
 

@@ -27,9 +27,11 @@ class Verify(View):
             id="verify_address",
             summary="Confirm an address",
             description=(
-                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`, and the account "
-                "can be used from then on; or from the mail that `POST /v1/auth/address` asks for, and the account has that "
-                "address."
+                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`, together with the "
+                "password of the account, which can log in from then on; or with the token from the mail that `POST "
+                "/v1/auth/address` requests, and the account has that address. The token of a registration without a "
+                "password, or with a common one, answers 422 at `/password` and stays valid, so a page that takes both kinds "
+                "of token sends it without a password first."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
@@ -41,8 +43,10 @@ class Verify(View):
     )
     async def post(self) -> web.Response:
         app = self.request.app
-        presented = _presented(self, (await self.body(Verification)).token)
-        await self.write(addresses.confirm(app[STORE], app[CLOCK], self.by, presented), "verify an address")
+        body = await self.body(Verification)
+        presented = _presented(self, body.token)
+        confirmation = addresses.confirm(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+        await self.write(confirmation, "verify an address")
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)
 
@@ -109,14 +113,16 @@ class ResetPassword(View):
             id="reset_password",
             summary="Set a new password with a token",
             description=(
-                "With the token from the mail that `POST /v1/auth/forgot` asks for. Ends every session of the account. A "
-                "password that breaks a rule does not use the token up."
+                "With the token from the mail that `POST /v1/auth/forgot` asks for. Ends every session and every API token "
+                "of the account. A password that breaks a rule does not use the token up."
             ),
             tag=_TAG,
             access=Access.PUBLIC,
             writes=True,
             body=Reset,
-            replies={204: Reply("The password is set, and every session has ended.", headers=("Cache-Control",))},
+            replies={
+                204: Reply("The password is set; every session and API token has ended.", headers=("Cache-Control",))
+            },
             refusals=(problems.INVALID_MAIL_TOKEN,),
         )
     )

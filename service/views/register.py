@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from aiohttp import web
@@ -9,8 +10,7 @@ from aiohttp import web
 from service import problems
 from service.domain import accounts, registrations
 from service.domain.accounts import NewUser
-from service.domain.errors import RegistrationClosed
-from service.domain.passwords import refuse_common
+from service.domain.errors import FieldError, Invalid, RegistrationClosed
 from service.keys import CLOCK, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted
@@ -26,8 +26,10 @@ class Register(View):
             id="register",
             summary="Register an account",
             description=(
-                "Makes an account with the role `member`. `ROSTER_REGISTRATION=closed` answers 403. `verify` answers 202 "
-                "whatever it finds, after the same time: a mail tells the owner of the address how to go on."
+                "Creates an account with the role `member`. `ROSTER_REGISTRATION=open` requires a password and answers 201. "
+                "`verify` ignores the password and answers 202 for every address, after the same time: the owner of the "
+                "address receives a mail with a token, and sets the password with it (`POST /v1/auth/verify`). `closed` "
+                "answers 403."
             ),
             tag="auth",
             access=Access.PUBLIC,
@@ -55,17 +57,18 @@ class Register(View):
             raise RegistrationClosed()
         new = NewUser(**(await self.body(Registration)).model_dump())
         if mode == "verify":
-            return await self._ask_address(new, new.password or "")
+            # The client need not be the owner of the address: a password that it chose must not open the account.
+            return self._request_confirmation(replace(new, password=None))
+        if new.password is None:
+            raise Invalid(FieldError("/password", "missing", "Must be there."))
         registration = accounts.create(app[STORE], self.hasher, app[CLOCK], self.by, new, None)
         return created(await self.write(registration, "register"))
 
-    async def _ask_address(self, new: NewUser, password: str) -> web.Response:
-        """Do all that takes time, and is the same for every address; the rest happens behind the answer."""
+    def _request_confirmation(self, new: NewUser) -> web.Response:
+        """Answer every address alike, after the same time; the registration runs after the response."""
         app = self.request.app
         count(self, new.email)
-        refuse_common(password, new.username, new.email, new.name)
-        password_hash = await self.hasher.hash(password)
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        registration = registrations.register(app[STORE], app[CLOCK], self.by, new, password_hash, ttl)
+        registration = registrations.register(app[STORE], app[CLOCK], self.by, new, ttl)
         app[POSTBOX].later(registration, "register")
         return accepted()

@@ -37,7 +37,7 @@ async def user_of(store: Store, login: str) -> User | None:
 
 
 async def register(store: Store, clock: ManualClock, new: NewUser = ADA) -> None:
-    await registrations.register(store, clock, BY, new, "a hash", TTL)
+    await registrations.register(store, clock, BY, new, TTL)
 
 
 async def test_unconfirmed_accounts_are_forgotten(store: Store, clock: ManualClock) -> None:

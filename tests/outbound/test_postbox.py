@@ -248,7 +248,7 @@ async def test_service_sends_by_its_mail_server() -> None:
             await server.json("POST", "/v1/auth/register", status=202, json=body)
             await until(lambda: mail.letters)
             token = token_in(text_of(mail.letters[0]))
-            await server.json("POST", "/v1/auth/verify", status=204, json={"token": token})
+            await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})
             await server.log_in("ada")
             assert server.app[keys.METRICS].registry.get_sample_value(
                 "roster_mails_total", {"kind": "verify", "outcome": "sent"}
@@ -279,5 +279,5 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
             server.app[keys.POSTBOX].ring()
             await until(lambda: mail.letters)
             token = token_in(text_of(mail.letters[0]))
-            await server.json("POST", "/v1/auth/verify", status=204, json={"token": token})
+            await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})
             await server.log_in("ada")

@@ -299,7 +299,9 @@ async def reset(server: Server, admin: Login) -> Asked:
 async def verify(server: Server, admin: Login) -> Asked:
     ada = await server.json("POST", "/v1/users", admin, status=201, json=person(10, active=False))
     token = await mailed(server, ada["id"], "verify")
-    return Asked("POST", "/v1/auth/verify", body={"token": token}, member=Login(ada["id"], "", "", "", ""))
+    return Asked(
+        "POST", "/v1/auth/verify", body={"token": token, "password": PASSWORD}, member=Login(ada["id"], "", "", "", "")
+    )
 
 
 async def change_address(server: Server, admin: Login) -> Asked:
