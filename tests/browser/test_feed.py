@@ -4,42 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
-import aiohttp
 import pytest
-from aiohttp import web
 
-from service.app import create_app, now
+from service.app import now
 from service.keys import CONNECTIONS, HUB
 from service.realtime import closing
-from service.runner import Runner
-from service.security.passwords import Argon2Hasher
 from service.store.memory import MemoryStore
 from tests.browser.listener import Listener, ticket
 from tests.support.browser import Browse
-from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve, settings_for_tests
+from tests.support.hosts import host
+from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 
 pytestmark = pytest.mark.browser
 
 _numbers = itertools.count(1)
-
-
-@asynccontextmanager
-async def host(store: MemoryStore, port: int = 0) -> AsyncIterator[Server]:
-    """One process of several over a store that outlives it."""
-    hasher = Argon2Hasher(workers=2, queue=64, memory_kib=64)
-    runner = Runner(create_app(settings_for_tests(), store=store, hasher=hasher))
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
-        try:
-            yield Server(runner.app, site.port, session)
-        finally:
-            await runner.cleanup()
 
 
 async def change(server: Server, by: Login) -> str:

@@ -1,0 +1,33 @@
+"""One process of several over a memory store that outlives it: what a restart looks like from outside."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from service.app import create_app
+from service.runner import Runner
+from service.security.passwords import Argon2Hasher
+from service.store.memory import MemoryStore
+from tests.support.server import Server, settings_for_tests
+
+
+@asynccontextmanager
+async def host(
+    store: MemoryStore, port: int = 0, *, hasher: Argon2Hasher | None = None, **overrides: Any
+) -> AsyncIterator[Server]:
+    """Serve this store on this port until the end of the block."""
+    hasher = hasher or Argon2Hasher(workers=2, queue=64, memory_kib=64)
+    runner = Runner(create_app(settings_for_tests(**overrides), store=store, hasher=hasher))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    await site.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
+        try:
+            yield Server(runner.app, site.port, session)
+        finally:
+            await runner.cleanup()
