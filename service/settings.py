@@ -215,8 +215,8 @@ class Settings(BaseSettings):
     """Whether `smtp://` goes on only where the server encrypts (STARTTLS); `false` for a relay on this host."""
     smtp_url: SmtpUrl = ""
     """Mail server, as `smtp://user:password@host:587` or `smtps://user:password@host:465`; empty: mails go to the log, for development."""
-    smtp_timeout_s: Annotated[float, Field(gt=0, le=19)] = 10
-    """Time for each step of handing over a mail, in seconds, at most 19; for all of them three times that."""
+    smtp_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10
+    """Seconds for each step of a conversation with the mail server, at most 300; the reply to a sent message may take 10 minutes."""
 
     log_format: Literal["auto", "json", "console"] = "auto"
     """`json`, `console`, or `auto`: console where a person watches."""

@@ -9,7 +9,8 @@ from uuid import UUID
 from service.domain.accounts import put_changed
 from service.domain.audit import By
 from service.domain.errors import InvalidMailToken
-from service.domain.mail import Mail, MailKind, MailToken, Presented
+from service.domain.mail import Mail, MailToken, Presented, is_expired
+from service.domain.mail_requests import request_mail, request_token_mail
 from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.registrations import confirm_registration, gives_way, remove
@@ -19,8 +20,8 @@ from service.domain.users import User
 async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, email: str, ttl: timedelta) -> None:
     """Have an address asked whether a user may have it; one that has an account already is told so.
 
-    Whatever it finds, one mail waits afterwards, and nothing else tells. It replaces what the user asked for before. Where
-    it is the address that the user has, there is nothing to ask.
+    The response is the same whatever it finds; a mail tells the rest. A request for another address ends the tokens of the
+    one before; a repeated one ends none. Where it is the address that the user has, there is nothing to ask.
 
     Args:
         proven: what `proofs.show` has told: a password that was changed since asks for nothing.
@@ -32,16 +33,20 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
         owner = await transaction.credentials(user_id)
         if owner is None or not owner.user.active or owner.password_hash != proven:
             return
-        await transaction.forget_mail_tokens(user_id, "move")
+        earlier = await transaction.mail_token(user_id, "move")
+        if earlier is not None and earlier.email != email:
+            await transaction.forget_mail_tokens(user_id, "move")
         if owner.user.email == email:
             return
-        kind: MailKind = "move"
+        mail = Mail("move", email, now, now + ttl)
         for holder in await transaction.holders((), (), (email,)):
             if not await gives_way(transaction, holder.user, email, now):
-                kind = "known"
-        if kind == "move":
-            await transaction.put_mail_token(MailToken(user_id, "move", email, now + ttl))
-        await transaction.put_mail(Mail(kind, email, now, now + ttl))
+                mail = replace(mail, kind="known")
+        if mail.kind == "move":
+            await request_token_mail(transaction, mail, user_id)
+        else:
+            await transaction.forget_mail_tokens(user_id, "move")
+            await request_mail(transaction, mail)
         await transaction.record("address.asked", user_id, user_id)
 
     await store.write(work, by)
@@ -62,14 +67,14 @@ async def confirm(
     async def work(transaction: Transaction) -> None:
         if (token := await transaction.take_mail_token("move", presented)) is None:
             raise InvalidMailToken()
-        await _move(transaction, clock, await _owner(transaction, clock, token), token)
+        await _move(transaction, clock, await _owner(transaction, clock, token, presented), token)
 
     await store.write(work, by)
 
 
-async def _owner(transaction: Transaction, clock: Clock, token: MailToken) -> User:
+async def _owner(transaction: Transaction, clock: Clock, token: MailToken, presented: Presented) -> User:
     user = await transaction.user(token.user_id)
-    if user is None or token.expires_at <= clock():
+    if user is None or is_expired(token, presented, clock()):
         raise InvalidMailToken()
     return user
 

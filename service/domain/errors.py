@@ -147,7 +147,7 @@ class GrantReused(InvalidGrant):
 
 
 class InvalidMailToken(Refusal):
-    sentence = "The token is malformed, expired, used up or replaced by that of a newer mail; ask for another."
+    sentence = "The token is malformed, expired or used up; ask for another."
 
 
 class Forbidden(Refusal):

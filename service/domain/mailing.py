@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple, get_args
 
 from service.domain.audit import MAIL
 from service.domain.letters import Letter, Letterhead, write
-from service.domain.mail import Mail, MailToken, Purpose, new_token
+from service.domain.mail import RESEND_INTERVAL, Mail, Notice, Purpose, new_token
+from service.domain.mail_requests import tokens_for
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users import User
 
@@ -18,15 +21,19 @@ class Ready(NamedTuple):
     letter: Letter | None
 
 
-async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead) -> Ready | None:
-    """Claim a mail and write its letter; None when somebody else is at it.
+async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead, lease: timedelta) -> Ready | None:
+    """Claim a mail for the lease and write its letter; None when another process sends it, or when it was sent before.
 
-    It comes due again by itself: who fails, or dies, has nothing to do. Its token is made here, and ends the one before.
+    The token of the letter is generated here; those of earlier tries stay valid, because one of them may have arrived. The
+    mail comes due again by itself if the process dies.
     """
 
     async def work(transaction: Transaction) -> Ready | None:
         now = clock()
-        claimed = await transaction.claim_mail(mail, now + mail.next_due)
+        if mail.state == "sent":
+            await transaction.drop_mail(mail)
+            return None
+        claimed = await transaction.claim_mail(mail, now + lease)
         if claimed is None:
             return None
         if claimed.expires_at <= now:
@@ -36,8 +43,29 @@ async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead) -
     return (await store.write(work, MAIL)).value
 
 
+async def release(store: Store, clock: Clock, mail: Mail) -> None:
+    """Have a claimed mail wait for its next try."""
+
+    async def work(transaction: Transaction) -> None:
+        if await transaction.drop_mail(mail):
+            await transaction.put_mail(replace(mail, due_at=clock() + mail.next_due, state="waiting"))
+
+    await store.write(work, MAIL)
+
+
+async def finish(store: Store, clock: Clock, mail: Mail) -> None:
+    """Note that a mail was sent. Where anyone can request another, this delays it (`request_mail`)."""
+
+    async def work(transaction: Transaction) -> None:
+        until = min(clock() + RESEND_INTERVAL, mail.expires_at)
+        if await transaction.drop_mail(mail) and mail.kind not in get_args(Notice):
+            await transaction.put_mail(replace(mail, due_at=until, state="sent"))
+
+    await store.write(work, MAIL)
+
+
 async def drop(store: Store, mail: Mail) -> None:
-    """Forget a mail that was sent, or never will be."""
+    """Delete a mail that will never be sent."""
 
     async def work(transaction: Transaction) -> None:
         await transaction.drop_mail(mail)
@@ -80,6 +108,10 @@ async def _user_of(transaction: Transaction, mail: Mail) -> User | None:
 async def _with_token(
     transaction: Transaction, clock: Clock, user: User, purpose: Purpose, email: str, head: Letterhead
 ) -> Letter:
-    text, digest = new_token(user.id)
-    await transaction.put_mail_token(MailToken(user.id, purpose, email, clock() + head.ttls[purpose], digest))
+    """A letter with another token, beside those that were mailed before."""
+    now = clock()
+    expires_at = now + head.ttls[purpose]
+    text, digest = new_token(user.id, expires_at)
+    token = await tokens_for(transaction, Mail(purpose, email, now, expires_at), user.id)
+    await transaction.put_mail_token(token.with_newest(digest, expires_at))
     return write(head, purpose, email, user.username, text)

@@ -8,7 +8,8 @@ from uuid import UUID
 from service.domain.audit import By
 from service.domain.endings import end_access, end_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
-from service.domain.mail import Mail, MailToken, Presented
+from service.domain.mail import Mail, MailToken, Presented, is_expired
+from service.domain.mail_requests import request_token_mail
 from service.domain.notices import tell_owner
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
@@ -17,7 +18,10 @@ from service.domain.users import Credentials, User
 
 
 async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta) -> None:
-    """Have a way to a new password mailed to an address, if that has an account that may log in."""
+    """Mail a token for a new password to an address, if an active account has it.
+
+    An earlier token stays valid, so that a stranger who requests another does not end it.
+    """
     credentials = await store.credentials(email)
     if credentials is None or credentials.user.email != email or not credentials.user.active:
         return
@@ -25,7 +29,7 @@ async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta)
 
     async def work(transaction: Transaction) -> None:
         now = clock()
-        await transaction.put_mail(Mail("reset", email, now, now + ttl))
+        await request_token_mail(transaction, Mail("reset", email, now, now + ttl), user_id)
         await transaction.record("password.forgotten", None, user_id)
 
     await store.write(work, by)
@@ -40,7 +44,7 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
     """
     token = await store.mail_token("reset", presented)
     user = None if token is None else (await store.user(token.user_id)).value
-    _check(token, user, clock)
+    _check(token, presented, user, clock)
     if user is not None:
         refuse_common(password, user.username, user.email, user.name)
     password_hash = await hasher.hash(password)
@@ -51,7 +55,7 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
         owner = None if taken is None else await transaction.credentials(taken.user_id)
         if owner is None:
             raise InvalidMailToken()
-        user = _check(taken, owner.user, clock)
+        user = _check(taken, presented, owner.user, clock)
         await transaction.record("password.reset", user.id, user.id)
         await _replace(transaction, clock, owner, password_hash)
         await end_access(transaction, clock, user.id, user.id, "password")
@@ -92,11 +96,11 @@ async def change(
     await store.write(work, by)
 
 
-def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
+def _check(token: MailToken | None, presented: Presented, user: User | None, clock: Clock) -> User:
     """The user whom a token is good for; raises `InvalidMailToken`."""
     if (
         token is None
-        or token.expires_at <= clock()
+        or is_expired(token, presented, clock())
         or user is None
         or not user.active
         or user.email != token.email  # it was sent to an address that is another's by now

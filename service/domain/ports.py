@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from service.domain.audit import AuditQuery, By, Details, Entry, Recorded
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
 from service.domain.letters import Letter
-from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
 from service.domain.positions import Position
 from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.domain.sessions import Session
@@ -120,22 +120,24 @@ class Transaction(Protocol):
     ) -> None:
         """Have the audit keep what no event tells of. `by`: by whom it was done, where that is not who writes it."""
 
+    async def mail(self, email: str, kind: MailKind) -> Mail | None: ...
+
     async def put_mail(self, mail: Mail) -> None:
-        """Have a mail wait to be sent, in the place of one of its kind for its address."""
+        """Store a mail in the place of one of its kind for its address."""
 
     async def claim_mail(self, mail: Mail, until: datetime) -> Mail | None:
         """Begin to send a mail, which others then leave alone until that moment; None where it is not as it was read."""
 
-    async def drop_mail(self, mail: Mail) -> None:
-        """Forget a mail, unless somebody has claimed it or asked for another since."""
+    async def drop_mail(self, mail: Mail) -> bool:
+        """Delete a mail unless it was claimed or replaced since it was read; whether it was deleted."""
 
     async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None: ...
 
     async def put_mail_token(self, token: MailToken) -> None:
-        """Keep it in the place of the one that its user, who is there, has for this purpose."""
+        """Store them in the place of those that their user, who is there, has for this purpose."""
 
     async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
-        """What was shown, if it is one for that purpose, expired or not; taking it uses it up, whoever else asks."""
+        """The tokens of which this is one, expired or not; taking them uses all of them up, whoever else asks."""
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
         """The newest that is sent to an address for this purpose, whoever's it is."""
@@ -269,6 +271,10 @@ class Store(Writes, Protocol):
 
 class Mailer(Protocol):
     """Hands letters over to whoever carries them."""
+
+    @property
+    def longest(self) -> timedelta:
+        """No call of `send` takes longer."""
 
     async def send(self, letter: Letter) -> None:
         """Send it once; when this returns it has been taken. Cancelling is safe: then it may have been, or not.

@@ -14,7 +14,8 @@ from service.domain.audit import UPKEEP, By
 from service.domain.endings import end_access
 from service.domain.errors import FieldError, Invalid, InvalidMailToken
 from service.domain.events import Event
-from service.domain.mail import Mail, MailKind, MailToken, Presented
+from service.domain.mail import Mail, MailToken, Presented, is_expired
+from service.domain.mail_requests import request_mail, request_token_mail
 from service.domain.passwords import refuse_common
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users import User
@@ -29,35 +30,54 @@ async def register(store: Store, clock: Clock, by: By, new: NewUser, ttl: timede
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. The account has no password: the client that
     registers an address need not be its owner, so the owner sets the password with the token from the mail
-    (`confirm_registration`). A registration that nobody has confirmed gives way to a newer one with its address.
+    (`confirm_registration`). While a registration waits to be confirmed, a newer one with its address only mails another
+    token for it: whoever repeats it does not end what was mailed before. After `ttl` it gives way to one with another username.
 
     Args:
         ttl: for how long the address can be confirmed.
     """
 
-    async def work(transaction: Transaction) -> None:
+    async def work(transaction: Transaction) -> bool:
         now = clock()
-        kind: MailKind = "verify"
-        known: UUID | None = None
+        taken: UUID | None = None
+        mail = Mail("verify", new.email, now, now + ttl)
         for holder in await transaction.holders((), (new.username,), (new.email,)):
-            if await gives_way(transaction, holder.user, new.email, now):
-                await remove(transaction, holder.user, now)
-            elif holder.user.email == new.email:
-                kind, known = "known", holder.user.id
-            elif kind == "verify":
-                kind, known = "taken", holder.user.id
-        if kind == "verify":
-            user = User(
-                uuid_utils.compat.uuid7(), new.username, new.email, new.name, new.age, new.role, False, now, now
-            )
-            await transaction.put_user(user)
-            await transaction.put_mail_token(MailToken(user.id, "verify", user.email, now + ttl))
-            await transaction.append(Event("user.created", now, user.id, user.id, user))
-        else:
-            await transaction.record("registration.repeated", None, known, {"reason": kind})
-        await transaction.put_mail(Mail(kind, new.email, now, now + ttl))
+            user, token = holder.user, await _pending(transaction, holder.user)
+            if token is not None and token.expires_at <= now:
+                await remove(transaction, user, now)
+            elif user.email != new.email:
+                taken = user.id
+            elif token is None:
+                return await _repeat(transaction, replace(mail, kind="known"), user)
+            elif user.username == new.username or now < user.created_at + ttl:
+                return await _repeat(transaction, mail, user)
+            else:
+                await remove(transaction, user, now)
+        if taken is not None:
+            await transaction.record("registration.repeated", None, taken, {"reason": "taken"})
+            return await request_mail(transaction, replace(mail, kind="taken"))
+        user = User(uuid_utils.compat.uuid7(), new.username, new.email, new.name, new.age, new.role, False, now, now)
+        await transaction.put_user(user)
+        await transaction.put_mail_token(MailToken(user.id, "verify", user.email, now + ttl))
+        await transaction.append(Event("user.created", now, user.id, user.id, user))
+        await transaction.put_mail(mail)
+        return True
 
     await store.write(work, by)
+
+
+async def _pending(transaction: Transaction, user: User) -> MailToken | None:
+    """The token of a user who has not confirmed the registration; None for any other user."""
+    return None if user.active else await transaction.mail_token(user.id, "verify")
+
+
+async def _repeat(transaction: Transaction, mail: Mail, user: User) -> bool:
+    """Mail the owner of an address that is registered already."""
+    reason = "known" if mail.kind == "known" else "pending"
+    await transaction.record("registration.repeated", None, user.id, {"reason": reason})
+    if mail.kind == "known":
+        return await request_mail(transaction, mail)
+    return await request_token_mail(transaction, mail, user.id)
 
 
 async def confirm_registration(
@@ -71,7 +91,7 @@ async def confirm_registration(
     Raises `InvalidMailToken` before anything is hashed.
     """
     token = await store.mail_token("verify", presented)
-    user = _check(token, await _user_of(store, token), clock)
+    user = _check(token, presented, await _user_of(store, token), clock)
     if password is None:
         raise Invalid(_PASSWORD_MISSING)
     refuse_common(password, user.username, user.email, user.name)
@@ -80,7 +100,7 @@ async def confirm_registration(
     async def work(transaction: Transaction) -> None:
         # Checked again: another request may have consumed the token during the hash.
         taken = await transaction.take_mail_token("verify", presented)
-        user = _check(taken, None if taken is None else await transaction.user(taken.user_id), clock)
+        user = _check(taken, presented, None if taken is None else await transaction.user(taken.user_id), clock)
         await transaction.put_password(user.id, password_hash)
         await end_access(transaction, clock, user.id, user.id, "password")
         if user.active:  # an administrator has activated it meanwhile
@@ -95,9 +115,9 @@ async def _user_of(store: Store, token: MailToken | None) -> User | None:
     return None if token is None else (await store.user(token.user_id)).value
 
 
-def _check(token: MailToken | None, user: User | None, clock: Clock) -> User:
+def _check(token: MailToken | None, presented: Presented, user: User | None, clock: Clock) -> User:
     """The user whose registration a token confirms; raises `InvalidMailToken`."""
-    if token is None or user is None or token.expires_at <= clock() or user.email != token.email:
+    if token is None or user is None or is_expired(token, presented, clock()) or user.email != token.email:
         raise InvalidMailToken()
     return user
 

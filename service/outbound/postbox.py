@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Final
 
 from service.domain import mailing, registrations
 from service.domain.errors import Refusal, Unavailable
-from service.domain.letters import Letterhead
-from service.domain.mail import Mail, MailRefused
+from service.domain.letters import Letter, Letterhead
+from service.domain.mail import Mail, MailRefused, SenderRefused
 from service.domain.ports import Clock, Mailer, Store
 from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
@@ -20,6 +21,8 @@ _MOST_WAITING: Final = 256
 _TOGETHER: Final = 20
 # A server that failed so many in a row would fail the next as well, each after its timeout.
 _MOST_FAILED: Final = 3
+# For the writes before and after the conversation.
+_LEASE_MARGIN: Final = timedelta(minutes=1)
 _LOOK_AGAIN_S: Final = 5.0
 _TIDY_EVERY_S: Final = 600.0
 
@@ -29,7 +32,8 @@ log = logging.getLogger("roster.mail")
 class Postbox:
     """Sends mails that wait in the store, those of other processes and of before a crash among them.
 
-    A mail is sent at least once. Who sends it has claimed it, so that no two do at a time; it comes due again by itself.
+    A mail is sent at least once. The process that sends it has claimed it for longer than a conversation with the mail server
+    lasts, so that no two do at a time; it comes due again by itself if the process dies.
     """
 
     def __init__(
@@ -98,26 +102,45 @@ class Postbox:
 
     async def _send(self, mail: Mail) -> bool:
         """Whether the server did its part, or there was nothing to do."""
-        making = mailing.make_ready(self._store, self._clock, mail, self._head)
+        lease = self._mailer.longest + _LEASE_MARGIN
+        making = mailing.make_ready(self._store, self._clock, mail, self._head, lease)
         ready = await self._tasks.finish(making, "write a letter")
         if ready is None:
             return True
-        outcome = "needless"
-        extra = {"kind": mail.kind, "tries": ready.mail.tries}
         if ready.letter is not None:
-            try:
-                await self._mailer.send(ready.letter)
-                outcome = "sent"
-            except MailRefused as error:
-                outcome = "refused"
-                log.warning("a mail is given up: %s", error, extra=extra)
-            except Unavailable as error:
-                self._sent.labels(mail.kind, "failed").inc()
-                log.warning("a mail waits: %s", error.__cause__ or error, extra=extra)
-                return False
-        elif ready.mail.expires_at <= self._clock():
+            return await self._hand_over(ready.mail, ready.letter)
+        outcome = "needless"
+        if ready.mail.expires_at <= self._clock():
             outcome = "expired"
-            log.warning("a mail is given up: it is too late for it", extra=extra)
-        await self._tasks.finish(mailing.drop(self._store, ready.mail), "drop a mail")
-        self._sent.labels(mail.kind, outcome).inc()
+            log.warning("a mail is given up: it is too late for it", extra=_fields(mail))
+        await self._close(mailing.drop(self._store, ready.mail), mail, outcome)
         return True
+
+    async def _hand_over(self, mail: Mail, letter: Letter) -> bool:
+        """Whether the server took a letter, or refused its recipient for good."""
+        try:
+            await self._mailer.send(letter)
+        except MailRefused as error:
+            log.warning("a mail is given up: the server refuses its recipient: %s", error, extra=_fields(mail))
+            await self._close(mailing.drop(self._store, mail), mail, "refused")
+        except Unavailable as error:
+            if isinstance(error, SenderRefused):
+                log.error("the mail server refuses this service; a mail waits: %s", error, extra=_fields(mail))
+            else:
+                log.warning("a mail waits: %s", error, extra=_fields(mail))
+            await self._close(mailing.release(self._store, self._clock, mail), mail, "failed")
+            return False
+        except BaseException:  # a stop in the middle, or a fault of ours: it must not wait for the end of the claim
+            _ = self._tasks.start(mailing.release(self._store, self._clock, mail), "release a mail")
+            raise
+        else:
+            await self._close(mailing.finish(self._store, self._clock, mail), mail, "sent")
+        return True
+
+    async def _close(self, work: Coroutine[Any, Any, None], mail: Mail, outcome: str) -> None:
+        await self._tasks.finish(work, "note what became of a mail")
+        self._sent.labels(mail.kind, outcome).inc()
+
+
+def _fields(mail: Mail) -> dict[str, object]:
+    return {"kind": mail.kind, "tries": mail.tries}

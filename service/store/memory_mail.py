@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import get_args
 from uuid import UUID
 
-from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
 from service.store.memory_rows import MemoryRows
 
 
 class MemoryMail(MemoryRows):
     """What a `Transaction` does with mails and their tokens."""
+
+    async def mail(self, email: str, kind: MailKind) -> Mail | None:
+        return self._tables.mails.get((email, kind))
 
     async def put_mail(self, mail: Mail) -> None:
         self._set(self._tables.mails, (mail.email, mail.kind), mail)
@@ -20,13 +23,15 @@ class MemoryMail(MemoryRows):
     async def claim_mail(self, mail: Mail, until: datetime) -> Mail | None:
         if self._tables.mails.get((mail.email, mail.kind)) != mail:
             return None
-        claimed = replace(mail, due_at=until, tries=mail.tries + 1)
+        claimed = replace(mail, due_at=until, tries=mail.tries + 1, state="sending")
         await self.put_mail(claimed)
         return claimed
 
-    async def drop_mail(self, mail: Mail) -> None:
-        if self._tables.mails.get((mail.email, mail.kind)) == mail:
-            self._set(self._tables.mails, (mail.email, mail.kind), None)
+    async def drop_mail(self, mail: Mail) -> bool:
+        if self._tables.mails.get((mail.email, mail.kind)) != mail:
+            return False
+        self._set(self._tables.mails, (mail.email, mail.kind), None)
+        return True
 
     async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
         return self._tables.mail_tokens.get((user_id, purpose))

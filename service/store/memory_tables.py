@@ -70,7 +70,7 @@ class Tables:
 
     def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
         found = self.mail_tokens.get((presented.user_id, purpose))
-        return found if found is not None and found.digest == presented.digest else None
+        return found if found is not None and presented.digest in found.digests else None
 
     def select(self, query: UserQuery) -> map[User] | filter[User]:
         keys = self._sorted[query.sort.removeprefix("-")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import get_args
 
 import pytest
@@ -19,7 +19,7 @@ KINDS: tuple[MailKind, ...] = get_args(MailKind)
 @pytest.mark.parametrize("kind", KINDS)
 def test_letter_is_one_that_a_person_reads(kind: MailKind) -> None:
     """It has a subject of one line and a text of whole lines, and those with a token have it on a line of its own."""
-    token, _ = new_token(a_user().id)
+    token, _ = new_token(a_user().id, datetime(2026, 11, 22, tzinfo=UTC))
     letter = write(HEAD, kind, "ada@example.com", "ada", token)
 
     assert letter.to == "ada@example.com"
@@ -36,7 +36,7 @@ def test_letter_is_one_that_a_person_reads(kind: MailKind) -> None:
 def test_letter_names_the_service_and_links_to_its_pages() -> None:
     """Where they are known; the token of a link stands behind the #, which no server is sent."""
     head = Letterhead("https://roster.example.com", "https://app.example.com/mail?lang=en", HEAD.ttls)
-    token, _ = new_token(a_user().id)
+    token, _ = new_token(a_user().id, datetime(2026, 11, 22, tzinfo=UTC))
     letter = write(head, "verify", "ada@example.com", "ada", token)
 
     assert "the account ada at https://roster.example.com" in letter.text

@@ -64,7 +64,7 @@ async def test_accounts_in_use_are_not_forgotten(store: Store, clock: ManualCloc
     await keep(store, replace(ada, active=True), bob := a_user())
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_mail_token(MailToken(bob.id, "reset", bob.email, clock() + TTL, b"d" * 32))
+        await transaction.put_mail_token(MailToken(bob.id, "reset", bob.email, clock() + TTL, (b"d" * 32,)))
 
     await store.write(work, BY)
     clock.advance(24 * 3600)

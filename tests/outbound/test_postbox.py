@@ -14,7 +14,7 @@ import pytest
 from service import keys
 from service.domain.errors import Unavailable
 from service.domain.letters import Letter, Letterhead
-from service.domain.mail import Mail, MailKind, MailRefused, parse_token
+from service.domain.mail import Mail, MailKind, MailRefused, SenderRefused, parse_token
 from service.domain.ports import Store, Transaction
 from service.outbound.postbox import Postbox
 from service.store.memory import MemoryStore
@@ -33,14 +33,18 @@ HOUR = timedelta(hours=1)
 class Carrier:
     """Keeps `Mailer`. `fails`: what it raises next, in order; then it takes every letter, once `hold` is set."""
 
+    longest = timedelta(minutes=10)
+
     def __init__(self) -> None:
         self.fails: list[Exception] = []
         self.letters: list[Letter] = []
+        self.tried: list[Letter] = []
         self.hold: asyncio.Event | None = None
         self.begun = 0
 
     async def send(self, letter: Letter) -> None:
         self.begun += 1
+        self.tried.append(letter)
         if self.hold is not None:
             await self.hold.wait()
         if self.fails:
@@ -74,7 +78,8 @@ class World:
         await self.store.write(work, BY)
 
     async def waiting(self) -> list[Mail]:
-        return list(await self.store.due_mails(self.clock() + 1000 * HOUR, 1000))
+        found = await self.store.due_mails(self.clock() + 1000 * HOUR, 1000)
+        return [mail for mail in found if mail.state != "sent"]
 
     def counted(self, outcome: str, kind: str = "reset") -> float:
         return self.metrics.registry.get_sample_value("roster_mails_total", {"kind": kind, "outcome": outcome}) or 0
@@ -141,6 +146,78 @@ async def test_mail_that_fails_is_tried_again_later(world: World) -> None:
     assert shown is not None
     assert await world.store.mail_token("reset", shown) is not None
     assert await world.waiting() == []
+
+
+async def test_token_that_may_have_been_delivered_stays_valid(world: World) -> None:
+    """A server that takes a mail and breaks off before it says so gets it again: the tokens of both mails are good."""
+    world.carrier.fails = [Unavailable()]
+    await world.put()
+    async with world.running():
+        await until(lambda: world.counted("failed") == 1)
+        world.clock.advance(60)
+        world.postbox.ring()
+        await until(lambda: world.counted("sent") == 1)
+
+    tokens = [parse_token(token_in(letter.text)) for letter in world.carrier.tried]
+    assert len(tokens) == len(set(tokens)) == 2
+    for token in tokens:
+        assert token is not None
+        assert await world.store.mail_token("reset", token) is not None
+
+
+async def test_claim_outlasts_the_conversation(world: World) -> None:
+    """While a server takes its time no other process sends the same mail."""
+    world.carrier.hold = asyncio.Event()
+    await world.put()
+    async with world.running(world.postbox, world.another()):
+        await until(lambda: world.carrier.begun)
+        (mail,) = await world.waiting()
+        assert mail.due_at > world.clock() + world.carrier.longest
+        world.clock.advance(world.carrier.longest.total_seconds())
+        world.postbox.ring()
+        world.carrier.hold.set()
+        await until(lambda: world.counted("sent") == 1)
+    assert world.carrier.begun == 1
+
+
+async def test_refusal_of_this_service_is_an_error_of_ours(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The mail is retried, and the log tells the operator what the server said."""
+    world.carrier.fails = [SenderRefused("554 5.7.1 Relay access denied")]
+    await world.put()
+    async with world.running():
+        await until(lambda: world.counted("failed") == 1)
+
+    assert [mail.state for mail in await world.waiting()] == ["waiting"]
+    assert "the mail server refuses this service; a mail waits: 554 5.7.1 Relay access denied" in caplog.text
+    assert [record.levelname for record in caplog.records if "refuses this service" in record.message] == ["ERROR"]
+
+
+async def test_fault_in_a_letter_does_not_hold_it_until_the_claim_lapses(world: World) -> None:
+    """An error that nobody expected releases the mail for its next try."""
+    world.carrier.fails = [ValueError("a fault")]
+    await world.put()
+    async with world.running():
+        await until(lambda: world.carrier.begun)
+    (mail,) = await world.waiting()
+    assert (mail.state, mail.due_at) == ("waiting", world.clock() + timedelta(seconds=60))
+
+
+async def test_mail_that_was_sent_makes_room_after_a_while(world: World) -> None:
+    """Its row, which delays another of its kind, goes away by itself; a notice leaves none."""
+    await world.put()
+    await world.put("changed")
+    async with world.running():
+        await until(lambda: world.counted("sent") == world.counted("sent", "changed") == 1)
+        (kept,) = await world.store.due_mails(world.clock() + HOUR, 10)
+        assert (kept.kind, kept.state, kept.due_at) == ("reset", "sent", world.clock() + timedelta(minutes=10))
+        world.clock.advance(600)
+        world.postbox.ring()
+
+        async def nothing_is_left() -> bool:
+            return not await world.store.due_mails(world.clock() + HOUR, 10)
+
+        await until(nothing_is_left)
+    assert len(world.carrier.letters) == 2
 
 
 async def test_mail_that_is_too_old_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:

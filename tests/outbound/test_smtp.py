@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,8 +15,8 @@ import pytest
 
 from service.domain.errors import Unavailable
 from service.domain.letters import Letter
-from service.domain.mail import MailRefused
-from service.outbound.smtp import SmtpMailer
+from service.domain.mail import MailRefused, SenderRefused
+from service.outbound.smtp import SmtpMailer, ehlo_name
 from service.outbound.trust import trusted
 from service.setting_values import SmtpServer
 from tests.support.certificates import ONE, TWO, server_tls
@@ -26,9 +27,11 @@ LETTER = Letter("ada@example.com", "Set a new password", "Grüße, Ada 🦊\n\n.
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
-def mailer(port: int, ca: Any = ONE, tls: Any = "none", login: Any = (None, None), timeout_s: float = 2) -> SmtpMailer:
+def mailer(
+    port: int, ca: Any = ONE, tls: Any = "none", login: Any = (None, None), timeout_s: float = 2, **more: Any
+) -> SmtpMailer:
     server = SmtpServer("127.0.0.1", port, login[0], login[1], tls)
-    return SmtpMailer(server, "Röster <roster@example.com>", timeout_s, trusted(str(ca)), lambda: NOW)
+    return SmtpMailer(server, "Röster <roster@example.com>", timeout_s, trusted(str(ca)), lambda: NOW, **more)
 
 
 @asynccontextmanager
@@ -43,6 +46,30 @@ async def stub(conversation: str) -> AsyncIterator[int]:
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def script(*lines: str) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that says each line in turn, once the client has said something, and what it heard; then it breaks off."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            for number, line in enumerate(lines):
+                if number:
+                    end = b"\r\n.\r\n" if lines[number - 1].startswith("354") else b"\r\n"
+                    heard.append(await reader.readuntil(end))
+                writer.write(line.encode())
+            if not lines[-1]:
+                await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], heard
     finally:
         server.close()
         await server.wait_closed()
@@ -116,19 +143,103 @@ async def test_wrong_password_is_tried_again_later() -> None:
     [
         ("550 no such user", MailRefused),
         ("553 what", MailRefused),
+        ("550 5.1.1 <ada@example.com>: Recipient address rejected: User unknown", MailRefused),
+        ("552 5.2.2 mailbox full", MailRefused),
+        ("550 5.4.1 Recipient address rejected: Access denied", MailRefused),
+        ("556 5.1.10 Recipient address has null MX", MailRefused),
         ("450 later", Unavailable),
         ("421 bye", Unavailable),
+        ("504 5.5.2 <4f1c0a>: Helo command rejected: need fully-qualified hostname", SenderRefused),
+        ("530 5.7.0 Must issue a STARTTLS command first", SenderRefused),
+        ("530 Authentication required", SenderRefused),
+        ("554 5.7.1 <ada@example.com>: Relay access denied", SenderRefused),
+        ("550 5.7.1 Unable to relay", SenderRefused),
+        ("550 relay not permitted", SenderRefused),
+        ("550 5.1.8 Sender address rejected: Domain not found", SenderRefused),
+        ("503 bad sequence of commands", SenderRefused),
+        ("554 transaction failed", SenderRefused),
     ],
 )
-async def test_recipient_or_letter_is_refused(reply: str, error: type[Exception]) -> None:
-    """For good, or for now, as the server says (RFC 5321, 4.2.1)."""
+async def test_recipient_is_refused(reply: str, error: type[Exception]) -> None:
+    """For good where the reply is about the recipient; what is about this service or for now is retried (RFC 3463)."""
     async with mail_server() as server:
-        server.replies, server.verdicts = [reply], [reply]
-        for _ in range(2):
-            with pytest.raises(error):
-                await mailer(server.port).send(LETTER)
+        server.replies = [reply]
+        with pytest.raises(Unavailable if error is Unavailable else error) as raised:
+            await mailer(server.port).send(LETTER)
+        assert isinstance(raised.value, SenderRefused) == (error is SenderRefused)
+        assert "ada@" not in str(raised.value)
         await mailer(server.port).send(LETTER)
     assert len(server.letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [
+        ("550 5.1.1 no such user", MailRefused),
+        ("550 looks like spam", SenderRefused),
+        ("554 5.7.1 rejected by policy", SenderRefused),
+        ("552 5.3.4 message too big", SenderRefused),
+        ("451 4.3.0 later", Unavailable),
+    ],
+)
+async def test_message_is_refused(verdict: str, error: type[Exception]) -> None:
+    """A verdict on the whole message is about this service, unless its status names the mailbox."""
+    async with mail_server() as server:
+        server.verdicts = [verdict]
+        with pytest.raises(error) as raised:
+            await mailer(server.port).send(LETTER)
+        assert isinstance(raised.value, SenderRefused) == (error is SenderRefused)
+
+
+async def test_final_reply_has_a_time_of_its_own() -> None:
+    """A server that answers the message later than a step may take has not refused it."""
+    async with mail_server() as server:
+        server.verdict_delay_s = 0.3
+        await mailer(server.port, timeout_s=0.2).send(LETTER)
+        with pytest.raises(Unavailable, match="may arrive twice"):
+            await mailer(server.port, timeout_s=0.2, final_reply_s=0.05).send(LETTER)
+        assert mailer(server.port, timeout_s=10).longest.total_seconds() >= 3 * 10 + 600
+
+
+async def test_message_that_was_accepted_is_not_sent_again() -> None:
+    """A server that breaks off after its 250, instead of answering QUIT, has the message."""
+    lines = ("220 mail\r\n", "250-mail\r\n250 8BITMIME\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 taken\r\n")
+    async with script(*lines) as (port, heard):
+        await mailer(port).send(LETTER)
+    assert heard[-1].endswith(b"\r\n..\r\n\r\nLine of a dot above.\r\n.\r\n")
+
+
+async def test_data_that_is_not_answered_is_given_up_as_a_step() -> None:
+    """Only the reply to the message may take long: before it nothing can have been delivered."""
+    began = asyncio.get_running_loop().time()
+    async with script("220 mail\r\n", "250 mail\r\n", "250 ok\r\n", "250 ok\r\n", "") as (port, _):
+        with pytest.raises(Unavailable) as raised:
+            await mailer(port, timeout_s=0.1).send(LETTER)
+    assert "twice" not in str(raised.value)
+    assert asyncio.get_running_loop().time() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("hostname", "address", "name"),
+    [
+        ("roster.example.com", ("192.0.2.1", 50001), "roster.example.com"),
+        ("4f1c0a9b", ("172.17.0.2", 50001), "[172.17.0.2]"),
+        ("4f1c0a9b", ("fe80::1%eth0", 50001), "[IPv6:fe80::1]"),
+        ("under_score.example", ("172.17.0.2", 50001), "[172.17.0.2]"),
+        ("localhost", None, "[127.0.0.1]"),
+    ],
+)
+def test_name_in_ehlo_has_a_dot_or_is_an_address(hostname: str, address: Any, name: str) -> None:
+    """As RFC 5321, 4.1.1.1 wants it: a container's bare name is refused by many servers (504)."""
+    assert ehlo_name(hostname, address) == name
+
+
+async def test_ehlo_names_this_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before and after STARTTLS."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "4f1c0a9b")
+    async with mail_server(server_tls(ONE), login=True) as server:
+        await mailer(server.port, tls="starttls", login=("roster", "s3cret/@:")).send(LETTER)
+    assert server.greeted == ["[127.0.0.1]"]
 
 
 async def test_domain_goes_as_dns_has_it() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
 
-from service.domain.mail import Mail, MailToken, Presented, Purpose, new_token
+from service.domain.mail import Mail, MailToken, Presented, Purpose
 from service.domain.ports import Store, Transaction
 from service.domain.users import User
 from tests.support.clock import ManualClock
@@ -47,8 +47,13 @@ async def ada(store: Store) -> User:
     return ada
 
 
-def a_token(user: User, clock: ManualClock, digest: bytes | None = b"d" * 32) -> MailToken:
-    return MailToken(user.id, "reset", user.email, clock() + HOUR, digest)
+def a_token(user: User, clock: ManualClock, *digests: bytes) -> MailToken:
+    return MailToken(user.id, "reset", user.email, clock() + HOUR, digests or (b"d" * 32,))
+
+
+def shown(user: User, digest: bytes = b"d" * 32) -> Presented:
+    """A token with this hash, as a client sends it."""
+    return Presented(user.id, digest, datetime(2100, 1, 1, tzinfo=UTC))
 
 
 # Mails
@@ -87,7 +92,7 @@ async def test_mail_is_claimed_by_one(store: Store, clock: ManualClock) -> None:
         *(do(store, lambda transaction: transaction.claim_mail(mail, until)) for _ in range(5))
     )
 
-    claimed = replace(mail, due_at=until, tries=1)
+    claimed = replace(mail, due_at=until, tries=1, state="sending")
     assert sorted(claims, key=str) == sorted([claimed, None, None, None, None], key=str)
     assert list(await store.due_mails(clock(), 10)) == []
     assert list(await store.due_mails(until, 10)) == [claimed]
@@ -100,10 +105,12 @@ async def test_mail_that_was_sent_is_dropped(store: Store, clock: ManualClock) -
     claimed = await do(store, lambda transaction: transaction.claim_mail(mail, clock() + HOUR))
     assert claimed is not None
     await put(store, mail)
-    await do(store, lambda transaction: transaction.drop_mail(claimed))
+    assert not await do(store, lambda transaction: transaction.drop_mail(claimed))
     assert list(await store.due_mails(clock(), 10)) == [mail]
+    assert await ask(store, lambda transaction: transaction.mail(mail.email, mail.kind)) == mail
+    assert await ask(store, lambda transaction: transaction.mail(mail.email, "verify")) is None
 
-    await do(store, lambda transaction: transaction.drop_mail(mail))
+    assert await do(store, lambda transaction: transaction.drop_mail(mail))
     assert list(await store.due_mails(clock() + HOUR, 10)) == []
 
 
@@ -117,9 +124,9 @@ async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) ->
     async def fails(transaction: Transaction) -> None:
         await transaction.put_mail(replace(mail, kind="verify"))
         await transaction.claim_mail(mail, clock() + HOUR)
-        await transaction.drop_mail(replace(mail, due_at=clock() + HOUR, tries=1))
+        await transaction.drop_mail(replace(mail, due_at=clock() + HOUR, tries=1, state="sending"))
         await transaction.put_mail_token(a_token(ada, clock, b"e" * 32))
-        await transaction.take_mail_token("reset", Presented(ada.id, b"e" * 32))
+        await transaction.take_mail_token("reset", shown(ada, b"e" * 32))
         await transaction.put_mail_token(replace(a_token(ada, clock), purpose="verify"))
         await transaction.forget_mail_tokens(ada.id)
         raise Broken
@@ -127,7 +134,7 @@ async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) ->
     with pytest.raises(Broken):
         await store.write(fails, BY)
     assert list(await store.due_mails(clock(), 10)) == [mail]
-    assert await store.mail_token("reset", Presented(ada.id, b"d" * 32)) == a_token(ada, clock)
+    assert await store.mail_token("reset", shown(ada)) == a_token(ada, clock)
     assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "verify")) is None
 
 
@@ -136,15 +143,15 @@ async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) ->
 
 async def test_token_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
     """It is found by its user, purpose and hash as often as one looks, and taken by the first who does, at once or not."""
-    token, shown = a_token(ada, clock), Presented(ada.id, b"d" * 32)
+    token, sent = a_token(ada, clock), shown(ada)
     await put(store, token)
-    assert await store.mail_token("reset", shown) == await store.mail_token("reset", shown) == token
+    assert await store.mail_token("reset", sent) == await store.mail_token("reset", sent) == token
 
     taken = await asyncio.gather(
-        *(do(store, lambda transaction: transaction.take_mail_token("reset", shown)) for _ in range(5))
+        *(do(store, lambda transaction: transaction.take_mail_token("reset", sent)) for _ in range(5))
     )
     assert sorted(taken, key=str) == sorted([token, None, None, None, None], key=str)
-    assert await store.mail_token("reset", shown) is None
+    assert await store.mail_token("reset", sent) is None
 
 
 async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, ada: User) -> None:
@@ -152,38 +159,41 @@ async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, 
     token = a_token(ada, clock)
     await put(store, token)
     await keep(store, bob := a_user())
-    right = Presented(ada.id, b"d" * 32)
+    right = shown(ada)
     wrong: list[tuple[Purpose, Presented]] = [
         ("verify", right),
-        ("reset", Presented(ada.id, b"e" * 32)),
-        ("reset", Presented(ada.id, b"")),
-        ("reset", Presented(bob.id, b"d" * 32)),
+        ("reset", shown(ada, b"e" * 32)),
+        ("reset", shown(ada, b"")),
+        ("reset", shown(bob)),
     ]
-    for purpose, shown in wrong:
-        assert await store.mail_token(purpose, shown) is None
+    for purpose, sent in wrong:
+        assert await store.mail_token(purpose, sent) is None
 
-        async def take(transaction: Transaction, purpose: Purpose = purpose, shown: Presented = shown) -> object:
-            return await transaction.take_mail_token(purpose, shown)
+        async def take(transaction: Transaction, purpose: Purpose = purpose, sent: Presented = sent) -> object:
+            return await transaction.take_mail_token(purpose, sent)
 
         assert await ask(store, take) is None
     assert await store.mail_token("reset", right) == token
 
 
-async def test_newer_token_replaces_the_older(store: Store, clock: ManualClock, ada: User) -> None:
-    """A user has one token for a purpose: a new one, or one that is still to be sent, ends that of before."""
-    older, waiting, newer = (a_token(ada, clock, digest) for digest in (b"d" * 32, None, b"e" * 32))
-    for token in (older, waiting, newer):
+async def test_tokens_of_a_purpose_are_taken_together(store: Store, clock: ManualClock, ada: User) -> None:
+    """A user has one row of tokens for a purpose: each of them finds it, and taking one uses up all of them."""
+    none, both = replace(a_token(ada, clock), digests=()), a_token(ada, clock, b"e" * 32, b"d" * 32)
+    for token in (none, both):
         await put(store, token)
         assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "reset")) == token
-        found = await store.mail_token("reset", Presented(ada.id, b"d" * 32))
-        assert found == (older if token is older else None)
-    assert await store.mail_token("reset", Presented(ada.id, b"e" * 32)) == newer
+        for digest in (b"d" * 32, b"e" * 32):
+            assert await store.mail_token("reset", shown(ada, digest)) == (token if token is both else None)
+    assert await store.mail_token("reset", shown(ada, b"d" * 16 + b"e" * 16)) is None
+
+    assert await do(store, lambda transaction: transaction.take_mail_token("reset", shown(ada))) == both
+    assert await store.mail_token("reset", shown(ada, b"e" * 32)) is None
 
 
 async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClock, ada: User) -> None:
     """The newest of a purpose, whoever's it is."""
     await keep(store, bob := a_user())
-    older = replace(a_token(ada, clock, None), purpose="move", email="new@example.com")
+    older = replace(a_token(ada, clock), digests=(), purpose="move", email="new@example.com")
     newer = replace(older, user_id=bob.id, expires_at=older.expires_at + HOUR)
     await put(store, newer, older, replace(a_token(ada, clock), email="new@example.com"))
 
@@ -221,8 +231,7 @@ async def test_expired_tokens_are_listed(store: Store, clock: ManualClock) -> No
     tokens = []
     for hours in (3, 1, 2):
         await keep(store, user := a_user())
-        _, digest = new_token(user.id)
-        tokens.append(replace(a_token(user, clock, digest), expires_at=clock() + hours * HOUR))
+        tokens.append(replace(a_token(user, clock), expires_at=clock() + hours * HOUR))
         await put(store, tokens[-1])
 
     assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == [tokens[1], tokens[2]]

@@ -80,12 +80,16 @@ class MailServer:
         port: set while it is there.
         replies: what it answers to the next recipients, in order; then it takes them.
         verdicts: the same for letters.
+        verdict_delay_s: how long it takes before it answers a letter.
+        greeted: the names of EHLO, by conversation.
         seen: how each letter came: whether encrypted, and who had logged in.
     """
 
     port: int = 0
     replies: list[str] = field(default_factory=list)
     verdicts: list[str] = field(default_factory=list)
+    verdict_delay_s: float = 0
+    greeted: list[str] = field(default_factory=list)
     letters: list[EmailMessage] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
     seen: list[tuple[bool, Any]] = field(default_factory=list)
@@ -99,6 +103,7 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, _: SMTP, session: Session, envelope: Envelope) -> str:  # as above
+        await asyncio.sleep(self.verdict_delay_s)
         if self.verdicts:
             return self.verdicts.pop(0)
         assert isinstance(envelope.content, bytes)
@@ -106,6 +111,7 @@ class MailServer:
         assert isinstance(letter, EmailMessage)
         self.letters.append(letter)
         self.recipients += envelope.rcpt_tos
+        self.greeted.append(str(session.host_name))
         self.seen.append((session.ssl is not None, session.authenticated and getattr(session.auth_data, "login", None)))
         return "250 OK"
 
@@ -155,8 +161,9 @@ async def mailed(server: Server, user: str, purpose: Purpose) -> str:
     store, user_id = server.app[keys.STORE], UUID(user)
     found = (await store.user(user_id)).value
     assert found is not None
-    text, digest = new_token(user_id)
-    token = MailToken(user_id, purpose, found.email, server.app[keys.CLOCK]() + timedelta(hours=1), digest)
+    expires_at = server.app[keys.CLOCK]() + timedelta(hours=1)
+    text, digest = new_token(user_id, expires_at)
+    token = MailToken(user_id, purpose, found.email, expires_at, (digest,))
 
     async def work(transaction: Transaction) -> None:
         await transaction.put_mail_token(token)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose, join_digests
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect
 
@@ -22,6 +22,10 @@ class SqlMail:
     connection: Connection
     _dialect: Dialect
 
+    async def mail(self, email: str, kind: MailKind) -> Mail | None:
+        found = await self.connection.rows(statements.MAIL, of_email=email, of_kind=kind)
+        return rows.mail_of(found[0], self._dialect) if found else None
+
     async def put_mail(self, mail: Mail) -> None:
         await self.connection.run(statements.PUT_MAIL, **rows.of_mail(mail))
 
@@ -29,10 +33,11 @@ class SqlMail:
         found = await self.connection.rows(
             statements.CLAIM_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at, until=until
         )
-        return replace(mail, due_at=until, tries=found[0][0]) if found else None
+        return replace(mail, due_at=until, tries=found[0][0], state="sending") if found else None
 
-    async def drop_mail(self, mail: Mail) -> None:
-        await self.connection.run(statements.DROP_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at)
+    async def drop_mail(self, mail: Mail) -> bool:
+        seen = {"of_email": mail.email, "of_kind": mail.kind, "seen": mail.due_at}
+        return bool(await self.connection.rows(statements.DROP_MAIL, **seen))
 
     async def mail_token(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
         return self._token(await self.connection.rows(statements.MAIL_TOKEN, of_user=user_id, of_purpose=purpose))
@@ -41,12 +46,12 @@ class SqlMail:
         await self.connection.run(statements.PUT_MAIL_TOKEN, **rows.of_mail_token(token))
 
     async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
-        user_id, digest = presented
-        return self._token(
-            await self.connection.rows(
-                statements.TAKE_MAIL_TOKEN, of_user=user_id, of_purpose=purpose, presented=digest
-            )
-        )
+        found = await self.mail_token(presented.user_id, purpose)
+        if found is None or presented.digest not in found.digests:
+            return None
+        # Of two who have read the same, one deletes it.
+        named = {"of_user": found.user_id, "of_purpose": purpose, "seen": join_digests(found.digests)}
+        return self._token(await self.connection.rows(statements.TAKE_MAIL_TOKEN, **named))
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
         found = await self.connection.rows(statements.MAIL_TOKEN_TO, of_email=email, of_purpose=purpose)

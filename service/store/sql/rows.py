@@ -12,7 +12,7 @@ from service.domain import scopes
 from service.domain.audit import By, Entry
 from service.domain.events import Event
 from service.domain.idempotency import Answer, Claim
-from service.domain.mail import Mail, MailToken
+from service.domain.mail import Mail, MailToken, join_digests, split_digests
 from service.domain.sessions import Origin, Session
 from service.domain.signing import SigningKey
 from service.domain.tokens import ApiToken
@@ -159,8 +159,8 @@ def of_token(token: ApiToken) -> dict[str, Any]:
 
 def mail_of(row: Row, dialect: Dialect) -> Mail:
     """From the columns of `mails`."""
-    email, kind, due_at, expires_at, tries = row
-    return Mail(kind, email, dialect.moment(due_at), dialect.moment(expires_at), tries)
+    email, kind, due_at, expires_at, tries, state = row
+    return Mail(kind, email, dialect.moment(due_at), dialect.moment(expires_at), tries, state)
 
 
 def of_mail(mail: Mail) -> dict[str, Any]:
@@ -170,18 +170,19 @@ def of_mail(mail: Mail) -> dict[str, Any]:
         "due_at": mail.due_at,
         "expires_at": mail.expires_at,
         "tries": mail.tries,
+        "state": mail.state,
     }
 
 
 def mail_token_of(row: Row, dialect: Dialect) -> MailToken:
     """From the columns of `mail_tokens`."""
-    user_id, purpose, email, expires_at, digest = row
+    user_id, purpose, email, expires_at, digests = row
     return MailToken(
         dialect.identity(user_id),
         purpose,
         email,
         dialect.moment(expires_at),
-        None if digest is None else bytes(digest),
+        split_digests(None if digests is None else bytes(digests)),
     )
 
 
@@ -191,7 +192,7 @@ def of_mail_token(token: MailToken) -> dict[str, Any]:
         "purpose": token.purpose,
         "email": token.email,
         "expires_at": token.expires_at,
-        "digest": token.digest,
+        "digest": join_digests(token.digests),
     }
 
 

@@ -304,12 +304,16 @@ TAKE_TICKET: Final = _always(
 _THIS_MAIL: Final = and_(
     mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"), mails.c.due_at == bindparam("seen")
 )
+MAIL: Final = _always(select(mails).where(mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind")))
 PUT_MAIL: Final = _put(mails)
 # By when it was due, as it was read: of two who would send it one finds it as it was.
 CLAIM_MAIL: Final = _always(
-    update(mails).where(_THIS_MAIL).values(due_at=bindparam("until"), tries=mails.c.tries + 1).returning(mails.c.tries)
+    update(mails)
+    .where(_THIS_MAIL)
+    .values(due_at=bindparam("until"), tries=mails.c.tries + 1, state="sending")
+    .returning(mails.c.tries)
 )
-DROP_MAIL: Final = _always(delete(mails).where(_THIS_MAIL))
+DROP_MAIL: Final = _always(delete(mails).where(_THIS_MAIL).returning(mails.c.kind))
 DUE_MAILS: Final = _always(
     select(mails).where(mails.c.due_at <= bindparam("now")).order_by(mails.c.due_at).limit(bindparam("limit"))
 )
@@ -317,10 +321,9 @@ _THIS_TOKEN: Final = and_(
     mail_tokens.c.user_id == bindparam("of_user"), mail_tokens.c.purpose == bindparam("of_purpose")
 )
 MAIL_TOKEN: Final = _always(select(mail_tokens).where(_THIS_TOKEN))
-PRESENTED_TOKEN: Final = _always(select(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("presented")))
 PUT_MAIL_TOKEN: Final = _put(mail_tokens)
 TAKE_MAIL_TOKEN: Final = _always(
-    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("presented")).returning(*mail_tokens.c)
+    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("seen")).returning(*mail_tokens.c)
 )
 FORGET_MAIL_TOKENS: Final = _always(delete(mail_tokens).where(mail_tokens.c.user_id == bindparam("of_user")))
 FORGET_MAIL_TOKEN: Final = _always(delete(mail_tokens).where(_THIS_TOKEN))

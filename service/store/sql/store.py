@@ -237,9 +237,9 @@ class SqlStore(ABC):
         return [rows.mail_of(row, self._dialect) for row in found]
 
     async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
-        user_id, digest = presented
-        found = await self._find(statements.PRESENTED_TOKEN, of_user=user_id, of_purpose=purpose, presented=digest)
-        return rows.mail_token_of(found[0], self._dialect) if found else None
+        found = await self._find(statements.MAIL_TOKEN, of_user=presented.user_id, of_purpose=purpose)
+        token = rows.mail_token_of(found[0], self._dialect) if found else None
+        return token if token is not None and presented.digest in token.digests else None
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         found = await self._find(statements.EXPIRED_MAIL_TOKENS, now=now, limit=limit)

@@ -210,6 +210,7 @@ mails = Table(
     Column("due_at", _Moment, nullable=False),
     Column("expires_at", _Moment, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("state", String(16), nullable=False, server_default="waiting"),
     Index(None, "due_at"),
     info={"copied": False},
 )
@@ -221,7 +222,8 @@ mail_tokens = Table(
     Column("purpose", String(16), primary_key=True),
     Column("email", String(rules.EMAIL_MAX), nullable=False),
     Column("expires_at", _Moment, nullable=False),
-    Column("digest", LargeBinary(32)),  # null until the mail is sent
+    # SHA-256 of each token that was mailed and is still valid, the newest first, one after the other; null for none.
+    Column("digest", LargeBinary),
     Index(None, "expires_at"),
     Index(None, "email"),
 )
