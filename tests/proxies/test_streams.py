@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 import aiohttp
+import pytest
 
 from service.app import now
+from service.keys import CONNECTIONS
 from service.store.memory import MemoryStore
 from tests.support.event_source import EventSource
 from tests.support.hosts import host
-from tests.support.proxies import RunningProxy
+from tests.support.proxies import PROXIES, RunningProxy
 from tests.support.server import Login, Server
 from tests.support.wait import until
 
@@ -79,3 +81,14 @@ async def test_websocket_passes(behind: Server, outside: aiohttp.ClientSession) 
         assert (await socket.receive_json(timeout=5))["data"] == "☕"
         await socket.close()
     assert socket.close_code == 1000
+
+
+@pytest.mark.parametrize("proxy", PROXIES[2:], indirect=True)  # the one without TLS here
+async def test_proxy_may_hold_many_connections(behind: Server, outside: aiohttp.ClientSession) -> None:
+    """A trusted proxy is not limited like one client: 300 feeds through it are open at once."""
+    ada = await behind.member()
+    async with AsyncExitStack() as stack:
+        for _ in range(300):
+            answer = await stack.enter_async_context(outside.get("/v1/feed", headers=ada.headers))
+            assert answer.status == 200
+        await until(lambda: len(behind.app[CONNECTIONS]) == 300)
