@@ -14,6 +14,9 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from service.domain import users
 from service.domain.rooms import PATTERN, RoomRight, Who
+from service.email_domains import accept_private_domains
+
+accept_private_domains()
 
 Network = IPv4Network | IPv6Network
 

@@ -211,6 +211,12 @@ def test_address_of_the_admin_is_normalised() -> None:
     assert load(admin_email="Admin@BÜCHER.Example").admin_email == "admin@bücher.example"
 
 
+def test_address_of_a_private_domain_is_accepted() -> None:
+    """For the administrator and the sender of mails alike; mail to it is the operator's business."""
+    settings = load(admin_email="admin@corp.local", mail_from="Roster <roster@x.test>")
+    assert (settings.admin_email, settings.mail_from) == ("admin@corp.local", "Roster <roster@x.test>")
+
+
 def test_values_are_made_ready() -> None:
     """Origins are compared in lower case and without a slash at the end, networks as networks, `off` as no limit."""
     settings = load(

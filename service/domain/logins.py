@@ -53,6 +53,7 @@ async def log_in(
     by: By,
     *,
     login: str,
+    found: Credentials | None,
     password: str,
     ttl: timedelta,
     idle: timedelta | None = None,
@@ -64,6 +65,8 @@ async def log_in(
     A hash that was made in another way than it would be made now is replaced.
 
     Args:
+        found: the account that the caller has read by `login`; None for an unknown one. It is read again only where another
+            password was set since.
         ttl: how long it lasts, however often it is refreshed.
         idle: how long it lasts without a refresh; None: as long as `ttl`.
         otp: code of the second factor; not looked at where the account has none.
@@ -74,21 +77,20 @@ async def log_in(
     `InvalidOtp`.
     """
     for _ in range(_MOST_LOOKS):
-        credentials = await _proven(store, hasher, login, password)
+        credentials = await _prove(hasher, found, password)
         renewed = await _renewed(hasher, credentials.password_hash, password)
         session = _opened(credentials.user, clock(), ttl, idle, origin)
         try:
             return LoggedIn(session, await _keep(store, clock, by, session, credentials.password_hash, renewed, otp))
         except _Replaced:
-            continue
+            found = await store.credentials(normalise_email(login))
     raise InvalidCredentials()
 
 
-async def _proven(store: Store, hasher: Hasher, login: str, password: str) -> Credentials:
-    credentials = await store.credentials(normalise_email(login))
-    if not await hasher.verify(credentials.password_hash if credentials else None, password) or credentials is None:
+async def _prove(hasher: Hasher, found: Credentials | None, password: str) -> Credentials:
+    if not await hasher.verify(found.password_hash if found else None, password) or found is None:
         raise InvalidCredentials()
-    return credentials
+    return found
 
 
 def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, origin: Origin) -> Session:

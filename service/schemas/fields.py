@@ -21,6 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from service.domain import tokens, users
+from service.email_domains import accept_private_domains
+
+accept_private_domains()
 
 
 class Body(BaseModel):

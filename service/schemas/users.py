@@ -65,6 +65,12 @@ class Registration(Body):
     age: Age | None = None
 
 
+class OpenRegistration(Registration):
+    """A registration whose account can log in at once, and so needs its password."""
+
+    password: Password
+
+
 class UserCreate(Body):
     """An account that an administrator makes."""
 

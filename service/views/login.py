@@ -69,6 +69,7 @@ class LogIn(View):
                 app[CLOCK],
                 self.by,
                 login=spelled,
+                found=known,
                 password=login.password,
                 ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
                 idle=timedelta(seconds=app[SETTINGS].session_idle_s),

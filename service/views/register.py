@@ -10,11 +10,11 @@ from aiohttp import web
 from service import problems
 from service.domain import accounts, registrations
 from service.domain.accounts import NewUser
-from service.domain.errors import FieldError, Invalid, RegistrationClosed
+from service.domain.errors import RegistrationClosed
 from service.keys import CLOCK, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted
-from service.schemas.users import Registration, UserAnswer
+from service.schemas.users import OpenRegistration, Registration, UserAnswer
 from service.views.base import View
 from service.views.mailed import accepted, count
 from service.views.users import created
@@ -55,12 +55,11 @@ class Register(View):
         mode = app[SETTINGS].registration
         if mode == "closed":
             raise RegistrationClosed()
-        new = NewUser(**(await self.body(Registration)).model_dump())
+        body = await self.body(Registration if mode == "verify" else OpenRegistration)
+        new = NewUser(**body.model_dump())
         if mode == "verify":
             # The client need not be the owner of the address: a password that it chose must not open the account.
             return self._request_confirmation(replace(new, password=None))
-        if new.password is None:
-            raise Invalid(FieldError("/password", "missing", "Must be there."))
         registration = accounts.create(app[STORE], self.hasher, app[CLOCK], self.by, new, None)
         return created(await self.write(registration, "register"))
 

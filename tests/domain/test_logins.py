@@ -19,7 +19,7 @@ from service.domain.logins import LoggedIn
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
 from service.domain.sessions import Session
-from service.domain.users import User
+from service.domain.users import User, normalise_email
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, finish, keep
@@ -47,7 +47,10 @@ class World:
         return self
 
     async def log_in(self, login: str = "ada", password: str = PASSWORD) -> LoggedIn:
-        return await logins.log_in(self.store, self.hasher, self.clock, BY, login=login, password=password, ttl=TTL)
+        found = await self.store.credentials(normalise_email(login))
+        return await logins.log_in(
+            self.store, self.hasher, self.clock, BY, login=login, found=found, password=password, ttl=TTL
+        )
 
     async def refresh(self, session: Session, generation: int, *, authentic: bool = True) -> LoggedIn:
         return await logins.refresh(self.store, self.clock, BY, session.id, generation, lambda _: authentic)

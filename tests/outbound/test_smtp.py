@@ -251,6 +251,13 @@ async def test_domain_goes_as_dns_has_it() -> None:
     assert server.recipients == ["ada@xn--bcher-kva.example.com"]
 
 
+async def test_private_domain_is_up_to_the_mail_server() -> None:
+    """An address of a private network is handed over as any other."""
+    async with mail_server() as server:
+        await mailer(server.port).send(Letter("ada@corp.local", "s", "t\n"))
+    assert server.recipients == ["ada@corp.local"]
+
+
 async def test_address_that_is_not_ascii_goes_where_it_is_taken() -> None:
     """With SMTPUTF8 (RFC 6531)."""
     async with mail_server() as server:

@@ -92,6 +92,9 @@ def test_username_rule_is_the_domains(username: str) -> None:
         (" ada@example.com ", "ada@example.com"),
         ("a@BÜCHER.example", "a@bücher.example"),
         ("a@xn--bcher-kva.example", "a@bücher.example"),
+        ("Ada@corp.LOCAL", "ada@corp.local"),
+        ("ada@x.test", "ada@x.test"),
+        ("ada@mail.corp.internal", "ada@mail.corp.internal"),
     ],
 )
 def test_address_is_kept_in_one_spelling(given: str, kept: str) -> None:
@@ -119,6 +122,9 @@ def test_address_is_kept_in_one_spelling(given: str, kept: str) -> None:
         "ad\0a@example.com",
         "ada@[127.0.0.1]",
         "ada@localhost",
+        "ada@local",
+        "ada@test",
+        "ada@x.onion",
         "ada@example.invalid",
         '"a b"@example.com',
         "Ada <ada@example.com>",

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service.domain.accounts import NewUser
 from service.domain.users import User
 from service.schemas.users import (
+    OpenRegistration,
     Registration,
     UserAnswer,
     UserCreate,
@@ -99,8 +100,9 @@ def test_nobody_registers_with_rights(name: str) -> None:
 
 
 def test_registration_needs_three_fields() -> None:
-    """Username, address and password are needed; name and age are not."""
-    assert wrong(Registration, {}) == [((name,), "missing") for name in ("username", "email", "password")]
+    """Username, address and password are needed; name and age are not, nor the password where the mail sets it."""
+    assert wrong(Registration, {}) == [((name,), "missing") for name in ("username", "email")]
+    assert wrong(OpenRegistration, {}) == [((name,), "missing") for name in ("username", "email", "password")]
 
     whole = Registration.model_validate(ADA | {"password": PASSWORD})
     assert (whole.name, whole.age) == ("", None)

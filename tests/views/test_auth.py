@@ -14,6 +14,7 @@ import pytest
 from service import keys
 from service.domain.audit import By
 from service.domain.queries import EventQuery
+from service.domain.users import Credentials
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 
@@ -151,6 +152,22 @@ async def test_basic_is_refused(server: Server) -> None:
     not_utf8 = base64.b64encode(b"ada:\xff\xff").decode()
     for given in ("Basic", "Basic ", "Basic !", f"Basic {no_colon}", f"Basic {not_utf8}", "Basic é"):
         await server.json("POST", "/v1/auth/login", status=400, headers={"Authorization": given})
+
+
+async def test_login_reads_the_credentials_once(server: Server) -> None:
+    """Before the transaction that opens the session; as often for a login that is not known."""
+    await server.json("POST", "/v1/auth/register", status=201, json=ADA)
+    store, reads = server.app[keys.STORE], list[str]()
+    read = store.credentials
+
+    async def reading(login: str) -> Credentials | None:
+        reads.append(login)
+        return await read(login)
+
+    store.credentials = reading  # type: ignore[method-assign]  # of this one store
+    for login, password, status in (("ada", PASSWORD, 200), ("ada", "wrong", 401), ("nobody", PASSWORD, 401)):
+        await server.json("POST", "/v1/auth/login", status=status, json={"login": login, "password": password})
+    assert reads == ["ada", "ada", "nobody"]
 
 
 async def test_login_needs_a_login(server: Server) -> None:
