@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable
 from ipaddress import ip_address
-from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -16,8 +15,7 @@ from service.middleware.step import Step
 from service.operations import Access
 from service.security.authenticator import Authenticator, Principal
 from service.security.origins import is_same_origin
-
-STREAM_COOKIE: Final = "roster_stream"
+from service.security.stream_cookies import cookie_name_of_ticket
 
 # Looking a member up in its enum costs 0.1 µs.
 _PUBLIC, _BEARER, _STREAM, _OPERATOR = Access.PUBLIC, Access.BEARER, Access.STREAM, Access.OPERATOR
@@ -70,18 +68,19 @@ async def _principal(
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated()
         return await authenticator.bearer(token.strip())
-    cookie = request.cookies.get(STREAM_COOKIE) if streams else None
     if ticket is not None:
         try:
             return await authenticator.ticket(ticket)
         except Unauthenticated:
-            # EventSource comes back with the same address: the spent ticket stands in it, the cookie speaks for it.
-            if cookie is None:
+            # EventSource reconnects to the same address, with the spent ticket in it. The cookie of the ticket's own session
+            # replaces it; that of another session would hand one user's page the stream of another user.
+            name = cookie_name_of_ticket(ticket)
+            cookie = None if name is None else request.cookies.get(name)
+            if name is None or cookie is None:
                 raise
-    if cookie is not None:
         if not is_same_origin(request, public_url):
             raise Forbidden("The stream cookie is only taken from pages of this origin.")
-        return await authenticator.cookie(cookie)
+        return await authenticator.cookie(name, cookie)
     if streams and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return None
     raise Unauthenticated()

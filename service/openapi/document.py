@@ -65,13 +65,10 @@ _SECURITY_SCHEMES: Final = {
         "type": "apiKey",
         "in": "query",
         "name": "ticket",
-        "description": "From `POST /v1/auth/ticket`; opens one stream, within 30 seconds.",
-    },
-    "cookie": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "roster_stream",
-        "description": "Comes with a ticket and lets a page of this origin come back to its stream.",
+        "description": (
+            "From `POST /v1/auth/ticket`; opens one stream, within 30 seconds. Once spent it is accepted from pages of this "
+            "origin with the stream cookie of its session, `roster_stream_…`, so that EventSource reconnects by itself."
+        ),
     },
     "operator": {"type": "http", "scheme": "bearer", "description": "`ROSTER_METRICS_TOKEN`."},
 }

@@ -72,8 +72,8 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
     ),
     "Cache-Control": Header("Who may keep a copy.", "no-store", _TEXT),
     "Set-Cookie": Header(
-        "The stream cookie: HttpOnly, SameSite=Strict, for streams alone.",
-        "roster_stream=0193a5c8…; HttpOnly; Max-Age=2592000; Path=/v1; SameSite=Strict",
+        "The stream cookie of this session: HttpOnly, SameSite=Strict, for streams alone.",
+        "roster_stream_5f1c0a9be274=0193a5c8…; HttpOnly; Max-Age=2592000; Path=/v1; SameSite=Strict",
         _TEXT,
     ),
     "WWW-Authenticate": Header("The credentials that are wanted (RFC 6750).", 'Bearer realm="roster"', _TEXT),

@@ -16,7 +16,7 @@ from service.operations import Access, Operation, Reply
 _SCHEMES: Final[Mapping[Access, tuple[str, ...]]] = {
     Access.PUBLIC: (),
     Access.BEARER: ("bearer",),
-    Access.STREAM: ("bearer", "ticket", "cookie"),
+    Access.STREAM: ("bearer", "ticket"),
     Access.OPERATOR: ("operator",),
 }
 

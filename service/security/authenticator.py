@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -22,11 +21,13 @@ from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import User
 from service.security import api_tokens, grants
+from service.security.stream_cookies import StreamCookie, cookie_name, generate_ticket, select_stream_cookies
 from service.security.tokens import AccessTokens, Claims, UnknownKey
 
 TICKET_TTL: Final = timedelta(seconds=30)
 
 _MOST_REMEMBERED: Final = 50_000
+_MOST_COOKIES_CHECKED: Final = 20  # of one request for a ticket; each is a look at the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,22 +144,40 @@ class Authenticator:
         _, user = await (self._live(principal.session_id) if token is None else self._living(token.digest))
         return user.role == principal.caller.role
 
-    async def cookie(self, text: str) -> Principal:
-        """Check a stream cookie; raises `InvalidToken`."""
+    async def cookie(self, name: str, text: str) -> Principal:
+        """Check a stream cookie of that name; raises `InvalidToken`, also for the cookie of another session."""
         grant = grants.parse(text)
-        if grant is None:
+        if grant is None or cookie_name(grant.session_id) != name:
             raise InvalidToken()
         session, user = await self._live(grant.session_id)
         if not grant.authentic("stream", session):
             raise InvalidToken()
         return _lasting(session, user)
 
-    async def make_ticket(self, session_id: UUID) -> tuple[str, str]:
-        """A ticket that opens one stream within `TICKET_TTL`, and the cookie with which a browser comes back."""
+    async def make_ticket(self, session_id: UUID) -> tuple[str, StreamCookie]:
+        """A ticket that opens one stream within `TICKET_TTL`, and the cookie with which a browser reconnects."""
         session, _ = await self._live(session_id)
-        ticket = secrets.token_urlsafe(32)
-        await self._store.keep_ticket(_digest(ticket), session_id, self._clock() + TICKET_TTL)
-        return ticket, grants.issue(session, "stream")
+        ticket = generate_ticket(session_id)
+        now = self._clock()
+        await self._store.keep_ticket(_digest(ticket), session_id, now + TICKET_TTL)
+        # A refresh extends the session up to `ends_by`, and does not send this cookie again.
+        left = (session.ends_by or session.expires_at) - now
+        return ticket, StreamCookie(
+            cookie_name(session_id), grants.issue(session, "stream"), math.ceil(left.total_seconds())
+        )
+
+    async def find_ended_cookies(self, cookies: Mapping[str, str]) -> list[str]:
+        """The names of those stream cookies of a request whose session has ended, or that no session made.
+
+        At most 20 are checked at once.
+        """
+        ended: list[str] = []
+        for name in select_stream_cookies(cookies)[:_MOST_COOKIES_CHECKED]:
+            try:
+                await self.cookie(name, cookies[name])
+            except InvalidToken:
+                ended.append(name)
+        return ended
 
     async def ticket(self, text: str) -> Principal:
         """Use up a ticket; raises `Unauthenticated`."""

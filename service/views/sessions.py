@@ -9,9 +9,9 @@ from aiohttp import web
 from service import problems
 from service.domain import logins
 from service.keys import CLOCK, STORE
-from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import SessionAnswer, SessionList
+from service.security.stream_cookies import cookie_name
 from service.views.base import NO_STORE, View, json_answer
 from service.views.ids import id_in_path
 
@@ -23,7 +23,7 @@ class LogOut(View):
         Operation(
             id="log_out",
             summary="Log out",
-            description="Ends this session: its access and refresh tokens, and its open streams.",
+            description="Ends this session: its access and refresh tokens, and its open streams. Deletes its stream cookie.",
             tag=_TAG,
             access=Access.BEARER,
             scope="sessions",
@@ -36,7 +36,7 @@ class LogOut(View):
         leaving = logins.log_out(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
         await self.write(leaving, "log out")
         answer = web.Response(status=204, headers=NO_STORE)
-        answer.del_cookie(STREAM_COOKIE, path="/v1")
+        answer.del_cookie(cookie_name(principal.session_id), path="/v1")
         return answer
 
 

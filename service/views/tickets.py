@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from service.keys import AUTHENTICATOR, SETTINGS
-from service.middleware.auth import STREAM_COOKIE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Ticket
 from service.security.authenticator import TICKET_TTL
@@ -18,8 +17,9 @@ class MakeTicket(View):
             id="create_ticket",
             summary="Get a ticket for a stream",
             description=(
-                "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream; the "
-                "cookie that comes with it lets the same page come back to it while the session lives."
+                "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream. The "
+                "cookie that comes with it is named after the session: with it a page of this origin reconnects with the spent "
+                "ticket while the session lives. Cookies of sessions that have ended are deleted."
             ),
             tag="auth",
             access=Access.BEARER,
@@ -31,15 +31,18 @@ class MakeTicket(View):
     async def post(self) -> web.Response:
         app = self.request.app
         ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
+        ended = await app[AUTHENTICATOR].find_ended_cookies(self.request.cookies)
         body = Ticket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
         answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
         answer.set_cookie(
-            STREAM_COOKIE,
-            cookie,
+            cookie.name,
+            cookie.value,
             path="/v1",
             httponly=True,
             samesite="Strict",
             secure=app[SETTINGS].public_url.startswith("https:") or None,
-            max_age=app[SETTINGS].refresh_ttl_s,
+            max_age=cookie.max_age_s,
         )
+        for name in ended:
+            answer.del_cookie(name, path="/v1")
         return answer

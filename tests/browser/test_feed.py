@@ -143,3 +143,27 @@ async def test_event_source_that_is_one_too_many_comes_back_until_there_is_room(
         assert (await second.until("user.updated")).id == missed
         live = await change(server, ada)
         assert (await second.expect("user.updated")).id == live
+
+
+async def test_two_users_in_one_browser_keep_their_own_streams_through_a_restart(browse: Browse) -> None:
+    """Two tabs, two users: after a restart each EventSource reconnects as its own user, whichever logged in last."""
+    store = MemoryStore(now)
+    async with host(store) as elsewhere, AsyncExitStack() as life:
+        first = await life.enter_async_context(host(store))
+        ada, bob = await elsewhere.member("ada"), await elsewhere.member("bob")
+        async with browse(first.url, faults=r"net::ERR_CONNECTION_REFUSED$") as page:
+            other_tab = await page.context.new_page()
+            await other_tab.goto(first.url)
+            adas = await Listener.event_source(page, f"/v1/feed?ticket={await ticket(page, 'ada', PASSWORD)}")
+            await adas.expect("hello")
+            bobs = await Listener.event_source(other_tab, f"/v1/feed?ticket={await ticket(other_tab, 'bob', PASSWORD)}")
+            await bobs.expect("hello")
+
+            await life.aclose()
+            await life.enter_async_context(host(store, first.port))
+            for user, feed in ((ada, adas), (bob, bobs)):
+                await feed.until("closing")
+                await feed.expect("hello")
+                written = await change(elsewhere, user)
+                heard = await feed.expect("user.updated")
+                assert (heard.id, heard.data["subject"]) == (written, user.id)

@@ -159,7 +159,7 @@ async def test_token_is_explained(service: Server, url: str) -> None:
             assert (code, text.startswith(kind), text.endswith("accepted\n")) == (0, True, True), text
             assert f"user      ada, member, {ada.id}\n" in text
     async with service.request("POST", "/v1/auth/ticket", ada) as answer:
-        cookie = answer.cookies["roster_stream"].value
+        cookie = next(iter(answer.cookies.values())).value
     assert (await roster(url, "token", "check", cookie))[1].startswith("stream cookie")
 
     second = (await service.json("POST", "/v1/auth/refresh", json={"refresh_token": ada.refresh_token}))[

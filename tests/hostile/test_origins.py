@@ -78,11 +78,14 @@ async def test_public_url_is_the_only_own_origin() -> None:
 async def test_cookie_opens_streams_to_pages_of_ours_only(target: Server, ada: Login) -> None:
     """The stream cookie counts where the browser says that the page is ours; of a WebSocket it says so always."""
     async with target.request("POST", "/v1/auth/ticket", ada, headers={"Connection": "close"}) as answer:
-        cookie = f"Cookie: roster_stream={answer.cookies['roster_stream'].value}"
+        ((name, morsel),) = answer.cookies.items()
+        cookie = f"Cookie: {name}={morsel.value}"
+        query = f"?ticket={(await answer.json())['ticket']}"
 
     async def feed(*headers: str) -> int | None:
-        return (await exchange(target, message("HEAD", "/v1/feed", cookie, *headers))).status
+        return (await exchange(target, message("HEAD", f"/v1/feed{query}", cookie, *headers))).status
 
+    assert await feed() == 200  # by the ticket, which is spent from now on
     assert await feed() == 200
     assert await feed("Sec-Fetch-Site: same-origin") == 200
     assert await feed("Origin: http://127.0.0.1") == 200
@@ -90,9 +93,9 @@ async def test_cookie_opens_streams_to_pages_of_ours_only(target: Server, ada: L
     assert await feed("Sec-Fetch-Site: cross-site") == 403
     assert await feed("Origin: null") == 403
     assert await feed(f"Origin: {ALLOWED}") == 403
-    assert (await knock(target, "/v1/ws", cookie, "Origin: http://127.0.0.1")).status == 101
-    assert (await knock(target, "/v1/ws", cookie)).status == 403
-    assert (await knock(target, "/v1/ws", cookie, f"Origin: {ALLOWED}")).status == 403
+    assert (await knock(target, f"/v1/ws{query}", cookie, "Origin: http://127.0.0.1")).status == 101
+    assert (await knock(target, f"/v1/ws{query}", cookie)).status == 403
+    assert (await knock(target, f"/v1/ws{query}", cookie, f"Origin: {ALLOWED}")).status == 403
     # Where a token is sent besides, the cookie is not needed and not looked at.
     bearer = f"Authorization: Bearer {ada.access_token}"
     assert (await knock(target, "/v1/ws", cookie, bearer)).status == 101

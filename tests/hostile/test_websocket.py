@@ -380,12 +380,17 @@ async def test_close_before_auth_is_answered_with_its_code(target: Server, given
 
 
 @pytest.mark.parametrize(
-    "credentials", ["Authorization: Bearer x", "Authorization: Basic YTpi", "Cookie: roster_stream=x"]
+    ("path", "credentials"),
+    [
+        ("/v1/ws", "Authorization: Bearer x"),
+        ("/v1/ws", "Authorization: Basic YTpi"),
+        (f"/v1/ws?ticket=0123456789ab.{'a' * 43}", "Cookie: roster_stream_0123456789ab=x"),
+    ],
 )
-async def test_bad_credentials_are_refused_before_the_upgrade(target: Server, credentials: str) -> None:
+async def test_bad_credentials_are_refused_before_the_upgrade(target: Server, path: str, credentials: str) -> None:
     """Who sends wrong credentials with the handshake gets 401 instead of a WebSocket."""
     async with raw_peer(target.port) as peer:
-        answer = await peer.upgrade("/v1/ws", credentials, "Origin: http://127.0.0.1")
+        answer = await peer.upgrade(path, credentials, "Origin: http://127.0.0.1")
         assert answer.status == 401
         assert await peer.is_closed()
 

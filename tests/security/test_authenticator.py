@@ -24,6 +24,7 @@ from service.domain.users import User
 from service.security import api_tokens, grants
 from service.security import authenticator as module
 from service.security.authenticator import TICKET_TTL, Authenticator
+from service.security.stream_cookies import cookie_name
 from service.security.tokens import AccessTokens
 from service.store.memory import MemoryStore
 from tests.support.domain import BY, a_user, keep, updated
@@ -252,7 +253,7 @@ async def test_nothing_of_an_ended_session_is_good(world: World, by: str, end: s
     ticket, cookie = await world.authenticator.make_ticket(world.session.id)
     uses: dict[str, Callable[[], Awaitable[object]]] = {
         "bearer": lambda: world.authenticator.bearer(token),
-        "cookie": lambda: world.authenticator.cookie(cookie),
+        "cookie": lambda: world.authenticator.cookie(cookie.name, cookie.value),
         "ticket": lambda: world.authenticator.ticket(ticket),
         "new ticket": lambda: world.authenticator.make_ticket(world.session.id),
     }
@@ -295,7 +296,7 @@ async def test_cookie_lasts_as_long_as_its_session(world: World) -> None:
     _, cookie = await world.authenticator.make_ticket(world.session.id)
     asked = world.store.asked
     for _ in range(2):
-        principal = await world.authenticator.cookie(cookie)
+        principal = await world.authenticator.cookie(cookie.name, cookie.value)
         assert (principal.session_id, principal.renewable) == (world.session.id, False)
     assert world.store.asked == asked + 2
 
@@ -306,7 +307,7 @@ async def test_cookie_lasts_as_long_as_its_session(world: World) -> None:
 async def test_other_secrets_are_no_cookie(world: World, make: Callable[[World], str]) -> None:
     """A refresh token, an access token and any other text are refused as a cookie."""
     with pytest.raises(InvalidToken):
-        await world.authenticator.cookie(make(world))
+        await world.authenticator.cookie(cookie_name(world.session.id), make(world))
 
 
 async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,7 +440,10 @@ async def test_scope_of_an_access_token_is_taken_at_its_word(world: World, scope
     assert principal.scopes == set(scope.split()) & scopes.of("member")
 
     ticket, cookie = await world.authenticator.make_ticket(world.session.id)
-    for lasting in (await world.authenticator.ticket(ticket), await world.authenticator.cookie(cookie)):
+    for lasting in (
+        await world.authenticator.ticket(ticket),
+        await world.authenticator.cookie(cookie.name, cookie.value),
+    ):
         assert lasting.scopes == scopes.of("member")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from http.cookies import SimpleCookie
+import re
+from http.cookies import Morsel, SimpleCookie
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,7 @@ from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 
 ADA = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
-COOKIE = "roster_stream"
+COOKIE = re.compile("roster_stream_[0-9a-f]{12}")
 
 
 def basic(login: str, password: str) -> dict[str, str]:
@@ -382,9 +383,11 @@ async def test_logout_ends_access_at_once(server: Server) -> None:
     """After a logout the very next request with the same token is refused, and the stream cookie is taken back."""
     ada, other = await server.member("ada"), await server.log_in("ada")
     await server.json("GET", "/v1/users/me", ada)  # remembered
+    before = (await ticket_for(server, ada))[1].partition("=")[0]
     async with server.request("POST", "/v1/auth/logout", ada) as answer:
-        cookie = SimpleCookie(answer.headers["Set-Cookie"])[COOKIE]
+        cookie = cookie_in(answer.headers["Set-Cookie"])
 
+    assert cookie.key == before
     assert (answer.status, answer.headers["Cache-Control"]) == (204, "no-store")
     assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/v1")
     await server.json("GET", "/v1/users/me", ada, status=401)
@@ -397,13 +400,21 @@ async def test_logout_ends_access_at_once(server: Server) -> None:
 # Tickets
 
 
+def cookie_in(header: str) -> Morsel[str]:
+    """The stream cookie that this `Set-Cookie` sets."""
+    (cookie,) = SimpleCookie(header).values()
+    assert COOKIE.fullmatch(cookie.key)
+    return cookie
+
+
 async def ticket_for(server: Server, by: Login) -> tuple[str, str, str]:
-    """A ticket, the stream cookie that came with it, and the whole `Set-Cookie`."""
+    """A ticket, the stream cookie that came with it (`name=value`), and the whole `Set-Cookie`."""
     async with server.request("POST", "/v1/auth/ticket", by) as answer:
         body = await answer.json()
         assert (answer.status, answer.headers["Cache-Control"], body["expires_in"]) == (200, "no-store", 30)
         given = answer.headers["Set-Cookie"]
-    return body["ticket"], SimpleCookie(given)[COOKIE].value, given
+    cookie = cookie_in(given)
+    return body["ticket"], f"{cookie.key}={cookie.value}", given
 
 
 async def open_with(server: Server, path: str = "/v1/feed?limit=1", **headers: str) -> int:
@@ -441,14 +452,14 @@ async def test_ticket_ends_with_its_session(server: Server) -> None:
         pass
 
     assert await open_with(server, f"/v1/feed?ticket={ticket}") == 401
-    assert await open_with(server, Cookie=f"{COOKIE}={cookie}") == 401
+    assert await open_with(server, f"/v1/feed?ticket={ticket}", Cookie=cookie) == 401
 
 
 async def test_tickets_and_cookies_are_for_streams(server: Server) -> None:
     """Neither ticket nor cookie says who asks anywhere but on streams."""
     ticket, cookie, _ = await ticket_for(server, await server.member("ada"))
     for path in ("/v1/users/me", "/v1/events", "/v1/aggregate"):
-        assert await open_with(server, f"{path}?ticket={ticket}", Cookie=f"{COOKIE}={cookie}") == 401
+        assert await open_with(server, f"{path}?ticket={ticket}", Cookie=cookie) == 401
 
     assert await open_with(server, f"/v1/feed?ticket={ticket}") == 200
 
@@ -465,31 +476,33 @@ async def test_credentials_come_in_one_place(server: Server) -> None:
 async def test_cookie_is_for_this_origin_and_no_script(server: Server) -> None:
     """The stream cookie is out of reach of scripts and of other sites, and lives as long as the session may."""
     _, _, given = await ticket_for(server, await server.member("ada"))
-    cookie = SimpleCookie(given)[COOKIE]
+    cookie = cookie_in(given)
 
     assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["secure"]) == (True, "Strict", "/v1", "")
-    assert cookie["max-age"] == "2592000"
+    assert 2_592_000 - 60 < int(cookie["max-age"]) <= 2_592_000  # what is left of the session, refreshed in time
     async with serve(public_url="https://roster.example.com") as behind_tls:
         _, _, given = await ticket_for(behind_tls, await behind_tls.member("ada"))
-        assert SimpleCookie(given)[COOKIE]["secure"] is True
+        assert cookie_in(given)["secure"] is True
 
 
 async def test_spent_ticket_comes_back_with_the_cookie(server: Server) -> None:
     """EventSource comes back with the same address: the ticket in it is spent, the cookie speaks for it."""
     ticket, cookie, _ = await ticket_for(server, await server.member("ada"))
     for _ in range(3):
-        assert await open_with(server, f"/v1/feed?ticket={ticket}", Cookie=f"{COOKIE}={cookie}") == 200
+        assert await open_with(server, f"/v1/feed?ticket={ticket}", Cookie=cookie) == 200
 
 
 async def test_cookie_is_taken_from_own_pages_only(server: Server) -> None:
     """A page of another origin, however near, cannot open a stream by the cookie of somebody's browser."""
-    _, cookie, _ = await ticket_for(server, await server.member("ada"))
-    by_cookie = {"Cookie": f"{COOKIE}={cookie}"}
+    ticket, cookie, _ = await ticket_for(server, await server.member("ada"))
+    feed, socket_path = f"/v1/feed?limit=1&ticket={ticket}", f"/v1/ws?ticket={ticket}"
+    by_cookie = {"Cookie": cookie}
     own = {"Sec-Fetch-Site": "same-origin"}
 
-    assert await open_with(server, **by_cookie) == 200
-    assert await open_with(server, **by_cookie, **own) == 200
-    assert await open_with(server, **by_cookie, Origin=server.url, **own) == 200
+    assert await open_with(server, feed) == 200  # spent from now on
+    assert await open_with(server, feed, **by_cookie) == 200
+    assert await open_with(server, feed, **by_cookie, **own) == 200
+    assert await open_with(server, feed, **by_cookie, Origin=server.url, **own) == 200
     for foreign in (
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site"},
@@ -498,33 +511,43 @@ async def test_cookie_is_taken_from_own_pages_only(server: Server) -> None:
         {"Origin": f"{server.url}.evil.example"},
         {"Origin": server.url, "Sec-Fetch-Site": "cross-site"},
     ):
-        assert await open_with(server, **by_cookie, **foreign) == 403
-    async with server.http.ws_connect("/v1/ws", headers=by_cookie | {"Origin": server.url}) as socket:
+        assert await open_with(server, feed, **by_cookie, **foreign) == 403
+    async with server.http.ws_connect(socket_path, headers=by_cookie | {"Origin": server.url}) as socket:
         assert (await socket.receive_json(timeout=5))["type"] == "hello"
     # Of a WebSocket every browser names the page: none at all cannot be a page of ours either.
     for foreign in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {}):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await server.http.ws_connect("/v1/ws", headers=by_cookie | foreign)
+            await server.http.ws_connect(socket_path, headers=by_cookie | foreign)
         assert refused.value.status == 403
 
 
 async def test_made_up_cookies_open_nothing(server: Server) -> None:
     """A refresh token is no cookie, nor is anything that the session did not make."""
     ada = await server.member("ada")
-    _, cookie, _ = await ticket_for(server, ada)
-    for text in (ada.refresh_token, cookie[:-1], cookie + "A", cookie.replace(".1.", ".2."), "x", ""):
-        assert await open_with(server, Cookie=f"{COOKIE}={text}") == 401
+    ticket, cookie, _ = await ticket_for(server, ada)
+    assert await open_with(server, f"/v1/feed?ticket={ticket}") == 200
+    name = cookie.partition("=")[0]
+    for text in (
+        f"{name}={ada.refresh_token}",
+        cookie[:-1],
+        cookie + "A",
+        cookie.replace(".1.", ".2."),
+        f"{name}=x",
+        f"{name}=",
+    ):
+        assert await open_with(server, f"/v1/feed?ticket={ticket}", Cookie=text) == 401
 
 
 async def test_cookie_outlives_refreshes(server: Server) -> None:
     """A stream may come back by its cookie after its page has refreshed its tokens many times."""
     ada = await server.member("ada")
-    _, cookie, _ = await ticket_for(server, ada)
+    ticket, cookie, _ = await ticket_for(server, ada)
     token = ada.refresh_token
     for _ in range(3):
         token = (await refresh(server, token))["refresh_token"]
 
-    assert await open_with(server, Cookie=f"{COOKIE}={cookie}") == 200
+    for _ in range(2):
+        assert await open_with(server, f"/v1/feed?limit=1&ticket={ticket}", Cookie=cookie) == 200
 
 
 async def test_nothing_secret_is_kept_in_the_log(server: Server) -> None:

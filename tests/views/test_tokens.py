@@ -273,8 +273,12 @@ async def test_token_is_no_login(server: Server) -> None:
     await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": text})
     async with server.request("GET", "/v1/feed", params={"ticket": text}) as answer:
         assert answer.status == 401
-    cookie = {"Cookie": f"roster_stream={text}", "Sec-Fetch-Site": "same-origin"}
-    async with server.request("GET", "/v1/feed", headers=cookie) as answer:
+    async with server.request("POST", "/v1/auth/ticket", await server.log_in("ada")) as answer:
+        (name,), ticket = answer.cookies, (await answer.json())["ticket"]
+    async with server.request("GET", "/v1/feed", params={"ticket": ticket, "limit": "1"}):
+        pass  # spent
+    cookie = {"Cookie": f"{name}={text}", "Sec-Fetch-Site": "same-origin"}
+    async with server.request("GET", "/v1/feed", headers=cookie, params={"ticket": ticket}) as answer:
         assert answer.status == 401
 
 
