@@ -27,7 +27,7 @@ async def test_event_source_behind_nginx_survives_a_restart(browse: Browse) -> N
     store = MemoryStore(now)
     answers: list[int] = []
     async with run_proxy("nginx") as proxy, host(store) as elsewhere, AsyncExitStack() as life:
-        await life.enter_async_context(host(store, proxy.upstream_port, public_url=proxy.url))
+        await life.enter_async_context(proxy.host(store, public_url=proxy.url))
         admin = await elsewhere.admin()
 
         async def change(name: str) -> None:
@@ -46,7 +46,7 @@ async def test_event_source_behind_nginx_survives_a_restart(browse: Browse) -> N
             await feed.until("closing")
             await until(lambda: len(answers) == 2, 10)  # nginx has answered once
             await change("away")
-            async with host(store, proxy.upstream_port, public_url=proxy.url):
+            async with proxy.host(store, public_url=proxy.url):
                 await feed.expect("hello")
                 assert (await feed.expect("user.updated")).data["user"]["name"] == "away"
                 await change("back")

@@ -9,11 +9,8 @@ import pytest
 
 from service.app import now
 from service.store.memory import MemoryStore
-from tests.support.hosts import host
 from tests.support.proxies import PROXIES, RunningProxy, run_proxy
 from tests.support.server import Server
-
-TRUSTED = ["127.0.0.1/32"]
 
 
 @pytest.fixture(scope="module", params=PROXIES)
@@ -33,5 +30,5 @@ async def outside(proxy: RunningProxy) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def behind(proxy: RunningProxy) -> AsyncIterator[Server]:
     """Roster where the proxy expects it; its own session goes past the proxy."""
-    async with host(MemoryStore(now), proxy.upstream_port, trusted_proxies=TRUSTED, metrics_token="m" * 32) as server:
+    async with proxy.host(MemoryStore(now), metrics_token="m" * 32) as server:
         yield server

@@ -13,7 +13,7 @@ from yarl import URL
 from service.app import now
 from service.security.passwords import Argon2Hasher
 from service.store.memory import MemoryStore
-from tests.support.hosts import host
+from tests.support.hosts import ADDRESS, host
 from tests.support.proxies import CLIENT, PROXIES, RunningProxy, run_proxy
 from tests.support.server import Server
 from tests.support.wait import until
@@ -96,7 +96,7 @@ async def test_export_cut_short_is_an_error(proxy: RunningProxy, outside: aiohtt
         await writer.drain()
         writer.close()
 
-    async with await asyncio.start_server(die, "127.0.0.1", proxy.upstream_port):
+    async with await asyncio.start_server(die, ADDRESS, proxy.upstream_port):
         with pytest.raises(aiohttp.ClientError):
             async with outside.get("/v1/users/export") as answer:
                 await answer.read()
@@ -110,7 +110,7 @@ async def test_import_may_take_longer_than_other_requests(name: str) -> None:
     body = b"".join(USER[:-1] % (n, n) + b',"password":"correct horse battery"}\n' for n in range(5))
     async with (
         run_proxy(name, read_timeout="50ms") as proxy,
-        host(MemoryStore(now), proxy.upstream_port, hasher=slow) as server,
+        proxy.host(MemoryStore(now), hasher=slow) as server,
         proxy.session() as outside,
     ):
         admin = await server.admin()
@@ -126,5 +126,5 @@ async def test_request_waits_while_roster_restarts(proxy: RunningProxy, outside:
     await asyncio.sleep(0)
     async with host(MemoryStore(now)) as elsewhere:  # a start takes as long as the proxy needs to find no one
         await elsewhere.json("GET", "/health/live")
-        async with host(MemoryStore(now), proxy.upstream_port), await waiting as answer:
+        async with proxy.host(MemoryStore(now)), await waiting as answer:
             assert answer.status == 200

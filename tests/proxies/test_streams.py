@@ -39,7 +39,7 @@ async def test_event_source_survives_a_restart(proxy: RunningProxy, outside: aio
     """While Roster is away the proxy answers 200 with `retry`; afterwards the reader resumes and has lost nothing."""
     store = MemoryStore(now)
     async with host(store) as elsewhere, AsyncExitStack() as life:
-        await life.enter_async_context(host(store, proxy.upstream_port))
+        await life.enter_async_context(proxy.host(store))
         ada = await elsewhere.member()
         async with EventSource(outside, "/v1/feed", ada.headers).reading() as feed:
             await until(lambda: len(feed.ids("hello")) == 1)
@@ -47,7 +47,7 @@ async def test_event_source_survives_a_restart(proxy: RunningProxy, outside: aio
             await life.aclose()
             await until(lambda: feed.retries().count(2000) > 1)
             written.append(await change(elsewhere, ada, "away"))
-            async with host(store, proxy.upstream_port):
+            async with proxy.host(store):
                 await until(lambda: len(feed.ids("hello")) == 2)
                 written.append(await change(elsewhere, ada, "after"))
                 await until(lambda: feed.ids("user.updated")[-1:] == written[-1:])

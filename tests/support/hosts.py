@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
@@ -15,19 +15,26 @@ from service.security.passwords import Argon2Hasher
 from service.store.memory import MemoryStore
 from tests.support.server import Server, settings_for_tests
 
+# Nothing else uses ports of this address: between two processes the port stays free.
+ADDRESS: Final = "127.0.0.3"
+
 
 @asynccontextmanager
 async def host(
-    store: MemoryStore, port: int = 0, *, hasher: Argon2Hasher | None = None, **overrides: Any
+    store: MemoryStore,
+    port: int = 0,
+    *,
+    hasher: Argon2Hasher | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[Server]:
     """Serve this store on this port until the end of the block."""
     hasher = hasher or Argon2Hasher(workers=2, queue=64, memory_kib=64)
     runner = Runner(create_app(settings_for_tests(**overrides), store=store, hasher=hasher))
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, ADDRESS, port)
     await site.start()
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as session:
+    async with aiohttp.ClientSession(f"http://{ADDRESS}:{site.port}") as session:
         try:
-            yield Server(runner.app, site.port, session)
+            yield Server(runner.app, site.port, session, ADDRESS)
         finally:
             await runner.cleanup()

@@ -8,17 +8,20 @@ import ssl
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import pytest
 
+from service.store.memory import MemoryStore
 from tests.support.certificates import ONE
+from tests.support.hosts import ADDRESS, host
 from tests.support.ports import free_port
 from tests.support.programs import find_program
+from tests.support.server import Server
 from tests.support.wait import until
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
@@ -44,6 +47,10 @@ class RunningProxy:
     url: str
     upstream_port: int
 
+    def host(self, store: MemoryStore, **options: Any) -> AbstractAsyncContextManager[Server]:
+        """Serve this store where the proxy expects Roster, until the end of the block; its session goes past the proxy."""
+        return host(store, self.upstream_port, trusted_proxies=["127.0.0.1/32"], **options)
+
     def session(self) -> aiohttp.ClientSession:
         """A client outside; close it."""
         connector = aiohttp.TCPConnector(limit=0, ssl=_TLS, local_addr=(CLIENT, 0))
@@ -57,7 +64,7 @@ async def run_proxy(name: str, *, read_timeout: str | None = None) -> AsyncItera
     Args:
         read_timeout: how long nginx or haproxy waits for an answer where the shipped file says nothing else; None: as ever.
     """
-    port, upstream = free_port(), free_port()
+    port, upstream = free_port(), free_port(ADDRESS)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
         command, scheme = _PREPARE[name](Path(folder), port, upstream, read_timeout)
         program = find_program(command[0])
@@ -110,7 +117,7 @@ def _prepare_nginx(folder: Path, port: int, upstream: int, read_timeout: str | N
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
             "/etc/ssl/roster.pem": str(ONE),
             "/etc/ssl/roster.key": str(ONE),
-            _UPSTREAM: f"127.0.0.1:{upstream}",
+            _UPSTREAM: f"{ADDRESS}:{upstream}",
         },
     )
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -134,7 +141,7 @@ def _prepare_haproxy(folder: Path, port: int, upstream: int, read_timeout: str |
             "bind :443": f"bind 127.0.0.1:{port}",
             "/etc/haproxy/roster.pem": str(ONE),
             "timeout server 60s": f"timeout server {read_timeout or '60s'}",
-            _UPSTREAM: f"127.0.0.1:{upstream}",
+            _UPSTREAM: f"{ADDRESS}:{upstream}",
         },
     )
     return ["haproxy", "-db", "-f", str(file)], "https"
@@ -144,7 +151,7 @@ def _prepare_caddy(folder: Path, port: int, upstream: int, _: str | None) -> tup
     file = _write(
         "Caddyfile",
         folder / "Caddyfile",
-        {"roster.example.com {": f"http://127.0.0.1:{port} {{", _UPSTREAM: f"127.0.0.1:{upstream}"},
+        {"roster.example.com {": f"http://127.0.0.1:{port} {{", _UPSTREAM: f"{ADDRESS}:{upstream}"},
     )
     file.write_text("{\n\tadmin off\n}\n" + file.read_text())
     return ["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], "http"

@@ -70,15 +70,18 @@ class Login:
 class Server:
     """One running service."""
 
-    def __init__(self, app: web.Application, port: int, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, app: web.Application, port: int, session: aiohttp.ClientSession, address: str = "127.0.0.1"
+    ) -> None:
         self.app = app
         self.port = port
+        self.address = address
         self.http = session
         self._users = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     def request(
         self, method: str, path: str, by: Login | None = None, **kwargs: Any
