@@ -1,4 +1,4 @@
-"""Mails on their way: asked for behind the answer, sent from the store one after the other."""
+"""Mails on their way: asked for behind the answer, sent from the store a few at a time."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, Final
 
-from service.domain import mailing, registrations
+from service.domain import registrations
 from service.domain.errors import Refusal, Unavailable
-from service.domain.letters import Letter, Letterhead
-from service.domain.mail import Mail, MailRefused, SenderRefused
+from service.domain.letters import Letterhead
+from service.domain.mail import Mail, MailKind
 from service.domain.ports import Clock, Mailer, Store
+from service.outbound.handover import Handover
 from service.tasks import Tasks
 from service.telemetry.metrics import Metrics
 
@@ -21,8 +21,7 @@ _MOST_WAITING: Final = 256
 _TOGETHER: Final = 20
 # A server that failed so many in a row would fail the next as well, each after its timeout.
 _MOST_FAILED: Final = 3
-# For the writes before and after the conversation.
-_LEASE_MARGIN: Final = timedelta(minutes=1)
+_PLACES: Final = 4  # conversations with the mail server at once
 _LOOK_AGAIN_S: Final = 5.0
 _TIDY_EVERY_S: Final = 600.0
 
@@ -40,13 +39,14 @@ class Postbox:
         self, store: Store, mailer: Mailer, clock: Clock, head: Letterhead, tasks: Tasks, metrics: Metrics
     ) -> None:
         self._store = store
-        self._mailer = mailer
         self._clock = clock
-        self._head = head
         self._tasks = tasks
-        self._sent = metrics.mails
+        self._handover = Handover(store, mailer, clock, head, tasks, metrics)
         self._waiting = 0
         self._wake = asyncio.Event()
+        self._places = asyncio.Semaphore(_PLACES)
+        self._under_way: dict[tuple[str, MailKind], asyncio.Task[None]] = {}
+        self._failed = 0  # in a row, in this round
 
     def later(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Carry out what asks for a mail, when the caller has been answered: how long it takes tells nothing then.
@@ -74,6 +74,15 @@ class Postbox:
 
     async def run(self) -> None:
         """Send what is due, until cancelled. What it was sending then is sent again."""
+        try:
+            await self._run()
+        finally:
+            under_way = list(self._under_way.values())
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         tidy_at = loop.time()
         while True:
@@ -93,54 +102,34 @@ class Postbox:
             self._wake.clear()
 
     async def _send_due(self) -> None:
-        failed = 0
-        while due := await self._store.due_mails(self._clock(), _TOGETHER):
+        """Begin to send all that is due, each beside the others: a server that takes minutes for one must not delay the rest."""
+        self._failed = 0
+        while due := await self._not_under_way():
             for mail in due:
-                failed = 0 if await self._send(mail) else failed + 1
-                if failed >= _MOST_FAILED:
+                await self._places.acquire()
+                if self._failed >= _MOST_FAILED:
+                    self._places.release()
                     return
+                task = asyncio.create_task(self._send(mail), name="send a mail")
+                self._under_way[mail.email, mail.kind] = task
 
-    async def _send(self, mail: Mail) -> bool:
-        """Whether the server did its part, or there was nothing to do."""
-        lease = self._mailer.longest + _LEASE_MARGIN
-        making = mailing.make_ready(self._store, self._clock, mail, self._head, lease)
-        ready = await self._tasks.finish(making, "write a letter")
-        if ready is None:
-            return True
-        if ready.letter is not None:
-            return await self._hand_over(ready.mail, ready.letter)
-        outcome = "needless"
-        if ready.mail.expires_at <= self._clock():
-            outcome = "expired"
-            log.warning("a mail is given up: it is too late for it", extra=_fields(mail))
-        await self._close(mailing.drop(self._store, ready.mail), mail, outcome)
-        return True
+    async def _not_under_way(self) -> list[Mail]:
+        due = await self._store.due_mails(self._clock(), _TOGETHER)
+        return [mail for mail in due if (mail.email, mail.kind) not in self._under_way]
 
-    async def _hand_over(self, mail: Mail, letter: Letter) -> bool:
-        """Whether the server took a letter, or refused its recipient for good."""
+    async def _send(self, mail: Mail) -> None:
         try:
-            await self._mailer.send(letter)
-        except MailRefused as error:
-            log.warning("a mail is given up: the server refuses its recipient: %s", error, extra=_fields(mail))
-            await self._close(mailing.drop(self._store, mail), mail, "refused")
-        except Unavailable as error:
-            if isinstance(error, SenderRefused):
-                log.error("the mail server refuses this service; a mail waits: %s", error, extra=_fields(mail))
+            if await self._handover.send(mail):
+                self._failed = 0
+                self.ring()  # another of its kind may have been requested meanwhile
             else:
-                log.warning("a mail waits: %s", error, extra=_fields(mail))
-            await self._close(mailing.release(self._store, self._clock, mail), mail, "failed")
-            return False
-        except BaseException:  # a stop in the middle, or a fault of ours: it must not wait for the end of the claim
-            _ = self._tasks.start(mailing.release(self._store, self._clock, mail), "release a mail")
-            raise
-        else:
-            await self._close(mailing.finish(self._store, self._clock, mail), mail, "sent")
-        return True
-
-    async def _close(self, work: Coroutine[Any, Any, None], mail: Mail, outcome: str) -> None:
-        await self._tasks.finish(work, "note what became of a mail")
-        self._sent.labels(mail.kind, outcome).inc()
-
-
-def _fields(mail: Mail) -> dict[str, object]:
-    return {"kind": mail.kind, "tries": mail.tries}
+                self._failed += 1
+        except Refusal as error:
+            self._failed += 1
+            log.debug("mails wait: %s", error)
+        except Exception:
+            self._failed += 1
+            log.exception("mails cannot be sent")  # and must be tried again
+        finally:
+            del self._under_way[mail.email, mail.kind]
+            self._places.release()
