@@ -28,7 +28,7 @@ MailState = Literal["waiting", "sending", "sent"]
 # A mail that the server does not accept is retried after these times; the last one repeats until the mail expires.
 AGAIN: Final = tuple(timedelta(seconds=seconds) for seconds in (60, 300, 900, 3600))
 
-# A mail that anyone can request for another person's address is not sent again to it within this time.
+# Between two mails of a kind to one address: anyone can request them for the address of another person.
 RESEND_INTERVAL: Final = timedelta(minutes=10)
 # Valid tokens per user and purpose: more than are mailed in a day at that interval. Beyond it the oldest ends.
 _DIGESTS_MAX: Final = 150

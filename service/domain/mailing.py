@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from service.domain.audit import MAIL
 from service.domain.letters import Letter, Letterhead, write
-from service.domain.mail import RESEND_INTERVAL, Mail, Notice, Purpose, new_token
+from service.domain.mail import RESEND_INTERVAL, Mail, Purpose, new_token
 from service.domain.mail_requests import tokens_for
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users import User
@@ -54,11 +54,11 @@ async def release(store: Store, clock: Clock, mail: Mail) -> None:
 
 
 async def finish(store: Store, clock: Clock, mail: Mail) -> None:
-    """Note that a mail was sent. Where anyone can request another, this delays it (`request_mail`)."""
+    """Note that a mail was sent: this delays another of its kind (`request_mail`, `tell_owner`)."""
 
     async def work(transaction: Transaction) -> None:
         until = min(clock() + RESEND_INTERVAL, mail.expires_at)
-        if await transaction.drop_mail(mail) and mail.kind not in get_args(Notice):
+        if await transaction.drop_mail(mail):
             await transaction.put_mail(replace(mail, due_at=until, state="sent"))
 
     await store.write(work, MAIL)

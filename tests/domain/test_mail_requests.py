@@ -13,6 +13,7 @@ from service.domain.audit import AuditQuery
 from service.domain.errors import InvalidMailToken
 from service.domain.letters import Letterhead
 from service.domain.mail import Mail, Presented, parse_token
+from service.domain.notices import tell_owner
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, keep
@@ -230,6 +231,31 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
     moved = (await world.store.user(bob.id)).value
     assert moved is not None
     assert moved.email == "new@example.com"
+
+
+async def test_notice_of_a_change_that_is_repeated_is_delayed(world: World) -> None:
+    """Changing an account again and again fills no mailbox, and the last change is told as well, ten minutes after the first."""
+
+    async def change() -> None:
+        await world.store.write(lambda write: tell_owner(write, world.clock, "ada@example.com", "changed"), BY)
+
+    await change()
+    (sending,) = await world.claim()
+    await change()
+    assert await world.claim() == []
+    await mailing.finish(world.store, world.clock, sending.mail)
+    for seconds in (0, 300, 299):
+        world.clock.advance(seconds)
+        await change()
+        assert await world.send() == []
+
+    world.clock.advance(1)
+    assert len(await world.send()) == 1
+    world.clock.advance(300)
+    await change()
+    assert await world.send() == []
+    world.clock.advance(300)
+    assert len(await world.send()) == 1
 
 
 async def test_mail_of_a_kind_that_waits_is_one(world: World) -> None:
