@@ -25,7 +25,7 @@ async def request_mail(transaction: Transaction, mail: Mail) -> bool:
 async def request_token_mail(transaction: Transaction, mail: Mail, user_id: UUID) -> bool:
     """The same for a mail with a token for a user. The tokens that its address was mailed before stay valid.
 
-    Where none of them is left, as after a reset, the mail is enqueued at once: the earlier one is of no use any more.
+    Where none of them is left, as after a reset, the mail is enqueued at once.
     """
     token = await tokens_for(transaction, mail, user_id)
     if not token.digests:

@@ -15,7 +15,7 @@ _FOR: Final = timedelta(days=1)
 async def tell_owner(transaction: Transaction, clock: Clock, email: str, notice: Notice) -> None:
     """Have it mailed to the address that the account has, or had until now.
 
-    The reader learns of a change that somebody else has made (ASVS 5.0, 6.3.7). A further notice of its kind to one address
+    The reader learns of a change that another person has made (ASVS 5.0, 6.3.7). A further notice of its kind to one address
     waits until `RESEND_INTERVAL` after the one before: an account can be registered with the address of another person, and
     changed again and again to fill that mailbox.
     """

@@ -137,7 +137,7 @@ class Transaction(Protocol):
         """Store them in the place of those that their user, who is there, has for this purpose."""
 
     async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
-        """The tokens of which this is one, expired or not; taking them uses all of them up, whoever else asks."""
+        """The tokens of which this is one, expired or not; taking them uses all of them up, also where others take them at once."""
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
         """The newest that is sent to an address for this purpose, whoever's it is."""

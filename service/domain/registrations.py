@@ -31,7 +31,7 @@ async def register(store: Store, clock: Clock, by: By, new: NewUser, ttl: timede
     Whatever it finds, one mail waits afterwards, and nothing else tells. The account has no password: the client that
     registers an address need not be its owner, so the owner sets the password with the token from the mail
     (`confirm_registration`). While a registration waits to be confirmed, a newer one with its address only mails another
-    token for it: whoever repeats it does not end what was mailed before. After `ttl` it gives way to one with another username.
+    token for it: a repeated request does not end what was mailed before. After `ttl` it gives way to one with another username.
 
     Args:
         ttl: for how long the address can be confirmed.

@@ -54,21 +54,21 @@ class UserAnswer(Answer):
     """Number in the log of the last event about this user: it grows with every change, and with the log's epoch it is the ETag."""
 
 
-class Registration(Body):
-    """An account that somebody makes for itself."""
+class PendingRegistration(Body):
+    """A registration whose password is set later, with the token from a mail; one that is sent is ignored."""
 
     username: Username
     email: Email
     password: Password | None = None
-    """Required with `ROSTER_REGISTRATION=open`. Ignored with `verify`, where `POST /v1/auth/verify` sets the password."""
     name: Name = ""
     age: Age | None = None
 
 
-class OpenRegistration(Registration):
-    """A registration whose account can log in at once, and so needs its password."""
+class Registration(PendingRegistration):
+    """An account that a client registers for itself."""
 
     password: Password
+    """With `ROSTER_REGISTRATION=verify` it may be left out, and is ignored: `POST /v1/auth/verify` sets the password."""
 
 
 class UserCreate(Body):

@@ -14,7 +14,7 @@ from service.domain.errors import RegistrationClosed
 from service.keys import CLOCK, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted
-from service.schemas.users import OpenRegistration, Registration, UserAnswer
+from service.schemas.users import PendingRegistration, Registration, UserAnswer
 from service.views.base import View
 from service.views.mailed import accepted, count
 from service.views.users import created
@@ -26,8 +26,8 @@ class Register(View):
             id="register",
             summary="Register an account",
             description=(
-                "Creates an account with the role `member`. `ROSTER_REGISTRATION=open` requires a password and answers 201. "
-                "`verify` ignores the password and answers 202 for every address, after the same time: the owner of the "
+                "Creates an account with the role `member`. `ROSTER_REGISTRATION=open` answers 201. `verify` ignores the "
+                "password, which may be left out, and answers 202 for every address, after the same time: the owner of the "
                 "address receives a mail with a token, and sets the password with it (`POST /v1/auth/verify`). `closed` "
                 "answers 403."
             ),
@@ -55,7 +55,7 @@ class Register(View):
         mode = app[SETTINGS].registration
         if mode == "closed":
             raise RegistrationClosed()
-        body = await self.body(Registration if mode == "verify" else OpenRegistration)
+        body = await self.body(PendingRegistration if mode == "verify" else Registration)
         new = NewUser(**body.model_dump())
         if mode == "verify":
             # The client need not be the owner of the address: a password that it chose must not open the account.

@@ -184,7 +184,7 @@ async def test_repeated_registration_keeps_the_first_and_its_link(world: World) 
 
 
 async def test_registration_gives_way_to_another_username_after_a_day(world: World) -> None:
-    """Also where it was repeated meanwhile: nobody holds an address without confirming it."""
+    """Also where it was repeated meanwhile: an address is not held without being confirmed."""
     await world.register("mallory")
     await world.send()
     world.clock.advance(12 * 3600)
@@ -234,7 +234,7 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
 
 
 async def test_notice_of_a_change_that_is_repeated_is_delayed(world: World) -> None:
-    """Changing an account again and again fills no mailbox, and the last change is told as well, ten minutes after the first."""
+    """Changing an account again and again fills no mailbox, and the last change is mailed as well, ten minutes after the first."""
 
     async def change() -> None:
         await world.store.write(lambda write: tell_owner(write, world.clock, "ada@example.com", "changed"), BY)

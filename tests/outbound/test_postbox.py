@@ -216,7 +216,7 @@ async def test_refusal_of_this_service_is_an_error_of_ours(world: World, caplog:
 
 
 async def test_fault_in_a_letter_does_not_hold_it_until_the_claim_lapses(world: World) -> None:
-    """An error that nobody expected releases the mail for its next try."""
+    """An unexpected error releases the mail for its next try."""
     world.carrier.fails = [ValueError("a fault")]
     await world.put()
     async with world.running():

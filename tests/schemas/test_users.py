@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from service.domain.accounts import NewUser
 from service.domain.users import User
 from service.schemas.users import (
-    OpenRegistration,
+    PendingRegistration,
     Registration,
     UserAnswer,
     UserCreate,
@@ -101,8 +101,8 @@ def test_nobody_registers_with_rights(name: str) -> None:
 
 def test_registration_needs_three_fields() -> None:
     """Username, address and password are needed; name and age are not, nor the password where the mail sets it."""
-    assert wrong(Registration, {}) == [((name,), "missing") for name in ("username", "email")]
-    assert wrong(OpenRegistration, {}) == [((name,), "missing") for name in ("username", "email", "password")]
+    assert wrong(PendingRegistration, {}) == [((name,), "missing") for name in ("username", "email")]
+    assert wrong(Registration, {}) == [((name,), "missing") for name in ("username", "email", "password")]
 
     whole = Registration.model_validate(ADA | {"password": PASSWORD})
     assert (whole.name, whole.age) == ("", None)
