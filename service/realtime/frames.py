@@ -12,6 +12,7 @@ from typing import Any, Final
 
 _DEFLATE_FROM_BYTES: Final = 512
 _RSV1: Final = 0x40
+_LINE_SEPARATORS: Final = tuple((sign.encode(), b"\\u%04x" % ord(sign)) for sign in "\x85\u2028\u2029")
 
 
 class Form(enum.Enum):
@@ -85,12 +86,28 @@ def close_frame(code: int, reason: str) -> bytes:
 def sse(event: str, data: bytes, position: str | None = None) -> bytes:
     """One event of an event stream; `event` and `position` are ours and hold no line break, nor does JSON."""
     head = f"event: {event}\n" if position is None else f"id: {position}\nevent: {event}\n"
-    return b"%bdata: %b\n\n" % (head.encode(), data)
+    return b"%bdata: %b\n\n" % (head.encode(), escape_line_separators(data))
 
 
 def sse_ping(position: str) -> bytes:
-    """Keeps proxies awake and moves the reader's `Last-Event-ID`; without data nothing is dispatched."""
-    return f": ping\nid: {position}\n\n".encode()
+    """Keeps proxies awake and moves the reader's `Last-Event-ID`.
+
+    With an event name and data: EventSource dispatches it to no listener that did not ask for it, while httpx-sse and
+    fetch-event-source pass an event without data to their caller as an empty message.
+    """
+    return sse("ping", compact({"position": position}), position)
+
+
+def escape_line_separators(data: bytes) -> bytes:
+    """JSON text in UTF-8 with U+0085, U+2028 and U+2029 written as escapes, which mean the same.
+
+    Python's `str.splitlines`, with which clients cut streams of text into lines, ends a line at each of them.
+    """
+    if data.isascii():
+        return data
+    for raw, escape in _LINE_SEPARATORS:
+        data = data.replace(raw, escape)
+    return data
 
 
 def chunk(data: bytes) -> bytes:

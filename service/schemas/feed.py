@@ -18,6 +18,13 @@ class Hello(Answer):
     """The stream tells what happened after this: the position asked for, or the head of the log if none was."""
 
 
+class Keepalive(Answer):
+    """Sent every `ROSTER_PING_S`; its id and position move the reader on while no event of its own happens."""
+
+    position: _Position
+    """Up to here the stream was served."""
+
+
 class Reset(Answer):
     """Events were lost to this reader; the stream goes on from `position`."""
 

@@ -15,7 +15,7 @@ from service.operations import Access, Operation, Reply, operation
 from service.realtime.audience import Want
 from service.realtime.eventstream import Reading, Start
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
-from service.schemas.feed import Closing, Hello, Reset
+from service.schemas.feed import Closing, Hello, Keepalive, Reset
 from service.views.base import PRIVATE, View, json_answer
 from service.views.streams import serve_stream
 
@@ -78,7 +78,7 @@ class Feed(View):
             description=(
                 "Server-sent events. `hello` comes first, then every event behind the position asked for, then what "
                 "happens. `reset` tells that events were lost: read `resync` again and go on. `closing` tells that the "
-                "stream ends and when to come back. Comments with an `id` come every 15 seconds, so that a quiet reader "
+                "stream ends and when to come back. `ping` comes every 15 seconds and moves the `id` on, so that a quiet reader "
                 f"does not age.\n\n{_STREAM}"
             ),
             tag=_TAG,
@@ -92,6 +92,7 @@ class Feed(View):
                     media_type="text/event-stream",
                     events={
                         "hello": Hello,
+                        "ping": Keepalive,
                         **dict.fromkeys(EVENT_TYPES, EventAnswer),
                         "reset": Reset,
                         "closing": Closing,

@@ -16,7 +16,7 @@ from service.operations import Access, Operation, Reply, operation
 from service.problems import Refused
 from service.realtime.eventstream import Reading, Start
 from service.realtime.room import MESSAGES, Room
-from service.schemas.feed import Closing, Hello, Reset
+from service.schemas.feed import Closing, Hello, Keepalive, Reset
 from service.schemas.rooms import (
     MemberAnswer,
     MemberFilter,
@@ -174,7 +174,7 @@ class RoomFeed(RoomView):
                 200: Reply(
                     "The stream.",
                     media_type="text/event-stream",
-                    events={"hello": Hello, "message": Message, "reset": Reset, "closing": Closing},
+                    events={"hello": Hello, "ping": Keepalive, "message": Message, "reset": Reset, "closing": Closing},
                     headers=("Cache-Control",),
                 )
             },

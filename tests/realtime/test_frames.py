@@ -131,9 +131,22 @@ def test_event_is_dispatched_with_what_was_put_in(event: str, value: object, pos
 
 
 @given(positions)
-def test_ping_moves_the_id_and_dispatches_nothing(position: str) -> None:
-    """A ping is invisible to a page, but it comes back with the ping's position."""
-    assert read_events(sse_ping(position), "before") == ([], position)
+def test_ping_moves_the_id_and_has_a_name_and_data(position: str) -> None:
+    """A ping is an event of its own name with JSON: clients that pass on what has no data find nothing empty in it."""
+    ping = Dispatched("ping", json.dumps({"position": position}, separators=(",", ":")), position)
+    assert read_events(sse_ping(position), "before") == ([ping], position)
+
+
+@given(
+    words, st.lists(st.sampled_from(["a", "é", "\x85", "\u2028", "\u2029", "\n", "\r", "\x0b", "\x1e"])).map("".join)
+)
+def test_event_is_cut_by_no_line_separator(event: str, text: str) -> None:
+    """Also to clients that split at every line end of Unicode, as `str.splitlines` does, an event has its three lines."""
+    written = sse(event, compact({"text": text}), "e-1").decode()
+
+    head, name, data, end = written.splitlines()
+    assert (head, name, end) == ("id: e-1", f"event: {event}", "")
+    assert json.loads(data.removeprefix("data: ")) == {"text": text}
 
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stood between two blank lines. `data` is None where nothing would be dispatched."""
+    """What stood between two blank lines. `data` is None where there was none."""
 
     event: str
     data: Any
@@ -49,10 +49,10 @@ class Stream:
         return frame
 
     async def next(self, timeout_s: float = 5.0) -> Frame | None:
-        """The next frame that EventSource would dispatch; None at the end of the stream."""
+        """The next event that is no ping; None at the end of the stream."""
         async with asyncio.timeout(timeout_s):
             while (frame := await self.frame(timeout_s)) is not None:
-                if frame.data is not None:
+                if frame.data is not None and frame.event != "ping":
                     return frame
         return None
 

@@ -110,7 +110,7 @@ class SseWire(Wire):
         fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
         event, place = fields.get(b"event"), fields.get(b"id", b"").decode()
         match event:
-            case None:
+            case b"ping":
                 self._reader.on_place(self, place)
             case b"hello":
                 self._reader.on_open(self, place)

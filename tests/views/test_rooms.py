@@ -191,7 +191,7 @@ async def test_lost_place_is_told_in_the_stream_of_a_room(reason: str) -> None:
 
 
 async def test_ping_of_a_room_moves_the_place_on() -> None:
-    """A comment with the position, so that a reader of a room knows where it was when it comes back."""
+    """A `ping` carries the position, so that a reader of a room resumes from where it was."""
     async with serve(ping_s=0.05) as server:
         ada = await server.member()
         async with open_stream(server, "/v1/rooms/lobby/feed", ada) as stream:
@@ -199,7 +199,7 @@ async def test_ping_of_a_room_moves_the_place_on() -> None:
             ping = await stream.frame()
             assert hello is not None
             assert ping is not None
-            assert (ping.comment, ping.data, ping.id) == (True, None, hello.id)
+            assert (ping.event, ping.data, ping.id) == ("ping", {"position": hello.id}, hello.id)
 
 
 async def test_room_lives_while_somebody_reads_its_feed() -> None:
