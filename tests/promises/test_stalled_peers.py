@@ -130,7 +130,11 @@ async def test_peer_that_says_goodbye_and_then_reads_on_is_let_go_without_a_faul
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whoever ends a WebSocket with a full buffer, and takes what lies in it before it is torn down, costs nothing more."""
-    async with serve(send_buffer=16_384) as server, lobby(server) as room, raw_peer(server.port) as peer:
+    async with (
+        serve(send_buffer=16_384) as server,
+        lobby(server) as room,
+        raw_peer(server.port, receive_buffer=8192) as peer,
+    ):
         bob = await server.member()
         await peer.upgrade("/v1/ws", f"Authorization: {bob.headers['Authorization']}")
         await peer.send(frame(TEXT, json.dumps({"type": "join", "room": "lobby"})))

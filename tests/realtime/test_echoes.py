@@ -11,7 +11,7 @@ from service import keys
 from service.domain.errors import TooMany, Unavailable
 from service.realtime.echoes import Echoes
 from tests.support.peer import raw_peer
-from tests.support.server import Server
+from tests.support.server import serve
 from tests.support.wait import until
 
 
@@ -71,10 +71,14 @@ async def test_one_wait_that_is_cancelled_does_not_end_the_draining() -> None:
     assert closed.code == 1012
 
 
-async def test_draining_is_not_held_up_by_a_peer_that_does_not_read(server: Server) -> None:
+async def test_draining_is_not_held_up_by_a_peer_that_does_not_read() -> None:
     """Every socket is closed within its time; one that waits for its peer takes nobody else's wait with it."""
-    echoes = server.app[keys.ECHOES]
-    async with raw_peer(server.port, receive_buffer=1024) as stalled, server.ws(path="/v1/echo") as socket:
+    async with (
+        serve(send_buffer=16_384) as server,
+        raw_peer(server.port, receive_buffer=1024, send_buffer=16_384) as stalled,
+        server.ws(path="/v1/echo") as socket,
+    ):
+        echoes = server.app[keys.ECHOES]
         await stalled.upgrade("/v1/echo")
         stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
         message = bytes((0x82, 0xFE, 0xF0, 0x00, 0, 0, 0, 0)) + bytes(0xF000)

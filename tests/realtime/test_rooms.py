@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -425,29 +426,31 @@ async def test_admin_rooms_answer_members_like_absent_ones(server: Server) -> No
         assert [frame["type"] for frame in await quiet(chief)] in (["presence"], [])
 
 
-async def test_reader_that_falls_off_the_ring_is_ended(server: Server) -> None:
+async def test_reader_that_falls_off_the_ring_is_ended() -> None:
     """A room keeps a thousand messages for who is a little behind; further back it is 4408, and coming back helps."""
-    ada, bob = await server.member(), await server.member()
-    async with connect(server, bob) as speaker, server.ws(ada, max_msg_size=0) as socket:
-        slow = Client(socket)
-        await slow.expect("hello")
-        await slow.ask("join", room="lobby")
-        await speaker.ask("join", room="lobby")
-        assert socket._response.connection is not None
-        transport = socket._response.connection.transport
-        assert transport is not None
-        transport.pause_reading()
-        connection = next(one for one in server.app[keys.CONNECTIONS] if one.principal.user == ada.id)
-        while not connection.is_full:
-            await speaker.ask("broadcast", room="lobby", data="x" * 60_000)
-        for number in range(1100):
-            await speaker.ask("broadcast", room="lobby", data=number)
-        assert len(speaker._aside) > 1100
-        transport.resume_reading()
-        closing, code = await slow.closing()
-        assert (closing["reason"], code) == ("too_slow", 4408)
-        assert closing["reconnect_after_ms"] >= 250
-    await until(lambda: len(server.app[keys.CONNECTIONS]) == 0)
+    async with serve(send_buffer=16_384) as server:
+        ada, bob = await server.member(), await server.member()
+        async with connect(server, bob) as speaker, server.ws(ada, max_msg_size=0) as own:
+            slow = Client(own)
+            await slow.expect("hello")
+            await slow.ask("join", room="lobby")
+            await speaker.ask("join", room="lobby")
+            assert own._response.connection is not None
+            transport = own._response.connection.transport
+            assert transport is not None
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+            transport.pause_reading()
+            connection = next(one for one in server.app[keys.CONNECTIONS] if one.principal.user == ada.id)
+            while not connection.is_full:
+                await speaker.ask("broadcast", room="lobby", data="x" * 60_000)
+            for number in range(1100):
+                await speaker.ask("broadcast", room="lobby", data=number)
+            assert len(speaker._aside) > 1100
+            transport.resume_reading()
+            closing, code = await slow.closing()
+            assert (closing["reason"], code) == ("too_slow", 4408)
+            assert closing["reconnect_after_ms"] >= 250
+        await until(lambda: len(server.app[keys.CONNECTIONS]) == 0)
 
 
 async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:

@@ -94,11 +94,20 @@ class RawPeer:
 
 
 @asynccontextmanager
-async def raw_peer(port: int, *, receive_buffer: int | None = None, **kwargs: Any) -> AsyncIterator[RawPeer]:
-    """Connect to loopback; a small `receive_buffer` makes a peer that does not read fill up soon."""
+async def raw_peer(
+    port: int, *, receive_buffer: int | None = None, send_buffer: int | None = None, **kwargs: Any
+) -> AsyncIterator[RawPeer]:
+    """Connect to loopback.
+
+    A small `receive_buffer` makes a peer that does not read fill up soon, a small `send_buffer` one that is not read from.
+    Left to the kernel both may take 4 MB or 32 MB, by machine: a test that waits for a full buffer sets them, and
+    `send_buffer` of `serve` as well.
+    """
     sock = socket.socket()
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if send_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     sock.setblocking(False)
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, **kwargs)

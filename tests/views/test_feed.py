@@ -88,7 +88,7 @@ def connections(server: Server) -> Connections:
 
 @asynccontextmanager
 async def stalled(server: Server, by: Login, path: str = "/v1/feed") -> AsyncIterator[RawPeer]:
-    """A peer that has opened a feed and does not read it."""
+    """A peer that has opened a feed and does not read it; the server must have `send_buffer`, or the kernel takes 4 MB for it."""
     async with raw_peer(server.port, receive_buffer=1024, limit=1 << 30) as peer:
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
         await peer.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {by.headers['Authorization']}\r\n\r\n")
@@ -655,7 +655,7 @@ async def fill(server: Server, count: int = 1) -> list[Connection]:
 
 async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
     """Fifty readers get everything in order, at once, while others beside them do not read at all."""
-    async with serve() as server, AsyncExitStack() as open_streams:
+    async with serve(send_buffer=16_384) as server, AsyncExitStack() as open_streams:
         admin, ada = await server.admin(), await server.member()
         for _ in range(3):
             await open_streams.enter_async_context(stalled(server, admin))
@@ -677,7 +677,7 @@ async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
 async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.LogCaptureFixture) -> None:
     """After `stall_s` without progress it is told to go, five seconds later torn down; the log names it."""
     caplog.set_level("INFO", "roster.streams")
-    async with serve(stall_s=0.3) as server:
+    async with serve(send_buffer=16_384, stall_s=0.3) as server:
         admin = await server.admin()
         async with stalled(server, admin):
             (connection,) = await fill(server)
@@ -699,7 +699,7 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
 
 async def test_reader_that_is_late_reads_on_from_its_place() -> None:
     """Who was stalled and reads again, before its time is over, has missed nothing."""
-    async with serve() as server:
+    async with serve(send_buffer=16_384) as server:
         admin = await server.admin()
         async with stalled(server, admin, "/v1/feed?after=0&limit=10000") as peer:
             await fill(server)
@@ -714,7 +714,7 @@ async def test_reader_that_is_late_reads_on_from_its_place() -> None:
 
 async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> None:
     """What is gone is told by `reset trimmed` in the stream, with the place from which it goes on."""
-    async with serve(log_keep_events=300) as server:
+    async with serve(send_buffer=16_384, log_keep_events=300) as server:
         admin, ada = await server.admin(), await server.member()
         async with stalled(server, ada) as peer:
             ring = server.app[keys.HUB].ring
@@ -746,7 +746,7 @@ async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> 
 
 async def test_fattest_buffer_goes_when_all_together_are_too_much() -> None:
     """The memory of all buffers is bounded: the fullest is torn down, the others stay."""
-    async with serve(send_buffer_total_bytes=100_000, ping_s=0.05) as server:
+    async with serve(send_buffer=16_384, send_buffer_total_bytes=100_000, ping_s=0.05) as server:
         admin, ada = await server.admin(), await server.member()
         async with server.feed(ada) as quiet, stalled(server, admin), stalled(server, admin):
             await quiet.expect("hello")
@@ -764,7 +764,7 @@ async def test_fattest_buffer_goes_when_all_together_are_too_much() -> None:
 async def test_stopping_service_tears_down_who_does_not_read() -> None:
     """Its exit is bounded: a peer that takes nothing is told nothing, and costs no more than the time allowed."""
     async with AsyncExitStack() as peers:
-        async with serve(shutdown_timeout_s=0.3) as server:
+        async with serve(send_buffer=16_384, shutdown_timeout_s=0.3) as server:
             admin = await server.admin()
             for _ in range(2):
                 await peers.enter_async_context(stalled(server, admin))

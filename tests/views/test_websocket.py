@@ -484,9 +484,9 @@ async def test_messages_of_other_types_are_not_lost_in_a_burst(server: Server) -
 
 async def test_reading_stops_while_a_client_does_not_read() -> None:
     """Its own answers fill its own socket; it is not read from until they are taken, and nothing of them is lost."""
-    async with serve() as server:
+    async with serve(send_buffer=16_384) as server:
         ada = await server.member()
-        async with raw_peer(server.port, receive_buffer=1024, limit=1 << 30) as peer:
+        async with raw_peer(server.port, receive_buffer=1024, send_buffer=16_384, limit=1 << 30) as peer:
             await peer.upgrade("/v1/ws", f"Authorization: {ada.headers['Authorization']}")
             await read_frame(peer)
             peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
@@ -506,7 +506,7 @@ async def test_reading_stops_while_a_client_does_not_read() -> None:
 
 async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
     """4408 is queued after `stall_s`; five seconds later the connection is torn down with all that lies in its buffer."""
-    async with serve(stall_s=0.2) as server:
+    async with serve(send_buffer=16_384, stall_s=0.2) as server:
         ada, bob = await server.member(), await server.member()
         async with raw_peer(server.port, receive_buffer=1024) as peer, connect(server, bob) as other:
             await peer.upgrade("/v1/ws", f"Authorization: {ada.headers['Authorization']}")
@@ -536,7 +536,7 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
 
 async def test_socket_closed_by_the_client_with_a_full_buffer_is_torn_down() -> None:
     """Who says goodbye without reading what was sent leaves neither memory nor descriptor behind."""
-    async with serve() as server:
+    async with serve(send_buffer=16_384) as server:
         ada, bob = await server.member(), await server.member()
         async with raw_peer(server.port, receive_buffer=1024) as peer, connect(server, bob) as other:
             await peer.upgrade("/v1/ws", f"Authorization: {ada.headers['Authorization']}")
