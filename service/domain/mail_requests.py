@@ -1,12 +1,13 @@
-"""Mails that anyone can request for an address: not again within minutes, and without an end to what was mailed before."""
+"""Mails that anyone can have sent to an address: no two of a kind within minutes, and none ends what was mailed before."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from service.domain.mail import Mail, MailToken, Purpose
+from service.domain.mail import RESEND_INTERVAL, Mail, MailToken, Purpose
 from service.domain.ports import Transaction
 
 
@@ -18,22 +19,28 @@ async def request_mail(transaction: Transaction, mail: Mail) -> bool:
     earlier = await transaction.mail(mail.email, mail.kind)
     if earlier is not None and earlier.state != "waiting" and earlier.due_at > mail.due_at:
         return False
-    await transaction.put_mail(mail)
+    await enqueue_spaced(transaction, mail)
     return True
 
 
 async def request_token_mail(transaction: Transaction, mail: Mail, user_id: UUID) -> bool:
     """The same for a mail with a token for a user. The tokens that its address was mailed before stay valid.
 
-    Where none of them is left, as after a reset, the mail is enqueued at once.
+    Where none of them is left, as after a reset, the mail is only delayed.
     """
     token = await tokens_for(transaction, mail, user_id)
     if not token.digests:
-        await transaction.put_mail(mail)
+        await enqueue_spaced(transaction, mail)
     elif not await request_mail(transaction, mail):
         return False
     await transaction.put_mail_token(token)
     return True
+
+
+async def enqueue_spaced(transaction: Transaction, mail: Mail) -> None:
+    """Enqueue a mail, to be sent at the earliest `RESEND_INTERVAL` after the one of its kind before."""
+    earlier = await transaction.mail(mail.email, mail.kind)
+    await transaction.put_mail(replace(mail, due_at=_earliest(earlier, mail.due_at)))
 
 
 async def tokens_for(transaction: Transaction, mail: Mail, user_id: UUID) -> MailToken:
@@ -43,3 +50,11 @@ async def tokens_for(transaction: Transaction, mail: Mail, user_id: UUID) -> Mai
     if found is None or found.email != mail.email or found.expires_at <= mail.due_at:
         return MailToken(user_id, purpose, mail.email, mail.expires_at)
     return replace(found, expires_at=max(found.expires_at, mail.expires_at))
+
+
+def _earliest(earlier: Mail | None, now: datetime) -> datetime:
+    if earlier is None or (earlier.state == "waiting" and earlier.tries):
+        return now  # none was sent: after an outage of the mail server its user need not wait for the next try
+    if earlier.state == "sending":  # its `due_at` is the end of a claim
+        return now + RESEND_INTERVAL
+    return max(now, earlier.due_at)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
-from service.domain.mail import RESEND_INTERVAL, Mail, Notice
+from service.domain.mail import Mail, Notice
+from service.domain.mail_requests import enqueue_spaced
 from service.domain.ports import Clock, Transaction
 
 # Where mails cannot be sent at once; later nobody wants to know.
@@ -20,13 +21,4 @@ async def tell_owner(transaction: Transaction, clock: Clock, email: str, notice:
     changed again and again to fill that mailbox.
     """
     now = clock()
-    await transaction.put_mail(Mail(notice, email, await _next_moment(transaction, now, email, notice), now + _FOR))
-
-
-async def _next_moment(transaction: Transaction, now: datetime, email: str, notice: Notice) -> datetime:
-    earlier = await transaction.mail(email, notice)
-    if earlier is None:
-        return now
-    if earlier.state == "sending":  # its `due_at` is the end of a claim
-        return now + RESEND_INTERVAL
-    return max(now, earlier.due_at)
+    await enqueue_spaced(transaction, Mail(notice, email, now, now + _FOR))

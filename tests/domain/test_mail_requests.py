@@ -154,12 +154,16 @@ async def test_later_mail_prolongs_no_earlier_link(world: World) -> None:
 
 
 async def test_link_that_was_used_makes_room_for_the_next(world: World) -> None:
-    """A password that is reset and forgotten again within minutes needs another mail."""
+    """A password that is reset and forgotten again within minutes needs another mail, which is delayed."""
     await world.forgot()
     (first,) = await world.send()
     await world.reset(first)
     await world.send()
-    await world.forgot()
+    for seconds in (0, 599):
+        world.clock.advance(seconds)
+        await world.forgot()
+        assert await world.send() == []
+    world.clock.advance(1)
     (second,) = await world.send()
     await world.reset(second)
 
@@ -217,8 +221,23 @@ async def test_repeated_change_of_address_keeps_the_first_link(world: World) -> 
         await world.confirm(third)
 
 
+async def test_requests_in_turn_fill_no_mailbox(world: World) -> None:
+    """A member who asks for two addresses in turn, or ends what was mailed, has one mail sent to each in ten minutes."""
+    await world.move("victim@example.com")
+    await world.forgot()
+    assert len(await world.send()) == 2
+    for _ in range(3):
+        world.clock.advance(60)
+        await world.move("other@example.com")
+        await world.send()
+        await world.store.write(lambda write: write.forget_mail_tokens(world.ada.id), BY)
+        await world.move("victim@example.com")
+        await world.forgot()
+        assert await world.send() == []
+
+
 async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: World) -> None:
-    """The first user's request must not keep the owner of the address from moving there."""
+    """Later: the first user's request must not keep the owner of the address from moving there."""
     bob = a_user()
     await keep(world.store, bob)
     await world.store.write(lambda write: write.put_password(bob.id, "a hash"), BY)
@@ -226,6 +245,8 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
     await world.send()
     world.clock.advance(1)
     await addresses.ask(world.store, world.clock, BY, bob.id, "a hash", "new@example.com", DAY)
+    assert await world.send() == []
+    world.clock.advance(600)
     (mail,) = await world.send()
     await world.confirm(mail)
     moved = (await world.store.user(bob.id)).value
