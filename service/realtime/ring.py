@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import Final
 
 from service.realtime.frames import Entry
+
+_OVERHEAD_BYTES: Final = 280  # of the objects that an entry consists of, and of its place in the list
+_DROPPED: Final = Entry(0, None, "", "", b"", b"")
 
 
 class Ring:
@@ -52,6 +56,8 @@ class Ring:
 
     def drop_oldest(self) -> None:
         self._bytes -= _size(self._entries[self._start])
+        # Released here and now: its place in the list may stay until half of all places are free.
+        self._entries[self._start] = _DROPPED
         self._start += 1
         # Moving the rest down each time would cost the length of the ring; at half it costs nothing worth counting.
         if self._start * 2 >= len(self._entries):
@@ -84,4 +90,4 @@ class Ring:
 
 def _size(entry: Entry) -> int:
     # In a room the two are one.
-    return len(entry.frame) + (0 if entry.data is entry.frame else len(entry.data)) + 200
+    return len(entry.frame) + (0 if entry.data is entry.frame else len(entry.data)) + _OVERHEAD_BYTES

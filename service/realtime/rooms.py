@@ -196,6 +196,8 @@ class Rooms:
             del self._rooms[room.name]
             self._empty.pop(room.name, None)
             self._bytes -= room.ring.bytes
+            # A room is a cycle of references: until the collector finds it, its messages would stay in memory uncounted.
+            room.ring.clear()
 
     def _presence(self, room: Room) -> Presence:
         def emptied() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,8 @@ def entry(seq: int, size: int = 0) -> Entry:
 
 
 def cost(one: Entry) -> int:
-    """What one entry is counted for: its bytes and 200 for the rest of it."""
-    return len(one.data) + len(one.frame) + 200
+    """What one entry is counted for: its bytes and 280 for the objects around them."""
+    return len(one.data) + len(one.frame) + 280
 
 
 def overflows(kept: list[Entry], most_entries: int, most_bytes: int) -> bool:
@@ -99,7 +101,7 @@ def test_replaced_entry_is_found_in_its_place() -> None:
 
 def test_replacing_keeps_the_count_of_bytes() -> None:
     """What a replaced entry no longer takes is room for others, as if it had been so from the start."""
-    ring = Ring(0, 100, 3 * 1200)
+    ring = Ring(0, 100, 3 * 1280 + 5 * 100)
     for seq in range(1, 4):
         ring.append(entry(seq, size=1000))
     for seq in range(1, 4):
@@ -107,4 +109,21 @@ def test_replacing_keeps_the_count_of_bytes() -> None:
     for seq in range(4, 16):
         ring.append(entry(seq))
 
-    assert (ring.first, len(ring)) == (1, 15)
+    assert (ring.first, len(ring)) == (1, 15)  # 280 each
+
+
+class Position(str):
+    """A text that can be watched."""
+
+
+def test_ring_releases_an_entry_as_soon_as_it_does_not_count_it() -> None:
+    """What was dropped from the ring is freed at once: the memory that it counts is the memory that it holds."""
+    ring = Ring(0, 100, 1 << 20)
+    held: list[weakref.ref[Position]] = []
+    for seq in range(1, 151):
+        position = Position(f"e-{seq}")
+        held.append(weakref.ref(position))
+        ring.append(Entry(seq, None, "message", position, b"", b""))
+        del position
+
+    assert [watched() is not None for watched in held] == [False] * 50 + [True] * 100

@@ -136,6 +136,21 @@ async def test_what_all_rooms_keep_is_bounded() -> None:
     assert rooms._bytes == 0
 
 
+async def test_dropped_room_releases_its_messages_at_once() -> None:
+    """A dropped room holds no message, although the room itself, a cycle of references, waits for the collector."""
+    clock = ManualClock()
+    rooms, ada = rooms_of(clock, history_s=60), a_principal()
+    room = rooms.enter("lobby", ada)
+    rooms.send(room.name, ada, "x" * 60_000)
+    rooms.leave(room, ada)
+    await until(lambda: not len(room.presence))
+    clock.advance(61)
+    rooms.sweep()
+
+    assert len(rooms) == 0
+    assert (len(room.ring), room.ring.bytes) == (0, 0)
+
+
 async def test_number_of_rooms_that_nobody_is_in_is_bounded() -> None:
     """Going from room to room and leaving a word in each fills no memory."""
     clock = ManualClock()
