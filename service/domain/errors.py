@@ -23,6 +23,8 @@ Refusal
 ├── NotFound
 ├── Conflict             the present state does not allow it
 │   ├── Taken            another account has this username or e-mail address
+│   ├── IdDeleted        an account with this id was deleted, and the log still holds events about it
+│   ├── OwnCredentials   an import must not change the e-mail address or password of the caller
 │   ├── LastAdmin
 │   ├── StillRunning     the request with this key is being carried out; carries when to come back
 │   └── AnswerGone       the request with this key was carried out, and its answer is not kept any more
@@ -180,6 +182,19 @@ class Taken(Conflict):
     def __init__(self, *fields: str) -> None:
         super().__init__(f"Another account already has this {' and this '.join(fields)}.")
         self.fields = fields
+
+
+class IdDeleted(Conflict):
+    sentence = (
+        "An account with this id was deleted, and the log still holds its events; leave `id` out to get a new one."
+    )
+
+
+class OwnCredentials(Conflict):
+    sentence = (
+        "An import does not change your own e-mail address or password, because neither asks for your current password; use "
+        "PATCH /v1/users/me and POST /v1/auth/password."
+    )
 
 
 class LastAdmin(Conflict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -12,8 +12,9 @@ import uuid_utils.compat
 
 from service.domain.audit import By, rights_changed
 from service.domain.endings import end_access, end_sessions
-from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
+from service.domain.errors import Conflict, IdDeleted, LastAdmin, OwnCredentials, Refusal, Taken
 from service.domain.events import Event
+from service.domain.notices import tell_owner
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.positions import Position
 from service.domain.users import User, changed_fields
@@ -104,7 +105,8 @@ async def bring_in(
 
     A line is about the user with its id, else about the one with its address, else about the one with its username. Where
     there is one, `skip` leaves it, `update` changes what the line says of it, and `error` refuses the line. A line that would
-    take a name from another user, or the last active administrator away, is refused.
+    take a name from another user, or the last active administrator away, is refused. So is one that would give a new user the
+    id of a deleted one, and one that would change the e-mail address or the password of the actor.
     """
 
     async def work(transaction: Transaction) -> Batch:
@@ -143,6 +145,7 @@ class _Work:
         self._to_put: dict[UUID, User] = {}
         self._new_hashes: dict[UUID, str] = {}
         self._admins: int | None = None
+        self._deleted: Set[UUID] = frozenset()
         self._batch = Batch()
 
     async def carry_out(self, lines: Sequence[Line]) -> Batch:
@@ -154,6 +157,9 @@ class _Work:
         for holder in holders:
             self._hashes[holder.user.id] = holder.password_hash
             self._know(holder.user)
+        new_ids = {line.id for line in lines if line.id is not None}.difference(self._by_id)
+        if new_ids:
+            self._deleted = await self._transaction.deleted_ids(new_ids)
         for line in lines:
             try:
                 await self._take(line)
@@ -169,6 +175,9 @@ class _Work:
         if user is None:
             if line.unhashed:
                 raise Conflict("The account that had a name of this line has gone meanwhile; send the line again.")
+            if line.id in self._deleted:
+                # Its new owner would read the events about the user who had it before.
+                raise IdDeleted()
             await self._create(line)
         elif self._on_conflict == "skip":
             self._batch.skipped += 1
@@ -210,17 +219,22 @@ class _Work:
         if not changed and password_hash is None:
             self._batch.skipped += 1
             return
+        if user.id == self._actor and ("email" in changed or password_hash is not None):
+            raise OwnCredentials()
         if user.is_active_admin and not after.is_active_admin and await self._count_admins() < 2:
             raise LastAdmin()
         after = replace(after, updated_at=max(self._now, user.updated_at))
         if password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = password_hash
             await self._transaction.record("password.changed", self._actor, user.id)
+            await tell_owner(self._transaction, self._clock, user.email, "changed")
         if changed:
             await self._keep(after)
             event = Event("user.updated", self._now, self._actor, user.id, after, changed)
             turned = rights_changed(user, after)
             await self._transaction.append(event, turned, together=not turned)
+            if "email" in changed:
+                await tell_owner(self._transaction, self._clock, user.email, "moved")
         if user.active and not after.active:
             await end_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:

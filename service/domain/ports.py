@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,6 +66,9 @@ class Transaction(Protocol):
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
     ) -> Sequence[Credentials]:
         """Everybody who has one of these ids, usernames or addresses, in no order; asked at once, however many they are."""
+
+    async def deleted_ids(self, ids: Collection[UUID]) -> Set[UUID]:
+        """Which of these ids belonged to a user whose deletion the log still holds, and so perhaps events before it."""
 
     async def active_admins(self) -> int: ...
 
@@ -247,6 +250,9 @@ class Store(Writes, Protocol):
         """Keep when tokens were last used, by their ids; of several moments the latest."""
 
     async def events(self, query: EventQuery) -> EventPage: ...
+
+    async def has_role_changed(self, user_id: UUID, after: int) -> bool:
+        """Whether an event after that seq changed this user's role; costs the same however many events the user has."""
 
     async def audit(self, query: AuditQuery) -> Sequence[Entry]:
         """A page of the audit, the newest entry first."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from service.domain.events import Event
 from service.domain.positions import Position
 from service.domain.users import Role
+
+# Events that one page with a filter by type reads at most. A caller can have any number of events that the filter drops.
+EXAMINED_MAX: Final = 1_000
 
 Sort = Literal["created_at", "-created_at", "username", "-username"]
 
@@ -39,7 +42,7 @@ class EventQuery:
         after: seq behind which to begin; 0 for the oldest.
         until: last seq to look at; None for the head.
         subject: only events about this user; None for all.
-        types: only these; None for all.
+        types: only these; None for all. Then a page reads at most `EXAMINED_MAX` events, whether they match or not.
     """
 
     after: int

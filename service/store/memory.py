@@ -136,11 +136,14 @@ class MemoryStore:
     async def events(self, query: EventQuery) -> EventPage:
         return self._log.page(query)
 
+    async def has_role_changed(self, user_id: UUID, after: int) -> bool:
+        return self._log.has_role_changed(user_id, after)
+
     async def audit(self, query: AuditQuery) -> Sequence[Entry]:
         return self._audit.page(query)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
-        transaction = MemoryTransaction(self._tables, self._answers, by)
+        transaction = MemoryTransaction(self._tables, self._log, self._answers, by)
         try:
             value = run_through(work(transaction))
         except BaseException:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
 from service.domain.events import Event
 from service.domain.positions import Position, new_epoch
-from service.domain.queries import EventPage, EventQuery
+from service.domain.queries import EXAMINED_MAX, EventPage, EventQuery
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
 _MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second
@@ -29,6 +29,9 @@ class MemoryLog:
         self._bytes = 0
         self._by_subject: dict[UUID, list[int]] = {}
         self._holds: dict[UUID, tuple[int, datetime]] = {}
+        # By subject, the seq of the newest such event: both questions must not cost a walk through a user's events.
+        self._role_changes: dict[UUID, int] = {}
+        self._deletions: dict[UUID, int] = {}
 
     @property
     def first(self) -> int:
@@ -41,6 +44,10 @@ class MemoryLog:
         self.position = Position(self.position.epoch, event.seq)
         self._events.append(event)
         self._by_subject.setdefault(event.subject, []).append(event.seq)
+        if event.type == "user.deleted":
+            self._deletions[event.subject] = event.seq
+        elif "role" in event.changed:
+            self._role_changes[event.subject] = event.seq
         self._bytes += _size(event)
         for _ in range(_MOST_FORGOTTEN):
             if not self._is_too_much or self._is_held:
@@ -80,21 +87,35 @@ class MemoryLog:
         last = head if query.until is None else min(query.until, head)
         found: list[Event] = []
         seen = last
-        for event in self._range(max(query.after + 1, first), last, query.subject):
-            if query.types is not None and event.type not in query.types:
-                continue
+        events = self._range(max(query.after + 1, first), last, query.subject)
+        for examined, event in enumerate(events):
+            if query.types is not None:
+                if examined == EXAMINED_MAX:
+                    seen = event.seq - 1
+                    break
+                if event.type not in query.types:
+                    continue
             if len(found) == query.limit:
                 seen = found[-1].seq
                 break
             found.append(event)
         return EventPage(found, max(seen, query.after), first, self.position)
 
+    def has_role_changed(self, subject: UUID, after: int) -> bool:
+        """Whether an event after that seq changed the subject's role."""
+        return self._role_changes.get(subject, 0) > after
+
+    def deleted(self, ids: Collection[UUID]) -> set[UUID]:
+        """Which of these ids belong to a `user.deleted` event that is still held."""
+        return {user_id for user_id in ids if user_id in self._deletions}
+
     def _range(self, low: int, high: int, subject: UUID | None) -> Iterable[Event]:
         first = self.first
         if subject is None:
             return self._slice(low - first, high - first + 1)
         seqs = self._by_subject.get(subject, [])
-        return (self._events[seq - first] for seq in seqs[bisect_right(seqs, low - 1) : bisect_right(seqs, high)])
+        places = range(bisect_right(seqs, low - 1), bisect_right(seqs, high))
+        return (self._events[seqs[place] - first] for place in places)
 
     def _slice(self, start: int, stop: int) -> Iterable[Event]:
         # From the nearer end: whoever follows the log asks at each commit for the last few of 100,000, which from the
@@ -113,6 +134,9 @@ class MemoryLog:
         seqs.pop(0)
         if not seqs:
             del self._by_subject[event.subject]
+        for newest in (self._role_changes, self._deletions):
+            if newest.get(event.subject) == event.seq:
+                del newest[event.subject]
 
 
 def _size(event: Event) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from service.domain.ports import Render
 from service.domain.sessions import Session
 from service.domain.tokens import ApiToken
 from service.domain.users import Credentials, User
+from service.store.memory_log import MemoryLog
 from service.store.memory_mail import MemoryMail
 from service.store.memory_second_factors import MemorySecondFactors
 from service.store.memory_tables import Tables
@@ -22,12 +23,13 @@ from service.store.recording import Recording
 class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
-    def __init__(self, tables: Tables, answers: Records[Answer], by: By) -> None:
+    def __init__(self, tables: Tables, log: MemoryLog, answers: Records[Answer], by: By) -> None:
         super().__init__()
         self.by = by
         self.claimed: tuple[Claim, Render] | None = None
         self.holds: dict[UUID, datetime] = {}
         self._tables = tables
+        self._log = log
         self._answers = answers
         self._undo: list[Callable[[], object]] = []
 
@@ -49,6 +51,9 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
         found.update(tables.by_username[name] for name in usernames if name in tables.by_username)
         found.update(tables.by_email[address] for address in emails if address in tables.by_email)
         return [credentials for user_id in found if (credentials := tables.credentials(user_id)) is not None]
+
+    async def deleted_ids(self, ids: Collection[UUID]) -> Set[UUID]:
+        return self._log.deleted(ids)
 
     async def active_admins(self) -> int:
         return self._tables.active_admins

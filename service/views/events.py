@@ -41,7 +41,8 @@ class Events(View):
             description=(
                 "Administrators read all events, members those about themselves. Without `after` it begins at the oldest "
                 "event kept. A position that the log no longer reaches answers 410 with where to go on. A change of one's "
-                "own role is itself an event: what others did before it has to be read again."
+                "own role is itself an event: what others did before it has to be read again. With `types` a page reads at most "
+                "1,000 events, so it may hold few items or none and still have a `next`."
             ),
             tag=_TAG,
             access=Access.BEARER,

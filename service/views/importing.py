@@ -13,7 +13,7 @@ from service.domain import imports
 from service.domain.errors import Forbidden, Invalid, Refusal, Unavailable
 from service.domain.imports import BATCH, Batch, Line, OnConflict
 from service.domain.positions import Position
-from service.keys import AUTHENTICATOR, CLOCK, HASHER, STORE, TASKS, TRANSFERS
+from service.keys import AUTHENTICATOR, CLOCK, HASHER, POSTBOX, STORE, TASKS, TRANSFERS
 from service.middleware.problems import field_problems
 from service.problems import Refused, kind_of
 from service.schemas.errors import field_errors
@@ -119,6 +119,8 @@ class Importing:
         total = self._total
         total.created += batch.created
         total.updated += batch.updated
+        if batch.updated:
+            self._app[POSTBOX].ring()  # owners of changed accounts are notified
         total.skipped += batch.skipped
         total.position = batch.position
         for number, error in sorted([*unfit, *batch.refused], key=lambda refused: refused[0]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.domain import imports
-from service.domain.errors import Conflict, LastAdmin, Refusal, Taken
+from service.domain.errors import Conflict, IdDeleted, LastAdmin, OwnCredentials, Refusal, Taken
 from service.domain.events import Event
 from service.domain.imports import Batch, Line, OnConflict
 from service.domain.ports import Store
@@ -21,7 +22,7 @@ from service.domain.queries import UserQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
-from tests.support.stores import Opener, a_session, a_token, keep_session, keep_token, whole_log
+from tests.support.stores import Opener, a_session, a_token, erase, keep_session, keep_token, whole_log
 
 ADMIN = uuid.UUID(int=99)
 SLOTS = [uuid.UUID(int=number) for number in range(1, 5)]
@@ -270,3 +271,55 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
         clock.advance(6)
         await keep(store, a_user())
         assert len(await whole_log(store)) < 60
+
+
+async def test_id_of_a_deleted_user_is_refused_while_its_events_are_held(opener: Opener, clock: ManualClock) -> None:
+    """A new owner of an old id would read the events about the user before: the line is refused until the log has forgotten
+    them, and lines beside it are carried out."""
+    async with opener(clock, keep_events=10) as store:
+        ada = a_user(username="ada", email="ada@example.com")
+        await keep(store, ada)
+        await erase(store, ada)
+
+        batch = await bring_in(store, clock, [a_line(1, "eve", id=ada.id), a_line(2, "bob", id=SLOTS[1])], "update")
+        assert (batch.created, reasons(batch)) == (1, [(1, IdDeleted, ())])
+        # Events about the user, and its deletion, leave the log together.
+        for _ in range(30):
+            await keep(store, a_user())
+        assert (await bring_in(store, clock, [a_line(1, "eve", id=ada.id)])).created == 1
+
+
+async def test_import_in_the_write_after_a_deletion_knows_of_it(opener: Opener, clock: ManualClock) -> None:
+    """Also where both writes share a commit."""
+    async with opener(clock) as store:
+        ada = a_user()
+        await keep(store, ada)
+        _, batch = await asyncio.gather(erase(store, ada), bring_in(store, clock, [a_line(1, "eve", id=ada.id)]))
+        assert reasons(batch) == [(1, IdDeleted, ())]
+
+
+async def test_own_credentials_are_not_changed(store: Store, clock: ManualClock) -> None:
+    """A line that would change the e-mail address or the password of the actor, which takes its current password elsewhere, is
+    refused; what else it says of the actor, and the address and hash as they are, pass."""
+    root = a_user(id=ADMIN, username="root", email="root@example.com", role="admin")
+    await keep(store, root)
+    mine = a_line(1, "root", id=ADMIN)
+    hijack = [replace(mine, email="eve@example.com"), replace(mine, number=2, password_hash="hash")]
+    batch = await bring_in(store, clock, hijack, "update")
+    assert (batch.updated, reasons(batch)) == (0, [(1, OwnCredentials, ()), (2, OwnCredentials, ())])
+    assert await hash_of(store, "root") is None
+
+    batch = await bring_in(store, clock, [mine, replace(mine, number=2, given={"name": "Root"})], "update")
+    assert (batch.skipped, batch.updated, batch.refused) == (1, 1, [])
+
+
+async def test_owner_is_notified_of_a_changed_address_and_password(store: Store, clock: ManualClock) -> None:
+    """As where another way leads to the change: a mail to the address that the account had."""
+    ada = a_user(username="ada", email="ada@example.com")
+    await keep(store, ada)
+    await bring_in(store, clock, [a_line(1, "ada", given={"name": "Ada"})], "update")
+    assert await store.due_mails(clock(), 10) == []
+
+    await bring_in(store, clock, [a_line(1, "ada", email="lovelace@example.com", password_hash="hash")], "update")
+    mails = await store.due_mails(clock(), 10)
+    assert {(mail.kind, mail.email) for mail in mails} == {("changed", ada.email), ("moved", ada.email)}

@@ -9,9 +9,10 @@ from typing import cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.domain.events import Event
 from service.domain.ports import Store, Transaction
 from service.domain.positions import Position
-from service.domain.queries import EventQuery
+from service.domain.queries import EXAMINED_MAX, EventQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated
@@ -94,3 +95,36 @@ async def test_epoch_is_left_once(store: Store) -> None:
     assert [event.seq for event in await whole_log(store)] == [1]
     await keep(store, a_user())
     assert await store.position() == Position(after.epoch, 2)
+
+
+async def test_page_with_a_filter_reads_so_many_events_and_goes_on(opener: Opener, clock: ManualClock) -> None:
+    """However many events of a caller a filter drops, one page reads `EXAMINED_MAX` of them, and `seen` leads on."""
+    async with opener(clock) as store:
+        user = a_user()
+        await keep(store, user)
+
+        async def work(transaction: Transaction) -> None:
+            for _ in range(EXAMINED_MAX):
+                await transaction.append(Event("user.updated", clock(), None, user.id, changed=("name",)))
+            await transaction.append(Event("session.ended", clock(), None, user.id))
+
+        await store.write(work, BY)
+        wanted = frozenset({"session.ended"})
+        for subject in (user.id, None):
+            page = await store.events(EventQuery(0, 10, None, subject, wanted))
+            assert (list(page.events), page.seen) == ([], EXAMINED_MAX)
+            page = await store.events(EventQuery(page.seen, 10, None, subject, wanted))
+            assert ([event.seq for event in page.events], page.seen) == ([EXAMINED_MAX + 2], EXAMINED_MAX + 2)
+
+
+async def test_change_of_role_is_known_without_a_walk(store: Store, clock: ManualClock) -> None:
+    """Of the user that is asked about, after the seq and not at it; other changes of it and of others do not count."""
+    ada, bob = a_user(), a_user()
+
+    async def work(transaction: Transaction) -> None:
+        for subject, changed in ((ada, ("name",)), (ada, ("name", "role")), (bob, ("name",))):
+            await transaction.append(Event("user.updated", clock(), None, subject.id, changed=changed))
+
+    await store.write(work, BY)
+    assert [await store.has_role_changed(ada.id, seq) for seq in (0, 1, 2, 3)] == [True, True, False, False]
+    assert not await store.has_role_changed(bob.id, 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from typing import Any
 from unittest import mock
 
+import pytest
 from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
@@ -20,14 +22,17 @@ from tests.support.server import settings_for_tests
 MOST = 10
 
 
-async def read(pieces: list[bytes]) -> list[tuple[int, bytes | None]]:
-    """The lines of a body that comes in these pieces."""
+def request_of(content: Any) -> web.Request:
+    """A request with this body."""
     app = web.Application()
     app[keys.SETTINGS] = settings_for_tests(max_body_bytes=MOST)
     app[keys.TRANSFERS] = Transfers()
-    loop = asyncio.get_running_loop()
-    content = StreamReader(mock.create_autospec(BaseProtocol, instance=True), 2**16, loop=loop)
-    request = make_mocked_request("POST", "/", app=app, payload=content)
+    return make_mocked_request("POST", "/", app=app, payload=content)
+
+
+async def read(pieces: list[bytes]) -> list[tuple[int, bytes | None]]:
+    """The lines of a body that comes in these pieces."""
+    content = StreamReader(mock.create_autospec(BaseProtocol, instance=True), 2**16, loop=asyncio.get_running_loop())
 
     async def feed() -> None:
         for piece in pieces:
@@ -36,7 +41,7 @@ async def read(pieces: list[bytes]) -> list[tuple[int, bytes | None]]:
         content.feed_eof()
 
     feeding = asyncio.create_task(feed())
-    found = [(line.number, line.text) async for several in lines(request) for line in several]
+    found = [(line.number, line.text) async for several in lines(request_of(content)) for line in several]
     await feeding
     return found
 
@@ -58,3 +63,37 @@ async def test_lines_are_the_same_however_they_come(body: bytes, cuts: list[int]
         for number, text in enumerate(body.split(b"\n"), 1)
         if len(text) > MOST or text.strip()
     ]
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"\n" * 1_000] * 50, [b" " * 5] * 50, [b"\n" * 500_000]], ids=["empty", "spaces", "one"]
+)
+async def test_body_without_lines_leaves_others_their_turns(pieces: list[bytes]) -> None:
+    """Pieces that are there already and hold no line, as those of a compressed body are, do not block the loop: others get a
+    turn at each piece, and within a long one."""
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    found = [several async for several in lines(request_of(Buffered(pieces)))]
+    counting.cancel()
+    assert sum(map(len, found)) == (pieces[0] == b" " * 5)  # one line of spaces, which is too long
+    assert turns >= 50
+
+
+class Buffered:
+    """A body of which reading never waits."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = pieces[::-1]
+
+    async def readany(self) -> bytes:
+        return self._pieces.pop() if self._pieces else b""
+
+    def at_eof(self) -> bool:
+        return not self._pieces

@@ -71,13 +71,16 @@ def page(
     `written`: events that are known, by epoch and seq; what was redacted since is read anew.
     """
     epoch, head, first = found[0][:3]
+    examined_to = found[0][-1]
     seen = head if query.until is None else min(query.until, head)
+    if examined_to is not None:
+        seen = min(seen, examined_to)
     events = []
     for row in found[: query.limit]:
         if row[3] is not None:
             known = written.get((epoch, row[3]))
             if known is None or (known.user is None) != (row[_USER] is None):
-                known = rows.event_of(row[3:], dialect)
+                known = rows.event_of(row[3:-1], dialect)
             events.append(known)
     if len(found) > query.limit:
         seen = events[-1].seq if events else query.after

@@ -16,17 +16,22 @@ from sqlalchemy import (
     false,
     func,
     insert,
+    literal_column,
     null,
     or_,
     select,
+    text,
     true,
     tuple_,
     union,
     update,
 )
 
+from service.domain.queries import EXAMINED_MAX
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.tables import (
+    DELETION,
+    ROLE_CHANGE,
     answers,
     audit,
     events,
@@ -115,6 +120,14 @@ HOLD: Final = Statement(
 )
 FORGET_HOLDS: Final = _always(delete(holds).where(holds.c.expires_at <= bindparam("now")))
 HELD: Final = _always(select(func.min(holds.c.after)).where(holds.c.expires_at > bindparam("now")))
+ROLE_CHANGED: Final = _always(
+    select(events.c.seq)
+    .where(events.c.subject == bindparam("subject"), events.c.seq > bindparam("after"), text(ROLE_CHANGE))
+    .limit(1)
+)
+DELETED_IDS: Final = Statement(
+    lambda dialect: select(events.c.subject).where(dialect.among(events.c.subject, "ids"), text(DELETION))
+)
 TRIM: Final = _always(delete(events).where(events.c.seq < bindparam("before")))
 TRIMMED: Final = _always(update(log).values(first=bindparam("before")))
 
@@ -419,17 +432,30 @@ FORGET_ANSWERS: Final = _always(delete(answers).where(tuple_(*answers.primary_ke
 
 
 def list_events(*, until: bool, subject: bool, types: int | None) -> Statement:
-    """Events behind a seq, with the row of the log: `types` is how many are asked for, None for all."""
+    """Events after a seq, with the row of the log: `types` is how many are asked for, None for all.
+
+    With types, at most `EXAMINED_MAX` events are read; the last column is the seq of the last one where there may be more,
+    else null.
+    """
     conditions = [events.c.seq > bindparam("after")]
     if until:
         conditions.append(events.c.seq <= bindparam("until"))
     if subject:
         conditions.append(events.c.subject == bindparam("subject"))
+    found = select(*EVENT).where(*conditions).order_by(events.c.seq)
+    end: Any = null()
     if types is not None:
-        conditions.append(or_(false(), *(events.c.type == bindparam(f"type{number}") for number in range(types))))
-    page = select(*EVENT).where(*conditions).order_by(events.c.seq).limit(bindparam("limit")).subquery()
+        examined = found.limit(literal_column(str(EXAMINED_MAX))).cte("examined")
+        end = (
+            select(case((func.count() == EXAMINED_MAX, func.max(examined.c.seq))))
+            .select_from(examined)
+            .scalar_subquery()
+        )
+        wanted = or_(false(), *(examined.c.type == bindparam(f"type{number}") for number in range(types)))
+        found = select(*examined.c).where(wanted).order_by(examined.c.seq)
+    page = found.limit(bindparam("limit")).subquery()
     return _always(
-        select(log.c.epoch, log.c.seq, log.c.first, *page.c)
+        select(log.c.epoch, log.c.seq, log.c.first, *page.c, end)
         .select_from(log.outerjoin(page, true()))
         .order_by(page.c.seq)
     )

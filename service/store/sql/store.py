@@ -142,7 +142,9 @@ class SqlStore(ABC):
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         statement, given = queries.users(query)
-        look = self._find if query.q is None else self._search
+        # A filter that few users match walks through all of them.
+        is_short = query.q is None and query.role is None and query.active is None
+        look = self._find if is_short else self._search
         found = await look(statement, **given)
         users = [rows.user_of(row[2:], self._dialect) for row in found if row[2] is not None]
         return Snapshot(users, Position(found[0][0], found[0][1]))
@@ -191,6 +193,9 @@ class SqlStore(ABC):
     async def events(self, query: EventQuery) -> EventPage:
         statement, given = queries.events(query)
         return queries.page(query, await self._find(statement, **given), self._dialect, self._written)
+
+    async def has_role_changed(self, user_id: UUID, after: int) -> bool:
+        return bool(await self._find(statements.ROLE_CHANGED, subject=user_id, after=after))
 
     async def secret(self, name: str) -> str:
         async def work(transaction: SqlTransaction) -> str:

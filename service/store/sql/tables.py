@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 
 from service.domain import audit as audit_rules
@@ -114,6 +115,10 @@ tokens = Table(
     Index(None, "expires_at"),
 )
 
+# Conditions of partial indexes: an index is used where a statement has the same text.
+DELETION: Final = "type = 'user.deleted'"
+ROLE_CHANGE: Final = "changed LIKE '%role%'"
+
 events = Table(
     "events",
     metadata,
@@ -128,6 +133,9 @@ events = Table(
     Column("reason", String(32)),
     Column("token_id", _Id),
     Index(None, "subject", "seq"),
+    # Partial: few rows, so that writes of other events stay as cheap. Statements must repeat the condition word by word.
+    Index("ix_events_deleted", "subject", sqlite_where=text(DELETION), postgresql_where=text(DELETION)),
+    Index("ix_events_role", "subject", "seq", sqlite_where=text(ROLE_CHANGE), postgresql_where=text(ROLE_CHANGE)),
 )
 
 # Nobody changes a row. Nor does it refer to one: what was done to a user is told of when the user is gone.

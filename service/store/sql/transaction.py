@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -63,7 +63,7 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
         changed: users that works before it in the same transaction have changed.
     """
 
-    def __init__(self, connection: Connection, changed: Collection[UUID]) -> None:
+    def __init__(self, connection: Connection, changed: Set[UUID]) -> None:
         super().__init__()
         self.claimed: tuple[Claim, Render] | None = None
         self.connection = connection
@@ -93,6 +93,12 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
         if any(holder.user.id in self._changed for holder in holders):
             raise Entangled()
         return holders
+
+    async def deleted_ids(self, ids: Collection[UUID]) -> Set[UUID]:
+        if not self._changed.isdisjoint(ids):
+            raise Entangled()
+        found = await self.connection.rows(statements.DELETED_IDS, ids=list(ids))
+        return {self._dialect.identity(row[0]) for row in found}
 
     async def active_admins(self) -> int:
         return len(await self.connection.rows(statements.ACTIVE_ADMINS))

@@ -81,7 +81,18 @@ def portrait(connection: sa.Connection) -> dict[str, Any]:
             "references": _sorted(look.get_foreign_keys(table)),
             "unique": _sorted(look.get_unique_constraints(table)),
             "checks": _sorted(look.get_check_constraints(table)),
-            "indexes": _sorted(look.get_indexes(table)),
+            "indexes": _sorted(
+                [
+                    # The conditions of partial indexes, which compare as objects otherwise.
+                    index
+                    | {
+                        "dialect_options": {
+                            name: str(value) for name, value in index.get("dialect_options", {}).items()
+                        }
+                    }
+                    for index in look.get_indexes(table)
+                ]
+            ),
         }
     assert found.keys() == metadata.tables.keys()
     return found
