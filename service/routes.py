@@ -11,6 +11,7 @@ from service.views.events import Events, Feed
 from service.views.jwks import Jwks
 from service.views.login import LogIn
 from service.views.mailed import ChangeAddress, Forgot, ResetPassword, Verify
+from service.views.me import Me
 from service.views.operations import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemList, ProblemPage
 from service.views.passwords import ChangePassword
@@ -23,7 +24,7 @@ from service.views.static import Static
 from service.views.tickets import MakeTicket
 from service.views.tokens import TokenById, Tokens
 from service.views.totp import Totp, TotpCodes, TotpConfirmation, TotpRemoval, UserTotp
-from service.views.users import Me, UserById, Users
+from service.views.users import UserById, Users
 from service.views.users_export import UsersExport
 from service.views.users_import import UsersImport
 from service.views.websocket import Socket

@@ -30,6 +30,7 @@ from service.domain.proofs import hold, prove
 from service.domain.users import Role, User, changed_fields
 
 _PASSWORD: Final = "/current_password"
+NOT_NONE: Final = "`If-None-Match` names the present state of the user, so nothing was changed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Change:
         current_password: the caller's own, needed to change its own e-mail address.
         otp: the code of its second factor, needed with that where it has one.
         versions: versions that the caller accepts to change; None for any.
+        excluded: versions that the caller does not want to change.
         proven_addresses: whether a member's own address has to be proven, which is another way than this.
     """
 
@@ -77,6 +79,7 @@ class Change:
     versions: frozenset[int] | None = None
     otp: str | None = None
     proven_addresses: bool = False
+    excluded: frozenset[int] = frozenset()
 
 
 async def create(
@@ -120,7 +123,7 @@ async def change(
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
     async def work(transaction: Transaction) -> User:
-        user = await _visible(transaction, caller, user_id, wanted.versions)
+        user = await _visible(transaction, caller, user_id, wanted.versions, wanted.excluded)
         after = replace(user, **wanted.fields)
         changed = changed_fields(user, after)
         if not changed:
@@ -162,12 +165,18 @@ async def put_changed(
 
 
 async def delete(
-    store: Store, clock: Clock, by: By, caller: Caller, user_id: UUID, versions: frozenset[int] | None
+    store: Store,
+    clock: Clock,
+    by: By,
+    caller: Caller,
+    user_id: UUID,
+    versions: frozenset[int] | None,
+    excluded: frozenset[int] = frozenset(),
 ) -> Snapshot[None]:
-    """Delete a user with its sessions. Raises `NotFound`, `Stale`, `LastAdmin`."""
+    """Delete a user with its sessions; `versions` and `excluded` as of a `Change`. Raises `NotFound`, `Stale`, `LastAdmin`."""
 
     async def work(transaction: Transaction) -> None:
-        user = await _visible(transaction, caller, user_id, versions)
+        user = await _visible(transaction, caller, user_id, versions, excluded)
         if user.is_active_admin:
             await _keep_an_admin(transaction)
         await end_access(transaction, clock, caller.id, user_id, "deleted")
@@ -209,12 +218,20 @@ async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wa
     return await prove(store, hasher, user_id, wanted.current_password, _PASSWORD)
 
 
-async def _visible(transaction: Transaction, caller: Caller, user_id: UUID, versions: frozenset[int] | None) -> User:
+async def _visible(
+    transaction: Transaction,
+    caller: Caller,
+    user_id: UUID,
+    versions: frozenset[int] | None,
+    excluded: frozenset[int],
+) -> User:
     user = await transaction.user(user_id)
     if user is None or not caller.sees(user_id):
         raise NotFound()
     if versions is not None and user.version not in versions:
         raise Stale()
+    if user.version in excluded:
+        raise Stale(NOT_NONE)
     return user
 
 

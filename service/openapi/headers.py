@@ -95,7 +95,11 @@ _OF_REQUESTS: Final[Mapping[str, Header]] = {
     "If-Match": Header(
         "ETags of the versions that may be changed, or `*`; any other version answers 412.", '"k3f9q2xw-1042"', _ETAGS
     ),
-    "If-None-Match": Header("ETags that you hold; the present one answers 304.", '"k3f9q2xw-1042"', _ETAGS),
+    "If-None-Match": Header(
+        "ETags. With the present one, or `*`, a read answers 304 and a change 412.",
+        '"k3f9q2xw-1042"',
+        _ETAGS,
+    ),
     "Last-Event-ID": Header(
         "Position behind which to go on; EventSource sends it by itself. Wins over `after`.", "k3f9q2xw-1042", _TEXT
     ),

@@ -48,6 +48,11 @@ _WORDS: Final[Mapping[str, str]] = {
     "datetime_parsing": _MOMENT,
     "value_error": "Must be an e-mail address: {reason}",
 }
+# Fields that clients send where another operation takes them, by model.
+_ELSEWHERE: Final[Mapping[tuple[str, str], str]] = {
+    (model, "password"): "Must not be there: `POST /v1/auth/password` changes your own password"
+    for model in ("UserPatch", "UserReplace")
+}
 # A regular expression is no sentence.
 _PATTERNS: Final[Mapping[str, str]] = {
     USERNAME_PATTERN: "Must be 3 to 32 of a-z, 0-9, dot, hyphen and underscore",
@@ -66,9 +71,8 @@ def field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
         path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in problem["loc"])
         # A whole body that is no object has the empty pointer; a name that the caller made up may be long.
         pointer = (prefix + path if path else "")[:_POINTER_MAX]
-        found.append(
-            FieldError(pointer, problem["type"], _sentence(problem["type"], problem["msg"], problem.get("ctx")))
-        )
+        said = _ELSEWHERE.get((error.title, path), problem["msg"])
+        found.append(FieldError(pointer, problem["type"], _sentence(problem["type"], said, problem.get("ctx"))))
     return found
 
 

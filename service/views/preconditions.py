@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from service.domain.accounts import NOT_NONE
 from service.domain.errors import BadRequest, Stale
 from service.domain.positions import Position
 
@@ -47,6 +48,25 @@ def accepted_versions(request: web.Request, epoch: str) -> frozenset[int] | None
             versions.add(position.seq)
     if not versions:
         raise Stale()
+    return frozenset(versions)
+
+
+def excluded_versions(request: web.Request, epoch: str) -> frozenset[int]:
+    """The versions with which `If-None-Match` forbids a change (RFC 9110, 13.1.2), compared weakly.
+
+    The user is there: raises `Stale` for `*`, and `BadRequest` when the header is no list of ETags.
+    """
+    text = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ()))
+    if text.strip() == "*":
+        raise Stale(NOT_NONE)
+    versions = set()
+    for _, opaque in _tags(text):
+        try:
+            position = Position.parse(opaque)
+        except BadRequest:
+            continue
+        if position.epoch == epoch:
+            versions.add(position.seq)
     return frozenset(versions)
 
 

@@ -33,13 +33,13 @@ from service.schemas.users import (
 from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, carry_out_once, key_of
 from service.views.ids import id_in_path
-from service.views.preconditions import accepted_versions, not_modified
+from service.views.preconditions import accepted_versions, excluded_versions, not_modified
 from service.views.proving import ProvingView
 
 _TAG = "users"
-_VERSIONED = ("ETag", "Roster-Position")
+VERSIONED = ("ETag", "Roster-Position")
 
-_CHANGE_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.TAKEN, problems.LAST_ADMIN, problems.STALE)
+CHANGE_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.TAKEN, problems.LAST_ADMIN, problems.STALE)
 
 
 class Users(View):
@@ -106,7 +106,7 @@ class Users(View):
             headers=("Idempotency-Key",),
             replies={
                 201: Reply(
-                    "The user that was made.", UserAnswer, headers=("Location", *_VERSIONED, "Idempotent-Replayed")
+                    "The user that was made.", UserAnswer, headers=("Location", *VERSIONED, "Idempotent-Replayed")
                 )
             },
             refusals=(problems.FORBIDDEN, problems.TAKEN),
@@ -141,8 +141,8 @@ class UserById(ProvingView):
             scope="users:read",
             headers=("If-None-Match",),
             replies={
-                200: Reply("The user.", UserAnswer, headers=_VERSIONED),
-                304: Reply("The caller's copy is still true.", headers=_VERSIONED),
+                200: Reply("The user.", UserAnswer, headers=VERSIONED),
+                304: Reply("The caller's copy is still true.", headers=VERSIONED),
             },
             refusals=(problems.BAD_REQUEST, problems.NOT_FOUND),
         )
@@ -166,14 +166,14 @@ class UserById(ProvingView):
             writes=True,
             body=UserReplace,
             body_examples={"profile": {"username": "ada", "email": "ada@example.com", "name": "Ada King", "age": 36}},
-            headers=("If-Match",),
-            replies={200: Reply("The user as it is now.", UserAnswer, headers=_VERSIONED)},
-            refusals=_CHANGE_REFUSALS,
+            headers=("If-Match", "If-None-Match"),
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=VERSIONED)},
+            refusals=CHANGE_REFUSALS,
         )
     )
     async def put(self) -> web.Response:
         body = await self.body(UserReplace)
-        return await self._change(body)
+        return await change(self, id_in_path(self.request), body)
 
     @operation(
         Operation(
@@ -192,14 +192,14 @@ class UserById(ProvingView):
             body=UserPatch,
             body_types=("application/merge-patch+json", "application/json"),
             body_examples={"rename": {"name": "Ada King"}, "forget the age": {"age": None}},
-            headers=("If-Match",),
-            replies={200: Reply("The user as it is now.", UserAnswer, headers=_VERSIONED)},
-            refusals=_CHANGE_REFUSALS,
+            headers=("If-Match", "If-None-Match"),
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=VERSIONED)},
+            refusals=CHANGE_REFUSALS,
         )
     )
     async def patch(self) -> web.Response:
         body = await self.body(UserPatch, "application/merge-patch+json", "application/json")
-        return await self._change(body)
+        return await change(self, id_in_path(self.request), body)
 
     @operation(
         Operation(
@@ -210,68 +210,13 @@ class UserById(ProvingView):
             access=Access.BEARER,
             scope="users:write",
             writes=True,
-            headers=("If-Match",),
+            headers=("If-Match", "If-None-Match"),
             replies={204: Reply("It is gone.", headers=("Roster-Position",))},
             refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE),
         )
     )
     async def delete(self) -> web.Response:
-        app = self.request.app
-        versions = await self._versions()
-        deletion = accounts.delete(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request), versions)
-        gone = await self.write(deletion, "delete user")
-        return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
-
-    async def _change(self, body: UserReplace | UserPatch) -> web.Response:
-        app = self.request.app
-        # What is left out is None.
-        wanted = Change(
-            body.fields(),
-            body.current_password,
-            await self._versions(),
-            body.otp,
-            proven_addresses=app[SETTINGS].registration == "verify",
-        )
-        user_id = id_in_path(self.request)
-        change = accounts.change(app[STORE], self.hasher, app[CLOCK], self.by, self.caller, user_id, wanted)
-        if wanted.current_password is None:
-            changed = await self.write(change, "change user")
-        else:
-            # A password that comes with the change of a name is not looked at.
-            changed = await self.guarded(change, "change user", proves=False)
-        if "email" in wanted.fields:
-            app[POSTBOX].ring()
-        return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
-
-    async def _versions(self) -> frozenset[int] | None:
-        if hdrs.IF_MATCH not in self.request.headers:
-            return None
-        # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
-        found = await self.request.app[STORE].user(id_in_path(self.request))
-        if found.value is None or not self.caller.sees(id_in_path(self.request)):
-            raise NotFound()
-        return accepted_versions(self.request, found.position.epoch)
-
-
-class Me(View):
-    @operation(
-        Operation(
-            id="get_me",
-            summary="Read your own account",
-            description="The same as `/v1/users/{id}` with your id.",
-            tag=_TAG,
-            access=Access.BEARER,
-            scope="profile",
-            headers=("If-None-Match",),
-            replies={
-                200: Reply("Your account.", UserAnswer, headers=_VERSIONED),
-                304: Reply("Your copy is still true.", headers=_VERSIONED),
-            },
-            refusals=(problems.BAD_REQUEST,),
-        )
-    )
-    def get(self) -> Awaitable[web.Response]:
-        return read(self, self.caller.id)
+        return await delete(self, id_in_path(self.request))
 
 
 async def read(view: View, user_id: UUID) -> web.Response:
@@ -284,6 +229,52 @@ async def read(view: View, user_id: UUID) -> web.Response:
     if hdrs.IF_NONE_MATCH in request.headers and not_modified(request, headers[hdrs.ETAG]):
         return web.Response(status=304, headers=headers)
     return web.Response(body=user_json(user), content_type="application/json", headers=headers)
+
+
+async def change(view: ProvingView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
+    """Change a user as a request wants it, and answer with the user."""
+    app = view.request.app
+    versions, excluded = await _conditions(view, user_id)
+    # What is left out is None.
+    wanted = Change(
+        body.fields(),
+        body.current_password,
+        versions,
+        body.otp,
+        proven_addresses=app[SETTINGS].registration == "verify",
+        excluded=excluded,
+    )
+    work = accounts.change(app[STORE], view.hasher, app[CLOCK], view.by, view.caller, user_id, wanted)
+    if wanted.current_password is None:
+        changed = await view.write(work, "change user")
+    else:
+        # A password that comes with the change of a name is not looked at.
+        changed = await view.guarded(work, "change user", proves=False)
+    if "email" in wanted.fields:
+        app[POSTBOX].ring()
+    return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
+
+
+async def delete(view: View, user_id: UUID) -> web.Response:
+    """Delete a user, and answer with 204."""
+    app = view.request.app
+    conditions = await _conditions(view, user_id)
+    deletion = accounts.delete(app[STORE], app[CLOCK], view.by, view.caller, user_id, *conditions)
+    gone = await view.write(deletion, "delete user")
+    return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
+
+
+async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None, frozenset[int]]:
+    """The versions that a request accepts to change, None for any, and those that it does not."""
+    request = view.request
+    if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
+        return None, frozenset()
+    # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
+    found = await request.app[STORE].user(user_id)
+    if found.value is None or not view.caller.sees(user_id):
+        raise NotFound()
+    epoch = found.position.epoch
+    return accepted_versions(request, epoch), excluded_versions(request, epoch)
 
 
 def created(made: Snapshot[User]) -> web.Response:

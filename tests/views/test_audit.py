@@ -304,6 +304,16 @@ async def verify(server: Server, admin: Login) -> Asked:
     )
 
 
+async def patch_me(server: Server, admin: Login) -> Asked:
+    ada = await server.member()
+    return Asked("PATCH", "/v1/users/me", ada, {"name": "Ada"}, ada)
+
+
+async def delete_me(server: Server, admin: Login) -> Asked:
+    ada = await server.member()
+    return Asked("DELETE", "/v1/users/me", ada, member=ada)
+
+
 async def change_address(server: Server, admin: Login) -> Asked:
     ada = await server.member()
     body = {"email": "new@example.com", "current_password": PASSWORD}
@@ -361,6 +371,8 @@ WRITES: dict[str, tuple[Act, str, Role, Role]] = {
     "create_user": (post, "user.created", "admin", "made"),
     "replace_user": (put, "user.updated", "admin", "member"),
     "update_user": (patch, "user.updated", "admin", "member"),
+    "update_me": (patch_me, "user.updated", "member", "member"),
+    "delete_me": (delete_me, "user.deleted", "member", "member"),
     "delete_user": (delete, "user.deleted", "admin", "member"),
     "import_users": (import_, "import.written", "admin", "nobody"),
     "create_token": (make_token, "token.created", "member", "member"),
