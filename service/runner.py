@@ -51,6 +51,8 @@ class Runner(web.AppRunner):
             keepalive_timeout=app[SETTINGS].keepalive_s,
             # One line a request is written by our own middleware, in a quarter of the time.
             access_log=None,
+            # Views decode bodies: aiohttp takes a gzip body without its trailer as whole.
+            auto_decompress=False,
         )
 
     def serving(self) -> None:

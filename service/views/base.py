@@ -22,6 +22,7 @@ from service.schemas.errors import field_errors
 from service.security.authenticator import Principal
 from service.security.hash_places import HashPlace
 from service.strict_json import Malformed, parse_json
+from service.views.decoding import CodingError, create_decoder
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class View(web.View, CorsMixin):
     operations: ClassVar[Mapping[str, Operation]] = {}
     _methods: ClassVar[Mapping[str, str]] = {}
     _place: HashPlace | None = None
+    _decoded: bytes | None = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -144,10 +146,10 @@ class View(web.View, CorsMixin):
         here_already = self.request.content.is_eof()
         try:
             async with asyncio.timeout(self.request.app[SETTINGS].body_timeout_s):
-                body = await self.request.read()
+                body = await self._decode(await self.request.read())
         except TimeoutError:
             raise Refused(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
-        except web.RequestPayloadError:
+        except (web.RequestPayloadError, CodingError):
             # Framing that breaks off or a coding that does not decode: what follows on this connection is unknown.
             raise Refused(
                 problems.BAD_REQUEST, "The body does not arrive as its headers announce it.", {hdrs.CONNECTION: "close"}
@@ -157,6 +159,23 @@ class View(web.View, CorsMixin):
         if principal is not None and not here_already and not await self.request.app[AUTHENTICATOR].confirm(principal):
             raise InvalidToken()
         return body
+
+    async def _decode(self, body: bytes) -> bytes:
+        """Undo the content coding; raises `CodingError`, and `Refused` where it is larger then than a body may be."""
+        decoder = create_decoder(self.request)
+        if decoder is None:
+            return body
+        if self._decoded is None:
+            most = self.request.client_max_size
+            decoded = bytearray()
+            for piece in decoder.feed(body):
+                decoded += piece
+                if len(decoded) > most:
+                    raise web.HTTPRequestEntityTooLarge(most)
+                await asyncio.sleep(0)  # a body of many tiny members takes half a second
+            decoder.end()
+            self._decoded = bytes(decoded)
+        return self._decoded
 
     def query(self, model: type[B]) -> B:
         """Read the query parameters as `model`; raises `Refused`, with a bad parameter named."""

@@ -12,6 +12,7 @@ from service import problems
 from service.domain.errors import Unavailable
 from service.keys import SETTINGS, TRANSFERS
 from service.problems import Refused
+from service.views.decoding import CodingError, create_decoder
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 _TURN: Final = 10_000  # lines
@@ -42,26 +43,11 @@ async def lines(request: web.Request) -> AsyncIterator[Sequence[Numbered]]:
     Nothing more is taken from the socket than what is asked for, and a line may be as long as another body as a whole.
     Raises `Refused` where nothing comes for too long, or what comes is no body, and `Unavailable` when the service stops.
     """
-    settings, transfers = request.app[SETTINGS], request.app[TRANSFERS]
-    most = settings.max_body_bytes
+    most = request.app[SETTINGS].max_body_bytes
     number = 0
     rest = bytearray()
     overlong = False  # the line that is being read; what has come of it is thrown away
-    while True:
-        try:
-            async with transfers.wait(settings.body_timeout_s):
-                data = await request.content.readany()
-        except TimeoutError:
-            if transfers.ending:
-                raise Unavailable(1, "The service stops; send the rest again.") from None
-            raise Refused(problems.TIMEOUT) from None
-        except web.RequestPayloadError:
-            raise Refused(problems.BAD_REQUEST, "The body does not arrive as its headers announce it.") from None
-        # Reading what is buffered or still compressed suspends nothing: other requests get a turn here, also where the
-        # piece holds no line.
-        await asyncio.sleep(0)
-        if not data and not request.content.at_eof():
-            continue
+    async for data in _pieces(request):
         rest += data
         if data and b"\n" not in data:
             if overlong or len(rest) > most:
@@ -82,5 +68,42 @@ async def lines(request: web.Request) -> AsyncIterator[Sequence[Numbered]]:
                 found.append(Numbered(number, text))
         if found:
             yield found
-        if not data:
-            return
+
+
+async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
+    """The body as it arrives, decoded, then one empty piece at its end; raises as `lines`.
+
+    Reading what is buffered or still compressed suspends nothing: other requests get a turn after every piece.
+    """
+    decoder = create_decoder(request)
+    try:
+        while data := await _arriving(request):
+            if decoder is None:
+                yield data
+                await asyncio.sleep(0)
+                continue
+            for piece in decoder.feed(data):
+                if piece:
+                    yield piece
+                await asyncio.sleep(0)
+        if decoder is not None:
+            decoder.end()
+    except (web.RequestPayloadError, CodingError):
+        raise Refused(problems.BAD_REQUEST, "The body does not arrive as its headers announce it.") from None
+    yield b""
+
+
+async def _arriving(request: web.Request) -> bytes:
+    """The next bytes of the body, empty at its end."""
+    settings, transfers = request.app[SETTINGS], request.app[TRANSFERS]
+    while True:
+        try:
+            async with transfers.wait(settings.body_timeout_s):
+                data = await request.content.readany()
+        except TimeoutError:
+            if transfers.ending:
+                raise Unavailable(1, "The service stops; send the rest again.") from None
+            raise Refused(problems.TIMEOUT) from None
+        if data or request.content.at_eof():
+            return data
+        await asyncio.sleep(0)

@@ -145,7 +145,7 @@ class Messages(RoomView):
         most = self.request.app[SETTINGS].ws_max_message_bytes
         key = key_of(self.request)
         body = await self.body(MessageBody)
-        if len(await self.request.read()) > most:
+        if len(await self.read()) > most:
             raise Refused(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
         rooms = self.request.app[ROOMS]
         if key is None:
