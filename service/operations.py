@@ -22,7 +22,7 @@ class Access(enum.Enum):
     PUBLIC = "anybody"
     BEARER = "an access token"
     STREAM = "an access token, a ticket or the stream cookie"
-    OPERATOR = "loopback or the metrics token"
+    OPERATOR = "the metrics token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {
         problems.FORBIDDEN,
         problems.INSUFFICIENT_STORAGE,
     ),
-    Access.OPERATOR: (*_CREDENTIALS, problems.FORBIDDEN),
+    Access.OPERATOR: (*_CREDENTIALS, problems.NOT_FOUND),  # 404 while no token is set
 }
 _REFUSALS_OF_WRITES: Final = (problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
 _REFUSALS_OF_BODIES: Final = (

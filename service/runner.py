@@ -61,6 +61,8 @@ class Runner(web.AppRunner):
         store = self.app[SETTINGS].store_url.partition(":")[0]  # behind it a password may stand
         where = [_shown(address) for address in self.addresses]
         log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
+        if not self.app[SETTINGS].metrics_token:
+            log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
     def told(self, number: signal.Signals) -> None:
         """Say in the log what the service is told to stop by. The first is what it stops for."""

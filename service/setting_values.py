@@ -6,7 +6,7 @@ import json
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
@@ -19,6 +19,9 @@ from service.email_domains import accept_private_domains
 accept_private_domains()
 
 Network = IPv4Network | IPv6Network
+
+OPEN_METRICS: Final = "none"
+"""The metrics token that opens `/metrics`."""
 
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(?:([1-9][0-9]{0,3}) )?(second|minute|hour|day)s?\Z")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -173,6 +176,13 @@ def _contact(text: str) -> str:
     return text
 
 
+def _metrics_token(text: str) -> str:
+    # No rate limit counts `/metrics`, so the length alone stops guessing.
+    if text and text != OPEN_METRICS and len(text) < 16:
+        raise ValueError(f"must have at least 16 characters, or be {OPEN_METRICS!r}")
+    return text
+
+
 def _sender(text: str) -> str:
     if text:
         try:
@@ -230,6 +240,7 @@ Password = Annotated[str, Field(repr=False), AfterValidator(_password)]
 StoreUrl = Annotated[str, AfterValidator(_store)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
 Origins = Annotated[tuple[str, ...], AfterValidator(_origins)]
+MetricsToken = Annotated[str, Field(repr=False), AfterValidator(_metrics_token)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Sender = Annotated[str, AfterValidator(_sender)]
 LinkUrl = Annotated[str, AfterValidator(_link)]

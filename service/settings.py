@@ -29,6 +29,7 @@ from service.setting_values import (
     EmailAddress,
     HashMemory,
     LinkUrl,
+    MetricsToken,
     Network,
     Networks,
     Origins,
@@ -222,8 +223,8 @@ class Settings(BaseSettings):
     """`json`, `console`, or `auto`: console where a person watches."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
-    metrics_token: Annotated[str, Field(repr=False)] = ""
-    """Bearer token for `/metrics`; empty: only loopback may read it."""
+    metrics_token: MetricsToken = ""
+    """Bearer token of at least 16 characters for `/metrics`; empty: `/metrics` returns 404; `none`: no token is required."""
     security_contact: Contact = ""
     """Whom to tell of a hole, as `mailto:security@example.com`, in `/.well-known/security.txt`; empty: there is none."""
 

@@ -146,7 +146,7 @@ def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 def test_settings_show_no_secret() -> None:
     """What is printed of settings holds no secret."""
     pem = "-----BEGIN " + "k" * 8
-    shown = repr(load(jwt_secret="s" * 32, jwt_private_key=pem, admin_password="p" * 8, metrics_token="m" * 8))
+    shown = repr(load(jwt_secret="s" * 32, jwt_private_key=pem, admin_password="p" * 8, metrics_token="m" * 16))
 
     assert not [secret for secret in ("s" * 32, "k" * 8, "p" * 8, "m" * 8) if secret in shown]
 

@@ -21,7 +21,16 @@ _EXPOSED: Final = (
     "Retry-After",
     "X-Request-Id",
 )
-_ALLOWED: Final = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
+_ALLOWED: Final = (
+    "Authorization",
+    "Cache-Control",  # polyfills of EventSource send it
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-Id",
+)
 
 
 class CorsMixin(aiohttp_cors.CorsViewMixin):

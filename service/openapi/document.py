@@ -70,7 +70,11 @@ _SECURITY_SCHEMES: Final = {
             "origin with the stream cookie of its session, `roster_stream_…`, so that EventSource reconnects by itself."
         ),
     },
-    "operator": {"type": "http", "scheme": "bearer", "description": "`ROSTER_METRICS_TOKEN`."},
+    "operator": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`ROSTER_METRICS_TOKEN`; not required if it is `none`.",
+    },
 }
 
 

@@ -27,7 +27,7 @@ def describe(path: str, operation: Operation, schemas: Schemas) -> dict[str, Any
     scopes: list[str] = [] if operation.scope is None else [operation.scope]
     security: list[dict[str, list[str]]] = [{scheme: scopes} for scheme in _SCHEMES[operation.access]]
     if operation.access is Access.OPERATOR:
-        security = [{}, *security]  # from loopback
+        security = [{}, *security]  # ROSTER_METRICS_TOKEN=none
     elif operation.access is Access.STREAM and 101 in operation.replies:
         security = [*security, {}]  # the first frame may bring the token
     described: dict[str, Any] = {

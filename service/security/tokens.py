@@ -19,8 +19,9 @@ MAX_TOKEN_BYTES: Final = 4096  # a megabyte costs 41 ms before the signature is 
 
 _TYPE: Final = "at+jwt"  # RFC 9068, 4: else another token of ours could pass for an access token
 _AUDIENCE: Final = "roster"
+_CLIENT: Final = "roster"
 _LEEWAY_S: Final = 10
-_REQUIRED: Final = ("exp", "iat", "iss", "aud", "sub", "sid", "jti", "scope")
+_REQUIRED: Final = ("exp", "iat", "iss", "aud", "sub", "client_id", "sid", "jti", "scope")
 # The canonical alphabet only: PyJWT also takes padding and `+/`, so that one token would have several spellings.
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}\Z", re.ASCII)
 
@@ -73,6 +74,7 @@ class AccessTokens:
             "iss": self._issuer,
             "aud": _AUDIENCE,
             "sub": str(user_id),
+            "client_id": _CLIENT,  # RFC 9068, 2.2: required; every login uses this service's own endpoints
             "sid": str(session_id),
             "scope": scope,  # RFC 9068, 2.2.3
             "jti": secrets.token_urlsafe(12),

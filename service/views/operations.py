@@ -9,6 +9,7 @@ from service.domain.errors import Unavailable
 from service.keys import CONNECTIONS, HUB, METRICS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.health import Health
+from service.telemetry.exposition import render
 from service.views.base import NO_STORE, View, json_answer
 
 _TAG = "operations"
@@ -60,9 +61,13 @@ class MetricsPage(View):
         Operation(
             id="get_metrics",
             summary="Figures for Prometheus",
-            description="For loopback, or with `ROSTER_METRICS_TOKEN` as bearer token.",
+            description=(
+                "Requires `ROSTER_METRICS_TOKEN` as bearer token, unless that setting is `none`. Returns 404 while it is not set. "
+                "`Accept` selects OpenMetrics (`application/openmetrics-text`) or the text format of Prometheus, the default."
+            ),
             tag=_TAG,
             access=Access.OPERATOR,
+            limited=False,
             replies={
                 200: Reply(
                     "The figures.",
@@ -73,7 +78,6 @@ class MetricsPage(View):
         )
     )
     async def get(self) -> web.Response:
-        return web.Response(
-            body=self.request.app[METRICS].text(),
-            headers={hdrs.CONTENT_TYPE: "text/plain; version=1.0.0; charset=utf-8", **NO_STORE},
-        )
+        accept = ",".join(self.request.headers.getall(hdrs.ACCEPT, ()))
+        body, media_type = render(self.request.app[METRICS].registry, accept)
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type, hdrs.VARY: "Origin, Accept", **NO_STORE})

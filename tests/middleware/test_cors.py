@@ -21,7 +21,16 @@ EXPOSED = {
     "Retry-After",
     "X-Request-Id",
 }
-ALLOWED = ("Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
+ALLOWED = (
+    "Authorization",
+    "Cache-Control",
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "X-Request-Id",
+)
 FOREIGN = (
     "null",
     "https://evil.example",

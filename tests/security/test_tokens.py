@@ -55,7 +55,7 @@ def test_issued_token_has_the_members_of_rfc_9068() -> None:
     claims = jwt.decode(token, SECRET, ["HS256"], audience="roster")
 
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "at+jwt", "kid": KID}
-    assert set(claims) == {"iss", "aud", "sub", "sid", "jti", "iat", "exp", "scope"}
+    assert set(claims) == {"iss", "aud", "sub", "client_id", "sid", "jti", "iat", "exp", "scope"}
     assert TOKENS.issue(USER, SESSION) != token
 
 
@@ -104,7 +104,7 @@ def test_any_signed_parts_are_refused(header: object, claims: object) -> None:
         TOKENS.verify(signed(json.dumps(header).encode(), json.dumps(claims).encode()))
 
 
-@given(st.sampled_from(["iss", "aud", "sub", "sid", "jti", "iat", "exp", "nbf", "scope"]), JSON)
+@given(st.sampled_from(["iss", "aud", "sub", "client_id", "sid", "jti", "iat", "exp", "nbf", "scope"]), JSON)
 def test_any_value_of_a_claim_is_taken_or_refused(name: str, value: object) -> None:
     """One claim of any value in a good token is judged, never stumbled over."""
     good = TOKENS.issue(USER, SESSION)

@@ -29,6 +29,7 @@ _SETTINGS: Final = {
     "ROSTER_ADMIN_PASSWORD": ADMIN_PASSWORD,
     "ROSTER_JWT_SECRET": "a secret of tests, of 32 bytes at least",
     "ROSTER_LOG_FORMAT": "json",
+    "ROSTER_METRICS_TOKEN": "none",
     "ROSTER_DRAIN_SPREAD_S": "0.2",
     "ROSTER_SHUTDOWN_TIMEOUT_S": "2",
 }

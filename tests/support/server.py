@@ -38,6 +38,7 @@ def settings_for_tests(**overrides: Any) -> Settings:
         "mail_limit": "off",
         "hash_queue": 4096,
         "ws_messages_per_s": 0,
+        "metrics_token": "none",
         "max_connections_per_user": 0,
         "presence_gather_s": 0.02,
         "presence_leave_s": 0.05,
