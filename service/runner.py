@@ -16,7 +16,9 @@ from typing import Any, Final
 from aiohttp import web, web_response
 
 from service import __version__
-from service.keys import CONNECTIONS, SETTINGS
+from service.http_protocol import HttpServer
+from service.keys import CONNECTIONS, METRICS, SETTINGS
+from service.peers import Peers
 
 log = logging.getLogger("roster")
 
@@ -54,6 +56,17 @@ class Runner(web.AppRunner):
             # Views decode bodies: aiohttp takes a gzip body without its trailer as whole.
             auto_decompress=False,
         )
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        settings, metrics = self.app[SETTINGS], self.app[METRICS]
+        peers = Peers(
+            settings.connections_per_network,
+            settings.proxies,
+            lambda reason: metrics.connections_refused.labels(reason).inc(),
+            metrics.descriptors_exhausted.inc,
+        )
+        return HttpServer(server, peers, settings.head_timeout_s)
 
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""

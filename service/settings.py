@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     keepalive_s: PositiveFloat = 75
     """How long an idle connection stays open, in seconds; keep it above that of the proxy in front."""
 
+    head_timeout_s: Annotated[PositiveFloat, Field(le=3600)] = 10
+    """Time for a request head that arrives in pieces, from its first piece, in seconds; over it 408."""
+    connections_per_network: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
+    """Open connections of one IPv4 address or IPv6 /64; over it new ones are closed; trusted proxies are not counted; 0: no bound."""
+
     max_connections_per_user: NonNegativeInt = 100
     """Open feeds and WebSockets of one user; 0: no bound."""
     ping_s: PositiveFloat = 15

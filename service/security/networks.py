@@ -5,8 +5,23 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 
-def network_of(client: str) -> str:
-    """What one subscriber holds: an IPv4 address, or the /64 of an IPv6 one, of which anybody has 2^64."""
+def unwrapped(client: str) -> str:
+    """An IPv4 address that an IPv6 socket shows as `::ffff:192.0.2.1`, as IPv4; any other as it is."""
+    if client[:7] != "::ffff:":
+        return client
+    try:
+        mapped = getattr(ip_address(client.partition("%")[0]), "ipv4_mapped", None)
+    except ValueError:
+        return client
+    return client if mapped is None else str(mapped)
+
+
+def network_of(client: str, prefix: int = 64) -> str:
+    """What one subscriber holds: an IPv4 address, or the /64 of an IPv6 one, of which anybody has 2^64.
+
+    Args:
+        prefix: length of another IPv6 network, in bits.
+    """
     try:
         address = ip_address(client)
     except ValueError:
@@ -15,4 +30,4 @@ def network_of(client: str) -> str:
         return client
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(ip_network((address, 64), strict=False))
+    return str(ip_network((address, prefix), strict=False))

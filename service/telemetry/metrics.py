@@ -105,6 +105,17 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self.connections_refused = Counter(
+            "roster_connections_refused",
+            "Connections closed before a request was read, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self.descriptors_exhausted = Counter(
+            "roster_descriptors_exhausted",
+            "Connections that took one of the last file descriptors.",
+            registry=self.registry,
+        )
         self.second_factors = Counter(
             "roster_second_factors",
             "Changes of second factors: turned on, turned off, removed by an administrator, new recovery codes.",

@@ -135,8 +135,7 @@ async def test_slow_bodies_hold_up_nobody(target: Server) -> None:
 @pytest.mark.gunicorn
 async def test_more_connections_than_descriptors_end_nobody_else() -> None:
     """Whoever opens more idle connections than a process may have costs those who come then, and nobody who is there: those
-    are served on, and everybody is again once the idle ones have had their time. How many an address may hold is for the
-    proxy in front."""
+    are served on, and everybody is again once the idle ones have had their time. One line of the log says so."""
     async with gunicorn(ROSTER_KEEPALIVE_S="2") as service, AsyncExitStack() as stack:
         good = await stack.enter_async_context(raw_peer(service.server.port))
         await assert_serves(service.server)  # so there is a worker
@@ -151,6 +150,7 @@ async def test_more_connections_than_descriptors_end_nobody_else() -> None:
         assert all([await peer.is_closed(10) for peer in idle])
         await assert_serves(service.server)
         assert "Traceback" not in service.log()
+        assert service.log().count("file descriptors exhausted") == 1
 
 
 async def test_silent_websocket_is_closed(impatient: Server) -> None:

@@ -1,0 +1,150 @@
+"""Request heads that arrive in pieces: bounded in bytes, in time and in number, without harm to legitimate ones."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from service import peers
+from tests.support.hostile import HOST, assert_serves, exchange, message
+from tests.support.peer import Answer, RawPeer, raw_peer
+from tests.support.server import Server, serve
+from tests.support.wait import until
+
+START = f"GET /health/live HTTP/1.1\r\n{HOST}\r\n"
+
+
+async def send_pieces(peer: RawPeer, data: bytes, size: int = 1_000) -> None:
+    for start in range(0, len(data), size):
+        await peer.send(data[start : start + size])
+        await asyncio.sleep(0)  # a segment of its own
+
+
+async def is_closed(peer: RawPeer) -> bool:
+    try:
+        return await asyncio.wait_for(peer.reader.read(), 5) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("size", [1_000, 200_000])
+async def test_half_sent_head_is_refused_at_32_kib(server: Server, size: int) -> None:
+    """A head of more than 32 KiB is answered with 431 while it arrives, however it is cut, and the connection is closed."""
+    head = START.encode() + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 8_000) for number in range(6))
+    async with raw_peer(server.port) as peer:
+        await send_pieces(peer, head[:33_500], size)  # bytes that arrive after the refusal could reset the connection
+        assert (await peer.answer()).status == 431
+        assert await is_closed(peer)
+    await assert_serves(server)
+
+
+async def test_head_after_another_request_is_counted(server: Server) -> None:
+    """A half-sent head in the same piece as a whole request is counted: the request is answered, then 431."""
+    data = message() + START.encode() + b"".join(b"X-%d: %s\r\n" % (number, b"a" * 8_000) for number in range(8))
+    async with raw_peer(server.port) as peer:
+        await peer.send(data)
+        assert (await peer.answer()).status == 200
+        assert (await peer.answer()).status == 431
+
+
+async def test_head_has_a_deadline() -> None:
+    """A head that is not complete in time is answered with 408, although each byte comes soon after the last one."""
+    async with serve(head_timeout_s=0.1) as server, raw_peer(server.port) as peer:
+
+        async def drip() -> None:
+            for byte in START * 100:
+                await peer.send(byte)
+                await asyncio.sleep(0.01)
+
+        dripping = asyncio.create_task(drip())
+        assert (await peer.answer()).status == 408
+        assert await is_closed(peer)
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+        await assert_serves(server)
+
+
+async def test_65_fields_are_refused_and_64_are_taken(server: Server) -> None:
+    """A head has 64 fields at most."""
+    fields = [f"X-{number}: a" for number in range(64)]
+
+    assert (await exchange(server, message("GET", "/health/live", *fields))).status == 400
+    assert (await exchange(server, message("GET", "/health/live", *fields[:63]))).status == 200
+
+
+@pytest.mark.parametrize("cut", [300, 4_096, 100_000])
+async def test_large_legitimate_heads_are_taken(server: Server, cut: int) -> None:
+    """A bearer token of 6 KB beside a cookie of 8 KB is read, in any pieces, again and again on one connection."""
+    token, cookie = "Authorization: Bearer " + "a" * 6_000, "Cookie: c=" + "b" * 8_000
+    async with raw_peer(server.port) as peer:
+        for _ in range(4):
+            await send_pieces(peer, message("GET", "/health/live", token, cookie), cut)
+            assert (await peer.answer()).status == 200
+
+
+async def test_pipelined_requests_are_all_answered(server: Server) -> None:
+    """Two hundred large requests in one piece are answered in order, although the parser takes 32 at a time."""
+    async with raw_peer(server.port) as peer:
+        await peer.send(message("GET", "/health/live", "Cookie: c=" + "b" * 2_000) * 200)
+        assert [(await peer.answer()).status for _ in range(200)] == [200] * 200
+
+
+async def test_body_is_no_head(server: Server) -> None:
+    """A body of any size in pieces is not counted as a head, nor is the request after it."""
+    admin = await server.admin()
+    body = b'{"name":"' + b"a" * 100_000 + b'"}'
+    fields = (f"Authorization: Bearer {admin.access_token}", "Content-Type: application/json")
+    request = message("POST", "/v1/users", *fields, f"Content-Length: {len(body)}", body=body)
+    async with raw_peer(server.port) as peer:
+        await send_pieces(peer, request + message(), 9_000)
+        assert (await peer.answer()).status == 422
+        assert (await peer.answer()).status == 200
+
+
+async def connect(stack: AsyncExitStack, server: Server, data: str) -> RawPeer:
+    peer = await stack.enter_async_context(raw_peer(server.port))
+    await peer.send(data)
+    return peer
+
+
+async def test_half_sent_heads_of_a_network_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over the bound a half-sent head ends its connection; whole requests of the same network are served."""
+    monkeypatch.setattr(peers, "MOST_HALF_SENT_HEADS", 3)
+    async with serve() as server, AsyncExitStack() as stack:
+        held = [await connect(stack, server, START) for _ in range(6)]
+
+        async def ended() -> bool:
+            return sum(peer.reader.at_eof() for peer in held) == 3
+
+        await until(ended)
+        await assert_serves(server)
+        await held[0].send("\r\n")
+        assert (await held[0].answer()).status == 200
+        await connect(stack, server, START)  # the place is free again
+    lines = [record for record in caplog.records if "half-sent" in record.message]
+    assert len(lines) == 1
+
+
+async def test_connections_of_a_network_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
+    """Over `ROSTER_CONNECTIONS_PER_NETWORK` new connections are closed, with one line; a trusted proxy has no bound."""
+    async with serve(connections_per_network=2) as server, AsyncExitStack() as stack:
+        held = [await connect(stack, server, "") for _ in range(2)]
+        assert await is_closed(await connect(stack, server, ""))
+        assert await is_closed(await connect(stack, server, ""))
+        held[0].writer.transport.abort()
+
+        async def answered() -> Answer | None:
+            return (await exchange(server, message())).answer
+
+        await until(answered)
+    assert [record.message for record in caplog.records].count(
+        "too many connections of one network; new ones are closed"
+    ) == 1
+    async with serve(connections_per_network=1, trusted_proxies=("127.0.0.0/8",)) as server, AsyncExitStack() as stack:
+        for _ in range(3):
+            await connect(stack, server, "")
+        await assert_serves(server)
