@@ -25,7 +25,7 @@ async def own(path: Path, wait_s: float) -> int:
     Returns the descriptor that holds the lock. Raises `Unavailable`, with who has it, and OSError. Cancelling is safe.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(owner_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(wait_s):
             while not _lock(descriptor):  # noqa: ASYNC110  # the system tells nobody of it
@@ -44,6 +44,11 @@ async def own(path: Path, wait_s: float) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def owner_file(path: Path) -> str:
+    """The file that holds the lock of `path`, named as SQLite names its own: after the file, not after a link to it."""
+    return f"{os.path.realpath(path)}.owner"
 
 
 def _lock(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from service.store.sql import migrate, schema
 from service.store.upkeep import copying
 from service.store.upkeep.database import Database
 from service.store.upkeep.sqlite import SqliteDatabase
+from service.store.upkeep.targets import refuse_file, refuse_target
 
 
 async def back_up(source: Database, file: Path, *, replace: bool) -> int:
@@ -24,8 +25,9 @@ async def back_up(source: Database, file: Path, *, replace: bool) -> int:
     Args:
         replace: whether a file that is there may be lost.
 
-    Raises `Unavailable`.
+    Raises `Unavailable`, also where the file is one of a store that is in use.
     """
+    refuse_file(file, source)
     with _whole(file, replace=replace) as part:
         await source.back_up(part)
         return os.stat(part).st_size
@@ -33,6 +35,7 @@ async def back_up(source: Database, file: Path, *, replace: bool) -> int:
 
 async def restore(file: Path, target: Database, *, replace: bool) -> None:
     """Have the database hold what a backup does, as `copying.copy`, after a look at the whole file."""
+    refuse_target(target, SqliteDatabase(file))
     async with _sound(file) as source:
         await copying.copy(source, target, replace=replace)
 

@@ -9,6 +9,7 @@ from service.domain.positions import new_epoch
 from service.store.sql import migrate, schema, statements
 from service.store.sql.tables import metadata
 from service.store.upkeep.database import Database, Reader, Writer
+from service.store.upkeep.targets import refuse_target
 from service.store.upkeep.telling import tell
 
 
@@ -22,8 +23,7 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
 
     Raises `Unavailable`; then the target holds what it did.
     """
-    if source.name == target.name:
-        raise Unavailable(1, f"{target.name} cannot be copied to itself.")
+    refuse_target(target, source)
     async with target.owned(), source.reading() as reader:
         await must_be_current(reader, source.name)
         await target.migrate(migrate.upgrade)

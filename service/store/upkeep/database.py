@@ -56,6 +56,10 @@ class Database(Protocol):
         """As sentences call it; without a password."""
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The files that it stands in, whether they exist or not, the database first; none where a server has them."""
+
+    @property
     def dialect(self) -> Dialect:
         """How what `rows` finds is read."""
 

@@ -31,6 +31,7 @@ _SETTINGS: Final = {"timezone": "UTC", "application_name": "roster db", "lock_ti
 
 class PostgresDatabase:
     dialect = POSTGRES
+    files = ()
     is_shared = True
 
     def __init__(self, url: str) -> None:

@@ -19,6 +19,7 @@ from service.store.sql.rows import Row
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.upkeep import values
 from service.store.upkeep.database import CHUNK, Reader, Writer
+from service.store.upkeep.targets import files_of
 
 _OWN_WAIT_S: Final = 1.0
 _BUSY_S: Final = 5.0
@@ -32,6 +33,10 @@ class SqliteDatabase:
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._path = path
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return files_of(self._path)
 
     @asynccontextmanager
     async def owned(self) -> AsyncIterator[None]:
