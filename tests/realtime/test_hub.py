@@ -267,7 +267,7 @@ async def test_member_reads_its_own_events(observed: Observed) -> None:
     rest = await observed.hub.page(page.seen, Want(ada.id), 1 << 30)
     seqs = [entry.seq for entry in (*page.entries, *rest.entries)]
 
-    assert page.seen == page.entries[-1].seq
+    assert 0 <= page.seen - page.entries[-1].seq <= 1  # the last that was looked at may be of another
     assert seqs == list(range(1, 302, 2))
     assert rest.seen == 301
     assert (await observed.hub.page(1, Want(ada.id, frozenset({"session.ended"})), 1 << 30)).entries == []
