@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     send_buffer_total_bytes: PositiveInt = 268_435_456
     """Send buffers of all connections together, in bytes; over it the fullest ends first."""
     ws_messages_per_s: NonNegativeInt = 50
-    """Frames per second that one WebSocket may send; over it 4429; 0: no bound."""
+    """Frames per second that one WebSocket may send, pings and empty fragments included; over it 4429; 0: no bound."""
     ws_max_message_bytes: PositiveInt = 65_536
     """Largest WebSocket message, in bytes; over it 1009."""
     ws_deflate: bool = False

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_websocket import WebSocketWriter
 
 from service.domain import rights
 from service.domain.errors import Conflict
@@ -21,6 +22,7 @@ from service.realtime import closing
 from service.realtime.audience import Want
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
+from service.realtime.frame_limit import FrameCounter, FrameLimit
 from service.realtime.frames import Form, close_frame, compact, moment, text_frame
 from service.realtime.hub import Hub
 from service.realtime.reader import Reader
@@ -43,12 +45,41 @@ log = logging.getLogger("roster.websocket")
 
 
 class Response(web.WebSocketResponse):
-    """aiohttp's, which says when a close frame goes out: it closes by itself after a breach of the protocol."""
+    """aiohttp's, which says when a close frame goes out, and counts frames: it closes by itself after a breach of the
+    protocol, and handles control frames and fragments without showing them.
 
-    def __init__(self, **options: Any) -> None:
+    Args:
+        messages_per_s: frames that the client may send; 0 for no bound.
+
+    Attributes:
+        limit: counts what the handler does not see. The handler counts messages.
+        on_flood: called when that exceeds the limit; None: `receive` returns an error then.
+    """
+
+    def __init__(self, *, messages_per_s: int = 0, **options: Any) -> None:
         super().__init__(autoping=False, **options)
         self._received = 0
+        self.limit = FrameLimit(messages_per_s)
         self.on_close: Callable[[], None] | None = None
+        self.on_flood: Callable[[], None] | None = None
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
+        connection = request.protocol
+        # What came with the handshake is counted as well.
+        early, connection._message_tail = connection._message_tail, b""
+        super()._post_start(request, protocol, writer)
+        parser = connection._payload_parser
+        if self.limit.per_s and request.transport is not None:
+            abort = request.transport.abort
+            parser = connection._payload_parser = FrameCounter(parser, self.limit, self._end_flood, abort)
+        if early:
+            parser.feed_data(early)
+
+    def _end_flood(self) -> None:
+        if self.on_flood is not None:
+            self.on_flood()
+        elif self._reader is not None:
+            self._reader.feed_data(WSMessage(WSMsgType.ERROR, None, None), 0)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         writer = await super().prepare(request)
@@ -87,11 +118,7 @@ class Response(web.WebSocketResponse):
 
 
 class WebSocket(Connection):
-    """The state of one connection. Frames go out through `send`, in the order of the calls.
-
-    Args:
-        messages_per_s: frames that the client may send; 0 for no bound.
-    """
+    """The state of one connection. Frames go out through `send`, in the order of the calls."""
 
     kind = "websocket"
 
@@ -105,7 +132,6 @@ class WebSocket(Connection):
         hub: Hub,
         rooms: Rooms,
         tasks: Tasks,
-        messages_per_s: int,
     ) -> None:
         # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
         form = Form.DEFLATED if response.compress == _LARGEST_WINDOW else Form.WEBSOCKET
@@ -115,14 +141,12 @@ class WebSocket(Connection):
         self._response = response
         # RFC 6455, 5.5.1: nothing may follow a close frame, whoever sent it.
         response.on_close = self._fall_silent
+        response.on_flood = self._end_flood
         self._hub = hub
         self._rooms = rooms
         self._tasks = tasks
         self._attending: asyncio.Task[None] | None = None
         self._close_sent = False
-        self._messages_per_s = messages_per_s
-        self._allowance = float(messages_per_s)
-        self._counted_at = time.monotonic()
         self._bad_frames: tuple[float, ...] = ()
 
     def wake(self) -> None:
@@ -147,15 +171,11 @@ class WebSocket(Connection):
 
     def count_message(self) -> None:
         """Count one frame of the client; too many a second end the connection."""
-        if not self._messages_per_s:
-            return
-        now = time.monotonic()
-        # A bucket of one second's worth: bursts are fine, a rate above is not.
-        refilled = self._allowance + (now - self._counted_at) * self._messages_per_s
-        self._allowance = min(refilled, float(self._messages_per_s)) - 1
-        self._counted_at = now
-        if self._allowance < 0:
-            self.end(closing.TOO_MANY_MESSAGES)
+        if not self._response.limit.take():
+            self._end_flood()
+
+    def _end_flood(self) -> None:
+        self.end(closing.TOO_MANY_MESSAGES)
 
     def count_bad_frame(self) -> None:
         """Count one frame that could not be carried out; twenty in a minute end the connection."""
@@ -264,7 +284,7 @@ class WebSocket(Connection):
             self.leave(name)
         self.unsubscribe()
         # A cycle otherwise: its memory would wait for the collector.
-        self._response.on_close = None
+        self._response.on_close = self._response.on_flood = None
         super().close()
 
     def _tell_trimmed(self) -> None:

@@ -11,8 +11,9 @@ from service.domain.errors import NotFound
 from service.keys import CONTEXT, ECHOES, SETTINGS
 from service.middleware.headers import finish_headers
 from service.operations import Access, Operation, Reply, operation
+from service.realtime import closing
 from service.realtime.connection import let_go
-from service.realtime.websocket import close_code
+from service.realtime.websocket import Response, close_code
 from service.security.networks import network_of
 from service.views.base import View
 from service.views.handshake import HANDSHAKE_HEADERS, accept
@@ -23,7 +24,10 @@ class Echo(View):
         Operation(
             id="open_echo",
             summary="Echo over a WebSocket",
-            description="Text and binary messages come back unchanged. `ROSTER_ECHO=false` switches it off.",
+            description=(
+                "Text and binary messages come back unchanged. `ROSTER_WS_MESSAGES_PER_S` bounds the frames of a client as on "
+                "`/v1/ws`; above it the close code is 4429. `ROSTER_ECHO=false` switches it off."
+            ),
             tag="websocket",
             access=Access.PUBLIC,
             replies={101: Reply("The connection is a WebSocket now.", headers=HANDSHAKE_HEADERS)},
@@ -54,11 +58,17 @@ class Echo(View):
         return socket
 
 
-async def _echo(socket: web.WebSocketResponse, stall_s: float) -> None:
+async def _echo(socket: Response, stall_s: float) -> None:
     while True:
         message = await socket.receive()
         # This task alone waits for the socket, so ending its wait disturbs nobody else's.
         async with asyncio.timeout(stall_s):
+            is_message = message.type in (WSMsgType.TEXT, WSMsgType.BINARY)
+            if socket.limit.exceeded or (is_message and not socket.limit.take()):
+                await socket.close(
+                    code=closing.TOO_MANY_MESSAGES.code, message=closing.TOO_MANY_MESSAGES.reason.encode()
+                )
+                return
             if message.type is WSMsgType.TEXT:
                 await socket.send_str(message.data)
             elif message.type is WSMsgType.BINARY:

@@ -29,6 +29,7 @@ def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
         timeout=_CLOSE_S,
         protocols=protocols,
         heartbeat=settings.heartbeat_s,
+        messages_per_s=settings.ws_messages_per_s,
         compress=settings.ws_deflate,  # what comes in is bounded by max_msg_size inflated, too
         max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it
         autoclose=False,  # it would answer a close frame with 1006 in it as if that were a code to send

@@ -81,7 +81,7 @@ class Socket(View):
             await let_go(response, request.transport)
         return response
 
-    async def _first_frame(self, response: web.WebSocketResponse) -> Principal | None:
+    async def _first_frame(self, response: Response) -> Principal | None:
         """Wait for `auth`; None when it did not come, after the socket was closed."""
         app = self.request.app
         network = network_of(self.request[CONTEXT].client)
@@ -92,7 +92,9 @@ class Socket(View):
                 if message.type is WSMsgType.CLOSE:
                     await response.close(code=close_code(message.data))
                     return None
-                if message.type is WSMsgType.TEXT:
+                if response.limit.exceeded:
+                    ending = closing.TOO_MANY_MESSAGES
+                elif message.type is WSMsgType.TEXT:
                     principal = await app[AUTHENTICATOR].bearer(parse_auth(message.data).token)
                     await response.send_str(
                         compact({"type": "authenticated", "expires_at": expiry(principal)}).decode()
@@ -119,7 +121,6 @@ class Socket(View):
             hub=app[HUB],
             rooms=app[ROOMS],
             tasks=app[TASKS],
-            messages_per_s=settings.ws_messages_per_s,
         )
         commands = Commands(peer, app[AUTHENTICATOR].bearer, app[AUTHENTICATOR].confirm)
         peer.send(
@@ -142,6 +143,8 @@ class Socket(View):
         connections.add(peer)
         if not app[HUB].is_current:
             peer.end(closing.FEED_FAILED)
+        elif response.limit.exceeded:
+            peer.end(closing.TOO_MANY_MESSAGES)
         try:
             await peer.confirm(app[AUTHENTICATOR].confirm)
             await self._receive(response, peer, commands)

@@ -330,6 +330,39 @@ async def test_too_many_messages_end_the_connection() -> None:
             assert await peer.is_closed()
 
 
+@pytest.mark.parametrize("path", ["/v1/echo", "/v1/ws"])
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(frame(PING, b"x"), id="pings"),
+        pytest.param(frame(PONG), id="pongs"),
+        pytest.param(frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 60, id="empty fragments"),
+        pytest.param(frame(TEXT, "x", fin=False) + frame(CONTINUATION, "x", fin=False) * 900, id="fragments of a byte"),
+        pytest.param(frame(TEXT, '{"type":"ping"}'), id="messages"),
+    ],
+)
+async def test_frames_of_every_kind_count(path: str, flood: bytes) -> None:
+    """Control frames and fragments count as messages do, on both endpoints: above the limit the close code is 4429."""
+    async with serve(ws_messages_per_s=20) as server, connected(server, path, await server.member()) as peer:
+        await peer.send(flood * 60)
+        while (received := await receive(peer)).opcode != CLOSE:
+            pass
+        assert received.code == 4429
+        await peer.send(frame(CLOSE, received.payload))
+        assert await peer.is_closed()
+
+
+@pytest.mark.parametrize("flood", [frame(PING), frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 30])
+async def test_frames_count_before_the_first_frame(flood: bytes) -> None:
+    """A connection that has not sent `auth` has the same limit, also for what comes together with the handshake."""
+    async with serve(ws_messages_per_s=20) as server, raw_peer(server.port) as peer:
+        assert (await peer.upgrade("/v1/ws")).status == 101
+        await peer.send(flood * 30)
+        while (received := await receive(peer)).opcode != CLOSE:
+            pass
+        assert received.code == 4429
+
+
 async def test_who_does_not_say_who_it_is_is_closed() -> None:
     """Without credentials and without `auth` in time, whatever else is sent, a WebSocket is closed with 4401."""
     async with serve(ws_auth_timeout_s=0.2) as server:
