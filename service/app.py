@@ -12,7 +12,8 @@ from aiohttp import web
 from service import keys, lifecycle, middleware
 from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
 from service.domain.events import Event
-from service.domain.ports import Store
+from service.domain.ports import Clock, Store
+from service.domain.steady import SteadyClock
 from service.middleware.cors import set_up_cors
 from service.openapi.text import OpenApi
 from service.realtime import closing
@@ -110,6 +111,8 @@ def create_app(
     )
     app[keys.SETTINGS] = settings
     app[keys.CLOCK] = clock
+    steady: Clock = SteadyClock(clock)
+    app[keys.STEADY_CLOCK] = steady
     app[keys.STORE] = store
     app[keys.HASHER] = hasher
     app[keys.HASH_PLACES] = HashPlaces(hasher, settings.hash_queue)

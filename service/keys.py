@@ -61,6 +61,7 @@ class Described(Protocol):
 
 SETTINGS = AppKey("settings", Settings)
 CLOCK: AppKey[Clock] = AppKey("clock")
+STEADY_CLOCK: AppKey[Clock] = AppKey("steady_clock")
 STORE: AppKey[Store] = AppKey("store")
 HASHER: AppKey[ProcessHasher] = AppKey("hasher")
 HASH_PLACES = AppKey("hash_places", HashPlaces)

@@ -76,10 +76,12 @@ def judge(session: Session, generation: int, now: datetime) -> Presented:
 
     The newest one rotates. The one before it is answered with the newest again for `GRACE`, unless the newest has
     been used (then it is no longer "the one before"). Anything older was copied by somebody (RFC 9700, 4.14.2).
+    `now` may lie before the rotation, by as much as the clocks of two hosts differ, but no more: a clock that was set back
+    must not prolong `GRACE`.
     """
     if generation == session.generation:
         return Presented.NEWEST
-    if generation == session.generation - 1 and now - session.rotated_at <= GRACE:
+    if generation == session.generation - 1 and abs(now - session.rotated_at) <= GRACE:
         return Presented.PREDECESSOR
     return Presented.REUSED
 

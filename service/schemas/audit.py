@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from datetime import datetime
+from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, JsonValue
-from pydantic_core import PydanticCustomError
+from pydantic import Field, JsonValue
 
 from service.domain.audit import Action, Entry, Part
 from service.schemas.fields import CURSOR_PATTERN, Answer, Limit, Query
+from service.schemas.moments import EXAMPLE, Moment
 
 _AN_ID: Final = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
 _CURSOR: Final = "nzoce-JIDWWn8Buc3jSqUjE3OTUxNzM4MDAwMDAwMDA"
-_WHEN: Final = "2026-11-21T09:30:00.123456Z"
-_MOMENT: Final = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})\Z",
-    re.ASCII | re.IGNORECASE,
-)
-
-
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        if _MOMENT.match(value) is None:
-            raise ValueError
-        moment = datetime.fromisoformat(value.upper())
-    except ValueError:
-        raise PydanticCustomError("datetime_parsing", "Must be a moment, as `2026-11-21T09:30:00.123456Z`") from None
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:  # within a day of the end of all years
-        return moment.replace(tzinfo=UTC)
-
-
-Moment = Annotated[datetime, BeforeValidator(_moment), Field(examples=[_WHEN])]
 Who = Annotated[UUID, Field(examples=[_AN_ID])]
 
 
@@ -46,7 +22,7 @@ class EntryAnswer(Answer):
 
     id: Annotated[int, Field(examples=[1795253400123456])]
     """Belongs to this entry alone; a later one has a higher one."""
-    at: Annotated[datetime, Field(examples=[_WHEN])]
+    at: Annotated[datetime, Field(examples=[EXAMPLE])]
     """When it was committed, in UTC."""
     action: Annotated[Action, Field(examples=["user.updated"])]
     """What was done."""

@@ -11,7 +11,7 @@ from service import problems
 from service.domain import logins
 from service.domain.errors import GrantReused, InvalidGrant, Unavailable
 from service.domain.logins import LoggedIn
-from service.keys import CLOCK, CONTEXT, METRICS, SETTINGS, STORE
+from service.keys import CONTEXT, METRICS, SETTINGS, STEADY_CLOCK, STORE
 from service.operations import Access, Operation, operation
 from service.schemas.auth import Refresh
 from service.security import grants
@@ -54,7 +54,7 @@ class RefreshTokens(View):
                 raise InvalidGrant()
             renewed = await logins.refresh(
                 app[STORE],
-                app[CLOCK],
+                app[STEADY_CLOCK],
                 self.by,
                 grant.session_id,
                 grant.generation,

@@ -111,3 +111,11 @@ def test_origin_is_fit_to_be_shown(sent: str, kept: str | None) -> None:
     """What a client calls itself is bounded, and holds nothing that is not seen or that a database does not take."""
     assert Origin.of("192.0.2.1", sent) == Origin("192.0.2.1", kept)
     assert Origin.of("", sent).client is None
+
+
+@given(st.integers(2, 1000), st.floats(10.001, 1_000_000))
+def test_clock_that_was_set_back_gives_no_grace(generation: int, back_s: float) -> None:
+    """A predecessor that is shown before its rotation, by more than two hosts differ, is not answered."""
+    session = a_session(generation)
+
+    assert judge(session, generation - 1, session.rotated_at - timedelta(seconds=back_s)) is Presented.REUSED
