@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_websocket import WebSocketWriter
+from multidict import CIMultiDict
 
 from service.domain import rights
 from service.domain.errors import Conflict
@@ -22,6 +23,7 @@ from service.realtime import closing
 from service.realtime.audience import Want
 from service.realtime.closing import Ending
 from service.realtime.connection import Connection
+from service.realtime.deflate import LARGEST_WINDOW, accept_offer
 from service.realtime.frame_limit import FrameCounter, FrameLimit
 from service.realtime.frames import Form, close_frame, compact, moment, text_frame
 from service.realtime.hub import Hub
@@ -37,7 +39,6 @@ _FRAMES_A_TURN: Final = 32
 # buffer 256 KB come together, and 43,000 empty ones took 0.17 s.
 _RECEIVE_BUFFER: Final = 65_536
 _MEMBERS_A_PAGE: Final = 100
-_LARGEST_WINDOW: Final = 15  # bits
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 _HIGHEST_CODE: Final = 4999
 
@@ -62,6 +63,17 @@ class Response(web.WebSocketResponse):
         self.limit = FrameLimit(messages_per_s)
         self.on_close: Callable[[], None] | None = None
         self.on_flood: Callable[[], None] | None = None
+
+    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
+        offers = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ())) if self._compress else ""
+        headers, protocol, _, _ = super()._handshake(request)
+        # aiohttp's own answer leaves out `server_max_window_bits=15`, after which the client has to fail.
+        agreement = accept_offer(offers)
+        if agreement is None:
+            headers.popall(hdrs.SEC_WEBSOCKET_EXTENSIONS, None)
+            return headers, protocol, 0, False
+        headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = agreement.header
+        return headers, protocol, agreement.window, agreement.no_takeover
 
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
         connection = request.protocol
@@ -134,7 +146,7 @@ class WebSocket(Connection):
         tasks: Tasks,
     ) -> None:
         # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
-        form = Form.DEFLATED if response.compress == _LARGEST_WINDOW else Form.WEBSOCKET
+        form = Form.DEFLATED if response.compress == LARGEST_WINDOW else Form.WEBSOCKET
         super().__init__(request, form, principal, client)
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None

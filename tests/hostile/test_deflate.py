@@ -157,6 +157,15 @@ async def test_message_that_does_not_inflate_ends_the_connection(
         ("permessage-deflate; client_no_context_takeover", "permessage-deflate"),
         ("permessage-deflate; server_no_context_takeover", "permessage-deflate; server_no_context_takeover"),
         ("permessage-deflate; server_max_window_bits=9", "permessage-deflate; server_max_window_bits=9"),
+        ("permessage-deflate; server_max_window_bits=15", "permessage-deflate; server_max_window_bits=15"),
+        (
+            'permessage-deflate; client_max_window_bits=10; server_max_window_bits="10"; server_no_context_takeover',
+            "permessage-deflate; server_max_window_bits=10; server_no_context_takeover",
+        ),
+        ("permessage-deflate; server_max_window_bits", None),
+        ("permessage-deflate; server_max_window_bits=15; server_max_window_bits=15", None),
+        ("permessage-deflate; server_no_context_takeover=1", None),
+        ("permessage-deflate; client_max_window_bits=7", None),
         ("permessage-deflate; server_max_window_bits=8", None),
         ("permessage-deflate; server_max_window_bits=99", None),
         (
