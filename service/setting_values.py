@@ -19,6 +19,8 @@ from service.email_domains import accept_private_domains
 accept_private_domains()
 
 Network = IPv4Network | IPv6Network
+ForwardedHeader = Literal["x-forwarded-for", "forwarded"]
+UNIX: Final = "unix"  # the peer of a Unix socket, among trusted proxies
 
 OPEN_METRICS: Final = "none"
 """The metrics token that opens `/metrics`."""
@@ -209,7 +211,8 @@ def _smtp(text: str, others: ValidationInfo) -> str:
 
 def _proxies(networks: tuple[str, ...]) -> tuple[str, ...]:
     for network in networks:
-        ip_network(network)
+        if network != UNIX:
+            ip_network(network)
     return networks
 
 

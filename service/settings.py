@@ -25,8 +25,10 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from service.domain.rooms import RoomRule, RoomRules
 from service.setting_values import (
+    UNIX,
     Contact,
     EmailAddress,
+    ForwardedHeader,
     HashMemory,
     LinkUrl,
     MetricsToken,
@@ -80,7 +82,9 @@ class Settings(BaseSettings):
     allowed_hosts: tuple[str, ...] = ()
     """JSON list of `Host` names that are answered, without port; empty: any."""
     trusted_proxies: Networks = ()
-    """JSON list of networks whose `X-Forwarded-For` is believed, as `["10.0.0.0/8"]`; empty: none."""
+    """JSON list of networks whose forwarded header is believed, as `["10.0.0.0/8"]`, and `unix` for peers of a Unix socket; empty: none."""
+    forwarded_header: ForwardedHeader = "x-forwarded-for"
+    """Header in which those proxies name the client: `x-forwarded-for` or `forwarded` (RFC 7239); the other one is ignored."""
     cors_origins: Origins = ()
     """JSON list of browser origins that may call the API, as `["https://app.example.com"]`; empty: none."""
     workers: PositiveInt = 1
@@ -263,7 +267,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def proxies(self) -> tuple[Network, ...]:
-        return tuple(ip_network(network) for network in self.trusted_proxies)
+        return tuple(ip_network(network) for network in self.trusted_proxies if network != UNIX)
+
+    @cached_property
+    def trusts_unix_sockets(self) -> bool:
+        return UNIX in self.trusted_proxies
 
     @cached_property
     def rules_of_rooms(self) -> RoomRules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sys
@@ -11,8 +12,9 @@ from typing import Any, Final
 from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.arbiter import Arbiter
 
+from service.keys import SETTINGS
 from service.runner import Runner
-from service.settings import SettingsError
+from service.settings import PREFIX, Settings, SettingsError
 
 _LOOK_AGAIN_S: Final = 0.05
 
@@ -40,6 +42,7 @@ class Worker(GunicornUVLoopWebWorker):
 
         async def made() -> Runner:
             runner: Runner = await make()
+            self._refuse_shared_limits(runner.app[SETTINGS])
             self._runner = runner
             return runner
 
@@ -49,6 +52,18 @@ class Worker(GunicornUVLoopWebWorker):
         except SettingsError as error:
             self.log.critical("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _refuse_shared_limits(self, settings: Settings) -> None:
+        """Raise `SettingsError` where clients of a Unix socket, which have no address, would share every limit."""
+        if settings.trusts_unix_sockets:
+            return
+        for listener in self.sockets:
+            if listener.family == socket.AF_UNIX:
+                raise SettingsError(
+                    f"{PREFIX}TRUSTED_PROXIES={json.dumps(settings.trusted_proxies)}: all clients of the Unix socket "
+                    f'{listener.getsockname()} would share one limit. Add "unix" to the list if a proxy in front of the '
+                    "socket names its clients, else listen on TCP."
+                )
 
     def _listen(self) -> None:
         """Give the sockets back the backlog of the configuration, as aiohttp listens anew with 128; and say that we serve."""

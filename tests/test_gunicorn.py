@@ -183,6 +183,15 @@ async def test_bad_setting_is_one_sentence(told: dict[str, str], sentence: str) 
     assert text.count("\n") == 1, text
 
 
+async def test_unix_socket_without_a_trusted_proxy_is_refused() -> None:
+    """On a Unix socket clients have no address: the start is refused where they would share every limit."""
+    code, stderr = await finished(*COMMAND, "--bind", "unix:roster.sock", ROSTER_TRUSTED_PROXIES='["0.0.0.0/0","::/0"]')
+
+    assert code != 0
+    assert "ROSTER_TRUSTED_PROXIES" in stderr
+    assert "would share one limit" in stderr
+
+
 async def test_setting_found_bad_by_the_worker_ends_the_master() -> None:
     """What only shows when the worker opens its resources is one line in the log, and nobody tries again."""
     code, text = await finished(*COMMAND, ROSTER_OUTBOUND_CA_FILE="/nowhere.pem")

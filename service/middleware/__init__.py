@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.keys import Serve
 from service.middleware.auth import auth
+from service.middleware.client_address import ClientAddresses
 from service.middleware.guards import guards
 from service.middleware.limits import address_limit, user_limit
 from service.middleware.pipeline import pipeline
@@ -29,4 +30,5 @@ def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics,
         auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
         user_limit(RequestLimit("user", rate)) if rate else None,  # one user behind many addresses
     )
-    return pipeline(settings.proxies, [step for step in steps if step is not None], metrics.requests, log)
+    addresses = ClientAddresses(settings.proxies, settings.forwarded_header, trust_socket=settings.trusts_unix_sockets)
+    return pipeline(addresses, [step for step in steps if step is not None], metrics.requests, log)

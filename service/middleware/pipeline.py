@@ -6,20 +6,18 @@ its own, they cost 11 µs a request more than called from here in the same order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from aiohttp import hdrs, web
 
 from service.context import Context
 from service.keys import CONNECTIONS, CONTEXT, GRANT, Endpoint, Serve
-from service.middleware.client_address import client_address
 from service.middleware.headers import stamp
 from service.middleware.problems import problem
 from service.middleware.request_id import request_ids
 from service.middleware.step import Step
 from service.security.limits import LimitReached
-from service.setting_values import Network
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import RequestMetrics
 
@@ -27,7 +25,10 @@ _CLIENT_LEFT = 499  # nobody was there any more to be answered; the number is ng
 
 
 def pipeline(
-    proxies: Sequence[Network], steps: Sequence[Step], metrics: RequestMetrics, log: AccessLog | None
+    client_address: Callable[[web.Request], str],
+    steps: Sequence[Step],
+    metrics: RequestMetrics,
+    log: AccessLog | None,
 ) -> Serve:
     """Name the request, take the steps, call the view, turn what is raised into a problem, finish headers, tell.
 
@@ -38,7 +39,7 @@ def pipeline(
 
     async def serve(request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         began = perf_counter()
-        context = request[CONTEXT] = Context(began, request_id(request), client_address(request, proxies))
+        context = request[CONTEXT] = Context(began, request_id(request), client_address(request))
         route = request.match_info.route
         status = _CLIENT_LEFT
         sent = 0
