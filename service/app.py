@@ -21,7 +21,7 @@ from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms import Rooms
-from service.routes import files, routes
+from service.routes import files, operations, routes
 from service.security.authenticator import Authenticator
 from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
@@ -31,6 +31,7 @@ from service.security.keys import chosen_keys
 from service.security.limits import MailLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
+from service.series import create_series
 from service.settings import Settings
 from service.tasks import Tasks
 from service.telemetry.access import AccessLog
@@ -135,6 +136,7 @@ def create_app(
 
     app.add_routes(routes)
     app.add_routes(files)
+    create_series(metrics, operations())
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
     app[keys.GRANT] = set_up_cors(app, settings.cors_origins)
     app.router.register_resource(Anywhere())

@@ -49,8 +49,8 @@ def markdown_table() -> str:
 def scopes_table() -> str:
     """The table in docs/tokens.md: what each scope is for, and what needs it."""
     from service.domain.scopes import MEANINGS
-    from service.openapi.document import operations
     from service.realtime.commands import COMMANDS
+    from service.routes import operations
 
     needs: dict[str, list[str]] = {scope: [] for scope in MEANINGS}
     for path, method, operation in operations():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from aiohttp import web
 
+from service.operations import Operation
 from service.views.aggregate import Aggregate
 from service.views.audit import Audit
+from service.views.base import View
 from service.views.echo import Echo
 from service.views.events import Events, Feed
 from service.views.jwks import Jwks
@@ -87,3 +91,14 @@ routes.view("/problems/{slug}")(ProblemPage)
 # What the pages are made of is no part of the API, and its description leaves it out.
 files = web.RouteTableDef()
 files.view("/static/{name}")(Static)
+
+
+def operations() -> Iterator[tuple[str, str, Operation]]:
+    """Every path, method and operation of the route table; HEAD follows from GET and is left out."""
+    for route in routes:
+        view = route.handler if isinstance(route, web.RouteDef) else None
+        if not (isinstance(view, type) and issubclass(view, View)) or not isinstance(route, web.RouteDef):
+            raise TypeError(f"{route} is not the route of a view")
+        for method, operation in view.operations.items():
+            if method != "HEAD":
+                yield route.path, method.lower(), operation

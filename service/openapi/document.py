@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
-
-from aiohttp import web
 
 from service import __version__
 from service.domain.scopes import MEANINGS
 from service.openapi import headers, refusals
 from service.openapi.operations import describe
 from service.openapi.schemas import Schemas
-from service.operations import Operation
-from service.routes import routes
-from service.views.base import View
+from service.routes import operations
 
 _ABOUT: Final = """\
 Every change to an account commits together with its event. The event's number in the log is *the* position, and
@@ -104,14 +99,3 @@ def document() -> dict[str, Any]:
             "schemas": schemas.components,
         },
     }
-
-
-def operations() -> Iterator[tuple[str, str, Operation]]:
-    """Every path, method and operation of the route table; HEAD follows from GET and is left out."""
-    for route in routes:
-        view = route.handler if isinstance(route, web.RouteDef) else None
-        if not (isinstance(view, type) and issubclass(view, View)) or not isinstance(route, web.RouteDef):
-            raise TypeError(f"{route} is not the route of a view")
-        for method, operation in view.operations.items():
-            if method != "HEAD":
-                yield route.path, method.lower(), operation

@@ -6,8 +6,9 @@ each request cost 0.15 of the read path.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, PlatformCollector, ProcessCollector, generate_latest
@@ -20,12 +21,19 @@ _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class _Served:
-    """Requests of one method and route. `times`: how many in each bucket, then all seconds together."""
+    """Requests of one method and route.
 
-    __slots__ = ("statuses", "times")
+    Attributes:
+        statuses: requests by status.
+        times: requests in each bucket, then all seconds together.
+        created: by status, when its count began, in seconds since 1970.
+    """
+
+    __slots__ = ("created", "statuses", "times")
 
     def __init__(self) -> None:
         self.statuses: dict[int, int] = {}
+        self.created: dict[int, float] = {}
         self.times = [0.0] * (len(_BOUNDS_S) + 2)
 
 
@@ -50,9 +58,19 @@ class RequestMetrics(Collector):
                 # Whatever clients make up must not become a label.
                 key = (method if method in _METHODS else "other", route)
                 served = self._served.setdefault(key, _Served())
-            served.statuses[status] = served.statuses.get(status, 0) + 1
+            count = served.statuses.get(status)
+            if count is None:
+                served.created[status] = time.time()
+            served.statuses[status] = (count or 0) + 1
             served.times[bisect_left(_BOUNDS_S, seconds)] += 1
             served.times[-1] += seconds
+
+    def expect(self, method: str, route: str, statuses: Iterable[int]) -> None:
+        """Begin to count these statuses at zero."""
+        served = self._served.setdefault((method, route), _Served())
+        for status in statuses:
+            served.statuses.setdefault(status, 0)
+            served.created.setdefault(status, time.time())
 
     def collect(self) -> Iterator[Metric]:
         self._count()
@@ -66,12 +84,16 @@ class RequestMetrics(Collector):
         )
         for (method, route), served in self._served.items():
             for status, count in served.statuses.items():
-                requests.add_metric((method, route, str(status)), count)
+                requests.add_metric((method, route, str(status)), count, created=served.created[status])
+            if not any(served.times):
+                continue
             total, buckets = 0.0, []
             for bound, inside in zip((*map(str, _BOUNDS_S), "+Inf"), served.times, strict=False):
                 total += inside
                 buckets.append((bound, total))
             took.add_metric((method, route), buckets, served.times[-1])
+            names = {"method": method, "route": route}
+            took.add_sample("roster_http_request_seconds_created", names, min(served.created.values()))
         yield requests
         yield took
 

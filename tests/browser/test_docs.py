@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.openapi.document import operations
+from service.routes import operations
 from tests.support.browser import Browse
 from tests.support.server import Server
 

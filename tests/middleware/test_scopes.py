@@ -11,9 +11,9 @@ from service import keys
 from service.domain import scopes
 from service.domain.scopes import Scope
 from service.domain.users import Role
-from service.openapi.document import operations
 from service.operations import Access, Operation, Reply
 from service.realtime.commands import COMMANDS
+from service.routes import operations
 from tests.support.server import Login, Server
 from tests.support.sse import Stream
 from tests.support.ws import connect

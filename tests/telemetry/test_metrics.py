@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.telemetry.exposition import render
 from service.telemetry.metrics import Metrics
 
 
@@ -94,3 +96,25 @@ def test_process_shows_itself() -> None:
     names = {name for name, _ in samples(Metrics())}
 
     assert {"process_resident_memory_bytes", "python_info"} <= names
+
+
+def test_every_counter_says_when_it_began() -> None:
+    """Each series of a counter or a histogram has a `_created` sample, in both formats."""
+    metrics = Metrics()
+    metrics.requests.expect("GET", "/", (200, 500))
+    metrics.requests.observe("GET", "/", 404, 0.01)
+    metrics.logins.labels("ok")
+    for parse, accept in (
+        (text_string_to_metric_families, "*/*"),
+        (openmetrics_families, "application/openmetrics-text"),
+    ):
+        found = {
+            (sample.name, labels(**sample.labels))
+            for family in parse(render(metrics.registry, accept)[0].decode())
+            for sample in family.samples
+            if sample.name.startswith("roster_")
+        }
+        counts = {(name, names) for name, names in found if name.endswith(("_total", "_count"))}
+        assert len(counts) == 5
+        for name, names in counts:
+            assert (f"{name.removesuffix('_total').removesuffix('_count')}_created", names) in found

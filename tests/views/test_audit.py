@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from service import keys
-from service.openapi.document import operations
+from service.routes import operations
 from tests.support.mail import mailed
 from tests.support.ndjson import NDJSON, bring_in, ndjson, person
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
