@@ -16,6 +16,9 @@ from service.store.sql.sqlite_faults import OpenFile, refusal_of
 # they meet is a file being recovered, or locked as a whole, and while they wait the loop does.
 _BUSY_MS: Final = {True: 1_500, False: 50}
 
+# What the WAL keeps of its size once it has been checkpointed: twice what it has when no reader holds an old state.
+WAL_LIMIT_BYTES: Final = 8 << 20
+
 
 class SqliteConnection:
     """Runs statements at once: nothing here waits, so a coroutine that only waits for it runs through in one step.
@@ -40,6 +43,7 @@ class SqliteConnection:
             run("PRAGMA foreign_keys = ON")
             if writes:
                 run("PRAGMA journal_mode = WAL")
+                run(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
                 run(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
             else:
                 run("PRAGMA query_only = ON")
