@@ -15,6 +15,7 @@ from service.domain.ports import Store
 from service.keys import CURSORS, STORE, TRANSFERS
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
+from service.schemas.end_lines import audit_end
 from service.views.base import PRIVATE, View, json_answer
 from service.views.ndjson import MEDIA_TYPE
 from service.views.sending import send_lines
@@ -25,6 +26,7 @@ _LINES: Final = (
     '{"id":1795253400123456,"at":"2026-11-21T09:30:00.123456Z","action":"login.failed","actor":null,"subject":null,'
     '"client":"192.0.2.7","request_id":null,"session_id":null,"token_id":null,"part":null,'
     '"details":{"failed":12,"codes":0,"refused":3}}\n'
+    '{"end":true,"entries":1}\n'
 )
 
 
@@ -36,7 +38,8 @@ class Audit(View):
             description=(
                 "For administrators. What was done, the newest first, with who did it to whom, from where; each entry was "
                 "committed with what it tells of. With `Accept: application/x-ndjson` all that matches comes at once, an entry "
-                "a line, and `limit` says nothing; such an answer that breaks off ends its connection without the last chunk."
+                "a line, and `limit` says nothing; the last line is "
+                '`{"end":true,"entries":…}`, without which the answer broke off.'
             ),
             tag="audit",
             access=Access.BEARER,
@@ -90,6 +93,9 @@ def _wants_lines(request: web.Request) -> bool:
 async def _lines(store: Store, query: AuditQuery) -> AsyncIterator[bytes]:
     """Page by page: behind a place nothing is added, so that they are what one look would have found."""
     query = replace(query, limit=_PAGE)
+    entries = 0
     while found := await store.audit(query):
         yield b"".join(map(entry_line, found))
+        entries += len(found)
         query = replace(query, before=found[-1].place)
+    yield audit_end(entries)

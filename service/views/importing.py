@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from service.domain.positions import Position
 from service.keys import AUTHENTICATOR, CLOCK, HASHER, POSTBOX, STORE, TASKS, TRANSFERS
 from service.middleware.problems import field_problems
 from service.problems import Refused, kind_of
+from service.schemas.end_lines import ExportEnd, is_end
 from service.schemas.errors import field_errors
 from service.schemas.imports import ImportRefusal, ImportSummary, UserImport
 from service.schemas.problems import ImportProgress
@@ -42,6 +43,8 @@ class Importing:
         self._batch: list[Line] = []
         self._unfit: list[tuple[int, Exception]] = []
         self._last = 0
+        self._seen = 0
+        self._is_ended = False
         self._writing: tuple[asyncio.Task[Batch], list[tuple[int, Exception]], int] | None = None
         self._told: list[bytes] = []
         self._told_bytes = 0
@@ -62,15 +65,37 @@ class Importing:
             await self._settle()
 
     async def _take(self, numbered: Numbered) -> None:
-        self._last = numbered.number
+        if self._is_ended:
+            raise Refused(problems.BAD_REQUEST, f"Line {numbered.number} follows the end line.")
         try:
-            line, password = _read(numbered)
+            value = _parse(numbered)
+            read = None if is_end(value) else _read(numbered, value)
         except (Refusal, Refused) as error:
+            self._seen += 1
+            self._last = numbered.number
             self._unfit.append((numbered.number, error))
         else:
+            if read is None:
+                self._end(numbered, value)
+                return
+            line, password = read
+            self._seen += 1
+            self._last = numbered.number
             self._batch.append(line if password is None else await self._with_hash(line, password))
         if len(self._batch) + len(self._unfit) >= BATCH:
             await self._carry_out()
+
+    def _end(self, numbered: Numbered, value: Any) -> None:
+        """Check the last line of an export; raises `Refused` where lines are missing, or are too many."""
+        try:
+            end = ExportEnd.model_validate(value)
+        except ValidationError:
+            detail = f"Line {numbered.number} must be an end line as an export writes it."
+            raise Refused(problems.BAD_REQUEST, detail) from None
+        if end.users != self._seen:
+            detail = f"The end line counts {end.users} users; {self._seen} lines came before it."
+            raise Refused(problems.BAD_REQUEST, detail)
+        self._is_ended = True
 
     async def _with_hash(self, line: Line, password: str) -> Line:
         # A hash takes longer than all the rest of a batch: none for somebody who will be left as it is.
@@ -159,14 +184,20 @@ class Importing:
         return b"".join(line + b"\n" for line in (summary.model_dump_json().encode(), *self._told))
 
 
-def _read(numbered: Numbered) -> tuple[Line, str | None]:
-    """A line, and its password in clear; raises `Refused` or `Invalid`."""
+def _parse(numbered: Numbered) -> Any:
+    """The JSON value of a line; raises `Refused`."""
     if numbered.text is None:
         raise Refused(problems.TOO_LARGE, "The line is longer than a body may be.")
     try:
-        user = UserImport.model_validate(parse_json(numbered.text))
+        return parse_json(numbered.text)
     except Malformed as error:
         raise Refused(problems.MALFORMED_JSON, str(error).replace("The body", "The line", 1)) from None
+
+
+def _read(numbered: Numbered, value: Any) -> tuple[Line, str | None]:
+    """A line, and its password in clear; raises `Invalid`."""
+    try:
+        user = UserImport.model_validate(value)
     except ValidationError as error:
         raise Invalid(*field_errors(error, "/")) from None
     return user.line(numbered.number), user.password

@@ -8,9 +8,11 @@ from aiohttp import hdrs, web
 
 from service import problems
 from service.domain.errors import Forbidden
+from service.domain.positions import Position
 from service.domain.users import User
 from service.keys import STORE, TRANSFERS
 from service.operations import Access, Operation, Reply, operation
+from service.schemas.end_lines import users_end
 from service.schemas.users import user_line
 from service.views.base import PRIVATE, View
 from service.views.ndjson import MEDIA_TYPE
@@ -20,6 +22,7 @@ _LINE = (
     '{"id":"0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11","username":"ada","email":"ada@example.com","name":"Ada Lovelace",'
     '"age":36,"role":"member","active":true,"created_at":"2026-11-21T09:30:00.123456Z",'
     '"updated_at":"2026-11-21T09:30:00.123456Z","version":1042}\n'
+    '{"end":true,"users":1,"position":"k3f9q2xw-1042"}\n'
 )
 
 
@@ -31,8 +34,9 @@ class UsersExport(View):
             description=(
                 "For administrators. NDJSON, a user a line, in no particular order, as all of them are at the "
                 "`Roster-Position` of the answer, whatever is written meanwhile: open the feed `after` it to go on from there. "
-                "Each line can be imported as it is; passwords are not part of it. An export that breaks off ends its "
-                "connection without the last chunk, which every client reports. Who takes nothing for half a minute, or "
+                "Each line can be imported as it is; passwords are not part of it. The last line is "
+                '`{"end":true,"users":…,"position":…}`: without it the export broke off. '
+                "Who takes nothing for half a minute, or "
                 "more than an hour for all of it, is cut off."
             ),
             tag="users",
@@ -63,10 +67,13 @@ class UsersExport(View):
         with transfers.one("export"):
             async with store.every_user() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
-                await send_lines(self, response, _lines(pages), "export")
+                await send_lines(self, response, _lines(pages, position), "export")
         return response
 
 
-async def _lines(pages: AsyncIterator[Sequence[User]]) -> AsyncIterator[bytes]:
+async def _lines(pages: AsyncIterator[Sequence[User]], position: Position) -> AsyncIterator[bytes]:
+    users = 0
     async for page in pages:
         yield b"".join(map(user_line, page))
+        users += len(page)
+    yield users_end(users, position)

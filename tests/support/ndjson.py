@@ -62,5 +62,7 @@ async def export(server: Server, by: Login) -> tuple[list[dict[str, Any]], str]:
         text = await answer.text()
         assert answer.status == 200, text
         assert answer.content_type == "application/x-ndjson"
-        users = [json.loads(line) for line in text.splitlines()]
-        return sorted(users, key=lambda user: user["version"]), answer.headers["Roster-Position"]
+        *users, end = [json.loads(line) for line in text.splitlines()]
+        position = answer.headers["Roster-Position"]
+        assert end == {"end": True, "users": len(users), "position": position}
+        return sorted(users, key=lambda user: user["version"]), position

@@ -96,11 +96,12 @@ async def test_pages_and_lines_have_the_same(kept: Server) -> None:
         query["cursor"] = page["next"]
     params, headers = {"action": "user.created"}, {"Accept": "application/x-ndjson"}
     async with kept.request("GET", PATH, admin, params=params, headers=headers) as answer:
-        lines = [json.loads(line) for line in (await answer.text()).splitlines()]
+        *lines, end = [json.loads(line) for line in (await answer.text()).splitlines()]
         assert answer.content_type == "application/x-ndjson"
 
     assert len(walked) == 6
     assert walked == lines
+    assert end == {"end": True, "entries": 6}
     assert [entry["id"] for entry in walked] == sorted((entry["id"] for entry in walked), reverse=True)
     moment = walked[2]["at"]
     assert await items(kept, admin, action="user.created", since=moment) == walked[:3]

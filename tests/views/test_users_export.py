@@ -96,7 +96,7 @@ async def test_answer_says_what_it_is(server: Server) -> None:
             text = await answer.text()
             found.append({name: answer.headers[name] for name in ("Content-Type", "Cache-Control", "Roster-Position")})
             assert answer.headers["Content-Disposition"] == 'attachment; filename="users.ndjson"'
-            assert text.count("\n") == (method == "GET")
+            assert text.count("\n") == 2 * (method == "GET")
             assert "Content-Length" not in answer.headers
     assert found[0] == found[1]
     assert found[0]["Cache-Control"] == "private, no-cache"
@@ -112,7 +112,7 @@ async def test_http_1_0_is_answered_until_the_end_of_the_connection(server: Serv
         await peer.send(asking(admin, "1.0"))
         answer = await peer.answer()
     assert "transfer-encoding" not in answer.headers
-    assert len([json.loads(line) for line in answer.body.splitlines()]) == 1_001
+    assert len([json.loads(line) for line in answer.body.splitlines()]) == 1_002
 
 
 async def test_only_administrators_export(server: Server) -> None:
@@ -184,3 +184,28 @@ async def test_client_that_leaves_frees_its_place(server: Server) -> None:
         await peer.send(asking(admin))
         await peer.reader.readuntil(b"\r\n\r\n")
     await until(lambda: server.app[keys.TRANSFERS].running("export") == 0)
+
+
+async def test_import_compares_the_end_line_of_an_export(server: Server) -> None:
+    """A whole export is imported as it is; one with a line missing, repeated or added after its end is 400, with how far it got."""
+    admin = await server.admin()
+    await bring_in(server, admin, map(person, range(3)))
+    async with server.request("GET", PATH, admin) as answer:
+        lines = (await answer.read()).splitlines(keepends=True)
+    assert json.loads(lines[-1]) == {"end": True, "users": 4, "position": answer.headers["Roster-Position"]}
+
+    imported = await bring_in(server, admin, b"".join(lines) + b"\n", "?on_conflict=skip")
+    assert (imported.counts, imported.summary["lines"]) == ((0, 0, 4, 0), 4)
+    assert (await bring_in(server, admin, b"".join(lines[:-1]), "?on_conflict=skip")).counts == (0, 0, 4, 0)
+    ends = [b'{"end":true,"users":4}', b'{"end":true,"users":true}', b'{"end":1,"users":0}', b'{"end":true}']
+    for body in (
+        lines[1:],
+        lines[:1] + lines,
+        [*lines, lines[-1]],
+        [*lines, b"rubbish"],
+        *([lines[0], end] for end in ends),
+    ):
+        data, headers = b"".join(body), {"Content-Type": "application/x-ndjson"}
+        problem = await server.json("POST", "/v1/users/import", admin, status=400, data=data, headers=headers)
+        assert problem["type"] == "/problems/bad-request"
+        assert problem["progress"]["lines"] == 0

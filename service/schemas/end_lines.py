@@ -1,0 +1,35 @@
+"""The last line of NDJSON that is sent: without it, the answer is not whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from service.domain.positions import Position
+from service.schemas.fields import Answer
+
+_FIELDS: Final = {"end", "users", "position"}
+
+
+class ExportEnd(Answer):
+    """Last line of an export of users; an import takes it and compares the count."""
+
+    end: Literal[True]
+    users: Annotated[int, Field(ge=0, strict=True, examples=[60504])]
+    """How many lines stand before it, one for each user."""
+    position: Annotated[str, Field(max_length=64, examples=["k3f9q2xw-1042"])] = ""
+    """The position at which the users are as the lines say."""
+
+
+def is_end(value: Any) -> bool:
+    """Whether a parsed line is the end of an export, and no user."""
+    return isinstance(value, dict) and "end" in value and value.keys() <= _FIELDS
+
+
+def users_end(users: int, position: Position) -> bytes:
+    return b'{"end":true,"users":%d,"position":"%b"}\n' % (users, str(position).encode())
+
+
+def audit_end(entries: int) -> bytes:
+    return b'{"end":true,"entries":%d}\n' % entries
