@@ -26,7 +26,9 @@ ENV PATH=/opt/roster/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     ROSTER_HOST=0.0.0.0 \
     ROSTER_PORT=8080
-# Nothing is written here; the file system may be read-only.
+# The only folder that the service may write; the rest of the file system may be read-only.
+RUN install --directory --owner=roster --group=roster --mode=0750 /data
+VOLUME /data
 WORKDIR /srv
 USER 10001
 EXPOSE 8080

@@ -36,7 +36,7 @@ _EXAMPLES: Final[Mapping[Kind, Mapping[str, Any]]] = {
     problems.BAD_REQUEST: {
         "detail": "A query parameter is not what it must be; `errors` names each.",
         "instance": "/v1/events",
-        "errors": [{"pointer": "limit", "code": "less_than_equal", "detail": "Must be 100 or less."}],
+        "errors": [{"pointer": "/limit", "code": "less_than_equal", "detail": "Must be 100 or less."}],
     },
     problems.INVALID_FIELDS: {
         "detail": "Some fields break a rule; `errors` names each.",

@@ -267,4 +267,4 @@ def _validated(model: type[F], value: dict[str, Any]) -> F:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Invalid(*field_errors(error, "/")) from None
+        raise Invalid(*field_errors(error)) from None

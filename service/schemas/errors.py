@@ -64,13 +64,13 @@ _PATTERNS: Final[Mapping[str, str]] = {
 }
 
 
-def field_errors(error: ValidationError, prefix: str) -> list[FieldError]:
-    """What pydantic found, without the values: they may be secrets."""
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """What pydantic found, without the values: they may be secrets. A query parameter is a member of an object, as in a body."""
     found = []
     for problem in error.errors(include_url=False, include_input=False)[:_MOST]:
         path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in problem["loc"])
         # A whole body that is no object has the empty pointer; a name that the caller made up may be long.
-        pointer = (prefix + path if path else "")[:_POINTER_MAX]
+        pointer = ("/" + path if path else "")[:_POINTER_MAX]
         said = _ELSEWHERE.get((error.title, path), problem["msg"])
         found.append(FieldError(pointer, problem["type"], _sentence(problem["type"], said, problem.get("ctx"))))
     return found

@@ -14,7 +14,7 @@ class FieldProblem(Answer):
     """One field that breaks a rule."""
 
     pointer: Annotated[str, Field(examples=["/email"])]
-    """JSON pointer to the field; empty for the whole body. For a query parameter its name."""
+    """JSON pointer to the field; empty for the whole body. For a query parameter `/` and its name."""
     code: Annotated[str, Field(examples=["too_long"])]
     """Stable word for programs."""
     detail: Annotated[str, Field(examples=["Must not be longer than 254 bytes."])]

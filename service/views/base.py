@@ -139,7 +139,7 @@ class View(web.View, CorsMixin):
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            raise Invalid(*field_errors(error, "/")) from None
+            raise Invalid(*field_errors(error)) from None
 
     async def read(self) -> bytes:
         """The whole body, within the limits of size and time; raises `InvalidToken` where rights ended meanwhile."""
@@ -189,7 +189,7 @@ class View(web.View, CorsMixin):
             raise Refused(
                 problems.BAD_REQUEST,
                 "A query parameter is not what it must be; `errors` names each.",
-                errors=field_errors(error, ""),
+                errors=field_errors(error),
             ) from None
 
 

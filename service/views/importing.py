@@ -199,5 +199,5 @@ def _read(numbered: Numbered, value: Any) -> tuple[Line, str | None]:
     try:
         user = UserImport.model_validate(value)
     except ValidationError as error:
-        raise Invalid(*field_errors(error, "/")) from None
+        raise Invalid(*field_errors(error)) from None
     return user.line(numbered.number), user.password

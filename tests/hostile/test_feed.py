@@ -123,4 +123,4 @@ async def test_types_are_of_a_list(target: Server, ada: Login) -> None:
         outcome = await exchange(target, message("GET", f"/v1/feed?types={types}", bearer))
         assert outcome.status == 400
         assert outcome.answer is not None
-        assert [error["pointer"] for error in json.loads(outcome.answer.body)["errors"]] == ["types"]
+        assert [error["pointer"] for error in json.loads(outcome.answer.body)["errors"]] == ["/types"]

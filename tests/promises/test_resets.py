@@ -107,7 +107,7 @@ async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Ser
         assert (await socket.ask("subscribe", after=place))["type"] == "error"
     for path in ("/v1/feed", "/v1/events"):
         problem = await server.json("GET", path, ada, params={"after": place}, status=400)
-        assert [error["pointer"] for error in problem["errors"]] == ["after"]
+        assert [error["pointer"] for error in problem["errors"]] == ["/after"]
 
 
 async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:

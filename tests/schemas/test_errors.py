@@ -23,11 +23,11 @@ from service.schemas.tokens import TokenCreate
 from service.schemas.users import Registration, UserPatch
 
 
-def told(body: object, model: Any = Registration, prefix: str = "/") -> list[FieldError]:
+def told(body: object, model: Any = Registration) -> list[FieldError]:
     try:
         model.model_validate(body)
     except ValidationError as error:
-        return field_errors(error, prefix)
+        return field_errors(error)
     raise AssertionError("nothing was wrong")
 
 

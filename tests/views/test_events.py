@@ -124,7 +124,7 @@ async def test_malformed_questions_are_400(server: Server) -> None:
         "ticket=x": "ticket",
     }.items():
         problem = await page(server, admin, query, status=400)
-        assert [error["pointer"] for error in problem["errors"]] == [name]
+        assert [error["pointer"] for error in problem["errors"]] == [f"/{name}"]
     await page(server, admin, "limit=1&limit=2", status=400)
     await server.json("GET", "/v1/events", status=401)
 
