@@ -30,6 +30,8 @@ Recorded = Literal[
     "import.started",
     "import.written",
     "import.ended",
+    "users.exported",
+    "audit.exported",
     "keys.rotated",
     "data.replaced",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from service import problems
-from service.domain.audit import AuditQuery
+from service.domain.audit import AuditQuery, Entry
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
 from service.keys import CURSORS, STORE, TRANSFERS
@@ -17,8 +17,8 @@ from service.operations import Access, Operation, Reply, operation
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
 from service.schemas.end_lines import audit_end
 from service.views.base import PRIVATE, View, json_answer
+from service.views.exporting import send_export
 from service.views.ndjson import MEDIA_TYPE
-from service.views.sending import send_lines
 
 _PAGE: Final = 500  # entries that are read at once, where all are wanted
 
@@ -39,7 +39,8 @@ class Audit(View):
                 "For administrators. What was done, the newest first, with who did it to whom, from where; each entry was "
                 "committed with what it tells of. With `Accept: application/x-ndjson` all that matches comes at once, an entry "
                 "a line, and `limit` says nothing; the last line is "
-                '`{"end":true,"entries":…}`, without which the answer broke off.'
+                '`{"end":true,"entries":…}`, without which the answer broke off. '
+                "It leaves an entry `audit.exported`."
             ),
             tag="audit",
             access=Access.BEARER,
@@ -77,7 +78,8 @@ class Audit(View):
         if self.request.method == "HEAD":
             return response
         with self.request.app[TRANSFERS].one("audit export"):
-            await send_lines(self, response, _lines(self.request.app[STORE], query), "audit")
+            pages = _pages(self.request.app[STORE], query)
+            await send_export(self, response, pages, entry_line, audit_end, "audit.exported", "audit")
         return response
 
 
@@ -90,12 +92,9 @@ def _wants_lines(request: web.Request) -> bool:
     return any(one.partition(";")[0].strip().lower() == MEDIA_TYPE for one in accepted)
 
 
-async def _lines(store: Store, query: AuditQuery) -> AsyncIterator[bytes]:
+async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[Entry]]:
     """Page by page: behind a place nothing is added, so that they are what one look would have found."""
     query = replace(query, limit=_PAGE)
-    entries = 0
     while found := await store.audit(query):
-        yield b"".join(map(entry_line, found))
-        entries += len(found)
+        yield found
         query = replace(query, before=found[-1].place)
-    yield audit_end(entries)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from aiohttp import hdrs, web
 
 from service import problems
 from service.domain.errors import Forbidden
-from service.domain.positions import Position
-from service.domain.users import User
 from service.keys import STORE, TRANSFERS
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.end_lines import users_end
 from service.schemas.users import user_line
 from service.views.base import PRIVATE, View
+from service.views.exporting import send_export
 from service.views.ndjson import MEDIA_TYPE
-from service.views.sending import send_lines
 
 _LINE = (
     '{"id":"0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11","username":"ada","email":"ada@example.com","name":"Ada Lovelace",'
@@ -37,7 +35,7 @@ class UsersExport(View):
                 "Each line can be imported as it is; passwords are not part of it. The last line is "
                 '`{"end":true,"users":…,"position":…}`: without it the export broke off. '
                 "Who takes nothing for half a minute, or "
-                "more than an hour for all of it, is cut off."
+                "more than an hour for all of it, is cut off. It leaves an entry `users.exported` in the audit."
             ),
             tag="users",
             access=Access.BEARER,
@@ -67,13 +65,6 @@ class UsersExport(View):
         with transfers.one("export"):
             async with store.every_user() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
-                await send_lines(self, response, _lines(pages, position), "export")
+                end = partial(users_end, position=position)
+                await send_export(self, response, pages, user_line, end, "users.exported", "export")
         return response
-
-
-async def _lines(pages: AsyncIterator[Sequence[User]], position: Position) -> AsyncIterator[bytes]:
-    users = 0
-    async for page in pages:
-        yield b"".join(map(user_line, page))
-        users += len(page)
-    yield users_end(users, position)
