@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from service.store.sql.transaction import Connection
 RENEW_EVERY_S: Final = 5.0
 _GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
 _LOOK_AGAIN_S: Final = 0.05
+_QUIET_S: Final = 2.0
 _OWNING: Final = 0x526F7374  # name of the lock that whoever writes holds
 
 _TRY: Final = "SELECT pg_try_advisory_lock($1, hashtext(current_schema))"
@@ -30,6 +32,8 @@ _END_LOST: Final = """
     WHERE held.locktype = 'advisory' AND held.granted AND session.application_name = $1
         AND session.pid <> pg_backend_pid()
 """
+
+log = logging.getLogger("roster.store")
 
 
 class Lease:
@@ -50,6 +54,7 @@ class Lease:
         """Hold the lock on this connection; raises `Unavailable`, with who has it, when that does not leave."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
+        is_waiting = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line
         while True:
             async with deadline(connection):
                 if await connection.fetchval(_TRY, _OWNING):
@@ -61,6 +66,10 @@ class Lease:
                     f"The database belongs to {await _owner(connection)}, which has not left it. "
                     "Stop that one first, or give this one a database of its own.",
                 )
+            if not is_waiting:
+                is_waiting = True
+                wait = {"owner": await _owner(connection), "at_most_s": round(wait_s)}
+                log.warning("waiting for another process to leave the database", extra=wait)
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def renew(self, connection: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -14,6 +15,9 @@ from typing import Final
 from service.domain.errors import Unavailable
 
 _LOOK_AGAIN_S: Final = 0.05
+_QUIET_S: Final = 2.0  # a shorter wait has no line
+
+log = logging.getLogger("roster.store")
 
 
 async def own(path: Path, wait_s: float) -> int:
@@ -28,14 +32,19 @@ async def own(path: Path, wait_s: float) -> int:
     descriptor = os.open(owner_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(wait_s):
-            while not _lock(descriptor):  # noqa: ASYNC110  # the system tells nobody of it
+            is_waiting = wait_s < _QUIET_S
+            while not _lock(descriptor):
+                if not is_waiting:
+                    is_waiting = True
+                    wait = {"file": str(path), "owner": _owner(descriptor), "at_most_s": round(wait_s)}
+                    log.warning("waiting for another process to leave the database", extra=wait)
                 await asyncio.sleep(_LOOK_AGAIN_S)
         begun = datetime.now(UTC).isoformat(" ", "seconds")
         with suppress(OSError):  # the lock is what counts, and it takes no room on a disk that is full
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {begun}".encode(), 0)
     except TimeoutError:
-        owner = os.pread(descriptor, 1_000, 0).decode(errors="replace") or "another process"
+        owner = _owner(descriptor)
         os.close(descriptor)
         raise Unavailable(
             1, f"{path} belongs to {owner}, which has not left it. Stop that one first, or name another file."
@@ -49,6 +58,10 @@ async def own(path: Path, wait_s: float) -> int:
 def owner_file(path: Path) -> str:
     """The file that holds the lock of `path`, named as SQLite names its own: after the file, not after a link to it."""
     return f"{os.path.realpath(path)}.owner"
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 1_000, 0).decode(errors="replace") or "another process"
 
 
 def _lock(descriptor: int) -> bool:

@@ -7,8 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import asyncpg
+from sqlalchemy import func, select
 
 from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import Refusal, Unavailable
@@ -21,7 +23,9 @@ from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
 from service.store.sql.lease import RENEW_EVERY_S, Lease
 from service.store.sql.postgres_connection import LOCK_MS, LOST, SILENCE_S, STOP_MS, PostgresConnection, deadline
+from service.store.sql.postgres_server import apply_settings, check_server, connect, startup_settings
 from service.store.sql.store import SqlStore
+from service.telemetry.quiet import Quiet
 
 _AGAIN_S: Final = 1.0
 _REACH_AGAIN_S: Final = 0.2
@@ -40,6 +44,10 @@ _PARTING: Final = {
     "tcp_user_timeout": "10000",
     "idle_in_transaction_session_timeout": "5000",
 }
+
+# A server that is a standby, or out of room and set to this by its operator. New sessions are read-only then, and so is
+# each transaction of those that there are.
+_READ_ONLY: Final = Statement(lambda _: select(func.current_setting("transaction_read_only")))
 
 log = logging.getLogger("roster.store")
 
@@ -75,6 +83,8 @@ class PostgresStore(SqlStore):
         self._wait_s = wait_s
         self._may_migrate = may_migrate
         self._lease = Lease()
+        self._quiet = Quiet()
+        self._can_write = True  # what the last try to renew the lease, which is a write, came to
         # asyncpg's pool gives a connection to whoever comes at that moment, and who waits begins anew, behind the others:
         # of 32 readers some waited for half a second, where most took two milliseconds.
         self._turns = asyncio.Semaphore(_POOL)
@@ -100,7 +110,8 @@ class PostgresStore(SqlStore):
                     self._url,
                     min_size=0,  # else it asks for a server that is gone, without an end and with a traceback each time
                     max_size=_POOL,
-                    server_settings=self._bounded,
+                    server_settings=startup_settings(self._bounded),
+                    init=self._prepare,
                     timeout=SILENCE_S,
                     reset=_as_it_is,
                 )
@@ -131,7 +142,12 @@ class PostgresStore(SqlStore):
         self._pool.terminate()
 
     async def _look_at_tables(self, until: float) -> None:
-        connection = await self._reach(until)
+        probe = await self._reach(until)
+        try:
+            await check_server(probe, self._connect_to_probe)
+        finally:
+            probe.terminate()
+        connection = await self._connect(self._settings)
         try:
             async with deadline(connection):
                 found = await PostgresConnection(connection).revision()
@@ -148,16 +164,39 @@ class PostgresStore(SqlStore):
         return await self._connect({**self._settings, "lock_timeout": f"{_MIGRATE_WAIT_S}s"})
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(self._url, server_settings=dict(settings), timeout=SILENCE_S)
+        return await connect(self._url, settings)
+
+    async def _connect_to_probe(self) -> asyncpg.Connection[Any]:
+        # Without named statements, which a pooler in transaction mode would look for in the wrong session.
+        return await asyncpg.connect(
+            self._url, server_settings=startup_settings(self._settings), timeout=SILENCE_S, statement_cache_size=0
+        )
+
+    async def _prepare(self, connection: asyncpg.Connection[Any]) -> None:
+        await apply_settings(connection, self._bounded)
+
+    def _fail(self, error: Exception) -> Unavailable:
+        """What a caller gets where no connection can be made; one line in the log for an outage."""
+        kind = type(error).__name__
+        if self._quiet.is_due(kind):
+            log.error("no connection to PostgreSQL; requests return 503: %s", str(error) or kind)
+        return Unavailable(1)
 
     async def _reach(self, until: float) -> asyncpg.Connection[Any]:
         """A connection to a server that may only be starting."""
+        now = asyncio.get_running_loop().time
         while True:
             try:
-                return await self._connect(self._settings)
-            except LOST:
-                if asyncio.get_running_loop().time() >= until:
+                return await self._connect_to_probe()
+            except asyncpg.ProtocolViolationError:
+                raise  # a pooler that refuses what we ask of it; waiting changes nothing
+            except LOST as error:
+                if now() >= until:
                     raise
+                if self._quiet.is_due("start"):
+                    host, port = _address_of(self._url)
+                    wait = {"host": host, "port": port, "at_most_s": round(until - now()), "reason": str(error)}
+                    log.warning("waiting for PostgreSQL", extra=wait)
             await asyncio.sleep(_REACH_AGAIN_S)
 
     async def _connect_to_write(self, wait_s: float = _LET_GO_S) -> asyncpg.Connection[Any]:
@@ -165,7 +204,7 @@ class PostgresStore(SqlStore):
         try:
             connection = await self._connect(self._bounded)
         except (*LOST, asyncpg.PostgresError) as error:
-            raise Unavailable(1) from error
+            raise self._fail(error) from error
         if self._wait_s is not None:
             try:
                 await self._lease.take(connection, wait_s)
@@ -182,8 +221,9 @@ class PostgresStore(SqlStore):
             if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
                 try:
                     await self._say(lambda transaction: self._lease.renew(transaction.connection))
-                    renewed_at = now
+                    renewed_at, self._can_write = now, True
                 except Refusal as error:
+                    self._can_write = False
                     log.debug("the lease is not renewed: %s", error)
                 except Exception:
                     log.exception("the lease cannot be renewed")  # and must be tried again: others would think us gone
@@ -192,10 +232,10 @@ class PostgresStore(SqlStore):
     async def healthy(self) -> bool:
         try:
             async with asyncio.timeout(1):
-                await self.position()
+                ((read_only,),) = await self._find(_READ_ONLY)
         except (Unavailable, TimeoutError):
             return False
-        return self._gatherer.is_connected
+        return self._gatherer.is_connected and self._can_write and read_only == "off"
 
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         until = asyncio.get_running_loop().time() + SILENCE_S
@@ -215,7 +255,7 @@ class PostgresStore(SqlStore):
         try:
             acquired = await self._pool.acquire(timeout=max(until - now(), _LEAST_S))
         except (*LOST, asyncpg.PostgresError) as error:
-            raise Unavailable(1) from error
+            raise self._fail(error) from error
         connection = cast("asyncpg.Connection[Any]", acquired)
         try:
             left_s = max(until - now(), _LEAST_S)
@@ -229,7 +269,7 @@ class PostgresStore(SqlStore):
             # Whoever reads may pause: for how long is not for the server to say.
             connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
         except (*LOST, asyncpg.PostgresError) as error:
-            raise Unavailable(1) from error
+            raise self._fail(error) from error
         try:
             async with deadline(connection):
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
@@ -267,6 +307,12 @@ class PostgresStore(SqlStore):
             except (*LOST, asyncpg.PostgresError, Unavailable):
                 log.debug("nobody rings: PostgreSQL cannot be listened to")
             await asyncio.sleep(_AGAIN_S)
+
+
+def _address_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL that asyncpg could read."""
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or 5432
 
 
 async def _as_it_is(_: asyncpg.Connection[Any]) -> None:

@@ -13,6 +13,7 @@ import asyncpg
 from service.domain.errors import StorageFull, Unavailable
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.rows import Row
+from service.telemetry.quiet import Quiet
 
 # After this silence a server counts as gone, so that a caller is answered within two seconds. A statement that is only slow
 # is stopped before by the server itself (`STOP_MS`) and costs its own caller, not the connection: a search through two
@@ -39,6 +40,7 @@ LOST: Final = (
 )
 
 log = logging.getLogger("roster.store")
+_quiet = Quiet()
 
 
 class PostgresConnection:
@@ -139,10 +141,11 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
     try:
         yield
     except asyncpg.DiskFullError as error:
-        log.error("PostgreSQL: %s", error)
+        if _quiet.is_due(type(error).__name__):
+            log.error("PostgreSQL: %s", error)
         raise StorageFull() from error
     except LOST as error:
-        if isinstance(error, asyncpg.PostgresError):
+        if isinstance(error, asyncpg.PostgresError) and _is_worth_a_line(error):
             log.warning("PostgreSQL: %s", error)
         raise Unavailable(1) from error
     except asyncio.CancelledError:
@@ -150,6 +153,13 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
         raise
     finally:
         timer.cancel()
+
+
+def _is_worth_a_line(error: asyncpg.PostgresError) -> bool:
+    """A statement or a lock that took too long has a line each; what lasts, as a server that became read-only, one an outage."""
+    return isinstance(error, (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)) or _quiet.is_due(
+        type(error).__name__
+    )
 
 
 def _hang_up(raw: asyncpg.Connection[Any]) -> None:

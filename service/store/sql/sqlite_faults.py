@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final
 
 from service.domain.errors import StorageFull, Unavailable
+from service.telemetry.quiet import Quiet
 
 _LOOK_EVERY_S: Final = 0.1  # looking takes 1 µs, and a read 4
 _PROBE_BYTES: Final = 65_536
@@ -33,6 +34,7 @@ _AROUND: Final = frozenset(
 )
 
 log = logging.getLogger("roster.store")
+_quiet = Quiet()
 
 
 def refusal_of(error: sqlite3.Error, path: Path) -> Exception:
@@ -47,7 +49,8 @@ def refusal_of(error: sqlite3.Error, path: Path) -> Exception:
         refusal = Unavailable(1, "The store cannot be used now; come back shortly.")
     else:
         return error
-    log.error("SQLite: %s", error, extra={"file": str(path), "code": error.sqlite_errorname})
+    if _quiet.is_due((path, error.sqlite_errorname)):
+        log.error("SQLite: %s", error, extra={"file": str(path), "code": error.sqlite_errorname})
     return refusal
 
 

@@ -16,6 +16,7 @@ from service.store.sql import migrate
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.lease import Lease
 from service.store.sql.postgres_connection import LOST, PostgresConnection
+from service.store.sql.postgres_server import connect
 from service.store.sql.rows import Row
 from service.store.sql.tables import metadata
 from service.store.upkeep import copying, values
@@ -78,7 +79,7 @@ class PostgresDatabase:
                 connection.terminate()
 
     async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(self._url, server_settings=_SETTINGS, timeout=_CONNECT_S)
+        return await connect(self._url, _SETTINGS, _CONNECT_S)
 
 
 class _Reader:
