@@ -19,6 +19,7 @@ from service import __version__
 from service.http_protocol import HttpServer
 from service.keys import CONNECTIONS, METRICS, SETTINGS
 from service.peers import Peers
+from service.unread import UnreadResponses
 
 log = logging.getLogger("roster")
 
@@ -40,6 +41,7 @@ class Runner(web.AppRunner):
         self._close_log = close_log
         self._serving_since: float | None = None
         self._told_at: float | None = None
+        self._watching: asyncio.Task[None] | None = None
         # Not which versions serve here (ASVS 13.4.6). What aiohttp itself refuses passes none of our code, and this is the
         # one place from which it takes the name.
         web_response.SERVER_SOFTWARE = "roster"  # type: ignore[attr-defined]  # it is not meant to be changed
@@ -66,7 +68,10 @@ class Runner(web.AppRunner):
             lambda reason: metrics.connections_refused.labels(reason).inc(),
             metrics.descriptors_exhausted.inc,
         )
-        return HttpServer(server, peers, settings.head_timeout_s)
+        http = HttpServer(server, peers, settings.head_timeout_s)
+        unread = UnreadResponses(settings.stall_s, self.app[CONNECTIONS].transports)
+        self._watching = asyncio.create_task(unread.watch(lambda: http.connections), name="watch unread responses")
+        return http
 
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
@@ -101,6 +106,8 @@ class Runner(web.AppRunner):
             try:
                 await super().cleanup()
             finally:
+                if self._watching is not None:
+                    self._watching.cancel()
                 self._stopped()
 
     def _stopped(self) -> None:

@@ -168,7 +168,8 @@ class Settings(BaseSettings):
     heartbeat_s: PositiveFloat = 25
     """Time between two heartbeats on a WebSocket, in seconds."""
     stall_s: PositiveFloat = 30
-    """How long a full send buffer may go without shrinking, in seconds; over it the connection ends (4408)."""
+    """How long a client may take nothing of a response, or of a stream whose send buffer is full, in seconds; over it the
+    connection ends (a stream with 4408)."""
     send_buffer_total_bytes: PositiveInt = 268_435_456
     """Send buffers of all connections together, in bytes; over it the fullest ends first."""
     ws_messages_per_s: NonNegativeInt = 50

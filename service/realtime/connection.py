@@ -59,6 +59,10 @@ class Connection:
         self._sent_bytes = 0
 
     @property
+    def transport(self) -> asyncio.Transport:
+        return self._transport
+
+    @property
     def put(self) -> Callable[[bytes], object]:
         """The bare way to the socket: counts nothing, and raises RuntimeError where the connection is gone."""
         return self._transport.write

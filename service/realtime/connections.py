@@ -71,6 +71,10 @@ class Connections:
     def __iter__(self) -> Iterator[Connection]:
         return iter(self._pinged_at)
 
+    def transports(self) -> set[asyncio.Transport]:
+        """The transports of all open streams."""
+        return {connection.transport for connection in self._pinged_at}
+
     def add(self, connection: Connection) -> None:
         """Take in a stream that was opened; it is told to end at once where it may not be."""
         of_user = self._by_user.setdefault(connection.principal.caller.id, set())
