@@ -28,7 +28,7 @@ from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
-from service.security.limits import MailLimit
+from service.security.limits import MailLimit, RegistrationLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.series import create_series
@@ -121,6 +121,8 @@ def create_app(
     app[keys.KEYRING] = keyring
     app[keys.AUTHENTICATOR] = authenticator
     app[keys.GUARD] = Guard(chosen_login_limit(settings, store, metrics), told_failures)
+    registration_rate = settings.registration_rate
+    app[keys.REGISTRATION_LIMIT] = RegistrationLimit(registration_rate) if registration_rate else None
     app[keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
     app[keys.HUB] = hub
     app[keys.ROOMS] = rooms

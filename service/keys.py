@@ -24,7 +24,7 @@ from service.security.guessing.guard import Guard
 from service.security.guessing.told import ToldFailures
 from service.security.hash_places import HashPlaces, ProcessHasher
 from service.security.keyring import Keyring
-from service.security.limits import MailLimit
+from service.security.limits import MailLimit, RegistrationLimit
 from service.security.tokens import AccessTokens
 from service.security.uses import Uses
 from service.settings import Settings
@@ -72,6 +72,7 @@ CURSORS = AppKey("cursors", Cursors)
 IDEMPOTENCY = AppKey("idempotency", Keys)
 GUARD = AppKey("guard", Guard)
 MAIL_LIMIT: AppKey[MailLimit | None] = AppKey("mail_limit")
+REGISTRATION_LIMIT: AppKey[RegistrationLimit | None] = AppKey("registration_limit")
 POSTBOX = AppKey("postbox", Postbox)
 ADMIN: AppKey[Literal["made", "found", "missing"]] = AppKey("admin")
 """What the start did about the first administrator."""

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     reset_ttl_s: PositiveInt = 3600
     """How long a password may be reset with the token from a mail, in seconds."""
     hash_workers: NonNegativeInt = 0
-    """Threads that hash passwords; 0: one a core but one, which is left to all else."""
+    """Threads that hash passwords; 0: CPU cores minus one, at most 16, within the CPU and a quarter of the memory of the container."""
     hash_queue: PositiveInt = 64
     """Passwords that may wait for those threads, a quarter of them from one network; over it logins get 503, and 429 over the quarter."""
     hash_passes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -145,6 +145,10 @@ class Settings(BaseSettings):
     """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
     login_limit: RateText = "10/15 minutes"
     """Failed logins per account and network that are free, as `10/15 minutes`, before waits begin and double; `off` lifts it."""
+    registration_limit: RateText = "60/hour"
+    """Registrations per network, as `60/hour`; `off` lifts it."""
+    write_limit: RateText = "20000/day"
+    """Requests that change data, per user, as `20000/day`; an import counts as one; logging out does not count; `off` lifts it."""
     mail_limit: RateText = "10/15 minutes"
     """Mails that may be asked for per address and network, and tokens that a network may try, as `10/15 minutes`; `off` lifts it."""
     max_body_bytes: PositiveInt = 262_144
@@ -285,6 +289,14 @@ class Settings(BaseSettings):
     @cached_property
     def mail_rate(self) -> Rate | None:
         return None if self.mail_limit == "off" else Rate.parse(self.mail_limit)
+
+    @cached_property
+    def registration_rate(self) -> Rate | None:
+        return None if self.registration_limit == "off" else Rate.parse(self.registration_limit)
+
+    @cached_property
+    def write_rate(self) -> Rate | None:
+        return None if self.write_limit == "off" else Rate.parse(self.write_limit)
 
     @cached_property
     def smtp(self) -> SmtpServer | None:

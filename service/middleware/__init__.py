@@ -6,7 +6,7 @@ from service.keys import Serve
 from service.middleware.auth import auth
 from service.middleware.client_address import ClientAddresses
 from service.middleware.guards import guards
-from service.middleware.limits import address_limit, user_limit
+from service.middleware.limits import address_limit, user_limit, write_limit
 from service.middleware.pipeline import pipeline
 from service.middleware.step import Step
 from service.security.authenticator import Authenticator
@@ -29,6 +29,8 @@ def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics,
         address_limit(RequestLimit("address", rate)) if rate else None,  # before a token is looked at, which costs more
         auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
         user_limit(RequestLimit("user", rate)) if rate else None,  # one user behind many addresses
+        # Bounds what one user adds to the disk in a day.
+        write_limit(RequestLimit("write", settings.write_rate)) if settings.write_rate else None,
     )
     addresses = ClientAddresses(settings.proxies, settings.forwarded_header, trust_socket=settings.trusts_unix_sockets)
     return pipeline(addresses, [step for step in steps if step is not None], metrics.requests, log)

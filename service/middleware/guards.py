@@ -11,10 +11,12 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from service import problems
 from service.context import Context
 from service.middleware.step import Step
+from service.operations import Access
 from service.problems import Refused
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _MOST_PARAMETERS: Final = 50
+_MOST_PUBLIC_BYTES: Final = 16_384
 _MOST_KNOWN_HOSTS: Final = 64  # clients name the same few
 # A name, an IPv4 or a bracketed IPv6 address, then perhaps a port. RFC 3986, 3.2.2 has more, no name in DNS has.
 _HOST: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?\Z", re.ASCII)
@@ -46,8 +48,16 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
         if "&" in raw and raw.count("&") >= _MOST_PARAMETERS:
             raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
         if request.body_exists:
-            in_lines = context.operation is not None and context.operation.body_in_lines
-            _check_body(request, None if in_lines else max_body_bytes)
+            operation = context.operation
+            if operation is not None and operation.access is Access.PUBLIC:
+                # Nothing is known of the client, and none of these bodies is long.
+                most = min(_MOST_PUBLIC_BYTES, max_body_bytes)
+                _refuse_coding(request)
+                _check_body(request, most)
+                request._client_max_size = most  # where no length is announced
+            else:
+                in_lines = operation is not None and operation.body_in_lines
+                _check_body(request, None if in_lines else max_body_bytes)
         if hdrs.UPGRADE in headers:
             _check_upgrade(request)
 
@@ -98,6 +108,16 @@ def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
     if length is not None and max_body_bytes is not None and length > max_body_bytes:
         # Said from the header: nobody has to send 10^12 bytes to hear it.
         raise Refused(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
+
+
+def _refuse_coding(request: web.Request) -> None:
+    encoding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
+    if encoding.strip().lower() not in ("", "identity"):
+        raise Refused(
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            "Send this body without a content coding.",
+            {hdrs.ACCEPT_ENCODING: "identity", **_CLOSE},
+        )
 
 
 def _check_upgrade(request: web.Request) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from service.context import Context
+from service.domain.errors import TooMany
 from service.middleware.step import Step
-from service.security.limits import RequestLimit
+from service.security.limits import LimitReached, RequestLimit
 from service.security.networks import network_of
 
 
@@ -31,5 +32,23 @@ def user_limit(limit: RequestLimit) -> Step:
             # The answer tells the tighter of the two.
             if used_s > context.used_s:
                 context.limit, context.used_s = limit, used_s
+
+    return count
+
+
+def write_limit(limit: RequestLimit) -> Step:
+    """Count requests of a user that change data. Sessions and credentials do not count: logging out must always work."""
+
+    def count(_: web.Request, context: Context) -> None:
+        operation, principal = context.operation, context.principal
+        if operation is None or principal is None or not operation.writes or operation.scope == "sessions":
+            return
+        try:
+            limit.hit(principal.user, context.began)
+        except LimitReached as reached:
+            # `RateLimit` shows the limit of requests, and this is another one.
+            raise TooMany(
+                reached.retry_after_s, "Too many writes of this account; come back later, or import many users at once."
+            ) from None
 
     return count

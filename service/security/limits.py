@@ -95,3 +95,17 @@ class MailLimit:
             raise TooMany(
                 reached.retry_after_s, "Too many mails asked for, or tokens from mails tried; come back later."
             ) from None
+
+
+class RegistrationLimit:
+    """Registrations per network of the caller, also those that fail."""
+
+    def __init__(self, rate: Rate) -> None:
+        self._limit = RequestLimit("registration", rate)
+
+    def hit(self, client: str) -> None:
+        """Count one; raises `TooMany`."""
+        try:
+            self._limit.hit(network_of(client), time.monotonic())
+        except LimitReached as reached:
+            raise TooMany(reached.retry_after_s, "Too many registrations from this network; come back later.") from None

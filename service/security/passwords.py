@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from service.domain.errors import Unavailable
+from service import cgroups
 from service.domain.passwords import normal
-
-T = TypeVar("T")
+from service.security.hash_queue import HashQueue
 
 # ASVS 5.0, appendix C: with t = 1 at least 47,104 KiB. One hash takes about 43 ms of a core.
 _MEMORY_KIB: Final = 47_104
+_MOST_WORKERS: Final = 16
+_SHARE_OF_MEMORY: Final = 4
 
 
 class Argon2Hasher:
@@ -41,18 +38,15 @@ class Argon2Hasher:
         passes: int = 1,
         lanes: int = 1,
     ) -> None:
-        self._workers = workers or usual_workers()
-        self._queue = queue
-        self._pending = 0
+        self._jobs = HashQueue(workers or usual_workers(memory_kib), queue)
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=lanes)
-        self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix="hash")
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
-        return await self._run(functools.partial(self._argon2.hash, normal(password)))
+        return await self._jobs.run(functools.partial(self._argon2.hash, normal(password)), urgent=False)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._run(functools.partial(self._verify, password_hash, password))
+        return await self._jobs.run(functools.partial(self._verify, password_hash, password), urgent=True)
 
     def is_outdated(self, password_hash: str) -> bool:
         try:
@@ -62,20 +56,7 @@ class Argon2Hasher:
 
     def close(self) -> None:
         """Let go of the threads; what has not begun is dropped. Safe to call twice."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._pending >= self._workers + self._queue:
-            raise Unavailable(1, "Too many passwords wait to be checked; come back in a second.")
-        self._pending += 1
-        future = self._executor.submit(work)
-        # Counted down when the thread is done, not when the caller goes away: the thread still works then.
-        loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _: _on(loop, self._done))
-        return await asyncio.wrap_future(future)
-
-    def _done(self) -> None:
-        self._pending -= 1
+        self._jobs.close()
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is None:
@@ -104,16 +85,21 @@ class Argon2Hasher:
         return self._nobody
 
 
-def usual_workers() -> int:
-    """One thread a core that this process may use but one, and one at least.
+def usual_workers(memory_kib: int = _MEMORY_KIB) -> int:
+    """CPU cores minus one, within what the container grants: at least one, at most 16, and a quarter of its memory.
 
     With a thread on both of two cores, a `GET` beside waiting logins has a p99 of nine times its quiet one, and a lower
-    priority of the threads does not mend that; with a core left to it, of one and a half (bench/README.md).
+    priority of the threads does not help; with a core left to it, of one and a half (bench/README.md).
+
+    Args:
+        memory_kib: memory of one hash, in KiB.
     """
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, cores - 1)
-
-
-def _on(loop: asyncio.AbstractEventLoop, callback: Callable[[], Any]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop was closed while the thread still worked
-        loop.call_soon_threadsafe(callback)
+    cores: float = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    granted = cgroups.cpu_limit()
+    if granted is not None:
+        cores = min(cores, granted)
+    workers = min(_MOST_WORKERS, int(cores) - 1)
+    memory = cgroups.memory_limit()
+    if memory is not None:
+        workers = min(workers, memory // _SHARE_OF_MEMORY // (memory_kib * 1024))
+    return max(1, workers)

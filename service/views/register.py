@@ -11,7 +11,7 @@ from service import problems
 from service.domain import accounts, registrations
 from service.domain.accounts import NewUser
 from service.domain.errors import RegistrationClosed
-from service.keys import CLOCK, POSTBOX, SETTINGS, STORE
+from service.keys import CLOCK, CONTEXT, POSTBOX, REGISTRATION_LIMIT, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
 from service.schemas.auth import Accepted
 from service.schemas.users import PendingRegistration, Registration, UserAnswer
@@ -29,7 +29,7 @@ class Register(View):
                 "Creates an account with the role `member`. `ROSTER_REGISTRATION=open` answers 201. `verify` ignores the "
                 "password, which may be left out, and answers 202 for every address, after the same time: the owner of the "
                 "address receives a mail with a token, and sets the password with it (`POST /v1/auth/verify`). `closed` "
-                "answers 403."
+                "answers 403. A network may register 60 accounts an hour (`ROSTER_REGISTRATION_LIMIT`)."
             ),
             tag="auth",
             access=Access.PUBLIC,
@@ -56,6 +56,9 @@ class Register(View):
         if mode == "closed":
             raise RegistrationClosed()
         body = await self.body(PendingRegistration if mode == "verify" else Registration)
+        limit = app[REGISTRATION_LIMIT]
+        if limit is not None:
+            limit.hit(self.request[CONTEXT].client)
         new = NewUser(**body.model_dump())
         if mode == "verify":
             # The client need not be the owner of the address: a password that it chose must not open the account.

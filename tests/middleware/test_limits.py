@@ -128,3 +128,34 @@ async def test_feed_over_the_limit_says_so_in_the_stream() -> None:
             assert closing.data["reconnect_after_ms"] == closing.retry
             assert closing.data["reconnect_after_ms"] > 5_000
             assert await stream.next() is None
+
+
+async def test_writes_of_a_user_are_limited() -> None:
+    """Over `ROSTER_WRITE_LIMIT` a user changes nothing more, reads on, and can log out; other users are not concerned."""
+    async with serve(write_limit="3/day") as server:
+        ada, bob = await server.member("ada"), await server.member("bob")
+        path = f"/v1/users/{ada.id}"
+        for number in range(3):
+            await server.json("PATCH", path, ada, json={"name": f"Ada {number}"})
+        async with server.request("PATCH", path, ada, json={"name": "Ada 4"}) as answer:
+            assert answer.status == 429
+            assert int(answer.headers["Retry-After"]) > 3600
+            assert "writes" in (await answer.json())["detail"]
+        await server.json("GET", path, ada)
+        await server.json("PATCH", f"/v1/users/{bob.id}", bob, json={"name": "Bob"})
+        await server.json("POST", "/v1/auth/logout", ada, status=204)
+
+
+async def test_registrations_of_a_network_are_limited() -> None:
+    """Over `ROSTER_REGISTRATION_LIMIT` a network registers nobody more; another one does, and logins go on."""
+    async with serve(registration_limit="2/hour", trusted_proxies=("127.0.0.0/8",)) as server:
+        for name, client, status in (
+            ("ada", "192.0.2.1", 201),
+            ("bob", "192.0.2.1", 201),
+            ("eve", "192.0.2.1", 429),
+            ("eve", "192.0.2.2", 201),
+        ):
+            body = {"username": name, "email": f"{name}@example.com", "password": "correct horse battery"}
+            headers = {"X-Forwarded-For": client}
+            await server.json("POST", "/v1/auth/register", status=status, json=body, headers=headers)
+        await server.log_in("ada", "correct horse battery")

@@ -36,6 +36,8 @@ def settings_for_tests(**overrides: Any) -> Settings:
         "rate_limit": "off",
         "login_limit": "off",
         "mail_limit": "off",
+        "registration_limit": "off",
+        "write_limit": "off",
         "hash_queue": 4096,
         "ws_messages_per_s": 0,
         "metrics_token": "none",
