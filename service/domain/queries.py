@@ -33,6 +33,11 @@ class UserQuery:
     role: Role | None = None
     active: bool | None = None
 
+    @property
+    def has_filter(self) -> bool:
+        """Whether some users do not match, so that finding a page may take a walk through all of them."""
+        return self.q is not None or self.role is not None or self.active is not None
+
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
 from uuid import UUID
 
 from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
@@ -72,17 +73,29 @@ class Tables:
         found = self.mail_tokens.get((presented.user_id, purpose))
         return found if found is not None and presented.digest in found.digests else None
 
-    def select(self, query: UserQuery) -> map[User] | filter[User]:
+    def walk(self, query: UserQuery) -> Iterator[User]:
+        """Every user in the order of a query, from where its page begins, as they are now whatever is written meanwhile."""
+        keys = self._sorted[query.sort.removeprefix("-")]
+        if query.sort.startswith("-"):
+            keys = keys[: len(keys) if query.after is None else bisect_left(keys, query.after)][::-1]
+        else:
+            keys = keys[0 if query.after is None else bisect_right(keys, query.after) :]
+        users = self.users.copy()
+        return (users[user_id.int] for _, user_id in keys)
+
+    def first(self, query: UserQuery) -> list[User]:
+        """A page of a query that every user matches."""
         keys = self._sorted[query.sort.removeprefix("-")]
         if query.sort.startswith("-"):
             end = len(keys) if query.after is None else bisect_left(keys, query.after)
-            places = range(end - 1, -1, -1)
+            page = keys[max(0, end - query.limit) : end][::-1]
         else:
-            places = range(0 if query.after is None else bisect_right(keys, query.after), len(keys))
-        return filter(lambda user: _matches(user, query), (self.users[keys[place][1].int] for place in places))
+            start = 0 if query.after is None else bisect_right(keys, query.after)
+            page = keys[start : start + query.limit]
+        return [self.users[user_id.int] for _, user_id in page]
 
 
-def _matches(user: User, query: UserQuery) -> bool:
+def matches(user: User, query: UserQuery) -> bool:
     if query.role not in (None, user.role) or query.active not in (None, user.active):
         return False
     if query.q is None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.domain.ports import Transaction
-from service.domain.queries import EventQuery
+from service.domain.queries import EventQuery, UserQuery
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep
@@ -94,3 +94,24 @@ async def test_nothing_survives() -> None:
 
     assert (await other.user(user.id)).value is None
     assert (await other.position()).epoch != (await one.position()).epoch
+
+
+async def test_search_leaves_others_their_turns() -> None:
+    """A search that finds nothing among many users does not block the loop; what it finds is true at its position, whatever is
+    written between."""
+    store = MemoryStore(ManualClock())
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.put_users([a_user() for _ in range(10_000)])
+
+    await store.write(work, BY)
+    searching = asyncio.create_task(store.users(UserQuery(10, q="ada")))
+    turns = 0
+    while not searching.done():
+        turns += 1
+        if turns == 2:
+            await keep(store, a_user(username="ada"))
+        await asyncio.sleep(0)
+    assert turns >= 5
+    assert (await searching).value == []
+    assert len((await store.users(UserQuery(10, q="ada"))).value) == 1

@@ -201,7 +201,7 @@ async def deactivate(server: Server, ada: Login) -> None:
         (end_others, {"this", "token"}),
         (change_role, {"this", "other", "mail", "token"}),
         (change_password, {"this", "token"}),
-        (reset, {"token"}),
+        (reset, set()),
         (import_password, {"token"}),
         (turn_on, {"this", "token"}),
         (lose, {"token"}),

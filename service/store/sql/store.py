@@ -143,8 +143,7 @@ class SqlStore(ABC):
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         statement, given = queries.users(query)
         # A filter that few users match walks through all of them.
-        is_short = query.q is None and query.role is None and query.active is None
-        look = self._find if is_short else self._search
+        look = self._search if query.has_filter else self._find
         found = await look(statement, **given)
         users = [rows.user_of(row[2:], self._dialect) for row in found if row[2] is not None]
         return Snapshot(users, Position(found[0][0], found[0][1]))
