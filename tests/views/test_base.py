@@ -103,7 +103,7 @@ async def test_unknown_path_is_404_for_everybody(server: Server) -> None:
         b'{"login":"\xff","password":"x"}',
         b"\xef\xbb\xbf{}",
         b"{}{}",
-        b"[" * 100_000,
+        b"[" * 16_000,
         b'{"login":' + b"1" * 5_000 + b"}",
         b'{"login":"\\ud800","password":"x"}',
         '{"login":"admin"}'.encode("utf-16"),
@@ -149,11 +149,14 @@ async def test_other_types_are_415_with_those_that_are_read(server: Server) -> N
 
 async def test_packed_bodies_are_read_or_refused(server: Server) -> None:
     """gzip is undone; what is packed badly is 400, and what nobody undoes 415."""
-    assert (await send(server, gzip.compress(LOGIN), **{"Content-Encoding": "gzip"}))[0] == 200
-    assert (await send(server, b"no gzip", **{"Content-Encoding": "gzip"}))[0] == 400
+    admin = await server.admin()
+    new = b'{"username":"ada","email":"ada@example.com"}'
+    for body, coding, status in ((gzip.compress(new), "gzip", 201), (b"no gzip", "gzip", 400)):
+        headers = JSON | {"Content-Encoding": coding}
+        await server.json("POST", "/v1/users", admin, status=status, data=body, headers=headers)
     for coding in ("gzip, gzip", "foo"):
         async with server.request(
-            "POST", "/v1/auth/login", data=LOGIN, headers=JSON | {"Content-Encoding": coding}
+            "POST", "/v1/users", admin, data=new, headers=JSON | {"Content-Encoding": coding}
         ) as answer:
             assert (answer.status, answer.headers["Accept-Encoding"]) == (415, "gzip, deflate")
 
@@ -163,12 +166,13 @@ async def test_large_bodies_are_413() -> None:
     async with serve(max_body_bytes=1_000) as server:
         fits = LOGIN + b" " * (1_000 - len(LOGIN))
         assert (await send(server, fits))[0] == 200
-        for body, headers in (
-            (fits + b" ", {}),
-            (gzip.compress(b" " * 1_000_000), {"Content-Encoding": "gzip"}),
+        admin = await server.admin()
+        for path, by, body, headers in (
+            ("/v1/auth/login", None, fits + b" ", JSON),
+            ("/v1/users", admin, gzip.compress(b" " * 1_000_000), JSON | {"Content-Encoding": "gzip"}),
         ):
-            status, problem = await send(server, body, **headers)
-            assert (status, problem["type"]) == (413, "/problems/payload-too-large")
+            problem = await server.json("POST", path, by, status=413, data=body, headers=headers)
+            assert problem["type"] == "/problems/payload-too-large"
             assert "1,000 bytes" in problem["detail"]
         async with raw_peer(server.port) as peer:
             await peer.send("POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
