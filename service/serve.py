@@ -49,8 +49,9 @@ def _process_runner() -> Runner:
     chosen = settings.load()
     form = logs.chosen_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form)
-    for name in unknown_variables():
-        log.warning("no setting has this name", extra={"variable": name})
+    for unknown in unknown_variables():
+        extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
+        log.warning("no setting has this name", extra=extra)
     access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
     app = create_app(chosen, access_log=access_log)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic_settings import NoDecode
 
 from service.domain import users
 from service.domain.rooms import PATTERN, RoomRight, Who
@@ -93,6 +95,25 @@ def private_keys_of(text: str) -> str:
         return Path(text).read_text(encoding="ascii")
     except (OSError, ValueError):
         raise ValueError("must be a private key as PEM, or the path of a file with one that can be read") from None
+
+
+def _listed(example: str) -> Callable[[object], object]:
+    """Reads a list as JSON, or separated by commas as most tools write it; `example` shows how in what is said of others."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith(("[", "{", '"')):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        try:
+            found = json.loads(value)
+        except ValueError:
+            found = None
+        if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+            raise ValueError(f"""must be a list: {example}, several separated by commas, or JSON as ["{example}"]""")
+        return tuple(found)
+
+    return read
 
 
 def _origin(text: str) -> str:
@@ -242,12 +263,15 @@ EmailAddress = Annotated[str, AfterValidator(_email)]
 Password = Annotated[str, Field(repr=False), AfterValidator(_password)]
 StoreUrl = Annotated[str, AfterValidator(_store)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
-Origins = Annotated[tuple[str, ...], AfterValidator(_origins)]
+Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed("roster.example.com"))]
+Origins = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_listed("https://app.example.com")), AfterValidator(_origins)
+]
 MetricsToken = Annotated[str, Field(repr=False), AfterValidator(_metrics_token)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Sender = Annotated[str, AfterValidator(_sender)]
 LinkUrl = Annotated[str, AfterValidator(_link)]
 SmtpUrl = Annotated[str, Field(repr=False), AfterValidator(_smtp)]
-Networks = Annotated[tuple[str, ...], AfterValidator(_proxies)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed("10.0.0.0/8")), AfterValidator(_proxies)]
 Upstreams = Annotated[dict[str, str], AfterValidator(_upstreams)]
 RoomRulesByPattern = Annotated[dict[str, dict[RoomRight, Who]], AfterValidator(_patterns)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
+from annotated_types import Le
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from service.setting_values import Rate
 from service.settings import PREFIX, Settings, SettingsError, load, unknown_variables
+from tests.support.server import serve
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +84,10 @@ def test_settings_do_not_change() -> None:
         ("SECURITY_CONTACT", "security@example.com", "mailto:"),
         ("SECURITY_CONTACT", "http://example.com/report", "https:"),
         ("SECURITY_CONTACT", "mailto:a@example.com\n", "mailto:"),
-        ("CORS_ORIGINS", "https://app.example.com", "is not JSON"),
+        ("CORS_ORIGINS", "app.example.com", "not an origin such as https://app.example.com"),
+        ("CORS_ORIGINS", "[https://app.example.com", 'or JSON as ["https://app.example.com"]'),
+        ("ALLOWED_HOSTS", '{"roster.example.com": 1}', "several separated by commas"),
+        ("TRUSTED_PROXIES", "[1]", "must be a list: 10.0.0.0/8"),
         ("CORS_ORIGINS", '["*"]', "not an origin"),
         ("CORS_ORIGINS", '["https://app.example.com/"]', "not an origin"),
         ("CORS_ORIGINS", '["null"]', "not an origin"),
@@ -170,12 +177,110 @@ def test_variable_made_by_kubernetes_is_explained(monkeypatch: pytest.MonkeyPatc
     assert "enableServiceLinks: false" in refused(monkeypatch, PORT="tcp://10.0.0.1:8080")
 
 
-def test_slip_of_the_pen_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Variables with our prefix that nothing reads are listed."""
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("STORE_URL", "postgresq://roster:pa/ss@word@db/x", "'postgresq://…@db/x'"),
+        (
+            "STORE_URL",
+            "postgresq://db/x?user=roster&password=pa/ss&port=1",
+            "'postgresq://db/x?user=roster&password=…@&port=1'",
+        ),
+        ("UPSTREAMS", '{"Weather": "https://me:pa/ss@example.com"}', "{'Weather': 'https://…@example.com'}"),
+    ],
+)
+def test_password_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: str, shown: str) -> None:
+    """A refused URL is shown without its password, whatever characters that has."""
+    said = refused(monkeypatch, **{name: value})
+
+    assert said.startswith(f"ROSTER_{name}={shown}: ")
+    assert "pa/ss" not in said
+
+
+def test_misspelt_name_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name with our prefix that no setting reads is listed with the nearest setting, from the environment and from `.env`."""
+    (tmp_path / ".env").write_text("ROSTER_REGISTRATON=closed\nroster_ping_s=1\nOTHER=1\nroster_xyzzy=1\n")
     monkeypatch.setenv("ROSTER_PROT", "80")
     monkeypatch.setenv("ROSTER_PORT", "80")
 
-    assert unknown_variables() == ["ROSTER_PROT"]
+    assert unknown_variables() == [
+        ("ROSTER_PROT", "environment", "ROSTER_PORT"),
+        ("ROSTER_REGISTRATON", ".env", "ROSTER_REGISTRATION"),
+        ("roster_xyzzy", ".env", None),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_file_that_is_not_utf8_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoding: str) -> None:
+    """A `.env` in another encoding stops the start with a sentence."""
+    (tmp_path / ".env").write_text("ROSTER_ADMIN_EMAIL=josé@example.com\n", encoding)
+
+    assert refused(monkeypatch).startswith(".env is not text in UTF-8; ")
+
+
+def test_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """The first name of a file that an editor on Windows has saved counts as any other."""
+    (tmp_path / ".env").write_text("ROSTER_PORT=1\n", "utf-8-sig")
+
+    assert load().port == 1
+    assert unknown_variables() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("cors_origins", ("https://a.example", "https://b.example")),
+        ("allowed_hosts", ("a.example", "b.example")),
+        ("trusted_proxies", ("10.0.0.0/8", "::1/128")),
+    ],
+)
+def test_lists_are_separated_by_commas_or_json(
+    monkeypatch: pytest.MonkeyPatch, name: str, values: tuple[str, ...]
+) -> None:
+    """Both forms of a list are the same; nothing is an empty one."""
+    for text in (",".join(values), f" {values[0]} , {values[1]} ,", json.dumps(values)):
+        monkeypatch.setenv(f"ROSTER_{name.upper()}", text)
+        assert getattr(load(), name) == values
+    monkeypatch.setenv(f"ROSTER_{name.upper()}", "")
+    assert getattr(load(), name) == ()
+
+
+NUMBERS = [name for name, field in Settings.model_fields.items() if field.annotation in (int, float)]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_both_bounds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A number that no run could bear is refused at the start with its name, at either end."""
+    for value in ("-1", "64000000000000"):
+        assert refused(monkeypatch, **{name.upper(): value}).startswith(f"ROSTER_{name.upper()}=")
+
+
+def greatest(name: str) -> int:
+    """The upper bound of a number."""
+    (bound,) = [limit.le for limit in Settings.model_fields[name].metadata if isinstance(limit, Le)]
+    assert isinstance(bound, int)
+    return bound
+
+
+async def test_greatest_numbers_are_borne() -> None:
+    """With every number at its upper bound users log in, write, read feeds and use sockets."""
+    left = {"port", "hash_passes", "hash_memory_kib", "hash_lanes", "hash_workers", "drain_delay_s", "drain_spread_s"}
+    numbers: dict[str, Any] = {name: greatest(name) for name in NUMBERS if name not in left}
+    async with serve(**numbers) as server:
+        ada = await server.member()
+        body = {"refresh_token": ada.refresh_token}
+        await server.json("POST", "/v1/auth/refresh", json=body)
+        await server.json("POST", "/v1/auth/forgot", status=202, json={"email": "member1@example.com"})
+        name = {"name": "Ada", "email": "ada@example.com", "username": "another"}
+        await server.json(
+            "POST", "/v1/users", await server.admin(), status=201, json=name, headers={"Idempotency-Key": "1"}
+        )
+        async with server.feed(ada) as stream:
+            assert (await stream.next()).event == "hello"
+        async with server.ws(ada) as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+            await socket.send_json({"type": "join", "room": "r"})
+            assert (await socket.receive_json())["type"] == "joined"
 
 
 @pytest.mark.parametrize(
