@@ -15,6 +15,7 @@ from service.domain.queries import EXAMINED_MAX, EventPage, EventQuery
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
 _MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second
+_MOST_REDACTED = 500  # at once, which takes some milliseconds
 _EVENT_BYTES = 1_000  # of an event with its user and its place in the indexes, without the text in it (measured: 960)
 
 
@@ -32,6 +33,7 @@ class MemoryLog:
         # By subject, the seq of the newest such event: both questions must not cost a walk through a user's events.
         self._role_changes: dict[UUID, int] = {}
         self._deletions: dict[UUID, int] = {}
+        self._to_redact: deque[list[int]] = deque()  # seqs of deleted users, in ascending order
 
     @property
     def first(self) -> int:
@@ -49,6 +51,8 @@ class MemoryLog:
         elif "role" in event.changed:
             self._role_changes[event.subject] = event.seq
         self._bytes += _size(event)
+        if self._to_redact:
+            self._redact_some()
         for _ in range(_MOST_FORGOTTEN):
             if not self._is_too_much or self._is_held:
                 break
@@ -74,12 +78,33 @@ class MemoryLog:
         return self.first > min(after for after, _ in self._holds.values())
 
     def redact(self, subject: UUID) -> None:
-        """Leave no copy of the user in its events (design: they keep id, type and subject)."""
-        for seq in self._by_subject.get(subject, ()):
-            index = seq - self.first
+        """Show no copy of the user in its events (design: they keep id, type and subject).
+
+        Of many events, which would take a second, the copies go little by little with what is appended later; `page` shows
+        none of them from now on.
+        """
+        self._to_redact.append(list(self._by_subject.get(subject, ())))
+        self._redact_some()
+
+    def _redact_some(self) -> None:
+        for _ in range(_MOST_REDACTED):
+            if not self._to_redact:
+                return
+            seqs = self._to_redact[0]
+            # The newest first: where one is forgotten, so are those before it.
+            if not seqs or seqs[-1] < self.first:
+                self._to_redact.popleft()
+                continue
+            index = seqs.pop() - self.first
             event = self._events[index]
-            self._bytes += _size(event.redacted()) - _size(event)
-            self._events[index] = event.redacted()
+            if event.user is not None:
+                redacted = event.redacted()
+                self._bytes += _size(redacted) - _size(event)
+                self._events[index] = redacted
+
+    def _shown(self, event: Event) -> Event:
+        is_left = event.user is not None and event.seq < self._deletions.get(event.subject, 0)
+        return event.redacted() if is_left else event
 
     def page(self, query: EventQuery) -> EventPage:
         """The events a query asks for, from what is still held."""
@@ -98,7 +123,7 @@ class MemoryLog:
             if len(found) == query.limit:
                 seen = found[-1].seq
                 break
-            found.append(event)
+            found.append(self._shown(event) if self._to_redact else event)
         return EventPage(found, max(seen, query.after), first, self.position)
 
     def has_role_changed(self, subject: UUID, after: int) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.domain.events import Event
 from service.domain.queries import EventQuery
-from service.store.memory_log import MemoryLog
+from service.store.memory_log import MemoryLog, _size
 from tests.support.domain import a_user, created
 
 ALL = 1_000_000
@@ -126,3 +126,21 @@ def test_held_log_has_a_bound_of_its_own() -> None:
     held = log.page(EventQuery(0, ALL)).events
     assert 35 < len(held) < 40
     assert sum(map(weight, held)) <= 40_000
+
+
+def test_copies_of_a_deleted_user_are_shown_no_more_and_go_little_by_little() -> None:
+    """However many events a user has, its deletion costs as much as that of few; the log shows no copy from then on, keeps none
+    in the end, and counts the bytes of what it keeps."""
+    log, user, other = MemoryLog(100_000, 1 << 30), a_user(name="x" * 100), a_user()
+    for _ in range(2_000):
+        log.append(Event("user.updated", user.updated_at, None, user.id, user, ("name",)))
+    log.append(Event("user.deleted", user.updated_at, None, user.id))
+    log.redact(user.id)
+    assert sum(event.user is not None for event in log._events) == 1_501
+    assert {event.user for event in log.page(EventQuery(0, 10_000)).events} == {None}
+
+    for _ in range(5):
+        log.append(created(other))
+    assert sum(event.user is not None for event in log._events) == 5
+    assert log._bytes == sum(map(_size, log._events))
+    assert [event.user is None for event in log.page(EventQuery(2_000, 10)).events] == [True] + [False] * 5
