@@ -9,7 +9,7 @@ from service.outbound.mail_log import LogMailer
 from service.outbound.trust import trusted
 from service.security.guessing.alarm import Alarm
 from service.security.guessing.backoff import Backoff
-from service.security.guessing.limit import LoginLimit
+from service.security.guessing.limit import SITE_FACTOR, LoginLimit
 from service.security.guessing.memory_counts import MemoryCounts
 from service.security.hash_places import ProcessHasher
 from service.security.passwords import Argon2Hasher
@@ -76,4 +76,6 @@ def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> Lo
     if settings.login_rate is None:
         return None
     alarm = Alarm(lambda kind: metrics.login_waits.labels(kind).inc())
-    return LoginLimit(MemoryCounts(Backoff(settings.login_rate), alarm), store.sessions)
+    rate = settings.login_rate
+    sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
+    return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions)

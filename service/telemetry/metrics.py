@@ -123,7 +123,7 @@ class Metrics:
         )
         self.login_waits = Counter(
             "roster_login_waits",
-            "Accounts, networks, and known pairs of both, that began to have to wait after failed logins.",
+            "Accounts, networks, IPv6 sites and known pairs of account and network that began to wait after failed logins.",
             ("kind",),
             registry=self.registry,
         )

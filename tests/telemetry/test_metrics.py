@@ -115,6 +115,6 @@ def test_every_counter_says_when_it_began() -> None:
             if sample.name.startswith("roster_")
         }
         counts = {(name, names) for name, names in found if name.endswith(("_total", "_count"))}
-        assert len(counts) == 5
+        assert len(counts) == 6
         for name, names in counts:
             assert (f"{name.removesuffix('_total').removesuffix('_count')}_created", names) in found

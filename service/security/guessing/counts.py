@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol
 
-Kind = Literal["account", "network", "pair"]
+Kind = Literal["account", "network", "site", "pair"]
 
 
 class Key(NamedTuple):
-    """What failures are counted for: an account, a network, or the two of them together."""
+    """What failures are counted for: an account, a network, the IPv6 site (/48) around it, or account and network together."""
 
     kind: Kind
     name: str

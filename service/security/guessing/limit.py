@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 from uuid import UUID, uuid4
 
 from service.domain.errors import TooManyFailures
@@ -11,9 +12,14 @@ from service.domain.sessions import Session
 from service.security.guessing.counts import Counts, Key, MustWait
 from service.security.networks import network_of
 
+SITE_BITS: Final = 48
+SITE_FACTOR: Final = 16  # a /48 may be a company, or one customer who has 65,536 networks
+
 
 class LoginLimit:
     """Failed looks at a password: what strangers fail is counted for the account and for their network.
+
+    Failures from IPv6 count for the /48 as well, of which `SITE_FACTOR` times as many are free.
 
     A network is known for an account that has a live session last refreshed from it, or whose password was reset from it in
     this window. There, neither of the two counts refuses anything: failures are counted for the pair of both, on
@@ -43,7 +49,10 @@ class LoginLimit:
         pair = _pair(account, network)
         async with AsyncExitStack() as attempt:
             try:
-                strangers = self._failures.attempt(Key("account", str(account)), Key("network", network))
+                keys = [Key("account", str(account)), Key("network", network)]
+                if ":" in network:
+                    keys.append(Key("site", network_of(client, SITE_BITS)))
+                strangers = self._failures.attempt(*keys)
                 await attempt.enter_async_context(strangers)
             except MustWait as stranger:
                 if not await self._is_known(account, network, pair):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final
 
 from service.domain.errors import WRONG_PROOF
@@ -38,6 +39,7 @@ class MemoryCounts:
     Args:
         tell: called where waits begin, with the keys of the attempt and those that wait.
         clock: seconds, monotonic.
+        other_terms: kinds that do not count on the terms of `backoff`.
     """
 
     def __init__(
@@ -46,8 +48,11 @@ class MemoryCounts:
         tell: Callable[[Sequence[Key], Sequence[Key]], None] = lambda keys, waits: None,
         clock: Callable[[], float] = time.monotonic,
         most_keys: int = MOST_KEYS,
+        *,
+        other_terms: Mapping[Kind, Backoff] = MappingProxyType({}),
     ) -> None:
         self._backoff = backoff
+        self._other_terms = other_terms
         self._tell = tell
         self._clock = clock
         self._most_keys = most_keys
@@ -62,7 +67,7 @@ class MemoryCounts:
     async def attempt(self, *keys: Key) -> AsyncIterator[None]:
         now = self._clock()
         found = [self._row(key, now) for key in keys]
-        wait_s = max(self._backoff.until_next_s(row.count, row.under_way, now) for _, row in found)
+        wait_s = max(self._terms(key).until_next_s(row.count, row.under_way, now) for key, row in found)
         if wait_s > 0:
             raise MustWait(wait_s)
         for key, row in found:
@@ -71,7 +76,7 @@ class MemoryCounts:
         try:
             yield
         except WRONG_PROOF:
-            if waits := [key for key, row in found if self._fail(row)]:
+            if waits := [key for key, row in found if self._fail(key, row)]:
                 self._tell(keys, waits)
             raise
         finally:
@@ -110,17 +115,20 @@ class MemoryCounts:
         # Not for every attempt: looking at all of them takes some 50 ms.
         if now - self._swept_at.get(kind, -_SWEEP_EVERY_S) >= _SWEEP_EVERY_S:
             self._swept_at[kind] = now
-            level = self._backoff.level
+            level = self._other_terms.get(kind, self._backoff).level
             rows = self._rows[kind]
             self._rows[kind] = {name: row for name, row in rows.items() if row.under_way or level(row.count, now) > 0}
         return len(self._rows[kind]) < self._most_keys
 
-    def _fail(self, row: _Row) -> bool:
+    def _terms(self, key: Key) -> Backoff:
+        return self._other_terms.get(key.kind, self._backoff)
+
+    def _fail(self, key: Key, row: _Row) -> bool:
         """Count one; whether a wait begins."""
-        now = self._clock()
-        waited = self._backoff.wait_s(self._backoff.level(row.count, now)) > 0
-        row.count = self._backoff.failed(row.count, now)
-        return not waited and self._backoff.wait_s(row.count.level) > 0
+        now, terms = self._clock(), self._terms(key)
+        waited = terms.wait_s(terms.level(row.count, now)) > 0
+        row.count = terms.failed(row.count, now)
+        return not waited and terms.wait_s(row.count.level) > 0
 
     def _drop_if_empty(self, key: Key) -> None:
         row = self._rows[key.kind].get(key.name)

@@ -16,7 +16,7 @@ from service.domain.sessions import Origin, Session
 from service.security.guessing.alarm import Alarm
 from service.security.guessing.backoff import Backoff
 from service.security.guessing.counts import Key
-from service.security.guessing.limit import LoginLimit
+from service.security.guessing.limit import SITE_FACTOR, LoginLimit
 from service.security.guessing.memory_counts import MemoryCounts
 from service.setting_values import Rate
 
@@ -32,7 +32,12 @@ class World:
         self.looked: list[UUID] = []
         self.now = 1_000.0
         self.told_s = 0.0
-        self.limit = LoginLimit(MemoryCounts(Backoff(Rate(3, 900)), clock=lambda: self.now), self.sessions)
+        self.limit = LoginLimit(
+            MemoryCounts(
+                Backoff(Rate(3, 900)), clock=lambda: self.now, other_terms={"site": Backoff(Rate(3 * SITE_FACTOR, 900))}
+            ),
+            self.sessions,
+        )
 
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         self.looked.append(user_id)
@@ -74,6 +79,21 @@ async def test_strangers_wait_for_account_and_network() -> None:
     assert world.told_s == 15
     assert not await world.enters(GRACE, AWAY)
     assert await world.enters(GRACE, OFFICE)
+
+
+async def test_many_networks_of_one_site_wait() -> None:
+    """Guesses at many accounts from many /64s of one /48 wait after 16 times the failures of one network; a known network does
+    not, nor do other sites."""
+    world = World()
+    home = "2001:db8:0:ffff::1"
+    world.open(ADA, home)
+    tried = sum([await world.fail(f"login {n}", f"2001:db8:0:{n:x}::1", 1) for n in range(200)])
+
+    assert tried == 3 * SITE_FACTOR
+    assert not await world.enters("another", "2001:db8:0:fffe::1")
+    assert await world.enters(ADA, home)
+    assert await world.enters("another", "2001:db8:1::1")
+    assert await world.enters("another", OFFICE)
 
 
 async def test_strangers_cannot_keep_the_owner_out() -> None:
