@@ -35,6 +35,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     restore = actions.add_parser("restore", help="replace all data by that of a backup; the service must be stopped")
     restore.add_argument("file", type=Path)
     restore.add_argument("--yes", action="store_true", help="lose the users that are there")
+    actions.add_parser("new-epoch", help="have every reader resync; after a disk snapshot or a VM image was put back")
     copy = actions.add_parser("copy", help="copy all data from one store to another; neither should be in use")
     copy.add_argument("source", metavar="from", help="as sqlite:///roster.db")
     copy.add_argument("target", metavar="to", help="as postgresql://user:password@host/database")
@@ -96,12 +97,20 @@ async def _copy(chosen: argparse.Namespace) -> str | None:
     return await _say_findings(target)
 
 
+async def _new_epoch(_: argparse.Namespace) -> None:
+    from service.store.upkeep.epochs import start_epoch
+
+    database = _database()
+    _say(f"{database.name}: the log goes on as {await start_epoch(database)}")
+
+
 _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, str | None]]]] = {
     "upgrade": _upgrade,
     "downgrade": _downgrade,
     "check": _check,
     "backup": _backup,
     "restore": _restore,
+    "new-epoch": _new_epoch,
     "copy": _copy,
 }
 

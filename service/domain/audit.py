@@ -34,6 +34,7 @@ Recorded = Literal[
     "audit.exported",
     "keys.rotated",
     "data.replaced",
+    "epoch.started",
 ]
 """What is kept beside the types of events, each of which is an action by itself."""
 

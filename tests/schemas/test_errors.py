@@ -122,7 +122,7 @@ def test_every_value_of_an_enumeration_is_named() -> None:
     """However many there are, none is cut in two."""
     (error,) = told({"action": "foo"}, AuditFilter)
     assert re.findall("'([^']+)'", error.detail) == list(ACTIONS)
-    assert error.detail.endswith(" or 'data.replaced'.")
+    assert error.detail.endswith(" or 'epoch.started'.")
 
 
 WRONG: tuple[Any, ...] = (

@@ -7,12 +7,12 @@ import fcntl
 import logging
 import os
 import socket
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from service.domain.errors import Unavailable
+from service.store.sql.run_record import read_owner, read_record, write_owner
 
 _LOOK_AGAIN_S: Final = 0.05
 _QUIET_S: Final = 2.0  # a shorter wait has no line
@@ -40,9 +40,8 @@ async def own(path: Path, wait_s: float) -> int:
                     log.warning("waiting for another process to leave the database", extra=wait)
                 await asyncio.sleep(_LOOK_AGAIN_S)
         begun = datetime.now(UTC).isoformat(" ", "seconds")
-        with suppress(OSError):  # the lock is what counts, and it takes no room on a disk that is full
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}, since {begun}".encode(), 0)
+        owner = f"process {os.getpid()} on {socket.gethostname()}, since {begun}"
+        write_owner(descriptor, owner, read_record(descriptor))
     except TimeoutError:
         owner = _owner(descriptor)
         os.close(descriptor)
@@ -61,7 +60,7 @@ def owner_file(path: Path) -> str:
 
 
 def _owner(descriptor: int) -> str:
-    return os.pread(descriptor, 1_000, 0).decode(errors="replace") or "another process"
+    return read_owner(descriptor) or "another process"
 
 
 def _lock(descriptor: int) -> bool:

@@ -21,6 +21,7 @@ from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
 from service.store.sql.gatherer import CHANNEL, Gatherer
+from service.store.sql.identity import adopt, postgres_identity
 from service.store.sql.lease import RENEW_EVERY_S, Lease
 from service.store.sql.postgres_connection import LOCK_MS, LOST, SILENCE_S, STOP_MS, PostgresConnection, deadline
 from service.store.sql.postgres_server import apply_settings, check_server, connect, startup_settings
@@ -106,6 +107,7 @@ class PostgresStore(SqlStore):
             writer = await self._connect_to_write(max(until - loop.time(), 0))
             try:
                 await self._lease.renew(PostgresConnection(writer))
+                await self._begin_run(writer)
                 self._pool = await asyncpg.create_pool(
                     self._url,
                     min_size=0,  # else it asks for a server that is gone, without an end and with a traceback each time
@@ -140,6 +142,15 @@ class PostgresStore(SqlStore):
             await self._say(lambda transaction: self._lease.end(transaction.connection))
         await self._gatherer.close()
         self._pool.terminate()
+
+    async def _begin_run(self, writer: asyncpg.Connection[Any]) -> None:
+        """Start a new epoch where the database is not the one of the last run."""
+        async with deadline(writer):
+            identity = await postgres_identity(writer)
+        connection = PostgresConnection(writer)
+        await connection.say("BEGIN")
+        await adopt(connection, identity, lambda kept, _: kept == identity)
+        await connection.say("COMMIT")
 
     async def _look_at_tables(self, until: float) -> None:
         probe = await self._reach(until)

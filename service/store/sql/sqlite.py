@@ -7,23 +7,29 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from service.domain.audit import KEEP_AUDIT_S
-from service.domain.errors import Unavailable
+from service.domain.errors import StorageFull, Unavailable
 from service.domain.ports import Clock, Snapshot
 from service.domain.positions import Position
 from service.domain.users import User
+from service.store.run_through import run_through
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
+from service.store.sql.identity import adopt
 from service.store.sql.owner import own
+from service.store.sql.run_record import RunRecord, read_record, write_record
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.sql.store import SqlStore
 from service.store.sql.writer import Writer
 
 _PAGE: Final = 100
+_RECORD_EVERY_S: Final = 1.0
 
 
 class SqliteStore(SqlStore):
@@ -58,6 +64,7 @@ class SqliteStore(SqlStore):
         self._wait_s = wait_s
         self._may_migrate = may_migrate
         self._owner: int | None = None
+        self._head_write: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Take the file, waiting for its present owner to leave.
@@ -74,6 +81,7 @@ class SqliteStore(SqlStore):
                 self._write_connection = SqliteConnection(self._path, writes=True, full=self._full)
                 opened.callback(self._write_connection.close)
                 await self._look_at_tables()
+                self._record = self._begin_run(owner)
                 self._reader = SqliteConnection(self._path, writes=False)
                 opened.pop_all()
         except (OSError, sqlite3.Error, Unavailable) as error:
@@ -83,6 +91,48 @@ class SqliteStore(SqlStore):
             raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
         self._writer = Writer(self._write_connection, self._kept, self._tell)
         self._owner = owner
+        self._recording = asyncio.create_task(self._keep_head(), name="record the head beside SQLite")
+
+    def _begin_run(self, owner: int) -> RunRecord:
+        """Give this run an id, in the file and beside it, and start a new epoch where the file is not the one of the last run.
+
+        Killed in the middle, the file fits what stands beside it all the same.
+        """
+        connection, before, run = self._write_connection, read_record(owner), uuid4().hex
+        write_record(owner, RunRecord((*before.runs[-2:], run), before.head))
+        try:
+            connection.begin()
+            run_through(adopt(connection, run, before.is_known))
+            connection.commit()
+        except (StorageFull, Unavailable):
+            connection.roll_back()
+            ((_, head, _),), found = connection.find(statements.POSITION), connection.find(statements.RUN)
+            if not found or not before.is_known(found[0][0], head):
+                raise
+            run = found[0][0]  # no room for another one: reads go on
+        except BaseException:
+            connection.roll_back()
+            raise
+        ((_, head, _),) = connection.find(statements.POSITION)
+        record = RunRecord((run,), head)
+        write_record(owner, record, to_disk=self._full)
+        return record
+
+    async def _keep_head(self) -> None:
+        """Write the head beside the file every second in which it has changed, until cancelled."""
+        while True:
+            await asyncio.sleep(_RECORD_EVERY_S)
+            if self._owner is not None and self._has_new_head():
+                writing = asyncio.to_thread(write_record, self._owner, self._record)
+                self._head_write = asyncio.create_task(writing, name="write the head")
+                await asyncio.shield(self._head_write)
+
+    def _has_new_head(self) -> bool:
+        last = self._writer.last
+        if last is None or last.seq == self._record.head:
+            return False
+        self._record = replace(self._record, head=last.seq)
+        return True
 
     async def _look_at_tables(self) -> None:
         found = self._write_connection.revision()
@@ -95,7 +145,11 @@ class SqliteStore(SqlStore):
     async def close(self) -> None:
         if self._owner is None:
             return
+        self._recording.cancel()
+        await asyncio.wait((self._recording, *([self._head_write] if self._head_write else ())))
         await self._writer.close()
+        if self._has_new_head():
+            write_record(self._owner, self._record, to_disk=self._full)
         self._reader.close()
         self._write_connection.close()
         os.close(self._owner)

@@ -41,6 +41,7 @@ from service.store.sql.tables import (
     mail_tokens,
     mails,
     recovery_codes,
+    runs,
     secrets,
     sessions,
     signing_keys,
@@ -180,6 +181,10 @@ RENEW_LEASE: Final = Statement(
 )
 END_LEASE: Final = _always(delete(leases).where(leases.c.id == bindparam("id")))
 FORGET_LEASES: Final = _always(delete(leases).where(~_RECENT))
+
+RUN: Final = _always(select(runs.c.identity))
+KEEP_RUN: Final = _always(insert(runs))
+FORGET_RUN: Final = _always(delete(runs))
 
 # Secrets
 

@@ -243,6 +243,9 @@ recovery_codes = Table(
     Column("digest", LargeBinary(32), primary_key=True),
 )
 
+# Which database the last run had: no more than one row, which no copy takes along.
+runs = Table("runs", metadata, Column("identity", String(128), primary_key=True), info={"copied": False})
+
 # Processes that use the database, by its own clock.
 leases = Table(
     "leases",

@@ -45,6 +45,11 @@ class Writer:
         self._wake.set()
         return await future
 
+    @property
+    def last(self) -> Position | None:
+        """Position of the log after the last commit; None where there was none yet."""
+        return self._last
+
     async def close(self) -> None:
         """Carry out what waits, then end. Safe to call twice."""
         self._queue.closing = True

@@ -89,6 +89,8 @@ class SqliteDatabase:
                     raise Unavailable(1, f"{self.name} is not a database of Roster.")
                 with _told(str(file)):  # which the disk may have no room for
                     source.raw.backup(copy, pages=_STEP_PAGES)  # in steps, between which signals are heard
+                    if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+                        copy.execute("DELETE FROM runs")  # put in the place of the store, it is another one
                     copy.execute("PRAGMA journal_mode = DELETE")  # one file, and nothing beside it
 
 
