@@ -134,7 +134,7 @@ def create_app(
     app[keys.TRANSFERS] = Transfers()
     app[keys.METRICS] = metrics
     app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
-    app[keys.OPENAPI] = OpenApi()
+    app[keys.OPENAPI] = OpenApi(settings.public_url or "/")
 
     app.add_routes(routes)
     app.add_routes(files)

@@ -103,6 +103,8 @@ class Operation:
             every.update(_REFUSALS_OF_LINES if self.body_in_lines else _REFUSALS_OF_BODIES)
         if "Idempotency-Key" in self.headers:
             every.update(_REFUSALS_OF_KEYS)
+        if self.is_feed:
+            every -= _TOLD_IN_STREAMS
         return frozenset(every)
 
     @property
@@ -135,6 +137,9 @@ _REFUSALS_OF_BODIES: Final = (
     problems.INVALID_FIELDS,
 )
 _REFUSALS_OF_KEYS: Final = (problems.BAD_REQUEST, problems.CONFLICT, problems.STILL_RUNNING, problems.KEY_REUSED)
+
+# An event stream answers 200 and says these in `closing`: EventSource does not reconnect after another status.
+_TOLD_IN_STREAMS: Final = frozenset((problems.TOO_MANY, problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE))
 
 _REFUSALS_OF_LINES: Final = (problems.BAD_REQUEST, problems.TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE)
 

@@ -106,6 +106,45 @@ def test_nothing_is_made_before_somebody_asks() -> None:
     assert ran.stderr.strip() == ""
 
 
+# For generators
+
+
+def test_streams_and_lines_are_strings() -> None:
+    """Generators read one schema for a whole body: event streams and NDJSON are strings, in requests and answers."""
+    found = [
+        (media_type, content["schema"]["type"])
+        for _, _, operation in OPERATIONS.values()
+        for node in (operation.get("requestBody", {}), *map(resolve, operation["responses"].values()))
+        for media_type, content in node.get("content", {}).items()
+        if media_type in ("text/event-stream", "application/x-ndjson")
+    ]
+    assert {media_type for media_type, _ in found} == {"text/event-stream", "application/x-ndjson"}
+    assert {kind for _, kind in found} == {"string"}
+
+
+def test_names_of_schemas_are_their_own() -> None:
+    """No schema has a suffix that tells two models of one name apart, and none the name of one of its members, which a class
+    of some languages may not have."""
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        assert re.fullmatch(r"[A-Za-z]+", name)
+        assert name.lower() not in {member.replace("_", "").lower() for member in schema.get("properties", {})}
+
+
+def test_feeds_do_not_promise_what_they_say_in_the_stream() -> None:
+    """An event stream answers 200 where another operation answers 429, 503 or 507, so it lists none of them."""
+    for name in ("follow_feed", "follow_room"):
+        assert OPERATIONS[name][2]["responses"].keys() & {"429", "503", "507"} == set()
+
+
+async def test_servers_are_absolute_in_the_file(server: Server) -> None:
+    """The file names an absolute URL; a service names ROSTER_PUBLIC_URL, or itself by a relative one."""
+    assert DOCUMENT["servers"][0]["url"] == "http://127.0.0.1:8080"
+    async with serve(public_url="https://roster.example.com") as public:
+        for each, url in ((server, "/"), (public, "https://roster.example.com")):
+            described = await each.json("GET", "/openapi.json")
+            assert [where["url"] for where in described["servers"]] == [url]
+
+
 # Every operation
 
 
@@ -249,7 +288,7 @@ async def test_limits_are_told_as_described() -> None:
 async def test_feed_says_what_is_described(server: Server) -> None:
     """Every event of a stream keeps to the schema of the stream, and its data to the schema of that data."""
     responses = OPERATIONS["follow_feed"][2]["responses"]
-    schema = responses["200"]["content"]["text/event-stream"]["schema"]
+    schema = responses["200"]["content"]["text/event-stream"]["schema"]["contentSchema"]
     by_event = {
         event: one["properties"]["data"]["contentSchema"]
         for one in schema["oneOf"]

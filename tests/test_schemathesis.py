@@ -93,6 +93,11 @@ def _description() -> str:
         for operation in methods.values():
             # It excuses every status; what an operation answers to requests like these stands there by name.
             del operation["responses"]["default"]
+            # It checks each event of a stream against the schema of the body.
+            stream = operation["responses"].get("200", {}).get("content", {}).get("text/event-stream")
+            if stream is not None:
+                del stream["examples"]
+                stream["schema"] = stream["schema"]["contentSchema"]
     return json.dumps(described)
 
 

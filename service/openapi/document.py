@@ -73,8 +73,8 @@ _SECURITY_SCHEMES: Final = {
 }
 
 
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def document(server: str = "http://127.0.0.1:8080") -> dict[str, Any]:
+    """OpenAPI 3.1 of a service at this URL; that of `make run` for a file, which generators read without an address."""
     schemas = Schemas(operation for _, _, operation in operations())
     paths: dict[str, dict[str, Any]] = {}
     for path, method, operation in operations():
@@ -88,7 +88,7 @@ def document() -> dict[str, Any]:
             "summary": "User accounts, a feed of what changed, and rooms: one log, one position.",
             "description": _ABOUT,
         },
-        "servers": [{"url": "/", "description": "Where this description was read."}],
+        "servers": [{"url": server, "description": "The service."}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {

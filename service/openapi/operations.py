@@ -41,10 +41,12 @@ def describe(path: str, operation: Operation, schemas: Schemas) -> dict[str, Any
         described["parameters"] = found
     if operation.body is not None:
         examples = operation.body_examples or {"example": example_of(operation.body)}
-        content = {
-            "schema": schemas.body(operation.body),
-            "examples": {name: {"value": value} for name, value in examples.items()},
-        }
+        schema = schemas.body(operation.body)
+        if operation.body_in_lines:
+            # A generator would make one object of the body, and a client would send one line.
+            schema = _lines(operation.body_types[0], schema)
+            examples = {name: f"{_json(value)}\n" for name, value in examples.items()}
+        content = {"schema": schema, "examples": {name: {"value": value} for name, value in examples.items()}}
         described["requestBody"] = {
             "required": operation.body_required,
             "content": dict.fromkeys(operation.body_types, content),
@@ -74,12 +76,19 @@ def _reply(reply: Reply, limited: bool, schemas: Schemas) -> dict[str, Any]:
     return described
 
 
+def _lines(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A text of which each line keeps to a schema."""
+    text = "Lines of JSON, each by itself as `contentSchema` describes it."
+    return {"type": "string", "description": text, "contentMediaType": media_type, "contentSchema": schema}
+
+
 def _event_stream(reply: Reply, schemas: Schemas) -> dict[str, Any]:
-    """A stream, as what a reader of server-sent events makes of each event: 3.1 has no words for the stream itself."""
+    """A stream is a string to generators. `contentSchema` describes one event as a reader of server-sent events parses it:
+    OpenAPI 3.1 has no words for the stream itself."""
     by_model: dict[type[BaseModel], list[str]] = {}
     for name, model in reply.events.items():
         by_model.setdefault(model, []).append(name)
-    schema = {
+    event = {
         "description": "One event of the stream.",
         "type": "object",
         "required": ["event", "data"],
@@ -91,20 +100,31 @@ def _event_stream(reply: Reply, schemas: Schemas) -> dict[str, Any]:
         },
         "oneOf": [
             {
+                "required": ["event", "data"],
                 "properties": {
                     "event": {"enum": names},
                     "data": {"contentMediaType": "application/json", "contentSchema": schemas.answer(model)},
-                }
+                },
             }
             for model, names in by_model.items()
         ],
     }
-    examples = {frame["event"]: {"value": frame} for frame in map(_frame, by_model.values(), by_model)}
-    return {"schema": schema, "examples": examples}
+    schema = {
+        "type": "string",
+        "description": "Server-sent events, each by itself as `contentSchema` describes it.",
+        "contentMediaType": "text/event-stream",
+        "contentSchema": event,
+    }
+    return {"schema": schema, "examples": dict(map(_frame, by_model.values(), by_model))}
 
 
-def _frame(names: list[str], model: type[BaseModel]) -> dict[str, str]:
+def _frame(names: list[str], model: type[BaseModel]) -> tuple[str, dict[str, str]]:
+    """The name of an event and an example of it."""
     data = example_of(model)
-    frame = {"event": data.get("type", names[0]), "data": json.dumps(data, ensure_ascii=False, separators=(",", ":"))}
-    position = data.get("position", data.get("id"))
-    return frame if position is None else {"id": position, **frame}
+    event, position = data.get("type", names[0]), data.get("position", data.get("id"))
+    head = "" if position is None else f"id: {position}\n"
+    return event, {"value": f"{head}event: {event}\ndata: {_json(data)}\n\n"}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

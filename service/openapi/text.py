@@ -12,11 +12,22 @@ class OpenApi:
 
     Each text is made once, when somebody asks for it, and what makes it is imported then: a process that nobody asks
     keeps the megabytes.
+
+    Args:
+        server: URL of the service, which may be relative to that of the description; empty for that of `make run`.
     """
+
+    def __init__(self, server: str = "") -> None:
+        self._server = server
+
+    def _document(self) -> dict[str, Any]:
+        from service.openapi.document import document
+
+        return document(self._server) if self._server else document()
 
     @functools.cached_property
     def json(self) -> str:
-        return json.dumps(_document(), ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self._document(), ensure_ascii=False, separators=(",", ":"))
 
     @functools.cached_property
     def yaml(self) -> str:
@@ -30,11 +41,5 @@ class OpenApi:
             return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
         Dumper.add_representer(str, represent)
-        text: str = yaml.dump(_document(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+        text: str = yaml.dump(self._document(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
         return text
-
-
-def _document() -> dict[str, Any]:
-    from service.openapi.document import document
-
-    return document()

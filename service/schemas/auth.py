@@ -17,7 +17,7 @@ _MAILED = "AZOlyHsefDqfUj0fCmuMEWmVDNBPb2s3Qk1yZ0x0eVd4R3pQdkNqTnVIc0RhRXJi"
 _REFRESH = "0193a5c87b1e7c3a9f523d1f0a6b8c11.1.9mYV0Q4bTgK1p0…"
 
 
-class Login(Body):
+class LoginRequest(Body):
     """Who wants in. `Authorization: Basic` with an empty body says the same."""
 
     login: Annotated[str, Field(min_length=1, max_length=254, examples=["ada"])]
@@ -63,7 +63,7 @@ class Forgotten(Body):
     """Address of the account."""
 
 
-class Reset(Body):
+class PasswordReset(Body):
     """A new password for one that was forgotten."""
 
     token: MailedToken
@@ -142,7 +142,7 @@ class SessionList(Answer):
     """The oldest first."""
 
 
-class Ticket(Answer):
+class IssuedTicket(Answer):
     """Opens one stream where no `Authorization` header can be sent, as from a browser."""
 
     ticket: Annotated[str, Field(examples=["pZc0mX8kQ2…"])]

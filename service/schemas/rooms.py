@@ -16,7 +16,7 @@ RoomName = Annotated[str, Field(pattern=ROOM_NAME, examples=["lobby"])]
 _ID = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
 
 
-class RoomAnswer(Answer):
+class RoomSummaryAnswer(Answer):
     """A room that has members, readers or history."""
 
     room: RoomName
@@ -30,7 +30,7 @@ class RoomAnswer(Answer):
 class RoomList(Answer):
     """A page of the rooms that the caller may read."""
 
-    items: list[RoomAnswer]
+    items: list[RoomSummaryAnswer]
     """The rooms of this page, by name."""
     next: Annotated[str | None, Field(examples=["lobby"])]
     """`cursor` of the next page; null when this is the last."""

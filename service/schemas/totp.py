@@ -57,7 +57,7 @@ class TotpSecret(Answer):
     """The same as apps read it from a QR code."""
 
 
-class RecoveryCodes(Answer):
+class RecoveryCodeSet(Answer):
     """What logs in without the phone; shown this once."""
 
     recovery_codes: Annotated[list[str], Field(examples=[["0f3k9d-7yw2hm-c4x8pa-6tq1nz", "b5r0ve-…"]])]

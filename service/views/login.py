@@ -14,7 +14,7 @@ from service.domain.errors import BadRequest, InvalidCredentials, OtpRequired, T
 from service.domain.logins import LoggedIn
 from service.keys import CLOCK, CONTEXT, GUARD, METRICS, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, operation
-from service.schemas.auth import Login
+from service.schemas.auth import LoginRequest
 from service.schemas.fields import spelled_login
 from service.views.base import View
 from service.views.proving import guarded
@@ -36,7 +36,7 @@ class LogIn(View):
             tag="auth",
             access=Access.PUBLIC,
             writes=True,
-            body=Login,
+            body=LoginRequest,
             body_required=False,
             body_examples={"ada": {"login": "ada", "password": "correct horse battery staple"}},
             replies={200: TOKENS_REPLY},
@@ -54,7 +54,7 @@ class LogIn(View):
         if scheme.lower() == "basic":
             login = _basic(encoded)
         elif self.request.body_exists:
-            login = await self.body(Login)
+            login = await self.body(LoginRequest)
         else:
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
         app = self.request.app
@@ -92,7 +92,7 @@ class LogIn(View):
         return tokens_answer(self.request, entered)
 
 
-def _basic(encoded: str) -> Login:
+def _basic(encoded: str) -> LoginRequest:
     """The login that `Authorization: Basic` carries (RFC 7617), in UTF-8."""
     try:
         login, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
@@ -102,4 +102,4 @@ def _basic(encoded: str) -> Login:
         raise BadRequest("Send `Authorization: Basic` with base64 of login:password in UTF-8, or a JSON body.")
     if not login or not password or len(login) > 254 or len(password) > 1024:
         raise InvalidCredentials()
-    return Login.model_construct(login=login, password=password)
+    return LoginRequest.model_construct(login=login, password=password)

@@ -13,7 +13,7 @@ from service.domain.mail import Presented, parse_token
 from service.domain.proofs import show
 from service.keys import CLOCK, CONTEXT, GUARD, MAIL_LIMIT, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
-from service.schemas.auth import Accepted, AddressChange, Forgotten, Reset, Verification
+from service.schemas.auth import Accepted, AddressChange, Forgotten, PasswordReset, Verification
 from service.views.base import NO_STORE, View, json_answer
 from service.views.proving import ProvingView
 
@@ -119,7 +119,7 @@ class ResetPassword(View):
             tag=_TAG,
             access=Access.PUBLIC,
             writes=True,
-            body=Reset,
+            body=PasswordReset,
             replies={
                 204: Reply("The password is set; every session and API token has ended.", headers=("Cache-Control",))
             },
@@ -128,7 +128,7 @@ class ResetPassword(View):
     )
     async def post(self) -> web.Response:
         app = self.request.app
-        body = await self.body(Reset)
+        body = await self.body(PasswordReset)
         presented = _presented(self, body.token)
 
         async def reset() -> None:

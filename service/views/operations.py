@@ -26,6 +26,7 @@ class Live(View):
             access=Access.PUBLIC,
             limited=False,
             replies={200: Reply("It does.", Health)},
+            refusals=(problems.BAD_REQUEST,),
         )
     )
     async def get(self) -> web.Response:
@@ -42,7 +43,7 @@ class Ready(View):
             access=Access.PUBLIC,
             limited=False,
             replies={200: Reply("They should.", Health)},
-            refusals=(problems.UNAVAILABLE,),
+            refusals=(problems.BAD_REQUEST, problems.UNAVAILABLE),
         )
     )
     async def get(self) -> web.Response:

@@ -25,10 +25,10 @@ from service.schemas.rooms import (
     MessageBody,
     MessageFilter,
     MessageList,
-    RoomAnswer,
     RoomFeedFilter,
     RoomFilter,
     RoomList,
+    RoomSummaryAnswer,
 )
 from service.views.base import PRIVATE, View, json_answer
 from service.views.idempotency import answered, claim_of, key_of
@@ -68,7 +68,7 @@ class Rooms(View):
     async def get(self) -> web.Response:
         wanted = self.query(RoomFilter)
         page, following = self.request.app[ROOMS].page(self.principal, wanted.cursor or "", wanted.limit)
-        items = [RoomAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
+        items = [RoomSummaryAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
         return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.keys import AUTHENTICATOR, SETTINGS
 from service.operations import Access, Operation, Reply, operation
-from service.schemas.auth import Ticket
+from service.schemas.auth import IssuedTicket
 from service.security.authenticator import TICKET_TTL
 from service.views.base import NO_STORE, View, json_answer
 
@@ -25,14 +25,14 @@ class MakeTicket(View):
             access=Access.BEARER,
             scope="sessions",
             writes=True,
-            replies={200: Reply("A ticket.", Ticket, headers=("Set-Cookie", "Cache-Control"))},
+            replies={200: Reply("A ticket.", IssuedTicket, headers=("Set-Cookie", "Cache-Control"))},
         )
     )
     async def post(self) -> web.Response:
         app = self.request.app
         ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
         ended = await app[AUTHENTICATOR].find_ended_cookies(self.request.cookies)
-        body = Ticket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
+        body = IssuedTicket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
         answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
         answer.set_cookie(
             cookie.name,

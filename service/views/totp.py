@@ -13,13 +13,13 @@ from service import problems
 from service.domain import second_factors, totp
 from service.keys import CLOCK, METRICS, POSTBOX, SETTINGS, STORE
 from service.operations import Access, Operation, Reply, operation
-from service.schemas.totp import RecoveryCodes, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
+from service.schemas.totp import RecoveryCodeSet, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
 from service.views.base import NO_STORE, json_answer
 from service.views.ids import id_in_path
 from service.views.proving import ProvingView
 
 _TAG: Final = "auth"
-_CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodes, headers=("Cache-Control",))
+_CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodeSet, headers=("Cache-Control",))
 
 log = logging.getLogger("roster.auth")
 
@@ -105,7 +105,7 @@ class TotpConfirmation(TotpView):
             return codes
 
         codes = await self.guarded(confirm(), "confirm a second factor", proves=False)
-        return _shown(RecoveryCodes(recovery_codes=codes))
+        return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
 class TotpCodes(TotpView):
@@ -135,7 +135,7 @@ class TotpCodes(TotpView):
             return codes
 
         codes = await self.guarded(renew(), "renew recovery codes")
-        return _shown(RecoveryCodes(recovery_codes=codes))
+        return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
 class TotpRemoval(TotpView):

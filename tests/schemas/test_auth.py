@@ -8,13 +8,13 @@ import uuid
 import pytest
 from pydantic import ValidationError
 
-from service.schemas.auth import Login, Refresh, Ticket, Tokens
+from service.schemas.auth import IssuedTicket, LoginRequest, Refresh, Tokens
 
 
 @pytest.mark.parametrize(("login", "password"), [("a", "b"), ("x" * 254, "y" * 1024), ("ada@example.com", " ")])
 def test_login_takes_anything_that_may_be_one(login: str, password: str) -> None:
     """A login and a password are only bounded: whether they are right is told the same for all that are wrong."""
-    taken = Login.model_validate({"login": login, "password": password})
+    taken = LoginRequest.model_validate({"login": login, "password": password})
 
     assert (taken.login, taken.password) == (login, password)
 
@@ -38,7 +38,7 @@ def test_login_takes_anything_that_may_be_one(login: str, password: str) -> None
 def test_other_logins_are_refused(body: object) -> None:
     """What is missing, empty, too long, of another type or unknown is refused before anything is hashed."""
     with pytest.raises(ValidationError):
-        Login.model_validate(body)
+        LoginRequest.model_validate(body)
 
 
 @pytest.mark.parametrize("token", ["", "x" * 201, None, 1])
@@ -59,4 +59,4 @@ def test_tokens_are_of_type_bearer() -> None:
         "refresh_token": "r",
         "session_id": str(uuid.UUID(int=1)),
     }
-    assert json.loads(Ticket(ticket="t", expires_in=30).model_dump_json()) == {"ticket": "t", "expires_in": 30}
+    assert json.loads(IssuedTicket(ticket="t", expires_in=30).model_dump_json()) == {"ticket": "t", "expires_in": 30}

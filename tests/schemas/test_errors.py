@@ -14,7 +14,7 @@ from service.domain.errors import FieldError
 from service.realtime.commands import Frame, Join
 from service.schemas.aggregate import Sources
 from service.schemas.audit import AuditFilter
-from service.schemas.auth import Forgotten, Reset
+from service.schemas.auth import Forgotten, PasswordReset
 from service.schemas.errors import field_errors
 from service.schemas.events import EventFilter
 from service.schemas.fields import Body, Query
@@ -89,7 +89,7 @@ def test_answer_stays_small() -> None:
         (UserPatch, {"name": "\n"}, "control_character", "Must not contain control characters or line separators."),
         (UserPatch, {"otp": ""}, "string_too_short", "Must not be empty."),
         (UserPatch, {"current_password": "x" * 1025}, "string_too_long", "Must have at most 1,024 characters."),
-        (Reset, {"token": "x", "password": "1234567"}, "too_short", "Must have at least 8 characters."),
+        (PasswordReset, {"token": "x", "password": "1234567"}, "too_short", "Must have at least 8 characters."),
         (Forgotten, {"email": "ada"}, "value_error", "Must be an e-mail address: An email address must have an @-sign."),
         (TokenCreate, {"name": "a", "scopes": []}, "too_short", "Must not be empty."),
         (TokenCreate, {"name": "a", "scopes": "profile"}, "list_type", "Must be a list."),
