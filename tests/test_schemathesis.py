@@ -20,7 +20,7 @@ from tests.support.upstream import data, running
 
 ROOT = Path(__file__).parents[1]
 # Of an operation, and of sequences. By number, not by time: a machine that is busy must not leave a phase out.
-EXAMPLES = 4
+EXAMPLES = 2
 LONG_SECONDS = 60
 BROKEN_SECONDS = 10
 

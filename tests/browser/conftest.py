@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Final
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.support import browser
 from tests.support.browser import Browse
+
+if TYPE_CHECKING:  # it is an extra of its own
+    from playwright.async_api import Browser
 
 _LEFT_OUT: Final = pytest.StashKey[int]()
 
@@ -27,9 +32,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{count} browser tests left out: {browser.missing()}")
 
 
-@pytest.fixture
-def browse() -> Browse:
-    """Open a page: `async with browse(url) as page`. Nothing may go wrong in it."""
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
     if reason := browser.missing():
         pytest.fail(reason)
-    return browser.browse
+    async with browser.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def browse(chromium: Browser) -> Browse:
+    """Open a page: `async with browse(url) as page`. Nothing may go wrong in it."""
+    return partial(browser.browse, chromium)

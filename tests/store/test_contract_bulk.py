@@ -10,7 +10,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.ports import Store, Transaction
@@ -18,6 +18,7 @@ from service.domain.queries import EventQuery
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep
+from tests.support.drawn import examples
 from tests.support.stores import Broken, Opener, ask, erase, whole_log
 
 
@@ -91,7 +92,8 @@ async def test_many_passwords_are_kept(store: Store) -> None:
     assert [credentials and credentials.password_hash for credentials in kept] == ["one", "two", None]
 
 
-@settings(max_examples=40)
+@pytest.mark.drawn
+@examples(40)
 @given(
     ids=st.sets(st.integers(0, 5)), usernames=st.sets(st.integers(0, 5)), emails=st.sets(st.integers(0, 5))
 )  # 4 and 5 are nobody's

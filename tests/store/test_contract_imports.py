@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain import imports
@@ -22,6 +22,7 @@ from service.domain.queries import UserQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
+from tests.support.drawn import examples
 from tests.support.stores import Opener, a_session, a_token, erase, keep_session, keep_token, whole_log
 
 ADMIN = uuid.UUID(int=99)
@@ -76,7 +77,8 @@ LINES = st.lists(
 
 
 @pytest.mark.timeout(180)  # eighty times two stores, of which each makes its tables
-@settings(max_examples=80)
+@pytest.mark.drawn
+@examples(80)
 @given(lines=LINES, on_conflict=POLICIES)
 async def test_batch_is_what_its_lines_are_one_by_one(
     opener: Opener, lines: list[Line], on_conflict: OnConflict

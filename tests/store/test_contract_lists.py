@@ -6,13 +6,15 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.queries import Sort, UserQuery
 from service.domain.users import Role, User, sort_key
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
+from tests.support.drawn import examples
 from tests.support.stores import Opener, erase
 
 
@@ -39,7 +41,8 @@ LISTED = st.lists(
 SORTS = st.sampled_from(["created_at", "-created_at", "username", "-username"])
 
 
-@settings(max_examples=60)
+@pytest.mark.drawn
+@examples(60)
 @given(data=st.data(), rows=LISTED, sort=SORTS)
 async def test_list_is_the_sorted_whole_in_pages(
     opener: Opener, data: st.DataObject, rows: list[dict[str, Any]], sort: Sort
@@ -80,7 +83,8 @@ async def test_list_is_the_sorted_whole_in_pages(
         assert found == [user for user in expected if matches(user, q, role, active)]
 
 
-@settings(max_examples=40)
+@pytest.mark.drawn
+@examples(40)
 @given(data=st.data(), sort=SORTS)
 async def test_list_that_changes_between_pages_repeats_and_skips_nothing(
     opener: Opener, data: st.DataObject, sort: Sort

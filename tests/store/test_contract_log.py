@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import replace
 from typing import cast
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.events import Event
@@ -16,10 +17,12 @@ from service.domain.queries import EXAMINED_MAX, EventQuery
 from service.domain.users import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated
+from tests.support.drawn import examples
 from tests.support.stores import Opener, whole_log
 
 
-@settings(max_examples=50)
+@pytest.mark.drawn
+@examples(50)
 @given(data=st.data(), subjects=st.lists(st.integers(0, 2), max_size=25))
 async def test_pages_of_the_log_are_what_was_asked_for(
     opener: Opener, data: st.DataObject, subjects: list[int]

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import Taken
@@ -21,6 +21,7 @@ from service.domain.sessions import Session, rotated
 from service.domain.users import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, updated
+from tests.support.drawn import examples
 from tests.support.stores import Broken, Opener, a_session, ask, whole_log
 
 
@@ -138,7 +139,8 @@ async def same(store: Store, model: Model) -> None:
     assert await ask(store, admins) == sum(user.is_active_admin for user in model.users.values())
 
 
-@settings(max_examples=100)
+@pytest.mark.drawn
+@examples(100)
 @given(st.lists(st.lists(STEPS, max_size=5), max_size=8))
 async def test_failed_writes_leave_no_trace(opener: Opener, writes: list[list[tuple[Any, ...]]]) -> None:
     """After any writes a store holds what those that succeeded did, and nothing of those that failed."""

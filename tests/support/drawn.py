@@ -1,0 +1,18 @@
+"""How many examples a property of the stores draws: some in every run, all in `make soak`."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from hypothesis import settings
+
+SOAK: Final = os.environ.get("ROSTER_TEST_SOAK") == "true"
+"""Whether this is `make soak`, which sets the variable and runs these tests as well."""
+
+_SHARE: Final = 4
+
+
+def examples(count: int) -> settings:
+    """Settings for `count` examples in a soak, and a quarter of them in other runs: on PostgreSQL each takes 40 ms."""
+    return settings(max_examples=count if SOAK else count // _SHARE)
