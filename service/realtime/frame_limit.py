@@ -12,7 +12,9 @@ _FIN_BIT: Final = 0x80
 _MASK_BIT: Final = 0x80
 # A client may send a message of 64 KiB in pieces of 1 KiB.
 _FRAGMENT_COST: Final = 1 / 16
-_MOST_DISCARDED_BYTES: Final = 1 << 20
+# Each costs a microsecond: reading on to the close frame of a client that goes on sending would take more time than the
+# flood itself.
+_MOST_DISCARDED_FRAMES: Final = 256
 
 
 class FrameLimit:
@@ -62,18 +64,29 @@ class FrameCounter:
 
     Args:
         on_flood: called once, when the limit is exceeded.
-        abort: called when a client goes on sending instead of closing.
+        on_persistence: called, also repeatedly, when the client then sends 256 more frames and no close frame among them;
+            nothing is looked at any more. It has to stop the reading.
     """
 
-    __slots__ = ("_abort", "_discarded", "_flooded", "_held", "_limit", "_on_flood", "_parser", "_passes", "_skip")
+    __slots__ = (
+        "_discarded",
+        "_flooded",
+        "_held",
+        "_limit",
+        "_on_flood",
+        "_on_persistence",
+        "_parser",
+        "_passes",
+        "_skip",
+    )
 
     def __init__(
-        self, parser: Parser, limit: FrameLimit, on_flood: Callable[[], None], abort: Callable[[], None]
+        self, parser: Parser, limit: FrameLimit, on_flood: Callable[[], None], on_persistence: Callable[[], None]
     ) -> None:
         self._parser = parser
         self._limit = limit
         self._on_flood = on_flood
-        self._abort = abort
+        self._on_persistence = on_persistence
         self._held = b""  # the beginning of a head that has not arrived whole
         self._skip = 0  # bytes of the present frame that are still to come
         self._flooded = False
@@ -87,6 +100,9 @@ class FrameCounter:
         """Count the frames that begin in these bytes, and have the parser read them."""
         if self._passes:
             return self._parser.feed_data(data)
+        if self._discarded > _MOST_DISCARDED_FRAMES:
+            self._on_persistence()
+            return False, b""
         if self._held:
             data, self._held = self._held + data, b""
         place, size = self._skip, len(data)
@@ -101,18 +117,17 @@ class FrameCounter:
                 if data[place] & 0x0F == _CLOSE:
                     self._passes = True
                     return self._parser.feed_data(data[place:])
+                self._discarded += 1
+                if self._discarded > _MOST_DISCARDED_FRAMES:
+                    self._on_persistence()
+                    return False, b""
             elif cost and not self._limit.take(cost):
                 self._flooded = True
                 self._parser.feed_data(data[:place])
                 self._on_flood()
             place += frame_bytes
         self._skip = max(place - size, 0)
-        if not self._flooded:
-            return self._parser.feed_data(data)
-        self._discarded += size
-        if self._discarded > _MOST_DISCARDED_BYTES:
-            self._abort()
-        return False, b""
+        return (False, b"") if self._flooded else self._parser.feed_data(data)
 
 
 def _read_head(data: bytes, place: int) -> tuple[float, int] | None:

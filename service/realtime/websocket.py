@@ -39,6 +39,7 @@ _FRAMES_A_TURN: Final = 32
 # buffer 256 KB come together, and 43,000 empty ones took 0.17 s.
 _RECEIVE_BUFFER: Final = 65_536
 _MEMBERS_A_PAGE: Final = 100
+_FLOOD_LINGER_S: Final = 1.0
 _RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
 _HIGHEST_CODE: Final = 4999
 
@@ -63,6 +64,7 @@ class Response(web.WebSocketResponse):
         self.limit = FrameLimit(messages_per_s)
         self.on_close: Callable[[], None] | None = None
         self.on_flood: Callable[[], None] | None = None
+        self._is_stopped = False
 
     def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
         offers = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ())) if self._compress else ""
@@ -81,9 +83,8 @@ class Response(web.WebSocketResponse):
         early, connection._message_tail = connection._message_tail, b""
         super()._post_start(request, protocol, writer)
         parser = connection._payload_parser
-        if self.limit.per_s and request.transport is not None:
-            abort = request.transport.abort
-            parser = connection._payload_parser = FrameCounter(parser, self.limit, self._end_flood, abort)
+        if self.limit.per_s:
+            parser = connection._payload_parser = FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
         if early:
             parser.feed_data(early)
 
@@ -92,6 +93,16 @@ class Response(web.WebSocketResponse):
             self.on_flood()
         elif self._reader is not None:
             self._reader.feed_data(WSMessage(WSMsgType.ERROR, None, None), 0)
+
+    def _stop_reading(self) -> None:
+        transport = None if self._req is None else self._req.transport
+        if transport is None:
+            return
+        transport.pause_reading()
+        if not self._is_stopped:
+            self._is_stopped = True
+            # Not at once: the reset would take the close frame with it.
+            asyncio.get_running_loop().call_later(_FLOOD_LINGER_S, transport.abort)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         writer = await super().prepare(request)

@@ -334,17 +334,17 @@ async def test_too_many_messages_end_the_connection() -> None:
 @pytest.mark.parametrize(
     "flood",
     [
-        pytest.param(frame(PING, b"x"), id="pings"),
-        pytest.param(frame(PONG), id="pongs"),
+        pytest.param(frame(PING, b"x") * 60, id="pings"),
+        pytest.param(frame(PONG) * 60, id="pongs"),
         pytest.param(frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 60, id="empty fragments"),
-        pytest.param(frame(TEXT, "x", fin=False) + frame(CONTINUATION, "x", fin=False) * 900, id="fragments of a byte"),
-        pytest.param(frame(TEXT, '{"type":"ping"}'), id="messages"),
+        pytest.param(frame(TEXT, "x", fin=False) + frame(CONTINUATION, "x", fin=False) * 400, id="fragments of a byte"),
+        pytest.param(frame(TEXT, '{"type":"ping"}') * 60, id="messages"),
     ],
 )
 async def test_frames_of_every_kind_count(path: str, flood: bytes) -> None:
     """Control frames and fragments count as messages do, on both endpoints: above the limit the close code is 4429."""
     async with serve(ws_messages_per_s=20) as server, connected(server, path, await server.member()) as peer:
-        await peer.send(flood * 60)
+        await peer.send(flood)
         while (received := await receive(peer)).opcode != CLOSE:
             pass
         assert received.code == 4429
@@ -352,15 +352,26 @@ async def test_frames_of_every_kind_count(path: str, flood: bytes) -> None:
         assert await peer.is_closed()
 
 
-@pytest.mark.parametrize("flood", [frame(PING), frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 30])
+@pytest.mark.parametrize("flood", [frame(PING) * 30, frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 30])
 async def test_frames_count_before_the_first_frame(flood: bytes) -> None:
     """A connection that has not sent `auth` has the same limit, also for what comes together with the handshake."""
     async with serve(ws_messages_per_s=20) as server, raw_peer(server.port) as peer:
         assert (await peer.upgrade("/v1/ws")).status == 101
-        await peer.send(flood * 30)
+        await peer.send(flood)
         while (received := await receive(peer)).opcode != CLOSE:
             pass
         assert received.code == 4429
+
+
+async def test_client_that_goes_on_sending_is_reset_after_its_close_frame() -> None:
+    """Above the limit a client that goes on sending gets 4429, is read no further, and is reset a second later."""
+    async with serve(ws_messages_per_s=20) as server, raw_peer(server.port) as peer:
+        assert (await peer.upgrade("/v1/echo")).status == 101
+        await peer.send(frame(PING) * 5_000)
+        while (received := await receive(peer)).opcode != CLOSE:
+            pass
+        assert received.code == 4429
+        assert await peer.is_closed()
 
 
 async def test_who_does_not_say_who_it_is_is_closed() -> None:

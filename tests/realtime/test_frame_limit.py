@@ -31,7 +31,7 @@ class Counted:
         self.parser = Recorder()
         self.limit = FrameLimit(per_s)
         self.counter = FrameCounter(
-            self.parser, self.limit, lambda: self.calls.append("flood"), lambda: self.calls.append("abort")
+            self.parser, self.limit, lambda: self.calls.append("flood"), lambda: self.calls.append("stop")
         )
 
 
@@ -88,13 +88,14 @@ def test_fragments_count_as_a_sixteenth() -> None:
     assert counted.calls == ["flood"]
 
 
-def test_client_that_goes_on_sending_is_cut_off() -> None:
-    """Above the limit a megabyte is discarded while the close frame is waited for, no more."""
+def test_client_that_goes_on_sending_is_read_no_further() -> None:
+    """Above the limit 256 frames are discarded while the close frame is waited for; what follows costs nothing."""
     counted = Counted(10)
     counted.counter.feed_data(frame(PING) * 11)
-    message = frame(TEXT, b"x" * 65_000)
-    for _ in range(16):
-        counted.counter.feed_data(message)
+    counted.counter.feed_data(frame(TEXT, b"x") * 256)
     assert counted.calls == ["flood"]
-    counted.counter.feed_data(message)
-    assert counted.calls == ["flood", "abort"]
+    counted.counter.feed_data(frame(TEXT, b"x") + frame(CLOSE))
+    counted.counter.feed_data(frame(CLOSE))
+
+    assert counted.calls == ["flood", "stop", "stop"]
+    assert counted.parser.data == frame(PING) * 10
