@@ -53,11 +53,12 @@ class ClientAddresses:
                 return "unknown"
             client = "unknown"
         else:
-            client = unwrapped(peer)
+            # Without a colon the peer is an IPv4 address: this is the path of most requests.
+            client = unwrapped(peer).partition("%")[0] if ":" in peer else peer
             if not self._proxies or not self._is_trusted(client):
                 if self._header in request.headers:
                     self._warn(client)
-                return client.partition("%")[0]
+                return client
         for hop in self._hops(request.headers.getall(self._header, ())):
             address = _address(hop)
             if address is None:

@@ -23,6 +23,8 @@ MESSAGE: Final = "x" * 10_000
 UNBOUNDED: Final = {
     "ROSTER_MAX_CONNECTIONS_PER_USER": "0",
     "ROSTER_RATE_LIMIT": "off",
+    "ROSTER_REGISTRATION_LIMIT": "off",
+    "ROSTER_WRITE_LIMIT": "off",
     "ROSTER_WS_MESSAGES_PER_S": "0",
 }
 

@@ -29,7 +29,12 @@ from tests.support.wait import until
 _READY_S: Final = 30.0
 _ROUND_S: Final = 60.0
 _WRITERS: Final = 16
-_SETTINGS: Final = {"ROSTER_RATE_LIMIT": "off", "ROSTER_LOGIN_LIMIT": "off", "ROSTER_DRAIN_SPREAD_S": "0"}
+_SETTINGS: Final = {
+    "ROSTER_RATE_LIMIT": "off",
+    "ROSTER_LOGIN_LIMIT": "off",
+    "ROSTER_WRITE_LIMIT": "off",
+    "ROSTER_DRAIN_SPREAD_S": "0",
+}
 
 Json = dict[str, Any]
 
