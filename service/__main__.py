@@ -78,14 +78,15 @@ def _health() -> str | None:
     import http.client
     import urllib.request
 
+    from service.listening import reachable_host
     from service.settings import SettingsError, load
 
     try:
         settings = load()
     except SettingsError as error:
         return f"roster: {error}"
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    address = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/health/ready"
+    host = reachable_host(settings.host)
+    address = f"http://{host}:{settings.port}/health/ready"
     request = urllib.request.Request(address, headers={"Host": (*settings.allowed_hosts, host)[0]})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=3):
@@ -107,4 +108,12 @@ def _loop_factory_run(work: Coroutine[Any, Any, None]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] == "service":
+            raise
+        sys.exit(
+            f"roster: {sys.executable} has no package {missing.name}. `make run` makes an environment with all of them; "
+            "after that, use .venv/bin/python -m service."
+        )

@@ -42,7 +42,7 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
         from service.store.sql.postgres import PostgresStore
     except ImportError:
         raise SettingsError(
-            f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install 'roster-service[postgres]'"
+            f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install '.[postgres]' in a checkout"
         ) from None
 
     return PostgresStore(

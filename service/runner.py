@@ -24,6 +24,7 @@ from service.unread import UnreadResponses
 log = logging.getLogger("roster")
 
 _CANCEL_S: Final = 1.0
+_LEAST_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.02
 
 
@@ -125,10 +126,14 @@ class Runner(web.AppRunner):
 
     async def _drain(self, server: web.Server) -> None:
         # Meanwhile connections that are kept alive have their last request answered, and are told that it was the last.
+        settings = self.app[SETTINGS]
+        began = time.monotonic()
         await self.app.shutdown()
+        # Requests had the same time as streams that did not go; so both together end within one timeout, and a second.
+        late_s = max(time.monotonic() - began - settings.drain_spread_s, 0)
         closing = asyncio.create_task(_close_idle(server), name="close idle connections")
         try:
-            await _answer(server, self.app[SETTINGS].shutdown_timeout_s)
+            await _answer(server, max(settings.shutdown_timeout_s - late_s, min(_LEAST_S, settings.shutdown_timeout_s)))
         finally:
             closing.cancel()
             await asyncio.wait((closing,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import sys
@@ -14,6 +15,7 @@ from aiohttp import web
 from service import keys, reclaim, settings
 from service.app import create_app
 from service.domain.ports import Store
+from service.listening import find_free_port, open_listener, reachable_host
 from service.runner import Runner
 from service.security.hash_places import ProcessHasher
 from service.settings import PREFIX, Settings, SettingsError, unknown_variables
@@ -80,6 +82,12 @@ async def _tell_password(app: web.Application) -> None:
 
 async def serve() -> None:
     """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, also when the port is taken."""
+    chosen = settings.load()
+    if chosen.workers != 1:
+        raise SettingsError(
+            f"{PREFIX}WORKERS={chosen.workers}: this command is one process, and in this version a store belongs to one process, "
+            f"under gunicorn as well. Set {PREFIX}WORKERS=1, or {PREFIX}HASH_WORKERS for more threads that hash passwords."
+        )
     runner = _process_runner()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -95,27 +103,35 @@ async def serve() -> None:
     try:
         await runner.setup()
         settled = runner.app[keys.SETTINGS]
-        site = web.TCPSite(runner, settled.host, settled.port, backlog=_BACKLOG)
         try:
-            await site.start()
+            listener = open_listener(settled.host, settled.port, _BACKLOG)
+            if listener is not None:
+                await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+            else:
+                await web.TCPSite(runner, settled.host, settled.port, backlog=_BACKLOG).start()
         except OSError as error:
-            raise SettingsError(
-                f"{PREFIX}HOST={settled.host!r} {PREFIX}PORT={settled.port}: cannot listen there ({error.strerror})"
-            ) from None
+            raise SettingsError(_cannot_listen(settled, error)) from None
         runner.serving()
         with contextlib.suppress(OSError):  # nobody reads what is printed
-            sys.stdout.write(banner(runner.app, site.port))
+            sys.stdout.write(banner(runner.app, runner.addresses[0][1]))
             sys.stdout.flush()
         await stop.wait()
     finally:
         await runner.cleanup()
 
 
+def _cannot_listen(settled: Settings, error: OSError) -> str:
+    sentence = f"{PREFIX}HOST={settled.host!r} {PREFIX}PORT={settled.port}: cannot listen there ({error.strerror})"
+    if error.errno == errno.EADDRINUSE:
+        free = find_free_port(settled.host, settled.port)
+        sentence += f"; {PREFIX}PORT={free} is free" if free is not None else ""
+    return sentence
+
+
 def banner(app: web.Application, port: int) -> str:
     """What a person who has just started the service wants to know."""
     settled = app[keys.SETTINGS]
-    host = "127.0.0.1" if settled.host in ("0.0.0.0", "::", "") else settled.host
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = f"http://{reachable_host(settled.host)}:{port}"
     password = app[keys.MADE_PASSWORD]
     shown = f"password {password}  (made now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
     admin = {

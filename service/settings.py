@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all, as in a container."""
+    """Address to listen on; 0.0.0.0 for all of IPv4, `::` for all of IPv4 and IPv6."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """TCP port to listen on; 0 takes a free one."""
     public_url: PublicUrl = ""
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
     """How long the service goes on as before, not ready any more, when it is told to stop: for balancers to notice, in seconds."""
     drain_spread_s: WaitOrNone = 2
     """Over how many seconds streams end when the service stops."""
-    shutdown_timeout_s: Wait = 5
+    shutdown_timeout_s: Wait = 2
     """How long requests in flight may take to finish when the service stops, in seconds."""
 
     @cached_property

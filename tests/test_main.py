@@ -107,3 +107,37 @@ async def _printed(*command: str) -> str:
     output, _ = await process.communicate()
     assert process.returncode == 0
     return output.decode()
+
+
+async def test_many_workers_are_refused_by_the_command_of_one_process() -> None:
+    """`ROSTER_WORKERS=2 make run` says that there is one process instead of ignoring the setting."""
+    code, text = await finished("-m", "service", ROSTER_WORKERS="2")
+
+    assert (code, text.count("\n")) == (1, 1), text
+    assert text.startswith("roster: ROSTER_WORKERS=2: this command is one process")
+
+
+async def test_taken_port_comes_with_a_free_one(server: Server) -> None:
+    """The line that refuses a taken port names one that is free."""
+    _, text = await finished("-m", "service", ROSTER_PORT=str(server.port))
+
+    assert re.search(r"; ROSTER_PORT=\d+ is free$", text.strip()), text
+
+
+async def test_missing_packages_are_a_sentence() -> None:
+    """A Python without the packages is told how to get them, without a traceback."""
+    code, text = await finished("-S", "-m", "service")
+
+    assert code == 1
+    assert text.startswith("roster: ")
+    assert "has no package" in text
+    assert "Traceback" not in text
+
+
+async def test_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    """A SQLite file below something that is no folder is refused with what stands in the way."""
+    (tmp_path / "file").write_text("")
+    code, text = await finished("-m", "service", ROSTER_STORE_URL=f"sqlite:///{tmp_path}/file/deeper/x.db")
+
+    assert code == 1
+    assert f"{tmp_path}/file is a file, not a folder" in text

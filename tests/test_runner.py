@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from service.keys import CONNECTIONS
 from service.runner import Runner
+from service.settings import load
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Server, serve
 from tests.support.wait import until
@@ -164,3 +166,24 @@ async def test_websocket_is_heard_until_its_turn_to_end_comes() -> None:
 
             assert (await second.receive_json(timeout=5))["type"] == "pong"
             assert (await second.receive_json(timeout=5))["type"] == "closing"
+
+
+def test_default_drain_fits_into_what_docker_allows() -> None:
+    """Every step of a stop at its bound takes less than the ten seconds of `docker stop`, with the default settings."""
+    defaults = load(_env_file=None)
+    steps_s = defaults.drain_delay_s + defaults.drain_spread_s + 2 * defaults.shutdown_timeout_s + 3
+    assert steps_s < 10
+
+
+@pytest.mark.soak
+async def test_thousand_streams_end_within_the_default_drain() -> None:
+    """With a thousand open feeds and the default settings a stop takes less than ten seconds."""
+    defaults = load(_env_file=None)
+    settings = {name: getattr(defaults, name) for name in ("drain_delay_s", "drain_spread_s", "shutdown_timeout_s")}
+    async with AsyncExitStack() as feeds:
+        async with serve(**settings) as server:
+            ada = await server.member()
+            for _ in range(1_000):
+                await feeds.enter_async_context(server.feed(ada))
+            began = time.monotonic()
+        assert time.monotonic() - began < 10

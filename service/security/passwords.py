@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from typing import Final
 
 import bcrypt
 from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.exceptions import Argon2Error, HashingError, InvalidHashError, VerifyMismatchError
+from argon2.low_level import error_to_str
 
 from service import cgroups
+from service.domain.errors import Unavailable
 from service.domain.passwords import normal
 from service.security.hash_queue import HashQueue
+from service.telemetry.quiet import Quiet
 
 # ASVS 5.0, appendix C: with t = 1 at least 47,104 KiB. One hash takes about 43 ms of a core.
 _MEMORY_KIB: Final = 47_104
 _MOST_WORKERS: Final = 16
 _SHARE_OF_MEMORY: Final = 4
+
+
+# What argon2 says where the machine, not the hash, is at fault.
+_FOR_WANT: Final = frozenset(map(error_to_str, (-22, -33)))  # ARGON2_MEMORY_ALLOCATION_ERROR, ARGON2_THREAD_FAIL
+
+log = logging.getLogger("roster.logins")
+_quiet = Quiet()
+
+
+def _unavailable(error: Exception) -> Unavailable:
+    if _quiet.is_due("memory"):
+        log.error("no memory to hash passwords; logins return 503: %s", str(error) or type(error).__name__)
+    return Unavailable(1, "Passwords cannot be checked now; come back in a second.")
 
 
 class Argon2Hasher:
@@ -43,7 +60,7 @@ class Argon2Hasher:
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
-        return await self._jobs.run(functools.partial(self._argon2.hash, normal(password)), urgent=False)
+        return await self._jobs.run(functools.partial(self._hash, normal(password)), urgent=False)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         return await self._jobs.run(functools.partial(self._verify, password_hash, password), urgent=True)
@@ -57,6 +74,12 @@ class Argon2Hasher:
     def close(self) -> None:
         """Let go of the threads; what has not begun is dropped. Safe to call twice."""
         self._jobs.close()
+
+    def _hash(self, password: str) -> str:
+        try:
+            return self._argon2.hash(password)
+        except (HashingError, MemoryError) as error:
+            raise _unavailable(error) from error
 
     def _verify(self, password_hash: str | None, password: str) -> bool:
         if password_hash is None:
@@ -75,13 +98,19 @@ class Argon2Hasher:
                 # The algorithm reads no more than that, and what hashed the password left the rest away in silence.
                 return bcrypt.checkpw(password.encode()[:72], password_hash.encode())
             return self._argon2.verify(password_hash, password)
-        except (Argon2Error, InvalidHashError, ValueError):
+        except VerifyMismatchError:
             return False
+        except (Argon2Error, InvalidHashError, ValueError) as error:
+            if str(error) in _FOR_WANT:
+                raise _unavailable(error) from error
+            return False  # a hash that cannot be read matches nothing
+        except MemoryError as error:
+            raise _unavailable(error) from error
 
     def _dummy(self) -> str:
         # Two threads may make it at once; either result does.
         if self._nobody is None:
-            self._nobody = self._argon2.hash(os.urandom(16).hex())
+            self._nobody = self._hash(os.urandom(16).hex())
         return self._nobody
 
 

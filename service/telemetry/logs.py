@@ -31,13 +31,16 @@ class LineWriter:
 
     Args:
         most_lines: backlog that is kept while the stream does not take any.
+        formatter: of the line that says how many were dropped; None for JSON.
     """
 
-    def __init__(self, stream: TextIO, most_lines: int = 10_000) -> None:
+    def __init__(self, stream: TextIO, most_lines: int = 10_000, formatter: logging.Formatter | None = None) -> None:
         self._stream = stream
         self._most = most_lines
         self._lines: deque[str] = deque()
         self._dropped = 0
+        self._formatter = formatter or JsonFormatter()
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -45,9 +48,10 @@ class LineWriter:
 
     def put(self, *lines: str) -> None:
         """Hand over lines, without their ends; never waits."""
-        room = self._most - len(self._lines)
-        self._lines.extend(lines[:room])
-        self._dropped += max(len(lines) - room, 0)
+        with self._lock:  # two threads that looked at the same room would fill it twice
+            room = max(self._most - len(self._lines), 0)
+            self._lines.extend(lines[:room])
+            self._dropped += max(len(lines) - room, 0)
 
     def flush(self) -> None:
         """Have what was handed over written soon."""
@@ -65,9 +69,12 @@ class LineWriter:
             self._wake.clear()
             while self._lines:
                 batch = [self._lines.popleft() for _ in range(min(len(self._lines), 512))]
-                if self._dropped:
-                    batch.append(f'{{"level":"warning","msg":"log lines dropped","count":{self._dropped}}}')
-                    self._dropped = 0
+                with self._lock:
+                    dropped, self._dropped = self._dropped, 0
+                if dropped:
+                    record = logging.LogRecord("roster", logging.WARNING, "", 0, "log lines dropped", (), None)
+                    record.count = dropped
+                    batch.append(self._formatter.format(record))
                 try:
                     self._stream.write("\n".join(batch) + "\n")
                     self._stream.flush()
@@ -164,9 +171,10 @@ def _is_fault(record: logging.LogRecord) -> bool:
 
 def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> LineWriter:
     """Send all logging through one writer; the caller closes it at the end."""
-    writer = LineWriter(stream or sys.stderr)
+    formatter = JsonFormatter() if form == "json" else ConsoleFormatter()
+    writer = LineWriter(stream or sys.stderr, formatter=formatter)
     handler = LineHandler(writer)
-    handler.setFormatter(JsonFormatter() if form == "json" else ConsoleFormatter())
+    handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -150,3 +150,10 @@ async def test_what_cannot_be_done_is_one_sentence(
     assert text.startswith("roster: " + sentence.format(folder=tmp_path)), text
     assert text.count("\n") == 1, text
     assert "secret" not in text
+
+
+async def test_revision_that_is_not_there_is_refused_first(url: str) -> None:
+    """A downgrade to an unknown revision says so before it asks for `--yes`."""
+    await db(url, "upgrade")
+    code, text = await db(url, "downgrade", "99")
+    assert (code, text.startswith("roster: there is no revision 99")) == (1, True)

@@ -227,3 +227,19 @@ def test_a_core_is_left_to_all_else(monkeypatch: pytest.MonkeyPatch, cores: int,
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
 
     assert usual_workers() == threads
+
+
+async def test_hash_that_finds_no_memory_is_no_mismatch(hasher: Argon2Hasher) -> None:
+    """Where the machine has no memory for a hash, a password is neither right nor wrong: `Unavailable`, and 503."""
+    four_tib = "$argon2id$v=19$m=4294967295,t=1,p=1$c29tZXNhbHQ$RdescudvJCsgt3ub+b7dWRWJTmaaVObG"
+    with pytest.raises(Unavailable):
+        await hasher.verify(four_tib, "correct horse")
+
+    greedy = Argon2Hasher(workers=1, memory_kib=4_294_967_295)
+    try:
+        with pytest.raises(Unavailable):
+            await greedy.hash("correct horse")
+        with pytest.raises(Unavailable):
+            await greedy.verify(None, "correct horse")
+    finally:
+        greedy.close()

@@ -28,7 +28,11 @@ async def own(path: Path, wait_s: float) -> int:
 
     Returns the descriptor that holds the lock. Raises `Unavailable`, with who has it, and OSError. Cancelling is safe.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        file = next(parent for parent in path.parents if parent.exists() and not parent.is_dir())
+        raise Unavailable(1, f"{path} cannot be made: {file} is a file, not a folder.") from None
     descriptor = os.open(owner_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(wait_s):

@@ -21,5 +21,5 @@ def at(url: str) -> Database:
     try:
         from service.store.upkeep.postgres import PostgresDatabase
     except ImportError:
-        raise Unavailable(1, "For PostgreSQL asyncpg is missing: pip install 'roster-service[postgres]'") from None
+        raise Unavailable(1, "For PostgreSQL asyncpg is missing: pip install '.[postgres]' in a checkout") from None
     return PostgresDatabase(url)
