@@ -136,6 +136,12 @@ def test_feeds_do_not_promise_what_they_say_in_the_stream() -> None:
         assert OPERATIONS[name][2]["responses"].keys() & {"429", "503", "507"} == set()
 
 
+def test_examples_of_headers_are_ascii() -> None:
+    """A mock server such as Prism sends the examples of headers, which hold ASCII alone (RFC 9110, 5.5)."""
+    for name, header in DOCUMENT["components"]["headers"].items():
+        assert str(header["example"]).isascii(), name
+
+
 async def test_servers_are_absolute_in_the_file(server: Server) -> None:
     """The file names an absolute URL; a service names ROSTER_PUBLIC_URL, or itself by a relative one."""
     assert DOCUMENT["servers"][0]["url"] == "http://127.0.0.1:8080"

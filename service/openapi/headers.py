@@ -66,14 +66,14 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
     "Content-Disposition": Header("The name of a file to keep it in.", 'attachment; filename="users.ndjson"', _TEXT),
     "Link": Header(
         "Address of the page after this one (RFC 8288); not there on the last.",
-        '</v1/users?sort=username&limit=20&cursor=nzoce-JI…>; rel="next"',
+        '</v1/users?sort=username&limit=20&cursor=nzoce-JI2n0>; rel="next"',
         _TEXT,
         always=False,
     ),
     "Cache-Control": Header("Who may keep a copy.", "no-store", _TEXT),
     "Set-Cookie": Header(
         "The stream cookie of this session: HttpOnly, SameSite=Strict, for streams alone.",
-        "roster_stream_5f1c0a9be274=0193a5c8…; HttpOnly; Max-Age=2592000; Path=/v1; SameSite=Strict",
+        "roster_stream_5f1c0a9be274=0193a5c87b1e7c3a.1.Kq0f2x; HttpOnly; Max-Age=2592000; Path=/v1; SameSite=Strict",
         _TEXT,
     ),
     "WWW-Authenticate": Header("The credentials that are wanted (RFC 6750).", 'Bearer realm="roster"', _TEXT),
