@@ -125,6 +125,11 @@ _LEVELS = {"warning": "warning", "error": "error", "exception": "error", "critic
 def logged(module: ast.Module) -> Iterator[tuple[str, str, str, set[str]]]:
     """Message, logger, level and literal fields of each line of level warning or higher that a module logs."""
     logger = ""
+    for statement in module.body:
+        if isinstance(statement, ast.Assign) and "getLogger(" in ast.unparse(statement.value):
+            # Else the lines of a logger of another name would be looked for in vain.
+            assert ast.unparse(statement.targets[0]) in ("log", "_logger"), ast.unparse(statement)
+            assert '"roster' in ast.unparse(statement).replace("'", '"'), "lines are documented under loggers of ours"
     for node in ast.walk(module):
         match node:
             case ast.Call(func=ast.Attribute(attr="getLogger"), args=[ast.Constant(value=str(name))]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -9,6 +11,11 @@ import aiohttp_cors
 from aiohttp import hdrs, web
 
 from service.keys import Grant
+from service.telemetry.quiet import Quiet
+
+log = logging.getLogger("roster")
+
+_MOST_SHOWN: Final = 200
 
 _EXPOSED: Final = (
     "ETag",
@@ -59,6 +66,21 @@ def is_preflight(request: web.Request) -> bool:
     )
 
 
+class _Refusals:
+    """One line for an origin that goes on asking, and at most one a second whatever origins ask."""
+
+    def __init__(self) -> None:
+        self._quiet = Quiet()
+        self._next_at = 0.0
+
+    def log(self, origin: str) -> None:
+        now = time.monotonic()
+        if now >= self._next_at and self._quiet.is_due(origin):
+            self._next_at = now + 1.0
+            extra = {"origin": origin[:_MOST_SHOWN], "setting": "ROSTER_CORS_ORIGINS"}
+            log.warning("preflight refused: the origin is not allowed", extra=extra)
+
+
 def set_up_cors(app: web.Application, origins: Sequence[str]) -> Grant:
     """Allow these origins, never with credentials, on every route there is: call it when all are added.
 
@@ -73,12 +95,14 @@ def set_up_cors(app: web.Application, origins: Sequence[str]) -> Grant:
             cors.add(route)
     # Its hook looks through the router for each answer; only one to a request with an Origin can need it.
     library_hook = app.on_response_prepare.pop()
-    allowed = frozenset(origins)
+    allowed, refusals = frozenset(origins), _Refusals()
 
     async def grant(request: web.Request, response: web.StreamResponse) -> None:
         await library_hook(request, response)
         origin = request.headers[hdrs.ORIGIN]
         missing = hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in response.headers
+        if origin not in allowed and is_preflight(request):
+            refusals.log(origin)
         if origin in allowed and missing and not is_preflight(request):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin  # 404 and 405 have no route with CORS
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = ",".join(_EXPOSED)

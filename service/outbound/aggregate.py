@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 from service.outbound.failures import INTERNAL, TIMEOUT, Failed, failure
 from service.outbound.fetch import Fetched, fetch
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("roster.outbound")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Aggregator:
                 for name, url in urls.items():
                     tasks.create_task(ask(name, url), name=f"aggregate {name}")
         if late := [name for name in urls if name not in results]:
-            logger.warning("upstreams late", extra={"upstreams": late, "request_id": request_id})
+            log.warning("upstreams late", extra={"upstreams": late, "request_id": request_id})
         return Aggregate({name: results.get(name, TIMEOUT) for name in urls})
 
     async def _ask(self, name: str, url: str, request_id: str) -> Fetched | Failed:
@@ -86,7 +86,7 @@ class Aggregator:
         except Exception as error:
             # One upstream never takes the others with it, not even by a fault of ours or of a library.
             failed = failure(error)
-            logger.warning(
+            log.warning(
                 "upstream failed",
                 extra={"upstream": name, "code": failed.code, "cause": _cause(error), "request_id": request_id},
                 exc_info=error if failed is INTERNAL else None,

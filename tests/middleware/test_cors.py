@@ -136,3 +136,18 @@ async def test_nobody_is_allowed_by_default(server: Server) -> None:
     async with server.request("GET", "/health/live", headers={"Origin": OURS}) as answer:
         assert answer.status == 200
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_refused_origin_is_logged_once_with_its_setting(caplog: pytest.LogCaptureFixture) -> None:
+    """The operator reads which origin was refused and which setting would allow it, however often it asks."""
+    headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
+    async with serve(cors_origins=[OURS]) as server:
+        for _ in range(3):
+            async with server.request("OPTIONS", "/v1/users", headers=headers) as answer:
+                assert answer.status == 403
+        async with server.request("OPTIONS", "/v1/users", headers={**headers, "Origin": OURS}) as answer:
+            assert answer.status == 200
+    (line,) = [
+        record for record in caplog.records if record.getMessage() == "preflight refused: the origin is not allowed"
+    ]
+    assert (line.__dict__["origin"], line.__dict__["setting"]) == ("https://evil.example", "ROSTER_CORS_ORIGINS")

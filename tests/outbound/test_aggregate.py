@@ -25,7 +25,7 @@ def codes(results: Mapping[str, Fetched | Failed]) -> dict[str, str | int]:
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [record for record in caplog.records if record.name == "service.outbound.aggregate"]
+    return [record for record in caplog.records if record.name == "roster.outbound"]
 
 
 def tasks() -> list[str]:
