@@ -12,6 +12,8 @@ run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 
 # Four processes on two cores: tests wait for timers, disks and processes of their own. One that has no more work takes some of
 # another's.
+# Compiled modules are kept, whatever the environment says: the tests start some hundred Python processes.
+test soak: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.check  ## run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist worksteal
 
