@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import hypothesis
@@ -23,10 +25,24 @@ hypothesis.settings.register_profile("roster", deadline=None)
 hypothesis.settings.load_profile("roster")
 
 
+@pytest.hookimpl(trylast=True)  # when what is left out has gone
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have the files that may take long begin first: else one process ends with them, and the other waits for it."""
-    slow = {item.path for item in items if any(item.iter_markers("timeout")) or any(item.iter_markers("gunicorn"))}
-    items.sort(key=lambda item: item.path not in slow)
+    """Deal the files to the processes of the run, those that may take long before the others.
+
+    xdist gives each process an equal part of the list. One that gets all the long ones would still run them when the others have
+    nothing left to take over.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+
+    def is_quick(file: list[pytest.Item]) -> bool:
+        return not any(item.get_closest_marker(name) for item in file for name in ("timeout", "gunicorn", "browser"))
+
+    hands: list[list[pytest.Item]] = [[] for _ in range(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))]
+    for file in sorted(files.values(), key=is_quick):
+        min(hands, key=len).extend(file)
+    items[:] = [item for hand in hands for item in hand]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
