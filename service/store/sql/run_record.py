@@ -15,7 +15,7 @@ _SIZE: Final = 512  # one sector: it is there whole, or as it was
 class RunRecord:
     """
     Attributes:
-        runs: ids of which the file has one; two while a run begins.
+        runs: ids of which the file has one; two at most, while a run begins.
         head: seq of the last event, at most a second old.
     """
 

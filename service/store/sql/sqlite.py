@@ -99,7 +99,10 @@ class SqliteStore(SqlStore):
         Killed in the middle, the file fits what stands beside it all the same.
         """
         connection, before, run = self._write_connection, read_record(owner), uuid4().hex
-        write_record(owner, RunRecord((*before.runs[-2:], run), before.head))
+        # The id that the file has and the one that it gets, no others: starts that are killed one after another must not
+        # push out the id of the file.
+        kept = [one for (one,) in connection.find(statements.RUN) if one in before.runs]
+        write_record(owner, RunRecord((*kept, run), before.head), to_disk=self._full)
         try:
             connection.begin()
             run_through(adopt(connection, run, before.is_known))

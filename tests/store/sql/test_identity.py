@@ -128,6 +128,27 @@ async def test_run_that_is_killed_as_it_begins_keeps_the_epoch(
     assert await run(url) == left
 
 
+async def test_starts_that_are_killed_one_after_another_keep_the_epoch(
+    new_place: NewPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many runs are killed before the file has their id, `.owner` still names the id that the file has."""
+    url = await new_place("sqlite")
+    left = await run(url, 1)
+
+    class Killed(Exception):
+        pass
+
+    async def kill(*_: object) -> bool:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "adopt", kill)
+        for _ in range(4):
+            with pytest.raises(Killed):
+                await run(url)
+    assert await run(url) == left
+
+
 async def test_backup_put_in_the_place_of_the_store_starts_a_new_epoch(new_place: NewPlace, tmp_path: Path) -> None:
     """`roster db backup` leaves the run id out, so that a copied backup is recognised although nothing was written since."""
     url = await new_place("sqlite")
