@@ -54,7 +54,7 @@ class Lease:
         """Hold the lock on this connection; raises `Unavailable`, with who has it, when that does not leave."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
-        is_waiting = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line
+        is_logged = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line
         while True:
             async with deadline(connection):
                 if await connection.fetchval(_TRY, _OWNING):
@@ -66,8 +66,8 @@ class Lease:
                     f"The database belongs to {await _owner(connection)}, which has not left it. "
                     "Stop that one first, or give this one a database of its own.",
                 )
-            if not is_waiting:
-                is_waiting = True
+            if not is_logged:
+                is_logged = True
                 wait = {"owner": await _owner(connection), "at_most_s": round(wait_s)}
                 log.warning("waiting for another process to leave the database", extra=wait)
             await asyncio.sleep(_LOOK_AGAIN_S)

@@ -28,6 +28,7 @@ async def own(path: Path, wait_s: float) -> int:
 
     Returns the descriptor that holds the lock. Raises `Unavailable`, with who has it, and OSError. Cancelling is safe.
     """
+    refuse_hard_links(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -36,10 +37,10 @@ async def own(path: Path, wait_s: float) -> int:
     descriptor = os.open(owner_file(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(wait_s):
-            is_waiting = wait_s < _QUIET_S
+            is_logged = wait_s < _QUIET_S
             while not _lock(descriptor):
-                if not is_waiting:
-                    is_waiting = True
+                if not is_logged:
+                    is_logged = True
                     wait = {"file": str(path), "owner": _owner(descriptor), "at_most_s": round(wait_s)}
                     log.warning("waiting for another process to leave the database", extra=wait)
                 await asyncio.sleep(_LOOK_AGAIN_S)
@@ -56,6 +57,24 @@ async def own(path: Path, wait_s: float) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def refuse_hard_links(path: Path) -> None:
+    """Raises `Unavailable` where the file has another name as well.
+
+    SQLite and this lock put their files beside a name. Two processes with two names of one database would each write a
+    WAL of their own, and damage it.
+    """
+    try:
+        names = os.stat(path).st_nlink
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if names > 1:
+        raise Unavailable(
+            1,
+            f"{path} has {names} names (hard links), and SQLite loses data where two of them are used. "
+            f"Remove the others: find / -samefile {path}",
+        )
 
 
 def owner_file(path: Path) -> str:

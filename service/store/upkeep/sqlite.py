@@ -14,7 +14,7 @@ from sqlalchemy import Table, delete, insert, select
 from service.domain.errors import Unavailable
 from service.store.sql import migrate
 from service.store.sql.dialects import SQLITE, Statement
-from service.store.sql.owner import own
+from service.store.sql.owner import own, refuse_hard_links
 from service.store.sql.rows import Row
 from service.store.sql.sqlite_connection import SqliteConnection
 from service.store.upkeep import values
@@ -60,6 +60,7 @@ class SqliteDatabase:
     async def changing(self) -> AsyncIterator[Writer]:
         with _told(self.name):
             _must_be_there(self._path)
+            refuse_hard_links(self._path)
             with closing(_connect(self._path)) as raw:
                 raw.execute("BEGIN IMMEDIATE")
                 yield _Writer(raw)

@@ -12,6 +12,7 @@ from service.domain.errors import Unavailable
 from service.store.upkeep.database import Database
 
 _BESIDE: Final = ("-wal", "-shm", ".owner", "-journal")
+_JOURNALS: Final = ("-wal", "-journal")  # SQLite applies what they hold to whatever file has the name before the suffix
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -21,13 +22,22 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def refuse_file(file: Path, source: Database) -> None:
-    """Raises `Unavailable` where a file is one of the source's, or of a store that a process owns at this moment."""
+    """Raises `Unavailable` where a file is one of the source's, or of a store that a process owns at this moment, or has
+    a journal of an earlier database beside it."""
     for mine in source.files:
         if _is_same(file, mine):
             raise Unavailable(1, f"{file} is {mine} of the store itself; name another file.")
     for store in _stores(file):
         if _is_owned(store):
             raise Unavailable(1, f"{file} belongs to {store}, which a process is using; name another file.")
+    for suffix in _JOURNALS:
+        journal = Path(f"{file.absolute()}{suffix}")
+        if journal.exists() and journal.stat().st_size:
+            raise Unavailable(
+                1,
+                f"{journal} holds changes of a store that was not shut down, and SQLite would apply them to the backup. "
+                "Start and stop that store, or name another file.",
+            )
 
 
 def refuse_target(target: Database, source: Database) -> None:

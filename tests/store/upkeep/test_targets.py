@@ -12,6 +12,7 @@ from service.domain.errors import Unavailable
 from service.store.upkeep import places
 from service.store.upkeep.backup import back_up, restore
 from service.store.upkeep.copying import copy
+from service.store.upkeep.epochs import start_epoch
 from tests.support.places import NewPlace
 from tests.support.upkeep import fill, filled, opened
 
@@ -98,3 +99,39 @@ async def test_store_has_one_owner_by_whatever_link(new_place: NewPlace, tmp_pat
         with pytest.raises(Unavailable, match="belongs to process"):
             async with places.at(f"sqlite:///{link}").owned():
                 raise AssertionError("two owners")
+
+
+async def test_store_with_a_second_hard_link_is_not_opened(new_place: NewPlace, tmp_path: Path) -> None:
+    """Each name of a file would get a WAL and a lock of its own: a start, a copy and a command are refused by either name."""
+    url, source = await filled(new_place, "sqlite"), await filled(new_place, "sqlite")
+    path, link = Path(url.removeprefix("sqlite:///")), tmp_path / "link.db"
+    async with opened(url):
+        os.link(path, link)
+        for name in (path, link):
+            other = places.at(f"sqlite:///{name}")
+            with pytest.raises(Unavailable, match="hard links"):
+                await copy(places.at(source), other, replace=True)
+            with pytest.raises(Unavailable, match="hard links"):
+                await start_epoch(other)
+        with pytest.raises(Unavailable, match="hard links"):
+            async with opened(f"sqlite:///{link}"):
+                raise AssertionError("two owners")
+    link.unlink()
+    async with opened(url):
+        pass
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+async def test_backup_is_not_put_beside_the_journal_of_another_store(
+    new_place: NewPlace, tmp_path: Path, suffix: str
+) -> None:
+    """A store that was killed leaves its journal, and SQLite would apply that to a backup that takes the name of the store."""
+    url, file = await filled(new_place, "sqlite"), tmp_path / "killed.db"
+    file.write_bytes(b"the store")
+    journal = tmp_path / f"killed.db{suffix}"
+    journal.write_bytes(b"changes")
+    with pytest.raises(Unavailable, match="was not shut down"):
+        await back_up(places.at(url), file, replace=True)
+    assert file.read_bytes() == b"the store"
+    journal.write_bytes(b"")
+    assert await back_up(places.at(url), file, replace=True)
