@@ -301,6 +301,21 @@ async def test_deletion_leaves_no_copy_of_the_user_in_the_ring(observed: Observe
     assert str(ada.email) not in json.dumps(entries)
 
 
+async def test_redaction_of_many_entries_gives_others_turns(observed: Observed) -> None:
+    """A deletion is published once all copies of its user are gone; until then other tasks run between pieces of that work."""
+    ada = a_user()
+    await observed.store.commit(created(ada), *(updated(ada, "name") for _ in range(400)))
+    await until(lambda: observed.hub.ring.head == 401)
+    await observed.store.commit(deleted(ada))
+    redacted = set()
+    while observed.hub.ring.head == 401:
+        entries = observed.hub.ring.after(0, 1 << 30)
+        redacted.add(sum(json.loads(entry.data)["user"] is None for entry in entries))
+        await asyncio.sleep(0)
+    assert len(redacted) > 2
+    assert {json.loads(entry.data)["user"] for entry in observed.hub.ring.after(0, 1 << 30)} == {None}
+
+
 async def test_place_before_a_change_of_role_is_lost_to_that_user(observed: Observed) -> None:
     """Behind it its reader saw with other rights; at it and after it, and to others, it is a place like any."""
     await keep(observed.store, ada := a_user(), *(a_user() for _ in range(3)))
