@@ -143,7 +143,8 @@ class Transaction(Protocol):
         """The tokens of which this is one, expired or not; taking them uses all of them up, also where others take them at once."""
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
-        """The newest that is sent to an address for this purpose, whoever's it is."""
+        """The tokens for which the next mail to an address is: of a user who was mailed none yet, the first to ask; else the
+        newest. So a user who asks again and again does not keep the mails from another user of the same address."""
 
     async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:
         """Let nothing that was mailed to a user, or nothing for one purpose, be worth anything."""

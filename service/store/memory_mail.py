@@ -46,9 +46,12 @@ class MemoryMail(MemoryRows):
         return found
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
-        tokens = (
+        tokens = [
             token for token in self._tables.mail_tokens.values() if (token.email, token.purpose) == (email, purpose)
-        )
+        ]
+        not_mailed = [token for token in tokens if not token.digests]
+        if not_mailed:
+            return min(not_mailed, key=lambda token: (token.expires_at, -token.user_id.int))
         return max(tokens, key=lambda token: (token.expires_at, token.user_id), default=None)
 
     async def forget_mail_tokens(self, user_id: UUID, purpose: Purpose | None = None) -> None:

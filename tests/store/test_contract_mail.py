@@ -191,9 +191,9 @@ async def test_tokens_of_a_purpose_are_taken_together(store: Store, clock: Manua
 
 
 async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClock, ada: User) -> None:
-    """The newest of a purpose, whoever's it is."""
+    """The newest of a purpose, of whichever user."""
     await keep(store, bob := a_user())
-    older = replace(a_token(ada, clock), digests=(), purpose="move", email="new@example.com")
+    older = replace(a_token(ada, clock), purpose="move", email="new@example.com")
     newer = replace(older, user_id=bob.id, expires_at=older.expires_at + HOUR)
     await put(store, newer, older, replace(a_token(ada, clock), email="new@example.com"))
 
@@ -202,6 +202,24 @@ async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClo
 
     assert await to("new@example.com") == newer
     assert await to(ada.email) is None
+
+
+async def test_user_who_was_mailed_no_token_comes_first(store: Store, clock: ManualClock, ada: User) -> None:
+    """Of users who want one address, those without a mail precede those who ask again, in the order of their requests."""
+    await keep(store, bob := a_user(), eve := a_user())
+    wanted = replace(a_token(ada, clock), digests=(), purpose="move", email="new@example.com")
+    later = replace(wanted, user_id=bob.id, expires_at=wanted.expires_at + HOUR)
+    again = replace(wanted, user_id=eve.id, expires_at=wanted.expires_at + 2 * HOUR, digests=(b"d" * 32,))
+    await put(store, later, again, wanted)
+
+    async def first() -> MailToken | None:
+        return await ask(store, lambda transaction: transaction.mail_token_to("new@example.com", "move"))
+
+    assert await first() == wanted
+    await do(store, lambda transaction: transaction.forget_mail_tokens(ada.id))
+    assert await first() == later
+    await do(store, lambda transaction: transaction.forget_mail_tokens(bob.id))
+    assert await first() == again
 
 
 async def test_tokens_of_one_purpose_are_forgotten_alone(store: Store, clock: ManualClock, ada: User) -> None:

@@ -348,7 +348,12 @@ FORGET_MAIL_TOKEN: Final = _always(delete(mail_tokens).where(_THIS_TOKEN))
 MAIL_TOKEN_TO: Final = _always(
     select(mail_tokens)
     .where(mail_tokens.c.email == bindparam("of_email"), mail_tokens.c.purpose == bindparam("of_purpose"))
-    .order_by(mail_tokens.c.expires_at.desc(), mail_tokens.c.user_id.desc())
+    .order_by(
+        case((mail_tokens.c.digest.is_(None), 0), else_=1),
+        case((mail_tokens.c.digest.is_(None), mail_tokens.c.expires_at)),
+        mail_tokens.c.expires_at.desc(),
+        mail_tokens.c.user_id.desc(),
+    )
     .limit(1)
 )
 EXPIRED_MAIL_TOKENS: Final = _always(
