@@ -136,11 +136,15 @@ class Importing:
         self._batch, self._unfit = [], []
 
     async def _settle(self) -> None:
-        """Wait for the batch that is being written, and count it; harmless when there is none."""
+        """Wait for the batch that is being written, and count it; harmless when there is none. When cancelled, call it again."""
         if self._writing is None:
             return
-        (task, unfit, last), self._writing = self._writing, None
-        batch = await asyncio.shield(task)
+        task, unfit, last = self._writing
+        try:
+            batch = await asyncio.shield(task)
+        finally:
+            if task.done():
+                self._writing = None
         total = self._total
         total.created += batch.created
         total.updated += batch.updated

@@ -15,9 +15,10 @@ import pytest
 from argon2 import PasswordHasher
 
 from service import keys
-from service.domain.audit import By
+from service.domain.audit import AuditQuery, By
 from service.domain.errors import Unavailable
 from service.domain.queries import EventQuery
+from service.views.importing import Importing
 from tests.support.ndjson import NDJSON, bring_in, ndjson, person
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
@@ -384,6 +385,45 @@ async def test_client_that_dies_leaves_whole_batches(each_store_url: str) -> Non
         assert (await bring_in(server, admin, rows, "?on_conflict=skip")).counts == (700, 0, 1_000, 0)
         page = await server.app[keys.STORE].events(EventQuery(before, 5_000))
         assert [event.user and event.user.username for event in page.events] == [row["username"] for row in rows]
+
+
+async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The audit entry of the end counts every batch, also one that was committed after its client had gone."""
+    admin = await server.admin()
+    store, tasks, gate = server.app[keys.STORE], asyncio.all_tasks, asyncio.Event()
+    real, settle = store.write, Importing._settle
+    writes = settles = 0
+
+    async def slow(work: Any, by: By) -> Any:
+        nonlocal writes
+        writes += 1
+        if writes == 2:  # the first holds the log
+            await gate.wait()
+        return await real(work, by)
+
+    async def counted(importing: Importing) -> None:
+        nonlocal settles
+        settles += 1
+        await settle(importing)
+
+    store.write = slow  # type: ignore[method-assign]  # a disk that takes its time
+    monkeypatch.setattr(Importing, "_settle", counted)
+    async with raw_peer(server.port) as peer:
+        await peer.send(head(admin) + chunked(ndjson(person(number) for number in range(1_100))))
+        await until(lambda: settles == 2)  # the second batch waits for the first
+        peer.writer.transport.abort()
+        running = server.app[keys.TRANSFERS].running
+        await until(lambda: not running("import") or any(task.cancelling() for task in tasks()))
+    gate.set()
+    ended = AuditQuery(limit=1, action="import.ended")
+
+    async def counts() -> Any:
+        return [entry.details for entry in await store.audit(ended)]
+
+    await until(counts)
+    assert await counts() == [{"lines": 500, "created": 500, "updated": 0, "skipped": 0, "refused": 0}]
 
 
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 1000000"])
