@@ -1,4 +1,4 @@
-"""Mails on their way: asked for behind the answer, sent from the store a few at a time."""
+"""The mail worker: requests for mails that run after the response, and the sending of due mails, a few at a time."""
 
 from __future__ import annotations
 

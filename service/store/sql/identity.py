@@ -1,7 +1,7 @@
 """Whether the database is the one of the last run, and a new epoch where it is not.
 
 A database that was put back by other means than `roster db restore` looks like the one that was left, but readers may have seen
-events that it never had. Its identity, which its contents do not carry along, tells.
+events that it never had. Its identity tells the two apart, because a copy of the contents does not include it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from service.store.sql.transaction import Connection
 _OF_TABLES: Final = """
     SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) || ' ' || 'log'::regclass::oid
 """
-# Not everybody may ask, and not every server that speaks as PostgreSQL does has an answer.
+# Some roles lack the privilege, and some servers that speak PostgreSQL's protocol lack the function.
 _OF_SERVER: Final = (
     "SELECT system_identifier::text FROM pg_control_system()",
     "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",  # the timeline, at once after a promotion
