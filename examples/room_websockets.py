@@ -83,7 +83,7 @@ class Room:
             except ConnectionClosed:
                 pass
             except OSError:
-                delay_s = 2  # the refresh found nobody
+                delay_s = 2  # Roster did not answer the refresh
             await asyncio.sleep(delay_s)
 
     async def _authenticate(self, socket: ClientConnection) -> None:

@@ -18,7 +18,7 @@ _HEAD: Final = """\
 
 
 class Row(NamedTuple):
-    """One setting. `default` is written as the environment would hold it."""
+    """One setting. `default` is written as the environment would hold it; `meaning` is one line."""
 
     variable: str
     default: str
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 def rows() -> Iterator[Row]:
     """Every setting, in the order of `Settings`."""
     for name, field in Settings.model_fields.items():
-        yield Row(PREFIX + name.upper(), _written(field.default), field.description or "")
+        yield Row(PREFIX + name.upper(), _written(field.default), " ".join((field.description or "").split()))
 
 
 def env_example() -> str:

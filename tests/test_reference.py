@@ -14,6 +14,12 @@ def test_every_setting_has_a_meaning() -> None:
     assert [row.variable for row in reference.rows() if not row.meaning] == []
 
 
+def test_a_meaning_is_one_line() -> None:
+    """A meaning is one line: a second one would be a statement in `.env.example`, and the end of the table in README."""
+    assert [row.variable for row in reference.rows() if "\n" in row.meaning] == []
+    assert [line for line in reference.env_example().splitlines() if line and not line.startswith("#")] == []
+
+
 def test_env_example_is_up_to_date() -> None:
     """`.env.example` is what `make documents` writes."""
     assert (ROOT / ".env.example").read_text(encoding="utf-8") == reference.env_example()
