@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import socket
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -66,13 +67,13 @@ def refuse_hard_links(path: Path) -> None:
     WAL of their own, and damage it.
     """
     try:
-        names = os.stat(path).st_nlink
+        found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
         return
-    if names > 1:
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:  # a folder has a name in each folder inside it
         raise Unavailable(
             1,
-            f"{path} has {names} names (hard links), and SQLite loses data where two of them are used. "
+            f"{path} has {found.st_nlink} names (hard links), and SQLite loses data where two of them are used. "
             f"Remove the others: find / -samefile {path}",
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from service.domain.errors import Unavailable
+from service.store.sql.owner import owner_file
 from service.store.upkeep.database import Database
 
 _BESIDE: Final = ("-wal", "-shm", ".owner", "-journal")
@@ -76,7 +77,7 @@ def _stores(file: Path) -> Iterator[Path]:
 def _is_owned(store: Path) -> bool:
     """Whether a process holds the lock beside a SQLite file."""
     try:
-        descriptor = os.open(f"{store}.owner", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(owner_file(store), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
