@@ -166,6 +166,7 @@ class MemoryStore:
         now = self._clock()
         self._log.hold(transaction.holds, now)
         events = tuple(self._commit(event) for event in transaction.events)
+        self._log.redact_some()
         self._audit.keep(transaction.entries(events), now)
         written = Written(value, events, self._log.position)
         if transaction.claimed is not None:

@@ -51,8 +51,6 @@ class MemoryLog:
         elif "role" in event.changed:
             self._role_changes[event.subject] = event.seq
         self._bytes += _size(event)
-        if self._to_redact:
-            self._redact_some()
         for _ in range(_MOST_FORGOTTEN):
             if not self._is_too_much or self._is_held:
                 break
@@ -80,13 +78,13 @@ class MemoryLog:
     def redact(self, subject: UUID) -> None:
         """Show no copy of the user in its events (design: they keep id, type and subject).
 
-        Of many events, which would take a second, the copies go little by little with what is appended later; `page` shows
-        none of them from now on.
+        Of many events, which would take seconds, `redact_some` removes the copies little by little; `page` shows none of them
+        from now on.
         """
         self._to_redact.append(list(self._by_subject.get(subject, ())))
-        self._redact_some()
 
-    def _redact_some(self) -> None:
+    def redact_some(self) -> None:
+        """Remove some copies of deleted users, to be called once a write: a write may append hundreds of events."""
         for _ in range(_MOST_REDACTED):
             if not self._to_redact:
                 return

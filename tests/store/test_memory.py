@@ -10,7 +10,8 @@ from service.domain.ports import Transaction
 from service.domain.queries import EventQuery, UserQuery
 from service.store.memory import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import BY, a_user, created, keep
+from tests.support.domain import BY, a_user, created, keep, updated
+from tests.support.stores import erase
 
 
 async def test_write_ends_in_the_turn_in_which_it_began() -> None:
@@ -115,3 +116,24 @@ async def test_search_leaves_others_their_turns() -> None:
     assert turns >= 5
     assert (await searching).value == []
     assert len((await store.users(UserQuery(10, q="ada"))).value) == 1
+
+
+async def test_write_of_many_events_redacts_no_more_than_a_write_of_one() -> None:
+    """Copies of a deleted user go a bounded number a write: a batch of an import must not remove all of them at once."""
+    store, ada = MemoryStore(ManualClock()), a_user()
+    await keep(store, ada)
+
+    async def rename(transaction: Transaction) -> None:
+        for _ in range(2_000):
+            await transaction.append(updated(ada, "name"))
+
+    await store.write(rename, BY)
+    await erase(store, ada)
+
+    def copies() -> int:
+        return sum(event.user is not None and event.subject == ada.id for event in store._log._events)
+
+    for others in ((a_user() for _ in range(50)), (a_user() for _ in range(1))):
+        before = copies()
+        await keep(store, *others)
+        assert before - copies() == 500

@@ -42,6 +42,7 @@ def test_log_holds_what_fits(keep_events: int, keep_bytes: int, steps: list[tupl
             del held[0]
         if redacted < len(users):
             log.redact(users[redacted].id)
+            log.redact_some()
             held = [each.redacted() if each.subject == users[redacted].id else each for each in held]
 
         assert log.position.seq == seq
@@ -92,6 +93,7 @@ def test_redaction_frees_its_share() -> None:
     log = MemoryLog(10, 9_000)
     log.append(created(ada))
     log.redact(ada.id)
+    log.redact_some()
     for _ in range(7):
         log.append(created(a_user()))
 
@@ -136,11 +138,13 @@ def test_copies_of_a_deleted_user_are_shown_no_more_and_go_little_by_little() ->
         log.append(Event("user.updated", user.updated_at, None, user.id, user, ("name",)))
     log.append(Event("user.deleted", user.updated_at, None, user.id))
     log.redact(user.id)
+    log.redact_some()
     assert sum(event.user is not None for event in log._events) == 1_501
     assert {event.user for event in log.page(EventQuery(0, 10_000)).events} == {None}
 
     for _ in range(5):
         log.append(created(other))
+        log.redact_some()
     assert sum(event.user is not None for event in log._events) == 5
     assert log._bytes == sum(map(_size, log._events))
     assert [event.user is None for event in log.page(EventQuery(2_000, 10)).events] == [True] + [False] * 5
