@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from service.domain.errors import Unavailable
+from service.telemetry.quiet import Quiet
+
+log = logging.getLogger("roster.logins")
 
 T = TypeVar("T")
 
@@ -18,14 +22,18 @@ _TURN_OF_OTHERS: Final = 4
 
 
 class _Job:
-    """`started`: whether a thread works on it."""
+    """`started`: whether a thread works on it. `dropped`: whether a thread that still takes it does nothing."""
 
-    __slots__ = ("future", "started", "work")
+    __slots__ = ("dropped", "future", "started", "work")
 
     def __init__(self, work: Callable[[], Any], future: asyncio.Future[Any]) -> None:
         self.work = work
         self.future = future
         self.started = False
+        self.dropped = False
+
+    def run(self) -> Any:
+        return None if self.dropped else self.work()
 
 
 class HashQueue:
@@ -47,7 +55,8 @@ class HashQueue:
         self._starts = 0
         self._urgent: deque[_Job] = deque()
         self._others: deque[_Job] = deque()
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="hash")
+        self._executor = self._create_executor()
+        self._quiet = Quiet()
 
     async def run(self, work: Callable[[], T], *, urgent: bool) -> T:
         """Run `work`. Cancelling removes it from the queue; a thread that has started ends it, and counts until then."""
@@ -67,7 +76,8 @@ class HashQueue:
                     jobs.remove(job)
 
     def close(self) -> None:
-        """End the threads; drop what has not started. Safe to call twice."""
+        """End the threads; drop what has not started, and accept no more. Safe to call twice."""
+        self._most = 0
         for jobs in (self._urgent, self._others):
             while jobs:
                 jobs.popleft().future.cancel()
@@ -80,10 +90,28 @@ class HashQueue:
             job = (self._others if self._others and (others_first or not self._urgent) else self._urgent).popleft()
             if job.future.done():
                 continue  # its caller removes it from the count in its own turn
+            try:
+                done = self._executor.submit(job.run)
+            except RuntimeError as error:
+                self._refuse(job, error)
+                continue
             job.started = True
             self._running += 1
-            done = self._executor.submit(job.work)
             done.add_done_callback(functools.partial(self._on_thread, job))
+
+    def _refuse(self, job: _Job, error: RuntimeError) -> None:
+        """Fail a job for which no thread can be started. The executor has queued it all the same."""
+        job.dropped = True
+        if not self._running:
+            # It has no thread, so nothing would take such jobs from its queue, which has no bound.
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = self._create_executor()
+        job.future.set_exception(Unavailable(1, "Passwords cannot be checked now; come back in a second."))
+        if self._quiet.is_due("thread"):
+            log.error("no thread to hash passwords; logins return 503: %s", str(error))
+
+    def _create_executor(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._workers, thread_name_prefix="hash")
 
     def _on_thread(self, job: _Job, done: Future[Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop was closed while the thread still worked

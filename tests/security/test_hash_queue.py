@@ -78,3 +78,26 @@ async def test_close_cancels_what_waits() -> None:
         await waiting
     work.go_on.set()
     await running
+
+
+async def test_thread_that_cannot_be_started_is_unavailable_for_that_moment(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a thread work fails with `Unavailable`, with one line in the log; it keeps no place, and later work runs."""
+    work = Work()
+    work.start(0)
+    work.go_on.set()
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", fail)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await work.named("login 1")
+    await work.named("login 2")
+    work.queue.close()
+
+    assert work.done == ["login 2"]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
