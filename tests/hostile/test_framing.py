@@ -191,14 +191,14 @@ async def test_what_is_well_formed_but_not_here_is_refused_and_goes_on(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "a:80"], ids=["another host", "the host itself"])
-async def test_connect_is_refused_and_goes_on(target: Server, host: str) -> None:
-    """Nothing here is a proxy. A target without a path never reaches a view: aiohttp itself refuses it."""
+async def test_connect_is_refused_and_closes(target: Server, host: str) -> None:
+    """The service is no proxy. What a client sends for the tunnel would be read as requests, so the connection ends."""
     outcome = await exchange(target, message("CONNECT", "a:80", host=f"Host: {host}"))
 
     assert outcome.answer is not None
     assert outcome.answer.status == 404
     assert outcome.answer.headers["server"] == "roster"
-    assert outcome.goes_on
+    assert not outcome.goes_on
     await assert_serves(target)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import gc
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
 from service import peers
+from service.http_protocol import HttpProtocol
 from tests.support.hostile import HOST, assert_serves, exchange, message
 from tests.support.peer import Answer, RawPeer, raw_peer
 from tests.support.server import Server, serve
@@ -85,10 +87,36 @@ async def test_large_legitimate_heads_are_taken(server: Server, cut: int) -> Non
 
 
 async def test_pipelined_requests_are_all_answered(server: Server) -> None:
-    """Two hundred large requests in one piece are answered in order, although the parser takes 32 at a time."""
+    """Two hundred large requests in one piece are answered in order, although four at most are queued."""
     async with raw_peer(server.port) as peer:
         await peer.send(message("GET", "/health/live", "Cookie: c=" + "b" * 2_000) * 200)
         assert [(await peer.answer()).status for _ in range(200)] == [200] * 200
+
+
+async def test_queue_of_pipelined_requests_is_short(server: Server) -> None:
+    """Of the requests that a client sends after a stream has begun four are parsed; the rest waits in the client's system."""
+    admin = await server.admin()
+    stream = message("GET", "/v1/feed", f"Authorization: Bearer {admin.access_token}")
+    large = message("GET", "/health/live", *(f"X-{number}: {'a' * 7_000}" for number in range(4)))
+
+    def find_paused() -> list[HttpProtocol]:
+        return [found for found in gc.get_objects() if isinstance(found, HttpProtocol) and found._buffer_paused]
+
+    async with raw_peer(server.port) as peer:
+        await peer.send(stream + large * 20)
+        await until(find_paused)
+        assert [len(paused._messages) <= 4 for paused in find_paused()] == [True]
+
+
+async def test_pipelined_small_requests_and_bodies_are_all_answered(server: Server) -> None:
+    """Many small requests, some with bodies larger than a piece, are answered in order however their bytes are cut."""
+    body = b'{"login":"ada","password":"' + b"x" * 9_000 + b'"}'
+    fields = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+    data = (message() * 50 + message("POST", "/v1/auth/login", *fields, body=body)) * 4
+    for size in (777, len(data)):
+        async with raw_peer(server.port) as peer:
+            await send_pieces(peer, data, size)
+            assert [(await peer.answer()).status for _ in range(204)] == ([200] * 50 + [422]) * 4
 
 
 async def test_body_is_no_head(server: Server) -> None:
@@ -101,6 +129,32 @@ async def test_body_is_no_head(server: Server) -> None:
         await send_pieces(peer, request + message(), 9_000)
         assert (await peer.answer()).status == 422
         assert (await peer.answer()).status == 200
+
+
+async def test_trailers_are_refused_at_32_kib(server: Server) -> None:
+    """Trailers, which a parser keeps like a head, end the connection at 32 KiB; short ones and a body in tiny chunks do not."""
+    head = message("POST", "/v1/auth/login", "Content-Type: application/json", "Transfer-Encoding: chunked")
+    body = b"".join(b"1\r\n%c\r\n" % sign for sign in b'{"login":"ada","password":"%s"}' % (b"x" * 9_000))
+    async with raw_peer(server.port) as peer:
+        await send_pieces(peer, head + body + b"0\r\nX-Sum: a\r\n\r\n" + message())
+        assert (await peer.answer()).status == 422
+        assert (await peer.answer()).status == 200
+    async with raw_peer(server.port) as peer:
+        trailers = b"".join(b"X-%d: %s\r\n" % (number, b"a" * 8_000) for number in range(6))
+        with suppress(ConnectionError):
+            await send_pieces(peer, head + b"2\r\n{}\r\n0\r\n" + trailers, 4_000)
+        assert await peer.is_closed(2)
+    await assert_serves(server)
+
+
+async def test_what_follows_a_declined_upgrade_is_not_read(server: Server) -> None:
+    """An upgrade that is declined ends the connection, so that no head after it escapes the bounds."""
+    upgrade = message("GET", "/health/live", "Connection: Upgrade", "Upgrade: websocket")
+    async with raw_peer(server.port) as peer:
+        await peer.send(upgrade + START.encode() + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8_000) for n in range(30)))
+        answer = await peer.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        assert await peer.is_closed(2)
 
 
 async def connect(stack: AsyncExitStack, server: Server, data: str) -> RawPeer:
