@@ -71,7 +71,7 @@ class Runner(web.AppRunner):
         )
         http = HttpServer(server, peers, settings.head_timeout_s)
         unread = UnreadResponses(settings.stall_s, self.app[CONNECTIONS].transports)
-        self._watching = asyncio.create_task(unread.watch(lambda: http.connections), name="watch unread responses")
+        self._watching = asyncio.create_task(unread.watch(http.find_transports), name="watch unread responses")
         return http
 
     def serving(self) -> None:
@@ -109,6 +109,7 @@ class Runner(web.AppRunner):
             finally:
                 if self._watching is not None:
                     self._watching.cancel()
+                    await asyncio.wait((self._watching,))
                 self._stopped()
 
     def _stopped(self) -> None:

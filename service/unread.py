@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp.web_protocol import RequestHandler
+from service.http_protocol import HttpProtocol
 
 log = logging.getLogger("roster")
 
@@ -20,10 +20,15 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class _Unread:
-    """What a connection has buffered. `since`: from when on the client has taken nothing of it, in seconds."""
+    """What a connection has buffered.
 
-    transport: asyncio.Transport
+    Attributes:
+        drains: how often the buffer had drained before.
+        since: from when on the client has taken nothing of it, in seconds.
+    """
+
     size: int
+    drains: int
     since: float
 
 
@@ -42,39 +47,41 @@ class UnreadResponses:
         self.look_every_s = min(1.0, stall_s / 4)
         self._stall_s = stall_s
         self._find_streams = find_streams
-        self._unread: dict[RequestHandler, _Unread] = {}
+        self._unread: dict[asyncio.Transport, _Unread] = {}
 
-    def look(self, connections: Iterable[RequestHandler], now: float) -> None:
+    def look(self, connections: Iterable[tuple[HttpProtocol, asyncio.Transport]], now: float) -> None:
         """Look at all connections once; abort those whose time is over. `now`: seconds, monotonic."""
-        unread: dict[RequestHandler, _Unread] = {}
-        for connection in connections:
-            known = self._unread.get(connection)
-            # aiohttp forgets the transport that it closes, although that waits for the client.
-            transport = known.transport if known is not None else connection.transport
-            if transport is None or not (size := transport.get_write_buffer_size()):
+        unread: dict[asyncio.Transport, _Unread] = {}
+        for connection, transport in connections:
+            if not (size := transport.get_write_buffer_size()):
                 continue
-            # More in the buffer is no progress: a client may go on asking without reading.
-            stuck_since = now if known is None or size < known.size else known.since
-            unread[connection] = _Unread(transport, size, stuck_since)
+            known = self._unread.get(transport)
+            # More in the buffer is no progress: a client may send requests without reading. A buffer that has drained is,
+            # even where the server has filled it again since.
+            since = now
+            if known is not None and size >= known.size and connection.drains == known.drains:
+                since = known.since
+            unread[transport] = _Unread(size, connection.drains, since)
         self._unread = unread
-        if late := [one for one in unread.values() if now - one.since >= self._stall_s]:
+        if late := [transport for transport, one in unread.items() if now - one.since >= self._stall_s]:
             self._abort(late)
 
-    def _abort(self, late: list[_Unread]) -> None:
+    def _abort(self, late: list[asyncio.Transport]) -> None:
         streams = self._find_streams()
-        late = [one for one in late if one.transport not in streams]
-        for one in late:
-            peer = one.transport.get_extra_info("socket")
+        late = [transport for transport in late if transport not in streams]
+        buffered_bytes = sum(transport.get_write_buffer_size() for transport in late)
+        for transport in late:
+            peer = transport.get_extra_info("socket")
             with contextlib.suppress(OSError, AttributeError):  # gone already
-                # Closed without this, the kernel keeps what it was given until its own patience ends.
+                # Closed without this, the kernel keeps what it was given until its own timeout.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            one.transport.abort()
+            transport.abort()
         if late:
-            extra = {"connections": len(late), "buffered_bytes": sum(one.size for one in late)}
+            extra = {"connections": len(late), "buffered_bytes": buffered_bytes}
             log.warning("clients do not read their responses; their connections are closed", extra=extra)
 
-    async def watch(self, find_connections: Callable[[], Iterable[RequestHandler]]) -> None:
-        """Look every second or oftener, until cancelled."""
+    async def watch(self, find_connections: Callable[[], Iterable[tuple[HttpProtocol, asyncio.Transport]]]) -> None:
+        """Look every second or more often, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.look_every_s)

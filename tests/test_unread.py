@@ -6,12 +6,13 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
 
 import pytest
-from aiohttp.web_protocol import RequestHandler
 
+from service import peers
+from service.http_protocol import HttpProtocol
 from service.unread import UnreadResponses
 from tests.support.server import Server, serve
 from tests.support.wait import until
@@ -92,19 +93,37 @@ class Transport:
 
 class Connection:
     def __init__(self, size: int) -> None:
-        self.transport: Any = Transport(size)
+        self.kept = Transport(size)
+        self.drains = 0
 
 
-def test_only_who_takes_nothing_is_late() -> None:
-    """More in the buffer is no progress, less is; a stream is left to those who look after streams."""
-    idle, stuck, growing, taking, stream, closing = (Connection(size) for size in (0, 5, 5, 50, 5, 5))
-    everyone = (idle, stuck, growing, taking, stream, closing)
-    transports = [one.transport for one in everyone]
-    unread = UnreadResponses(30, lambda: {stream.transport})
+def test_only_a_client_that_takes_nothing_is_late() -> None:
+    """More in the buffer is no progress, less is, and so is a buffer that drained and is full again; streams are exempt."""
+    connections = [Connection(size) for size in (0, 5, 5, 50, 5, 5)]
+    _, _, growing, taking, refilled, stream = connections
+    unread = UnreadResponses(30, lambda: cast(Any, {stream.kept}))
     for now in range(31):
-        unread.look(cast(list[RequestHandler], everyone), float(now))
-        growing.transport.size += 1
-        taking.transport.size -= 1
-        closing.transport = None
+        known = [(cast(HttpProtocol, one), cast(asyncio.Transport, one.kept)) for one in connections]
+        unread.look(known, float(now))
+        growing.kept.size += 1
+        taking.kept.size -= 1
+        refilled.kept.size += 1
+        refilled.drains += now % 20 == 0
 
-    assert [transport.aborted for transport in transports] == [False, True, True, False, False, True]
+    assert [one.kept.aborted for one in connections] == [False, True, True, False, False, False]
+
+
+async def test_response_of_a_connection_that_is_closed_by_force_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed before the first look, with a response in its buffer, is reset as any other."""
+    monkeypatch.setattr(peers, "MOST_HALF_SENT_HEADS", 0)
+    async with serve(send_buffer=8_192, stall_s=0.4) as server:
+        with silent_client(server, request(PATH)) as client:
+
+            def has_response() -> bool:
+                with suppress(BlockingIOError):
+                    return bool(client.recv(1, socket.MSG_PEEK))
+                return False
+
+            await until(has_response)
+            client.sendall(b"GET /health")
+            await until(lambda: is_reset(client))
