@@ -14,21 +14,22 @@ from typing import Final
 
 from service.security.networks import network_of, unwrapped
 from service.setting_values import Network
+from service.telemetry.quiet import Quiet
 
 log = logging.getLogger("roster")
 
 MOST_HALF_SENT_HEADS: Final = 128
-_SILENT_S: Final = 60.0
+REASONS: Final = ("connections", "half_sent_heads", "head_too_large", "head_timeout")
 _SPARE_DESCRIPTORS: Final = 16
 
 
 class Peers:
-    """Bounds what one network may hold open. Trusted proxies and Unix sockets are not bounded: many clients are behind them.
+    """Bounds what one network may hold open. Trusted proxies and Unix sockets are not bounded: they serve many clients.
 
     Args:
         most: connections of one network; 0: no bound.
         proxies: networks that are not bounded.
-        count: called with the reason of each refused connection.
+        count: called with the reason of each refused connection, one of `REASONS`.
         count_exhausted: called for each connection that takes one of the last file descriptors.
         clock: seconds, monotonic.
     """
@@ -45,10 +46,9 @@ class Peers:
         self._proxies = proxies
         self._count = count
         self._count_exhausted = count_exhausted
-        self._clock = clock
+        self._quiet = Quiet(clock)
         self._open: Counter[str] = Counter()
         self._heads: Counter[str] = Counter()
-        self._silent_until: dict[str, float] = {}
 
     def network_of(self, transport: asyncio.BaseTransport) -> str | None:
         """The network that the connection is counted for; None where it is not."""
@@ -69,7 +69,7 @@ class Peers:
             return True
         if self._most and self._open[network] >= self._most:
             self._count("connections")
-            if self._is_due("connections"):
+            if self._quiet.is_due("connections"):
                 extra = {"network": network, "most": self._most}
                 log.warning("too many connections of one network; new ones are closed", extra=extra)
             return False
@@ -86,7 +86,7 @@ class Peers:
             return True
         if self._heads[network] >= MOST_HALF_SENT_HEADS:
             self._count("half_sent_heads")
-            if self._is_due("heads"):
+            if self._quiet.is_due("heads"):
                 extra = {"network": network, "most": MOST_HALF_SENT_HEADS}
                 log.warning(
                     "too many half-sent request heads of one network; their connections are closed", extra=extra
@@ -109,16 +109,9 @@ class Peers:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if sock is not None and limit > 0 and sock.fileno() >= limit - _SPARE_DESCRIPTORS:
             self._count_exhausted()
-            if self._is_due("descriptors"):
+            if self._quiet.is_due("descriptors"):
                 extra = {"limit": limit}
                 log.error("file descriptors exhausted; new connections fail until others close", extra=extra)
-
-    def _is_due(self, fault: str) -> bool:
-        """One line for an outage: true where the fault was not seen for a minute."""
-        now = self._clock()
-        due = now >= self._silent_until.get(fault, 0.0)
-        self._silent_until[fault] = now + _SILENT_S
-        return due
 
 
 def _decrement(counts: Counter[str], key: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final, get_args
 from service import problems
 from service.domain.mail import MailKind
 from service.operations import Operation
+from service.peers import REASONS
 from service.realtime import closing
 from service.realtime.closing import Ending
 from service.security.guessing.counts import Kind
@@ -49,6 +50,8 @@ def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operati
         metrics.refreshes.labels(result)
     for kind in get_args(Kind):
         metrics.login_waits.labels(kind)
+    for reason in REASONS:
+        metrics.connections_refused.labels(reason)
     for change in ("on", "off", "removed", "codes"):
         metrics.second_factors.labels(change)
     for mail, outcome in product(get_args(MailKind), ("sent", "failed", "refused", "expired", "needless")):

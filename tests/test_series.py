@@ -21,7 +21,7 @@ async def test_documented_label_values_exist_from_the_start(server: Server) -> N
         r"^\| `(roster_\w+)` \| ([^|]*`(?:kind|reason|result|change|outcome)`[^|]*) \|", text, re.MULTILINE
     ):
         documented[name] = set(re.findall(r"`(\w+)`", cell))
-    assert len(documented) == 7
+    assert len(documented) == 8
     families = text_string_to_metric_families(server.app[keys.METRICS].text().decode())
     samples = [sample for family in families for sample in family.samples if sample.name in documented]
     assert [sample for sample in samples if sample.value != 0] == []
