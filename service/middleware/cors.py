@@ -67,17 +67,17 @@ def is_preflight(request: web.Request) -> bool:
 
 
 class _Refusals:
-    """One line for an origin that goes on asking, and at most one a second whatever origins ask."""
+    """Logs refused preflights: one line for each origin while it goes on, and at most one line a second in all."""
 
     def __init__(self) -> None:
         self._quiet = Quiet()
         self._next_at = 0.0
 
     def log(self, origin: str) -> None:
-        now = time.monotonic()
-        if now >= self._next_at and self._quiet.is_due(origin):
+        now, shown = time.monotonic(), origin[:_MOST_SHOWN]
+        if now >= self._next_at and self._quiet.is_due(shown):
             self._next_at = now + 1.0
-            extra = {"origin": origin[:_MOST_SHOWN], "setting": "ROSTER_CORS_ORIGINS"}
+            extra = {"origin": shown, "setting": "ROSTER_CORS_ORIGINS"}
             log.warning("preflight refused: the origin is not allowed", extra=extra)
 
 

@@ -17,7 +17,7 @@ def unwrapped(client: str) -> str:
 
 
 def network_of(client: str, prefix: int = 64) -> str:
-    """What one subscriber holds: an IPv4 address, or the /64 of an IPv6 one, of which anybody has 2^64.
+    """The network of one subscriber: an IPv4 address, or the /64 of an IPv6 one, which holds 2^64 addresses.
 
     Args:
         prefix: length of another IPv6 network, in bits.

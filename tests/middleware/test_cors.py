@@ -139,7 +139,7 @@ async def test_nobody_is_allowed_by_default(server: Server) -> None:
 
 
 async def test_refused_origin_is_logged_once_with_its_setting(caplog: pytest.LogCaptureFixture) -> None:
-    """The operator reads which origin was refused and which setting would allow it, however often it asks."""
+    """The operator reads which origin was refused and which setting would allow it, in one line."""
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
     async with serve(cors_origins=[OURS]) as server:
         for _ in range(3):

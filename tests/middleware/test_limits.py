@@ -147,7 +147,7 @@ async def test_writes_of_a_user_are_limited() -> None:
 
 
 async def test_registrations_of_a_network_are_limited() -> None:
-    """Over `ROSTER_REGISTRATION_LIMIT` a network registers nobody more; another one does, and logins go on."""
+    """Over `ROSTER_REGISTRATION_LIMIT` registrations of a network are refused; other networks and logins are not."""
     async with serve(registration_limit="2/hour", trusted_proxies=("127.0.0.0/8",)) as server:
         for name, client, status in (
             ("ada", "192.0.2.1", 201),

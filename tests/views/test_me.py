@@ -34,7 +34,7 @@ async def test_own_account_is_changed_and_deleted(server: Server) -> None:
 
 
 async def test_api_token_needs_the_scope_to_change_its_user(server: Server) -> None:
-    """`profile`, with which a program reads who it is, is not enough."""
+    """`profile`, which lets a program read its account, is not enough."""
     ada = await server.member("ada")
     for scopes, status in ((("profile",), 403), (("users:write",), 200)):
         token = await server.token(ada, *scopes)

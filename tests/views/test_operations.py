@@ -137,7 +137,7 @@ async def test_accept_selects_openmetrics(server: Server, accept: str, media_typ
 
 
 async def test_metrics_answer_their_token() -> None:
-    """With a token set, whoever has it reads the figures from anywhere, and no other caller does."""
+    """With a token set, callers with that token read the metrics from anywhere, and no other caller does."""
     async with serve(metrics_token="a token for metrics") as server:
         admin = await server.admin()
         for scheme in ("Bearer", "bearer"):

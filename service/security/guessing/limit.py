@@ -13,7 +13,7 @@ from service.security.guessing.counts import Counts, Key, MustWait
 from service.security.networks import network_of
 
 SITE_BITS: Final = 48
-SITE_FACTOR: Final = 16  # a /48 may be a company, or one customer who has 65,536 networks
+SITE_FACTOR: Final = 16  # a /48 may be a company, or one customer with 65,536 networks
 
 
 class LoginLimit:
