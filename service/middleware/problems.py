@@ -133,7 +133,8 @@ def _of_framework(request: web.Request, error: web.HTTPException) -> web.Respons
     detail = kind.remedy
     if isinstance(error, web.HTTPMethodNotAllowed):
         headers[hdrs.ALLOW] = ", ".join(sorted(error.allowed_methods))
-        detail = f"{request.method[:20]} is not known here; {headers[hdrs.ALLOW]} are."
+        hint = getattr(request.match_info.handler, "method_hint", "")  # the handler is the class of the view
+        detail = f"{request.method[:20]} is not known here; {headers[hdrs.ALLOW]} are. {hint}".rstrip()
     elif error.status == 413:
         detail = f"The body may have {request.client_max_size:,} bytes at most."
     return render(request, kind, detail, headers)

@@ -39,6 +39,8 @@ class View(web.View, CorsMixin):
     """A resource. Its methods are marked with `operation`; HEAD comes with `get`, OPTIONS always."""
 
     operations: ClassVar[Mapping[str, Operation]] = {}
+    method_hint: ClassVar[str] = ""
+    """A sentence that ends the detail of a 405: what to use instead of a method that is missing."""
     _methods: ClassVar[Mapping[str, str]] = {}
     _place: HashPlace | None = None
     _decoded: bytes | None = None

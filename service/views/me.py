@@ -16,6 +16,8 @@ _TAG = "users"
 
 
 class Me(ProvingView):
+    method_hint = "`POST /v1/auth/password` changes your own password."
+
     @operation(
         Operation(
             id="get_me",

@@ -57,6 +57,12 @@ async def test_refused_password_names_the_way_to_change_it(server: Server, metho
     assert "`POST /v1/auth/password`" in error["detail"]
 
 
+async def test_refused_method_names_the_way_to_change_a_password(server: Server) -> None:
+    """405 at `/v1/users/me` names the operation that changes the password."""
+    problem = await server.json("PUT", "/v1/users/me", await server.member("ada"), status=405, json={"password": "x"})
+    assert "`POST /v1/auth/password`" in problem["detail"]
+
+
 @pytest.mark.parametrize("path", ["/v1/users/me", "/v1/users/{id}"])
 async def test_change_with_a_present_tag_in_if_none_match_is_412(server: Server, path: str) -> None:
     """RFC 9110, 13.1.2: `*` and the present tag, strong or weak, forbid a change; other tags do not. A date forbids nothing,
