@@ -52,6 +52,9 @@ class HttpProtocol(RequestHandler):
 
     def __init__(self, server: web.Server, *, peers: Peers, head_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(server, max_field_size=MAX_FIELD_BYTES, max_headers=MAX_FIELDS, **kwargs)
+        # The parser counts a request that is taken before its body is complete as queued for ever. It then stops one request
+        # early, and with aiohttp's own number nothing would start it again.
+        self._max_msg_queue_size -= 1
         self._peers = peers
         self._head_timeout_s = head_timeout_s
         self._network: str | None = None

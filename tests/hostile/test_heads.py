@@ -108,6 +108,14 @@ async def test_queue_of_pipelined_requests_is_short(server: Server) -> None:
         assert [len(paused._messages) <= 4 for paused in find_paused()] == [True]
 
 
+async def test_requests_after_a_late_body_are_all_answered(server: Server) -> None:
+    """Forty requests in one piece with the end of a body, whose request has begun before, are all answered."""
+    async with raw_peer(server.port) as peer:
+        await peer.announce("/v1/auth/login", 2)
+        await peer.send(b"{}" + message() * 40)
+        assert [(await peer.answer()).status for _ in range(41)] == [422] + [200] * 40
+
+
 async def test_pipelined_small_requests_and_bodies_are_all_answered(server: Server) -> None:
     """Many small requests, some with bodies larger than a piece, are answered in order however their bytes are cut."""
     body = b'{"login":"ada","password":"' + b"x" * 9_000 + b'"}'
