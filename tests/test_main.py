@@ -13,14 +13,20 @@ import pytest
 
 from service import __version__
 from service.reference import env_example, markdown_table
-from tests.support.gunicorn import ROOT, finished, start
+from tests.support.command import run_command
+from tests.support.gunicorn import ROOT, SETTINGS_OF_PROCESSES, finished, start
 from tests.support.server import Server
 from tests.support.wait import until
 
 
+async def ended(*command: str, **settings: str) -> tuple[int, str]:
+    """Run `roster` with the settings of tests, which must end by itself: its exit code and what it wrote."""
+    return await run_command(*command, **{**SETTINGS_OF_PROCESSES, **settings})
+
+
 async def test_port_that_is_taken_is_one_line(server: Server) -> None:
     """Serving on a port that somebody else has ends at once, with one line that names both variables."""
-    code, text = await finished("-m", "service", ROSTER_PORT=str(server.port))
+    code, text = await ended(ROSTER_PORT=str(server.port))
 
     assert code == 1
     assert text.count("\n") == 1, text
@@ -51,7 +57,7 @@ async def test_log_tells_of_the_beginning_and_the_end(number: signal.Signals, tm
 
 async def test_bad_setting_is_one_line() -> None:
     """A setting that cannot be used ends the process with its name and its value."""
-    code, text = await finished("-m", "service", ROSTER_WORKERS="none")
+    code, text = await ended(ROSTER_WORKERS="none")
 
     assert code == 1
     assert text.count("\n") == 1, text
@@ -60,7 +66,7 @@ async def test_bad_setting_is_one_line() -> None:
 
 async def test_secret_that_cannot_be_used_is_not_shown() -> None:
     """The value of a secret stays out of the sentence that refuses it."""
-    code, text = await finished("-m", "service", ROSTER_JWT_SECRET="too short")
+    code, text = await ended(ROSTER_JWT_SECRET="too short")
 
     assert code == 1
     assert text.startswith("roster: ROSTER_JWT_SECRET=(hidden): must be at least 32 bytes")
@@ -70,16 +76,16 @@ async def test_secret_that_cannot_be_used_is_not_shown() -> None:
 async def test_store_that_cannot_be_used_is_one_line(postgres_url: str) -> None:
     """A server that refuses the user, or tables that a start must not make, end the process with a sentence."""
     refused = postgres_url.replace("roster@", "u:secret@")
-    code, text = await finished("-m", "service", ROSTER_STORE_URL=refused)
+    code, text = await ended(ROSTER_STORE_URL=refused)
     assert (code, text.count("\n")) == (1, 1), text
     assert text.startswith("roster: ROSTER_STORE_URL: PostgreSQL cannot be used: ")
     assert "secret" not in text
 
-    code, text = await finished("-m", "service", ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:port/d")
+    code, text = await ended(ROSTER_STORE_URL="postgresql://u:secret@127.0.0.1:port/d")
     assert (code, text) == (1, "roster: ROSTER_STORE_URL: The URL of the database cannot be read.\n")
 
-    code, text = await finished(
-        "-m", "service", ROSTER_STORE_URL="sqlite:///roster.db", ROSTER_STORE_MIGRATE="false", ROSTER_LOG_LEVEL="error"
+    code, text = await ended(
+        ROSTER_STORE_URL="sqlite:///roster.db", ROSTER_STORE_MIGRATE="false", ROSTER_LOG_LEVEL="error"
     )
     assert (code, text.count("\n")) == (1, 1), text
     assert text.startswith("roster: ROSTER_STORE_URL: There are no tables yet: run `roster db upgrade`")
@@ -87,9 +93,9 @@ async def test_store_that_cannot_be_used_is_one_line(postgres_url: str) -> None:
 
 async def test_health_is_that_of_the_service(server: Server) -> None:
     """The health command ends with 0 while the service on this host is ready, and with 1 and a line when nobody answers."""
-    assert await finished("-m", "service", "health", ROSTER_PORT=str(server.port)) == (0, "")
+    assert await ended("health", ROSTER_PORT=str(server.port)) == (0, "")
 
-    code, text = await finished("-m", "service", "health", ROSTER_PORT="1")
+    code, text = await ended("health", ROSTER_PORT="1")
     assert code == 1
     assert text.startswith("roster: not ready (")
 
@@ -111,7 +117,7 @@ async def _printed(*command: str) -> str:
 
 async def test_many_workers_are_refused_by_the_command_of_one_process() -> None:
     """`ROSTER_WORKERS=2 make run` says that there is one process instead of ignoring the setting."""
-    code, text = await finished("-m", "service", ROSTER_WORKERS="2")
+    code, text = await ended(ROSTER_WORKERS="2")
 
     assert (code, text.count("\n")) == (1, 1), text
     assert text.startswith("roster: ROSTER_WORKERS=2: this command is one process")
@@ -119,7 +125,7 @@ async def test_many_workers_are_refused_by_the_command_of_one_process() -> None:
 
 async def test_taken_port_comes_with_a_free_one(server: Server) -> None:
     """The line that refuses a taken port names one that is free."""
-    _, text = await finished("-m", "service", ROSTER_PORT=str(server.port))
+    _, text = await ended(ROSTER_PORT=str(server.port))
 
     assert re.search(r"; ROSTER_PORT=\d+ is free$", text.strip()), text
 
@@ -137,7 +143,7 @@ async def test_missing_packages_are_a_sentence() -> None:
 async def test_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     """A SQLite file below something that is no folder is refused with what stands in the way."""
     (tmp_path / "file").write_text("")
-    code, text = await finished("-m", "service", ROSTER_STORE_URL=f"sqlite:///{tmp_path}/file/deeper/x.db")
+    code, text = await ended(ROSTER_STORE_URL=f"sqlite:///{tmp_path}/file/deeper/x.db")
 
     assert code == 1
     assert f"{tmp_path}/file is a file, not a folder" in text

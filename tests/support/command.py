@@ -13,8 +13,6 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final
 
-from tests.support.gunicorn import ROOT
-
 _PRELOADED: Final = (
     "service.__main__",
     "service.serve",
@@ -77,7 +75,7 @@ def _run(arguments: tuple[str, ...], environment: dict[str, str], stdin: str, ou
     sys.stdin = io.TextIOWrapper(
         io.FileIO(0, closefd=False), encoding="utf-8"
     )  # multiprocessing has put /dev/null there
-    os.chdir(ROOT)
+    os.chdir(tempfile.gettempdir())  # where no `.env` lies
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["roster", *arguments]

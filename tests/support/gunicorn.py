@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).parent.parent.parent
 COMMAND: Final = ("-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py"))
 
 _START_S: Final = 20.0
-_SETTINGS: Final = {
+SETTINGS_OF_PROCESSES: Final = {
     "ROSTER_PORT": "0",
     "ROSTER_ADMIN_PASSWORD": ADMIN_PASSWORD,
     "ROSTER_JWT_SECRET": "a secret of tests, of 32 bytes at least",
@@ -114,7 +114,7 @@ async def start(*command: str, folder: str, stderr: IO[bytes] | int, **settings:
         sys.executable,
         *command,
         cwd=folder,
-        env={**environ, "PYTHONPATH": str(ROOT), **_SETTINGS, **settings},
+        env={**environ, "PYTHONPATH": str(ROOT), **SETTINGS_OF_PROCESSES, **settings},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=stderr,

@@ -31,6 +31,7 @@ def settings_for_tests(**overrides: Any) -> Settings:
     fast: dict[str, Any] = {
         "_env_file": None,
         "port": 0,
+        "keepalive_s": 600,
         "admin_password": ADMIN_PASSWORD,
         "jwt_secret": "a secret of tests, of 32 bytes at least",
         "rate_limit": "off",
@@ -161,7 +162,8 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # what is accepted from it inherits this
     port = listener.getsockname()[1]
     await web.SockSite(runner, listener, backlog=2048).start()
-    connector = aiohttp.TCPConnector(limit=0)  # WebSockets and feeds count too
+    # WebSockets and feeds count too. What the client keeps it keeps: a test that finds it closed would leave another one over.
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=600)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
         try:
             yield Server(runner.app, port, session)
