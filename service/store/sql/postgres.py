@@ -246,7 +246,10 @@ class PostgresStore(SqlStore):
                 ((read_only,),) = await self._find(_READ_ONLY)
         except (Unavailable, TimeoutError):
             return False
-        return self._gatherer.is_connected and self._can_write and read_only == "off"
+        if read_only != "off":
+            await self._pool.expire_connections()  # a session keeps the default with which it began
+            return False
+        return self._gatherer.is_connected and self._can_write
 
     async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         until = asyncio.get_running_loop().time() + SILENCE_S

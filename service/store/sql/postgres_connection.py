@@ -147,6 +147,8 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
     except LOST as error:
         if isinstance(error, asyncpg.PostgresError) and _is_worth_a_line(error):
             log.warning("PostgreSQL: %s", error)
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+            _hang_up(raw)  # a session keeps the default with which it began
         raise Unavailable(1) from error
     except asyncio.CancelledError:
         _hang_up(raw)

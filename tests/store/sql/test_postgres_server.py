@@ -115,10 +115,29 @@ async def test_server_that_becomes_read_only_makes_the_service_unready(database:
         store = server.app[STORE]
         await until(lambda: has_position(store), timeout=10)
         await asyncio.sleep(0)
+        await until(lambda: is_refused(store), timeout=10)
         assert await is_ready(503)
+        # The sessions of now keep the default with which they began: the service has to replace them by itself.
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-        await connection.fetch(sessions, name)
+        await until(lambda: is_written(store), timeout=5)
         await until(lambda: is_ready(200), timeout=10)
+
+
+async def is_refused(store: Store) -> bool:
+    """Whether a write is refused by a session that takes none."""
+    try:
+        await keep(store, a_user())
+    except Unavailable as error:
+        return isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError)
+    return False
+
+
+async def is_written(store: Store) -> bool:
+    try:
+        await keep(store, a_user())
+    except Unavailable:
+        return False
+    return True
 
 
 async def has_position(store: Store) -> bool:
