@@ -60,16 +60,16 @@ async def check_server(raw: asyncpg.Connection[Any], connect_again: Connect) -> 
     each transaction another session.
     """
     async with deadline(raw), raw.transaction():
-        row = await raw.fetchrow("SELECT current_setting('server_encoding') AS encoding, pg_backend_pid() AS session")
-    assert row is not None
-    if row["encoding"] != "UTF8":
+        encoding = await raw.fetchval("SELECT current_setting('server_encoding')")
+        session = await _session_of(raw)
+    if encoding != "UTF8":
         raise Unavailable(
             1,
-            f"The database has the encoding {row['encoding']}, which cannot hold every name; Roster needs UTF8: "
+            f"The database has the encoding {encoding}, which cannot hold every name; Roster needs UTF8: "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0.",
         )
-    if row["session"] != raw.get_server_pid():  # a pooler makes up the number that it tells its client
-        await _refuse_shared_sessions(raw, connect_again, row["session"])
+    if session != raw.get_server_pid():  # a pooler makes up the number that it tells its client
+        await _refuse_shared_sessions(raw, connect_again, session)
 
 
 async def _refuse_shared_sessions(raw: asyncpg.Connection[Any], connect_again: Connect, session: int) -> None:
