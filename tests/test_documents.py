@@ -256,6 +256,7 @@ def test_what_a_walk_leaves_is_not_committed() -> None:
 
 
 @needs_curl
+@pytest.mark.soak
 async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path, place: str) -> None:
     """The steps in docs/storage.md, run in one shell, each succeed, and end with a login on PostgreSQL."""
     page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")

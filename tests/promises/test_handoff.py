@@ -24,7 +24,7 @@ from tests.support.wait import until
 from tests.support.ws import Client, connect
 
 AT_ONCE: Final = 16
-TIMES: Final = 100  # that each of them goes live
+TIMES: Final = 50  # that each of them goes live
 
 
 async def over_and_over(act: Callable[..., Awaitable[None]], *args: object) -> None:

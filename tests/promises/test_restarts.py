@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.places import LASTING, NewPlace
+from tests.support.places import NewPlace
 from tests.support.restarts import restart
 
 
 @pytest.mark.gunicorn
-@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
 async def test_reloads_and_a_killed_worker_lose_nothing(new_place: NewPlace, kind: str) -> None:
     """Twenty-five readers over SSE and as many over WebSocket, and twenty changes a second: a reload and a `kill -9`,
     and everybody takes every event once, in order, and is back within three seconds."""

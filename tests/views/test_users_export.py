@@ -29,9 +29,9 @@ def asking(by: Login, version: str = "1.1") -> str:
 
 
 @pytest.mark.timeout(120)
-async def test_export_and_feed_are_the_whole_of_it(each_store_url: str) -> None:
+async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
     """What an export shows is true at its position although writes go on; with the feed behind it nothing is missed."""
-    async with serve(store_url=each_store_url) as server:
+    async with serve(store_url=store_url) as server:
         admin = await server.admin()
         await bring_in(server, admin, map(person, range(3_000)))
         writing = asyncio.create_task(bring_in(server, admin, map(person, range(3_000, 6_000))))

@@ -69,11 +69,11 @@ async def reached(server: Server, wanted: int) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_reader_of_the_feed_sees_every_line_once_in_order(each_store_url: str) -> None:
+async def test_reader_of_the_feed_sees_every_line_once_in_order(store_url: str) -> None:
     """Ten thousand lines become ten thousand users and as many events, which a live reader gets in the order of the lines,
     although the log keeps a tenth of them."""
     many = 10_000
-    async with serve(store_url=each_store_url, log_keep_events=1_000, log_keep_s=0) as server:
+    async with serve(store_url=store_url, log_keep_events=1_000, log_keep_s=0) as server:
         admin = await server.admin()
         async with server.feed(admin) as stream:
             hello = await stream.expect("hello")
@@ -370,10 +370,10 @@ async def test_so_many_run_at_once(server: Server) -> None:
 # Cut short
 
 
-async def test_client_that_dies_leaves_whole_batches(each_store_url: str) -> None:
+async def test_client_that_dies_leaves_whole_batches(store_url: str) -> None:
     """What was written when the client went away stays, in whole batches; the same again with `skip` brings the rest."""
     rows = [person(number) for number in range(1_700)]
-    async with serve(store_url=each_store_url) as server:
+    async with serve(store_url=store_url) as server:
         admin = await server.admin()
         before = await seq(server)
         async with raw_peer(server.port) as peer:

@@ -54,7 +54,7 @@ async def test_backup_of_either_is_restored_into_either(
     assert found.epoch != before.epoch
 
 
-@pytest.mark.parametrize("kind", LASTING)
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.soak)])
 async def test_backup_is_one_state_while_the_service_writes(new_place: NewPlace, file: Path, kind: str) -> None:
     """Writes go on while it is made, by another process as on the command line, and it is whole: users and log agree."""
     url = await new_place(kind)
