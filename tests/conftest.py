@@ -13,6 +13,7 @@ import asyncpg
 import hypothesis
 import pytest
 
+from tests.support.drawn import examples
 from tests.support.figures import Tell
 from tests.support.places import KINDS, LASTING, NewPlace
 from tests.support.postgres import create_database, shared_postgres
@@ -21,8 +22,13 @@ from tests.support.server import Server, serve
 from tests.support.templates import PostgresTemplate, SqliteTemplate
 
 # How long an example takes says something about the machine, and nothing about the code.
-hypothesis.settings.register_profile("roster", deadline=None)
+hypothesis.settings.register_profile("roster", examples(100), deadline=None)
 hypothesis.settings.load_profile("roster")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        item.add_marker("drawn")
 
 
 @pytest.hookimpl(trylast=True)  # when what is left out has gone

@@ -92,7 +92,6 @@ async def test_many_passwords_are_kept(store: Store) -> None:
     assert [credentials and credentials.password_hash for credentials in kept] == ["one", "two", None]
 
 
-@pytest.mark.drawn
 @examples(40)
 @given(
     ids=st.sets(st.integers(0, 5)), usernames=st.sets(st.integers(0, 5)), emails=st.sets(st.integers(0, 5))

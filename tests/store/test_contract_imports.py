@@ -77,7 +77,6 @@ LINES = st.lists(
 
 
 @pytest.mark.timeout(180)  # eighty times two stores, of which each makes its tables
-@pytest.mark.drawn
 @examples(80)
 @given(lines=LINES, on_conflict=POLICIES)
 async def test_batch_is_what_its_lines_are_one_by_one(

@@ -6,7 +6,6 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +40,6 @@ LISTED = st.lists(
 SORTS = st.sampled_from(["created_at", "-created_at", "username", "-username"])
 
 
-@pytest.mark.drawn
 @examples(60)
 @given(data=st.data(), rows=LISTED, sort=SORTS)
 async def test_list_is_the_sorted_whole_in_pages(
@@ -83,7 +81,6 @@ async def test_list_is_the_sorted_whole_in_pages(
         assert found == [user for user in expected if matches(user, q, role, active)]
 
 
-@pytest.mark.drawn
 @examples(40)
 @given(data=st.data(), sort=SORTS)
 async def test_list_that_changes_between_pages_repeats_and_skips_nothing(

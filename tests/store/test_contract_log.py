@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import replace
 from typing import cast
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,6 @@ from tests.support.drawn import examples
 from tests.support.stores import Opener, whole_log
 
 
-@pytest.mark.drawn
 @examples(50)
 @given(data=st.data(), subjects=st.lists(st.integers(0, 2), max_size=25))
 async def test_pages_of_the_log_are_what_was_asked_for(

@@ -139,7 +139,6 @@ async def same(store: Store, model: Model) -> None:
     assert await ask(store, admins) == sum(user.is_active_admin for user in model.users.values())
 
 
-@pytest.mark.drawn
 @examples(100)
 @given(st.lists(st.lists(STEPS, max_size=5), max_size=8))
 async def test_failed_writes_leave_no_trace(opener: Opener, writes: list[list[tuple[Any, ...]]]) -> None:

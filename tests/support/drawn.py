@@ -1,4 +1,4 @@
-"""How many examples a property of the stores draws: some in every run, all in `make soak`."""
+"""How many examples a property draws: some in every run, all in `make soak`."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _SHARE: Final = 4
 
 
 def examples(count: int) -> settings:
-    """Settings for `count` examples in a soak, and a quarter of them in other runs: on PostgreSQL each takes 40 ms."""
+    """Settings for `count` examples in a soak, and a quarter of them in other runs: on PostgreSQL one takes 40 ms."""
     return settings(max_examples=count if SOAK else count // _SHARE)
