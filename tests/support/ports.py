@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
+from typing import Final
+
+# Below those that kernels give out by themselves, and apart for each process of a run: between the look and the use nobody else
+# takes one.
+_FIRST: Final = 12_000
+_OF_A_PROCESS: Final = 2_000
+_start: Final = _FIRST + _OF_A_PROCESS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_numbers: Final = itertools.cycle(range(_start, _start + _OF_A_PROCESS))
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens on now, and that is given to no other test of this run."""
+    for port in itertools.islice(_numbers, _OF_A_PROCESS):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that only waits for late segments is free
+            try:
+                probe.bind((address, port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free")
