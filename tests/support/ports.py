@@ -12,7 +12,7 @@ from typing import Final
 _FIRST: Final = 12_000
 _OF_A_PROCESS: Final = 2_000
 _start: Final = _FIRST + _OF_A_PROCESS * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_numbers: Final = itertools.cycle(range(_start, _start + _OF_A_PROCESS))
+_numbers: Final = (_start + number % _OF_A_PROCESS for number in itertools.count(os.getpid()))  # two runs begin apart
 
 
 def free_port(address: str = "127.0.0.1") -> int:
