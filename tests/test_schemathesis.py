@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,25 @@ from tests.support.upstream import data, running
 ROOT = Path(__file__).parents[1]
 # Of an operation, and of sequences. By number, not by time: a machine that is busy must not leave a phase out.
 EXAMPLES = 2
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
 LONG_SECONDS = 60
 BROKEN_SECONDS = 10
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(120)
 async def test_service_keeps_to_its_description(tmp_path: Path) -> None:
-    """No request that the description allows or forbids is answered otherwise than it says, and nobody reads what is
-    another's. The other stores take their turn in `make soak`: what they keep is the contract's."""
-    await _keeps_to_its_description(tmp_path, "memory://", "--max-examples", str(EXAMPLES), "--seed", "1")
+    """No request that is drawn from the description is answered otherwise than it says, and nobody reads what is another's."""
+    phases = [phase for phase in PHASES if phase != "coverage"]
+    drawn = ("--max-examples", str(EXAMPLES), "--seed", "1")
+    await _keeps_to_its_description(tmp_path, "memory://", *drawn, phases=phases)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(240)
+async def test_service_keeps_to_its_description_at_every_bound(tmp_path: Path) -> None:
+    """The same for each value at and beyond the bounds of each field: some two thousand requests, which take a sixth of the
+    processor time of all other tests. CI sends them after those."""
+    await _keeps_to_its_description(tmp_path, "memory://", "--seed", "1", phases=["coverage"])
 
 
 @pytest.mark.soak
@@ -62,7 +73,7 @@ async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pyte
     assert "received the `User` that `admin` owns" in output
 
 
-async def _keeps_to_its_description(folder: Path, store_url: str, *drawn: str) -> Any:
+async def _keeps_to_its_description(folder: Path, store_url: str, *drawn: str, phases: Sequence[str] = PHASES) -> Any:
     """Send what is drawn; the report."""
     written = folder / "report.json"
     async with running() as upstream:
@@ -72,7 +83,7 @@ async def _keeps_to_its_description(folder: Path, store_url: str, *drawn: str) -
         # Without a bound of the operator's own every life of a token that the description allows is one.
         async with serve(store_url=store_url, api_token_ttl_s=0, **chosen) as server:
             status, output = await schemathesis(
-                *("--checks", "all", "--phases", "examples,coverage,fuzzing,stateful", "--mode", "all"),
+                *("--checks", "all", "--phases", ",".join(phases), "--mode", "all"),
                 *("--request-timeout", "10", "--continue-on-failure"),
                 *("--report", "json", "--report-json-path", str(written), *drawn),
                 server=server,
@@ -83,7 +94,7 @@ async def _keeps_to_its_description(folder: Path, store_url: str, *drawn: str) -
     report = json.loads(written.read_text())
     left_out = 6  # by the configuration
     assert report["operations"]["tested"] == report["operations"]["total"] - left_out, output
-    assert {phase["status"] for phase in report["phases"].values()} == {"success"}, output
+    assert {name for name, phase in report["phases"].items() if phase["status"] == "success"} >= set(phases), output
     return report
 
 
