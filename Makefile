@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
+PROCESSES ?= 3
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: help run test soak check audit format openapi documents bench bench-compare clean
@@ -10,12 +11,12 @@ help:  ## say what can be made
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 	@exec env PYTHONMALLOC=malloc MALLOC_ARENA_MAX=2 $(VENV)/bin/python -m service
 
-# Four processes on two cores: tests wait for timers, disks and processes of their own. One that has no more work takes some of
-# another's.
+# Three processes on two cores: tests wait for timers, disks and processes of their own; four were slower. One that has no more
+# work takes some of another's.
 # Compiled modules are kept, whatever the environment says: the tests start some hundred Python processes.
 test soak: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.check  ## run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist worksteal
+	@$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
 check: $(VENV)/.check  ## lint, types, import contracts, holes that a program can find, documents that must agree
 	$(VENV)/bin/ruff check .
