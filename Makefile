@@ -1,6 +1,6 @@
 PYTHON ?= python3
 VENV   ?= .venv
-PROCESSES ?= 3
+PROCESSES ?= 4
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
 .PHONY: help run test soak check audit format openapi documents bench bench-compare clean
@@ -11,8 +11,8 @@ help:  ## say what can be made
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 	@exec env PYTHONMALLOC=malloc MALLOC_ARENA_MAX=2 $(VENV)/bin/python -m service
 
-# Three processes on two cores: tests wait for timers, disks and processes of their own; four were slower. One that has no more
-# work takes some of another's.
+# Four processes on two cores: tests wait for timers, disks and processes of their own. A process that has no more work takes some
+# of another's.
 # Compiled modules are kept, whatever the environment says: the tests start some hundred Python processes.
 test soak: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.check  ## run the tests

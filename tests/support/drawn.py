@@ -10,9 +10,9 @@ from hypothesis import settings
 SOAK: Final = os.environ.get("ROSTER_TEST_SOAK") == "true"
 """Whether this is `make soak`, which sets the variable and runs these tests as well."""
 
-_SHARE: Final = 4
+_SHARE: Final = 8
 
 
 def examples(count: int) -> settings:
-    """Settings for `count` examples in a soak, and a quarter of them in other runs: on PostgreSQL one takes 40 ms."""
+    """Settings for `count` examples in a soak, and an eighth of them in other runs: on PostgreSQL one takes up to 300 ms."""
     return settings(max_examples=count if SOAK else count // _SHARE)
