@@ -13,7 +13,7 @@ import sys
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
-from service.settings import PREFIX, SettingsError, load
+from service.config.settings import PREFIX, SettingsError, load
 from service.telemetry.logs import chosen_format
 
 try:
@@ -21,8 +21,8 @@ try:
 except SettingsError as error:
     sys.exit(f"roster: {error}")
 
-wsgi_app = "service.serve:make_runner"
-worker_class = "service.worker.Worker"
+wsgi_app = "service.server.serve:make_runner"
+worker_class = "service.server.gunicorn_worker.Worker"
 bind = f"{f'[{settings.host}]' if ':' in settings.host else settings.host}:{settings.port}"
 workers = settings.workers
 backlog = 2048  # a restart brings every stream back within seconds

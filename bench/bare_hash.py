@@ -9,7 +9,7 @@ import asyncio
 import sys
 from time import perf_counter
 
-from service.security.passwords import Argon2Hasher, usual_workers
+from service.security.argon2_hasher import Argon2Hasher, usual_workers
 
 
 async def measure(seconds: float) -> float:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from service.commands import db, keys, token
+from service.cli import db, keys, token
 
 
 def main() -> None:
@@ -44,8 +44,8 @@ def main() -> None:
 
 
 def _serve() -> str | None:
-    from service.serve import serve
-    from service.settings import SettingsError
+    from service.config.settings import SettingsError
+    from service.server.serve import serve
 
     try:
         _loop_factory_run(serve())
@@ -57,19 +57,19 @@ def _serve() -> str | None:
 
 
 def _openapi() -> None:
-    from service.openapi.text import OpenApi
+    from service.http.openapi.text import OpenApi
 
     sys.stdout.write(OpenApi().yaml)
 
 
 def _settings(form: str) -> None:
-    from service.reference import env_example, markdown_table
+    from service.cli.reference import env_example, markdown_table
 
     sys.stdout.write(env_example() if form == "env" else markdown_table())
 
 
 def _scopes() -> None:
-    from service.reference import scopes_table
+    from service.cli.reference import scopes_table
 
     sys.stdout.write(scopes_table())
 
@@ -78,8 +78,8 @@ def _health() -> str | None:
     import http.client
     import urllib.request
 
-    from service.listening import reachable_host
-    from service.settings import SettingsError, load
+    from service.config.settings import SettingsError, load
+    from service.server.listener import reachable_host
 
     try:
         settings = load()

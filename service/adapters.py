@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 
+from service.config.settings import PREFIX, Settings, SettingsError
+from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
-from service.outbound.mail_log import LogMailer
-from service.outbound.trust import trusted
-from service.security.guessing.alarm import Alarm
-from service.security.guessing.backoff import Backoff
-from service.security.guessing.limit import SITE_FACTOR, LoginLimit
-from service.security.guessing.memory_counts import MemoryCounts
-from service.security.hash_places import ProcessHasher
-from service.security.passwords import Argon2Hasher
-from service.settings import PREFIX, Settings, SettingsError
-from service.store.memory import MemoryStore
+from service.outbound.tls import trusted
+from service.security.argon2_hasher import Argon2Hasher
+from service.security.hash_admission import ProcessHasher
+from service.security.login_throttle.alarm import Alarm
+from service.security.login_throttle.backoff import Backoff
+from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
+from service.security.login_throttle.memory_counts import MemoryCounts
+from service.store.memory.store import MemoryStore
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster")
@@ -30,7 +30,7 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
     wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
     may_migrate = settings.store_migrate
     if settings.sqlite_path is not None:
-        from service.store.sql.sqlite import SqliteStore
+        from service.store.sqlite.store import SqliteStore
 
         full = settings.sqlite_synchronous == "full"
         return SqliteStore(
@@ -39,7 +39,7 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
             full=full, wait_s=wait_s, may_migrate=may_migrate,
         )  # fmt: skip
     try:
-        from service.store.sql.postgres import PostgresStore
+        from service.store.postgres.store import PostgresStore
     except ImportError:
         raise SettingsError(
             f"{PREFIX}STORE_URL names PostgreSQL, for which asyncpg is missing: pip install '.[postgres]' in a checkout"
@@ -63,7 +63,7 @@ def chosen_hasher(settings: Settings) -> ProcessHasher:
 
 def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
     if settings.smtp is not None:
-        from service.outbound.smtp import SmtpMailer
+        from service.delivery.smtp import SmtpMailer
 
         tls = trusted(settings.outbound_ca_file)
         return SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)

@@ -9,35 +9,37 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
-from service import keys, lifecycle, middleware
+from service import middleware
 from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
-from service.domain.events import Event
+from service.config.settings import Settings
+from service.domain.events.event import Event
 from service.domain.ports import Clock, Store
-from service.domain.steady import SteadyClock
+from service.domain.steady_clock import SteadyClock
+from service.http import app_keys
+from service.http.bulk_limit import Transfers
+from service.http.openapi.text import OpenApi
 from service.middleware.cors import set_up_cors
-from service.openapi.text import OpenApi
-from service.realtime import closing
+from service.realtime import close_reasons
 from service.realtime.connections import Connections
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
-from service.realtime.rooms import Rooms
+from service.realtime.rooms.registry import Rooms
 from service.routes import files, operations, routes
+from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
-from service.security.guessing.guard import Guard
-from service.security.guessing.told import ToldFailures
-from service.security.hash_places import HashPlaces, ProcessHasher
+from service.security.hash_admission import HashPlaces, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
-from service.security.limits import MailLimit, RegistrationLimit
-from service.security.tokens import AccessTokens
-from service.security.uses import Uses
-from service.series import create_series
-from service.settings import Settings
-from service.tasks import Tasks
+from service.security.login_throttle.guard import Guard
+from service.security.login_throttle.told import ToldFailures
+from service.security.rate_limits import MailLimit, RegistrationLimit
+from service.security.token_usage import Uses
+from service.server import lifespan
+from service.server.metric_series import create_series
+from service.server.tasks import Tasks
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
-from service.transfers import Transfers
-from service.views.nowhere import Anywhere
+from service.views.not_found import Anywhere
 
 _WEB = Path(__file__).parent / "web"
 
@@ -89,11 +91,11 @@ def create_app(
 
     def on_failure() -> None:
         authenticator.forget()
-        connections.end_all(closing.FEED_FAILED)
+        connections.end_all(close_reasons.FEED_FAILED)
 
     def on_key_loss() -> None:
         authenticator.forget()
-        connections.end_all(closing.EXPIRED)
+        connections.end_all(close_reasons.EXPIRED)
 
     hub = Hub(store, on_principal, on_failure)
     rooms = Rooms(
@@ -110,41 +112,41 @@ def create_app(
     app = web.Application(
         client_max_size=settings.max_body_bytes,
     )
-    app[keys.SETTINGS] = settings
-    app[keys.CLOCK] = clock
+    app[app_keys.SETTINGS] = settings
+    app[app_keys.CLOCK] = clock
     steady: Clock = SteadyClock(clock)
-    app[keys.STEADY_CLOCK] = steady
-    app[keys.STORE] = store
-    app[keys.HASHER] = hasher
-    app[keys.HASH_PLACES] = HashPlaces(hasher, settings.hash_queue)
-    app[keys.TOKENS] = tokens
-    app[keys.KEYRING] = keyring
-    app[keys.AUTHENTICATOR] = authenticator
-    app[keys.GUARD] = Guard(chosen_login_limit(settings, store, metrics), told_failures)
+    app[app_keys.STEADY_CLOCK] = steady
+    app[app_keys.STORE] = store
+    app[app_keys.HASHER] = hasher
+    app[app_keys.HASH_PLACES] = HashPlaces(hasher, settings.hash_queue)
+    app[app_keys.TOKENS] = tokens
+    app[app_keys.KEYRING] = keyring
+    app[app_keys.AUTHENTICATOR] = authenticator
+    app[app_keys.GUARD] = Guard(chosen_login_limit(settings, store, metrics), told_failures)
     registration_rate = settings.registration_rate
-    app[keys.REGISTRATION_LIMIT] = RegistrationLimit(registration_rate) if registration_rate else None
-    app[keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
-    app[keys.HUB] = hub
-    app[keys.ROOMS] = rooms
-    app[keys.CONNECTIONS] = connections
-    app[keys.ECHOES] = Echoes(settings.echo_connections_per_address)
-    app[keys.TASKS] = tasks
-    app[keys.USES] = uses
-    app[keys.TOLD_FAILURES] = told_failures
-    app[keys.TRANSFERS] = Transfers()
-    app[keys.METRICS] = metrics
-    app[keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
-    app[keys.OPENAPI] = OpenApi(settings.public_url or "/")
+    app[app_keys.REGISTRATION_LIMIT] = RegistrationLimit(registration_rate) if registration_rate else None
+    app[app_keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
+    app[app_keys.HUB] = hub
+    app[app_keys.ROOMS] = rooms
+    app[app_keys.CONNECTIONS] = connections
+    app[app_keys.ECHOES] = Echoes(settings.echo_connections_per_address)
+    app[app_keys.TASKS] = tasks
+    app[app_keys.USES] = uses
+    app[app_keys.TOLD_FAILURES] = told_failures
+    app[app_keys.TRANSFERS] = Transfers()
+    app[app_keys.METRICS] = metrics
+    app[app_keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
+    app[app_keys.OPENAPI] = OpenApi(settings.public_url or "/")
 
     app.add_routes(routes)
     app.add_routes(files)
     create_series(metrics, operations())
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
-    app[keys.GRANT] = set_up_cors(app, settings.cors_origins)
+    app[app_keys.GRANT] = set_up_cors(app, settings.cors_origins)
     app.router.register_resource(Anywhere())
 
-    app.cleanup_ctx.extend(lifecycle.IN_ORDER)
-    app.on_shutdown.append(lifecycle.end_streams)
+    app.cleanup_ctx.extend(lifespan.IN_ORDER)
+    app.on_shutdown.append(lifespan.end_streams)
     return app
 
 

@@ -6,31 +6,42 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from service.operations import Operation
+from service.http.operations import Operation
+from service.http.view import View
 from service.views.aggregate import Aggregate
 from service.views.audit import Audit
-from service.views.base import View
+from service.views.auth.api_tokens import TokenById, Tokens
+from service.views.auth.email_flows import (
+    ChangeAddress,
+    Forgot,
+    ResetPassword,
+    Verify,
+)
+from service.views.auth.jwks import Jwks
+from service.views.auth.login import LogIn
+from service.views.auth.passwords import ChangePassword
+from service.views.auth.refresh import RefreshTokens
+from service.views.auth.register import Register
+from service.views.auth.sessions import LogOut, SessionById, Sessions
+from service.views.auth.tickets import MakeTicket
+from service.views.auth.totp import (
+    Totp,
+    TotpCodes,
+    TotpConfirmation,
+    TotpRemoval,
+    UserTotp,
+)
 from service.views.echo import Echo
 from service.views.events import Events, Feed
-from service.views.jwks import Jwks
-from service.views.login import LogIn
-from service.views.mailed import ChangeAddress, Forgot, ResetPassword, Verify
-from service.views.me import Me
-from service.views.operations import Live, MetricsPage, Ready
+from service.views.health import Live, MetricsPage, Ready
 from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemList, ProblemPage
-from service.views.passwords import ChangePassword
-from service.views.refresh import RefreshTokens
-from service.views.register import Register
 from service.views.rooms import Members, Messages, RoomFeed, Rooms
 from service.views.security_txt import PATH, SecurityTxt
-from service.views.sessions import LogOut, SessionById, Sessions
 from service.views.static import Static
-from service.views.tickets import MakeTicket
-from service.views.tokens import TokenById, Tokens
-from service.views.totp import Totp, TotpCodes, TotpConfirmation, TotpRemoval, UserTotp
-from service.views.users import UserById, Users
-from service.views.users_export import UsersExport
-from service.views.users_import import UsersImport
+from service.views.users.bulk_export import UsersExport
+from service.views.users.bulk_import import UsersImport
+from service.views.users.me import Me
+from service.views.users.users import UserById, Users
 from service.views.websocket import Socket
 
 routes = web.RouteTableDef()

@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from service.app import now
-from service.keys import CONNECTIONS
-from service.store.memory import MemoryStore
+from service.http.app_keys import CONNECTIONS
+from service.store.memory.store import MemoryStore
 from tests.support.examples import EXAMPLES, run_example
 from tests.support.hosts import host
 from tests.support.server import Login, Server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.views.base import View
+from service.http.view import View
 from tests.support.server import Server
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from service.domain.accounts import Caller
-from service.openapi.document import document
+from service.domain.users.accounts import Caller
+from service.http.openapi.document import document
 from tests.support.figures import Tell
 from tests.support.places import KINDS, NewPlace
 from tests.support.server import ADMIN_PASSWORD, Server, serve

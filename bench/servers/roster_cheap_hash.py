@@ -10,10 +10,10 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
-from service import settings
 from service.app import create_app
-from service.runner import Runner
-from service.security.passwords import Argon2Hasher
+from service.config import settings
+from service.security.argon2_hasher import Argon2Hasher
+from service.server.runner import Runner
 from service.telemetry import logs
 from service.telemetry.access import AccessLog
 

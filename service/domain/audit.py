@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple, get_args
 from uuid import UUID
 
-from service.domain.events import Event, EventType
-from service.domain.sessions import CLIENT_MAX
-from service.domain.users import User
+from service.domain.auth.sessions import CLIENT_MAX
+from service.domain.events.event import Event, EventType
+from service.domain.users.user import User
 
 Recorded = Literal[
     "session.started",

@@ -1,4 +1,4 @@
-"""What can be refused, in the words of the rules. No HTTP here: `service/problems.py` gives each its status.
+"""What can be refused, in the words of the rules. No HTTP here: `service/http/problems.py` gives each its status.
 
 Refusal
 ├── Invalid              fields that break a rule

@@ -10,17 +10,23 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from service.domain.audit import AuditQuery, By, Details, Entry, Recorded
-from service.domain.events import Event
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
+from service.domain.auth.signing_key import SigningKey
+from service.domain.auth.totp import SecondFactor
+from service.domain.events.event import Event
+from service.domain.events.position import Position
 from service.domain.idempotency import Answer, Claim
-from service.domain.letters import Letter
-from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose
-from service.domain.positions import Position
+from service.domain.mail.mail import (
+    Mail,
+    MailKind,
+    MailToken,
+    Presented,
+    Purpose,
+)
+from service.domain.mail.templates import Letter
 from service.domain.queries import EventPage, EventQuery, UserQuery
-from service.domain.sessions import Session
-from service.domain.signing import SigningKey
-from service.domain.tokens import ApiToken
-from service.domain.totp import SecondFactor
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
-from service.domain.events import Event
-from service.domain.positions import Position
-from service.domain.users import Role
+from service.domain.events.event import Event
+from service.domain.events.position import Position
+from service.domain.users.user import Role
 
 # Events that one page with a filter by type reads at most. A caller can have any number of events that the filter drops.
 EXAMINED_MAX: Final = 1_000

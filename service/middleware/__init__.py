@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from service.keys import Serve
+from service.config.settings import Settings
+from service.http.app_keys import Serve
 from service.middleware.auth import auth
 from service.middleware.client_address import ClientAddresses
 from service.middleware.guards import guards
@@ -10,8 +11,7 @@ from service.middleware.limits import address_limit, user_limit, write_limit
 from service.middleware.pipeline import pipeline
 from service.middleware.step import Step
 from service.security.authenticator import Authenticator
-from service.security.limits import RequestLimit
-from service.settings import Settings
+from service.security.rate_limits import RequestLimit
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
 

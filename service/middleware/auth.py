@@ -7,15 +7,15 @@ from collections.abc import Awaitable
 
 from aiohttp import hdrs, web
 
-from service.context import Context
+from service.config.values import OPEN_METRICS
+from service.domain.auth.scopes import Scope, refusal
 from service.domain.errors import BadRequest, Forbidden, InvalidToken, NotFound, Unauthenticated
-from service.domain.scopes import Scope, refusal
+from service.http.context import Context
+from service.http.operations import Access
 from service.middleware.step import Step
-from service.operations import Access
 from service.security.authenticator import Authenticator, Principal
 from service.security.origins import is_same_origin
 from service.security.stream_cookies import cookie_name_of_ticket
-from service.setting_values import OPEN_METRICS
 
 # Looking a member up in its enum costs 0.1 µs.
 _PUBLIC, _BEARER, _STREAM, _OPERATOR = Access.PUBLIC, Access.BEARER, Access.STREAM, Access.OPERATOR

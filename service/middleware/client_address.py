@@ -11,8 +11,8 @@ from typing import Final
 from aiohttp import web
 from multidict import istr
 
+from service.config.values import ForwardedHeader, Network
 from service.security.networks import unwrapped
-from service.setting_values import ForwardedHeader, Network
 
 log = logging.getLogger("roster")
 

@@ -8,11 +8,11 @@ from typing import Final
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
-from service import problems
-from service.context import Context
+from service.http import problems
+from service.http.context import Context
+from service.http.operations import Access
+from service.http.problems import Refused
 from service.middleware.step import Step
-from service.operations import Access
-from service.problems import Refused
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
 _MOST_PARAMETERS: Final = 50

@@ -7,8 +7,8 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 
-from service.context import Context
-from service.keys import CONTEXT, GRANT
+from service.http.app_keys import CONTEXT, GRANT
+from service.http.context import Context
 
 # istr is spelled in the right case once, not for every answer.
 _CONTENT_TYPE_OPTIONS: Final = istr("X-Content-Type-Options")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.context import Context
 from service.domain.errors import TooMany
+from service.http.context import Context
 from service.middleware.step import Step
-from service.security.limits import LimitReached, RequestLimit
 from service.security.networks import network_of
+from service.security.rate_limits import LimitReached, RequestLimit
 
 
 def address_limit(limit: RequestLimit) -> Step:

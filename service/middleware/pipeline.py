@@ -11,13 +11,19 @@ from time import perf_counter
 
 from aiohttp import hdrs, web
 
-from service.context import Context
-from service.keys import CONNECTIONS, CONTEXT, GRANT, Endpoint, Serve
+from service.http.app_keys import (
+    CONNECTIONS,
+    CONTEXT,
+    GRANT,
+    Endpoint,
+    Serve,
+)
+from service.http.context import Context
 from service.middleware.headers import stamp
 from service.middleware.problems import problem
 from service.middleware.request_id import request_ids
 from service.middleware.step import Step
-from service.security.limits import LimitReached
+from service.security.rate_limits import LimitReached
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import RequestMetrics
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from service import problems as kinds
-from service.context import Context
-from service.domain import errors, rights
-from service.keys import CONTEXT
-from service.problems import CutShort, Kind, Refused
-from service.realtime.eventstream import turned_away
+from service.domain import errors
+from service.domain.events import visibility
+from service.http import problems as kinds
+from service.http.app_keys import CONTEXT
+from service.http.context import Context
+from service.http.problems import CutShort, Kind, Refused
+from service.realtime.event_stream import turned_away
 from service.schemas.problems import FieldProblem, Problem
-from service.security.limits import LimitReached
+from service.security.rate_limits import LimitReached
 
 log = logging.getLogger("roster.problems")
 
@@ -65,7 +66,7 @@ def _of_refusal(
             headers.update(error.headers)
         case errors.PositionLost():
             principal = context.principal
-            resync = error.resync or (rights.resync_of(principal.caller) if principal is not None else None)
+            resync = error.resync or (visibility.resync_of(principal.caller) if principal is not None else None)
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
         case errors.TooMany() | errors.Unavailable() | errors.StillRunning():
             if isinstance(error, LimitReached):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from service.context import Context
+from service.http.context import Context
 
 Step = Callable[[web.Request, Context], Awaitable[None] | None]
 """Lets a request pass or raises; returns what has to be waited for, if anything has."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
 
+from service.http.strict_json import Malformed, parse_json
 from service.outbound.failures import INVALID_JSON, TOO_LARGE, Unusable, not_json
-from service.strict_json import Malformed, parse_json
 
 
 @dataclass(frozen=True, slots=True)

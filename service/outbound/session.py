@@ -10,11 +10,11 @@ from typing import Final
 from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from service import __version__
+from service.config.settings import Settings
 from service.outbound.redirects import refuse_redirects
 from service.outbound.resolver import Lookup, ThreadResolver
 from service.outbound.retry import Retry
-from service.outbound.trust import trusted
-from service.settings import Settings
+from service.outbound.tls import trusted
 
 # Long enough to spare a busy aggregate its look-ups, short enough to follow an upstream that moves.
 _DNS_CACHE_S: Final = 30

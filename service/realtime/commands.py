@@ -12,21 +12,22 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service import problems
-from service.domain import rights, scopes
+from service.domain.auth import scopes
+from service.domain.auth.scopes import Scope
 from service.domain.errors import Forbidden, InsufficientScope, Invalid, Refusal
-from service.domain.events import EventType
-from service.domain.positions import Position
-from service.domain.scopes import Scope
-from service.realtime import closing
-from service.realtime.audience import Want
+from service.domain.events import visibility
+from service.domain.events.event import EventType
+from service.domain.events.position import Position
+from service.http import problems
+from service.http.strict_json import Malformed, parse_json
+from service.realtime import close_reasons
 from service.realtime.connection import Confirm
-from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
+from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
+from service.realtime.subscribers import Want
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
 from service.schemas.rooms import RoomName
 from service.security.authenticator import Principal
-from service.strict_json import Malformed, parse_json
 from service.telemetry.logs import utc
 
 Verify = Callable[[str], Awaitable[Principal]]
@@ -134,7 +135,7 @@ class Commands:
         principal = await self._verify(frame.token)
         socket = self._socket
         if principal.caller.id != socket.principal.caller.id:
-            socket.end(closing.WRONG_USER)
+            socket.end(close_reasons.WRONG_USER)
             return
         # What is open goes on, so it must be open to these credentials too.
         if lacking := scopes.missing(self._in_use(), principal.scopes):
@@ -178,7 +179,7 @@ class Commands:
             # Before the answer: a drop between the two must not leave the client with the new place alone.
             self._socket.tell_reset(reason, position)
         self._answer(frame, {"type": "subscribed", "position": str(position)})
-        self._socket.subscribe(Want(rights.subject_of(self._socket.principal.caller), types), position.seq)
+        self._socket.subscribe(Want(visibility.subject_of(self._socket.principal.caller), types), position.seq)
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         self._socket.unsubscribe()

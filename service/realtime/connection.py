@@ -13,11 +13,11 @@ from typing import Final, Literal
 from aiohttp import web
 
 from service.domain.errors import InvalidToken
-from service.realtime import closing
-from service.realtime.audience import FULL_BYTES
-from service.realtime.closing import Ending
-from service.realtime.frames import Form
+from service.realtime import close_reasons
+from service.realtime.close_reasons import Ending
+from service.realtime.encoding import Form
 from service.realtime.reader import Reader
+from service.realtime.subscribers import FULL_BYTES
 from service.security.authenticator import Principal
 
 _LINGER_S: Final = 1.0
@@ -135,13 +135,13 @@ class Connection:
         try:
             same = await look(self.principal)
         except InvalidToken:
-            self.end(closing.SESSION_ENDED)
+            self.end(close_reasons.SESSION_ENDED)
         except Exception:
             log.exception("nobody can say whether a stream may be open", extra={"connection": self.id})
-            self.end(closing.FEED_FAILED)
+            self.end(close_reasons.FEED_FAILED)
         else:
             if not same:
-                self.end(closing.RIGHTS_CHANGED)
+                self.end(close_reasons.RIGHTS_CHANGED)
 
     def abort(self) -> None:
         """Free the socket and all that is buffered for it, whether the peer reads or not."""

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from uuid import UUID
 
-from service.domain.events import Event
-from service.realtime import closing
-from service.realtime.anteroom import Anteroom
-from service.realtime.audience import FULL_BYTES
-from service.realtime.closing import Ending
+from service.domain.events.event import Event
+from service.realtime import close_reasons
+from service.realtime.close_reasons import Ending
 from service.realtime.connection import Connection
-from service.reclaim import give_back
+from service.realtime.pending_auth import Anteroom
+from service.realtime.subscribers import FULL_BYTES
+from service.server.memory import give_back
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster.streams")
@@ -85,7 +85,7 @@ class Connections:
         if self.draining is not None:
             connection.end(self.draining)
         elif self._most_per_user and len(of_user) > self._most_per_user:
-            connection.end(closing.TOO_MANY_CONNECTIONS)
+            connection.end(close_reasons.TOO_MANY_CONNECTIONS)
 
     def remove(self, connection: Connection) -> None:
         """Forget a stream, and say how it ended."""
@@ -118,13 +118,13 @@ class Connections:
         match event.type:
             case "session.ended" | "token.ended":
                 gone = event.reason in ("deleted", "deactivated")
-                ending = closing.ACCOUNT_GONE if gone else closing.SESSION_ENDED
+                ending = close_reasons.ACCOUNT_GONE if gone else close_reasons.SESSION_ENDED
                 ended = event.session_id or event.token_id
                 streams = [stream for stream in streams if stream.principal.session_id == ended]
             case "user.updated" if event.user is not None and event.user.active:
-                ending = closing.RIGHTS_CHANGED
+                ending = close_reasons.RIGHTS_CHANGED
             case _:
-                ending = closing.ACCOUNT_GONE
+                ending = close_reasons.ACCOUNT_GONE
         for stream in streams:
             stream.end(ending)
 
@@ -135,7 +135,7 @@ class Connections:
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
         self.retiring = True
-        self.draining = closing.RESTART
+        self.draining = close_reasons.RESTART
         self.anteroom.close()
         connections = list(self._pinged_at)
         over_at = time.monotonic() + spread_s
@@ -148,7 +148,7 @@ class Connections:
             elif not place % 50:
                 await asyncio.sleep(0)
             # Not before the last one has gone: a proxy would find nobody here to send it to.
-            connection.end(closing.RESTART, max(over_at - time.monotonic(), 0))
+            connection.end(close_reasons.RESTART, max(over_at - time.monotonic(), 0))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()
@@ -176,7 +176,7 @@ class Connections:
                 if now >= self._abort_at.setdefault(connection, now + _ABORT_AFTER_S):
                     connection.abort()
             elif connection.principal.expires_at <= wall:
-                connection.end(closing.EXPIRED)
+                connection.end(close_reasons.EXPIRED)
             elif self._is_stuck(connection, size, now):
                 self._end_slow(connection, size, now)
             elif now - pinged_at >= self._ping_s[connection.kind] and size < FULL_BYTES:
@@ -213,7 +213,7 @@ class Connections:
     def _end_slow(self, connection: Connection, size: int, now: float) -> None:
         if connection.ending is None:
             log.warning("stream too slow", extra=_fields(connection) | {"buffered_bytes": size})
-            connection.end(closing.TOO_SLOW)
+            connection.end(close_reasons.TOO_SLOW)
             self._abort_at[connection] = now + _ABORT_AFTER_S
 
 

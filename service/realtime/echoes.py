@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from service.domain.errors import TooMany, Unavailable
-from service.realtime import closing
+from service.realtime import close_reasons
 
 _CLOSE_S = 2.0
 
@@ -50,4 +50,4 @@ class Echoes:
     async def _close(self, socket: web.WebSocketResponse) -> None:
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(_CLOSE_S):
-                await socket.close(code=closing.RESTART.code, message=closing.RESTART.reason.encode())
+                await socket.close(code=close_reasons.RESTART.code, message=close_reasons.RESTART.reason.encode())

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-from service.domain import rights
-from service.domain.events import Event
+from service.domain.events import visibility
+from service.domain.events.event import Event
+from service.domain.events.position import Position, lost
 from service.domain.ports import Store
-from service.domain.positions import Position, lost
 from service.domain.queries import EventQuery
-from service.realtime.audience import Want
-from service.realtime.frames import Entry, compact
-from service.realtime.log import Log, Page, Trimmed
+from service.realtime.broadcast_log import Log, Page, Trimmed
+from service.realtime.encoding import Entry, compact
 from service.realtime.ring import Ring
+from service.realtime.subscribers import Want
 from service.schemas.events import event_json
 
 log = logging.getLogger("roster.feed")
@@ -111,7 +111,7 @@ class Hub(Log):
                 await self._looked.wait()
         if reason := lost(position, self.head, await self.first()):
             return reason
-        return "rights" if await rights.changed_since(self._store, reader, position.seq) else None
+        return "rights" if await visibility.changed_since(self._store, reader, position.seq) else None
 
     async def first(self) -> int:
         """The lowest seq that can still be read."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from service.domain.positions import Position
-from service.realtime.audience import Lane, Want
-from service.realtime.closing import LIMIT
-from service.realtime.frames import render
-from service.realtime.log import Log, Page, Trimmed
+from service.domain.events.position import Position
+from service.realtime.broadcast_log import Log, Page, Trimmed
+from service.realtime.close_reasons import LIMIT
+from service.realtime.encoding import render
+from service.realtime.subscribers import Lane, Want
 
 if TYPE_CHECKING:
     from service.realtime.connection import Connection

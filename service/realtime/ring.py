@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from service.realtime.frames import Entry
+from service.realtime.encoding import Entry
 
 _OVERHEAD_BYTES: Final = 280  # of the objects that an entry consists of, and of its place in the list
 _DROPPED: Final = Entry(0, None, "", "", b"", b"")

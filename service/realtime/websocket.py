@@ -16,21 +16,27 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_websocket import WebSocketWriter
 from multidict import CIMultiDict
 
-from service.domain import rights
 from service.domain.errors import Conflict
-from service.domain.positions import Position
-from service.realtime import closing
-from service.realtime.audience import Want
-from service.realtime.closing import Ending
+from service.domain.events import visibility
+from service.domain.events.position import Position
+from service.realtime import close_reasons
+from service.realtime.close_reasons import Ending
 from service.realtime.connection import Connection
 from service.realtime.deflate import LARGEST_WINDOW, accept_offer
+from service.realtime.encoding import (
+    Form,
+    close_frame,
+    compact,
+    moment,
+    text_frame,
+)
 from service.realtime.frame_limit import FrameCounter, FrameLimit
-from service.realtime.frames import Form, close_frame, compact, moment, text_frame
 from service.realtime.hub import Hub
 from service.realtime.reader import Reader
-from service.realtime.rooms import Rooms
+from service.realtime.rooms.registry import Rooms
+from service.realtime.subscribers import Want
 from service.security.authenticator import Principal
-from service.tasks import Tasks
+from service.server.tasks import Tasks
 
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
@@ -184,7 +190,7 @@ class WebSocket(Connection):
             pass  # the receiving side hears of it too, and leaves
         except Exception:
             log.exception("a reader failed", extra={"connection": self.id})
-            self.end(closing.FEED_FAILED)  # a socket lives exactly as long as its feed
+            self.end(close_reasons.FEED_FAILED)  # a socket lives exactly as long as its feed
         finally:
             self._attending = None
 
@@ -198,7 +204,7 @@ class WebSocket(Connection):
             self._end_flood()
 
     def _end_flood(self) -> None:
-        self.end(closing.TOO_MANY_MESSAGES)
+        self.end(close_reasons.TOO_MANY_MESSAGES)
 
     def count_bad_frame(self) -> None:
         """Count one frame that could not be carried out; twenty in a minute end the connection."""
@@ -206,7 +212,7 @@ class WebSocket(Connection):
         # A deque would take 600 bytes from every connection before anything is in it.
         self._bad_frames = (*self._bad_frames[1 - MOST_BAD_FRAMES :], now)
         if len(self._bad_frames) == MOST_BAD_FRAMES and now - self._bad_frames[0] < _BAD_FRAMES_IN_S:
-            self.end(closing.POLICY)
+            self.end(close_reasons.POLICY)
 
     def join(self, name: str, after: Position | None, history: int) -> tuple[str | None, dict[str, Any]]:
         """Enter a room: why it cannot be read from `after`, or None, and the answer, with the place from which it will.
@@ -224,7 +230,7 @@ class WebSocket(Connection):
         elif lost is None:
             seq = after.seq
         want = self._rooms.readable(room, self.principal)
-        self.rooms[name] = Reader(room, self, want, seq, lambda: self.end(closing.TOO_SLOW))
+        self.rooms[name] = Reader(room, self, want, seq, lambda: self.end(close_reasons.TOO_SLOW))
         return lost, self._joined(name, Position(room.epoch, seq), recovered=lost is None)
 
     def read_room(self, name: str) -> None:
@@ -288,7 +294,7 @@ class WebSocket(Connection):
     def take_leave(self) -> None:
         # Not by aiohttp's `close`: called from another task than the receiving one it hangs up at once, and what the
         # client has just sent turns that into a reset, which takes the reason with it.
-        ending: Ending = self.ending or closing.FAULT
+        ending: Ending = self.ending or close_reasons.FAULT
         frame: dict[str, Any] = {"type": "closing", "reason": ending.reason}
         frame["reconnect_after_ms"] = self.reconnect_after_ms if ending.reconnect else None
         self.send(frame)
@@ -318,7 +324,7 @@ class WebSocket(Connection):
         self.send({"type": "reset", "room": room, "reason": reason, "position": position, "resync": resync})
 
     def tell_reset(self, reason: str, position: Position) -> None:
-        resync = rights.resync_of(self.principal.caller)
+        resync = visibility.resync_of(self.principal.caller)
         self.send({"type": "reset", "feed": True, "reason": reason, "position": str(position), "resync": resync})
 
     def _read(self, reader: Reader) -> Reader:

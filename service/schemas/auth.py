@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from service.domain.sessions import Session
-from service.domain.users import PASSWORD_MAX
+from service.domain.auth.sessions import Session
+from service.domain.users.user import PASSWORD_MAX
 from service.schemas.fields import Answer, Body, Email, Otp, Password
 
 _ACCESS = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkz…"

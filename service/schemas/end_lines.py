@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from service.domain.positions import Position
+from service.domain.events.position import Position
 from service.schemas.fields import Answer
 
 _FIELDS: Final = {"end", "users", "position"}

@@ -9,9 +9,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from service.domain.errors import FieldError
-from service.domain.events import EVENT_TYPES
-from service.domain.rooms import ROOM_NAME
-from service.domain.users import USERNAME_PATTERN
+from service.domain.events.event import EVENT_TYPES
+from service.domain.rooms.rules import ROOM_NAME
+from service.domain.users.user import USERNAME_PATTERN
 from service.schemas.aggregate import SOURCES_PATTERN
 from service.schemas.events import AFTER_PATTERN, TYPES_PATTERN
 from service.schemas.fields import CURSOR_PATTERN

@@ -10,8 +10,13 @@ from uuid import UUID
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.domain.events import EVENT_TYPES, EndReason, Event, EventType
-from service.domain.positions import Position
+from service.domain.events.event import (
+    EVENT_TYPES,
+    EndReason,
+    Event,
+    EventType,
+)
+from service.domain.events.position import Position
 from service.schemas.fields import Answer, Limit, Query, digits
 from service.schemas.users import UserAnswer, user_answer, user_line
 

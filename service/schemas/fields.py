@@ -20,8 +20,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.domain import tokens, users
-from service.email_domains import accept_private_domains
+from service.config.email_domains import accept_private_domains
+from service.domain.auth import api_token
+from service.domain.users import user
 
 accept_private_domains()
 
@@ -51,7 +52,7 @@ OTP_MAX: Final = 64  # code points: a recovery code with more spaces than anybod
 
 
 def _no_control(text: str) -> str:
-    if users.has_control(text):
+    if user.has_control(text):
         raise PydanticCustomError("control_character", "Must not contain control characters or line separators")
     return text
 
@@ -70,7 +71,7 @@ def _plain(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
         if (
             len(local) <= 64
             and _PLAIN.match(local)
-            and len(value) <= users.EMAIL_MAX
+            and len(value) <= user.EMAIL_MAX
             and len(domain) < 200
             and _is_domain(domain)
         ):
@@ -86,15 +87,15 @@ def _is_domain(text: str) -> bool:
         return (
             text.isascii()
             and "<" not in text
-            and validate_email(address)[1] == address == users.normalise_email(address)
+            and validate_email(address)[1] == address == user.normalise_email(address)
         )
     except PydanticCustomError:
         return False
 
 
 def _email(text: str) -> str:
-    text = users.normalise_email(text)
-    if len(text.encode()) > users.EMAIL_MAX:
+    text = user.normalise_email(text)
+    if len(text.encode()) > user.EMAIL_MAX:
         raise PydanticCustomError("too_long", "Must not be longer than 254 bytes")
     return text
 
@@ -132,7 +133,7 @@ def digits(value: Any) -> Any:
 Username = Annotated[
     str,
     Field(
-        pattern=users.USERNAME_PATTERN,
+        pattern=user.USERNAME_PATTERN,
         description="Unique name: 3 to 32 of `a-z`, `0-9`, `.`, `_`, `-`.",
         examples=["ada"],
     ),
@@ -141,7 +142,7 @@ Email = Annotated[
     EmailStr,
     AfterValidator(_email),
     Field(
-        max_length=users.EMAIL_MAX,
+        max_length=user.EMAIL_MAX,
         description="Unique address, at most 254 bytes; kept in lower case and NFC, so that two spellings of one address are equal.",
         examples=["ada@example.com"],
     ),
@@ -153,7 +154,7 @@ Name = Annotated[
     AfterValidator(_no_control),
     AfterValidator(_nfc),
     Field(
-        max_length=users.NAME_MAX,
+        max_length=user.NAME_MAX,
         description="Name for people, at most 100 code points without control characters; may be empty.",
         examples=["Ada Lovelace"],
         json_schema_extra={"pattern": _PRINTABLE},
@@ -164,11 +165,11 @@ Search = Annotated[
     str,
     AfterValidator(_no_control),
     AfterValidator(_nfc),
-    Field(min_length=1, max_length=users.NAME_MAX, examples=["ada"], json_schema_extra={"pattern": _PRINTABLE}),
+    Field(min_length=1, max_length=user.NAME_MAX, examples=["ada"], json_schema_extra={"pattern": _PRINTABLE}),
 ]
 Age = Annotated[
     int,
-    Field(ge=0, le=users.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36]),
+    Field(ge=0, le=user.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36]),
     BeforeValidator(_whole),
 ]
 Role = Annotated[
@@ -180,8 +181,8 @@ Password = Annotated[
     str,
     AfterValidator(_not_blank),
     Field(
-        min_length=users.PASSWORD_MIN,
-        max_length=users.PASSWORD_MAX,
+        min_length=user.PASSWORD_MIN,
+        max_length=user.PASSWORD_MAX,
         description=(
             "8 to 1,024 code points, any of Unicode but not spaces alone; none of the commonest 10,000 passwords, nor made "
             "of the account's own names. Hashed with argon2id, never shown."
@@ -193,7 +194,7 @@ Password = Annotated[
 CurrentPassword = Annotated[
     str,
     Field(
-        max_length=users.PASSWORD_MAX,
+        max_length=user.PASSWORD_MAX,
         description="The caller's present password; needed to change its own e-mail address, otherwise not looked at.",
         examples=["correct horse battery staple"],
     ),
@@ -216,7 +217,7 @@ TokenName = Annotated[
     AfterValidator(_nfc),
     Field(
         min_length=1,
-        max_length=tokens.NAME_MAX,
+        max_length=api_token.NAME_MAX,
         description="For people, to tell it from others: at most 100 code points without control characters.",
         examples=["nightly export"],
         json_schema_extra={"pattern": _PRINTABLE},
@@ -238,6 +239,6 @@ Limit = Annotated[
 def spelled_login(login: str) -> str:
     """A username or e-mail address in the one spelling that an account is found by."""
     try:
-        return users.normalise_email(validate_email(login)[1])
+        return user.normalise_email(validate_email(login)[1])
     except PydanticCustomError:  # a username, or no address at all: it will not be found
-        return users.normalise_email(login)
+        return user.normalise_email(login)

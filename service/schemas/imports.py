@@ -10,10 +10,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from service.domain import password_hashes
+from service.domain.auth import imported_hashes
+from service.domain.auth.password_policy import refuse_common
 from service.domain.errors import FieldError, Invalid
-from service.domain.imports import Line
-from service.domain.passwords import refuse_common
+from service.domain.users.bulk_import import Line
 from service.schemas.fields import Answer, Query
 from service.schemas.moments import Moment
 from service.schemas.problems import FieldProblem, ImportProgress
@@ -39,7 +39,7 @@ def _since_1970(moment: datetime) -> datetime:
 
 
 def _hash(text: str) -> str:
-    fault = password_hashes.fault(text)
+    fault = imported_hashes.fault(text)
     if fault is not None:
         raise PydanticCustomError("unfit_hash", "{fault}", {"fault": fault})
     return text

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BeforeValidator, Field
 
-from service.domain.rooms import ROOM_NAME
+from service.domain.rooms.rules import ROOM_NAME
 from service.schemas.events import After, TicketQuery
 from service.schemas.fields import Answer, Body, Limit, Query, digits
 

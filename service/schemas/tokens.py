@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from service.domain import scopes
-from service.domain.scopes import Grantable
-from service.domain.tokens import ApiToken
+from service.domain.auth import scopes
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.scopes import Grantable
 from service.schemas.fields import Answer, Body, Life, Query, TokenName
 
 DEFAULT_TTL_S = 2_592_000

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.domain.users import PASSWORD_MAX
+from service.domain.users.user import PASSWORD_MAX
 from service.schemas.fields import OTP_MAX, Answer, Body, Otp
 
 _SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, TypeAdapter, WithJsonSchema
 
-from service.domain.users import User
+from service.domain.users.user import User
 from service.schemas.fields import (
     CURSOR_PATTERN,
     Active,

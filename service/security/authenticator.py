@@ -11,18 +11,18 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from service.domain import scopes
-from service.domain.accounts import Caller
+from service.domain.auth import scopes
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.scopes import Scopes
+from service.domain.auth.sessions import Session
 from service.domain.errors import InvalidToken, Unauthenticated
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Clock, Store
-from service.domain.scopes import Scopes
-from service.domain.sessions import Session
-from service.domain.tokens import ApiToken
-from service.domain.users import User
-from service.security import api_tokens, grants
+from service.domain.users.accounts import Caller
+from service.domain.users.user import User
+from service.security import api_token_secret, session_secrets
+from service.security.access_tokens import AccessTokens, Claims, UnknownKey
 from service.security.stream_cookies import StreamCookie, cookie_name, generate_ticket, select_stream_cookies
-from service.security.tokens import AccessTokens, Claims, UnknownKey
 
 TICKET_TTL: Final = timedelta(seconds=30)
 
@@ -102,7 +102,7 @@ class Authenticator:
         if principal is not None:
             return principal
         endings = self._endings
-        check = self._api_token if token.startswith(api_tokens.BEGINNING) else self._access_token
+        check = self._api_token if token.startswith(api_token_secret.BEGINNING) else self._access_token
         principal = await check(token)
         # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
         if endings == self._endings and self._is_current():
@@ -118,7 +118,7 @@ class Authenticator:
         return _principal(session, user, expires_at, scopes.read(claims.scope, user.role), renewable=True)
 
     async def _api_token(self, text: str) -> Principal:
-        digest = api_tokens.checked_digest(text)
+        digest = api_token_secret.checked_digest(text)
         if digest is None:
             raise InvalidToken()
         token, user = await self._living(digest)
@@ -146,7 +146,7 @@ class Authenticator:
 
     async def cookie(self, name: str, text: str) -> Principal:
         """Check a stream cookie of that name; raises `InvalidToken`, also for the cookie of another session."""
-        grant = grants.parse(text)
+        grant = session_secrets.parse(text)
         if grant is None or cookie_name(grant.session_id) != name:
             raise InvalidToken()
         session, user = await self._live(grant.session_id)
@@ -163,7 +163,7 @@ class Authenticator:
         # A refresh extends the session up to `ends_by`, and does not send this cookie again.
         left = (session.ends_by or session.expires_at) - now
         return ticket, StreamCookie(
-            cookie_name(session_id), grants.issue(session, "stream"), math.ceil(left.total_seconds())
+            cookie_name(session_id), session_secrets.issue(session, "stream"), math.ceil(left.total_seconds())
         )
 
     async def find_ended_cookies(self, cookies: Mapping[str, str]) -> list[str]:

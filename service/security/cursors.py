@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.errors import InvalidCursor
-from service.domain.users import User, sort_key
+from service.domain.users.user import User, sort_key
 
 _MAC_BYTES: Final = 16
 

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from service.domain.auth.signing_key import SigningKey, checks_until, signer
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
-from service.domain.signing import SigningKey, checks_until, signer
 from service.security.keys import Key, ready
 
 LOOK_EVERY_S: Final = 2.0  # for keys that another process made

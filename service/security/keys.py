@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from service.domain.signing import Algorithm, SigningKey
-from service.settings import PREFIX, Settings, SettingsError
+from service.config.settings import PREFIX, Settings, SettingsError
+from service.domain.auth.signing_key import Algorithm, SigningKey
 
 LEAST_SECRET_BYTES: Final = 32  # RFC 7518, 3.2: as long as the hash
 LEAST_RSA_BITS: Final = 2048  # RFC 7518, 3.3

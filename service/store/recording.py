@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.domain import audit
 from service.domain.audit import By, Details, Entry, Recorded
-from service.domain.events import Event
+from service.domain.events.event import Event
 
 
 class Recording:

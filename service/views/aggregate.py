@@ -6,13 +6,18 @@ import json
 
 from aiohttp import web
 
-from service import problems
-from service.keys import AGGREGATOR, CONTEXT, SETTINGS
-from service.operations import Access, Operation, Reply, operation
+from service.http import problems
+from service.http.app_keys import AGGREGATOR, CONTEXT, SETTINGS
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.problems import Refused
+from service.http.view import NO_STORE, View, json_answer
 from service.outbound.failures import Failed
-from service.problems import Refused
 from service.schemas.aggregate import AggregateAnswer, Sources
-from service.views.base import NO_STORE, View, json_answer
 
 
 class Aggregate(View):

@@ -8,17 +8,22 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from service import problems
 from service.domain.audit import AuditQuery, Entry
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
-from service.keys import CURSORS, STORE, TRANSFERS
-from service.operations import Access, Operation, Reply, operation
+from service.http import problems
+from service.http.app_keys import CURSORS, STORE, TRANSFERS
+from service.http.export_response import send_export
+from service.http.ndjson import MEDIA_TYPE
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import PRIVATE, View, json_answer
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
 from service.schemas.end_lines import audit_end
-from service.views.base import PRIVATE, View, json_answer
-from service.views.exporting import send_export
-from service.views.ndjson import MEDIA_TYPE
 
 _PAGE: Final = 500  # entries that are read at once, where all are wanted
 

@@ -6,16 +6,21 @@ import asyncio
 
 from aiohttp import WSMsgType, web
 
-from service import problems
 from service.domain.errors import NotFound
-from service.keys import CONTEXT, ECHOES, SETTINGS
+from service.http import problems
+from service.http.app_keys import CONTEXT, ECHOES, SETTINGS
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import View
 from service.middleware.headers import finish_headers
-from service.operations import Access, Operation, Reply, operation
-from service.realtime import closing
+from service.realtime import close_reasons
 from service.realtime.connection import let_go
 from service.realtime.websocket import Response, close_code
 from service.security.networks import network_of
-from service.views.base import View
 from service.views.handshake import HANDSHAKE_HEADERS, accept
 
 
@@ -66,7 +71,7 @@ async def _echo(socket: Response, stall_s: float) -> None:
             is_message = message.type in (WSMsgType.TEXT, WSMsgType.BINARY)
             if socket.limit.exceeded or (is_message and not socket.limit.take()):
                 await socket.close(
-                    code=closing.TOO_MANY_MESSAGES.code, message=closing.TOO_MANY_MESSAGES.reason.encode()
+                    code=close_reasons.TOO_MANY_MESSAGES.code, message=close_reasons.TOO_MANY_MESSAGES.reason.encode()
                 )
                 return
             if message.type is WSMsgType.TEXT:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service import problems
-from service.domain import rights
 from service.domain.errors import PositionLost
-from service.domain.events import EVENT_TYPES
-from service.domain.positions import Position, lost
+from service.domain.events import visibility
+from service.domain.events.event import EVENT_TYPES
+from service.domain.events.position import Position, lost
 from service.domain.queries import EventQuery
-from service.keys import HUB, STORE
-from service.operations import Access, Operation, Reply, operation
-from service.realtime.audience import Want
-from service.realtime.eventstream import Reading, Start
+from service.http import problems
+from service.http.app_keys import HUB, STORE
+from service.http.event_stream import serve_stream
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import PRIVATE, View, json_answer
+from service.realtime.event_stream import Reading, Start
+from service.realtime.subscribers import Want
 from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
 from service.schemas.feed import Closing, Hello, Keepalive, Reset
-from service.views.base import PRIVATE, View, json_answer
-from service.views.streams import serve_stream
 
 _TAG = "events"
 
@@ -57,7 +62,7 @@ class Events(View):
         asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
         page = await self.request.app[STORE].events(
-            EventQuery(asked.seq if asked else 0, wanted.limit, None, rights.subject_of(self.caller), types)
+            EventQuery(asked.seq if asked else 0, wanted.limit, None, visibility.subject_of(self.caller), types)
         )
         reason = asked and lost(asked, page.position, page.first)
         if reason:
@@ -107,6 +112,6 @@ class Feed(View):
         wanted = self.query(FeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        want = Want(rights.subject_of(self.caller), types)
-        reading = Reading(self.request.app[HUB], want, rights.resync_of(self.caller), wanted.limit)
+        want = Want(visibility.subject_of(self.caller), types)
+        reading = Reading(self.request.app[HUB], want, visibility.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)

@@ -9,9 +9,9 @@ from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from service import problems
-from service.keys import SETTINGS
-from service.problems import Refused
+from service.http import problems
+from service.http.app_keys import SETTINGS
+from service.http.problems import Refused
 from service.realtime.websocket import Response
 from service.security.origins import may_connect
 

@@ -8,11 +8,17 @@ from typing import Final
 import aiohttp_jinja2
 from aiohttp import hdrs, web
 
-from service import __version__, problems
+from service import __version__
 from service.domain.errors import NotFound
-from service.keys import OPENAPI, SETTINGS
-from service.operations import Access, Operation, Reply, operation
-from service.views.base import View
+from service.http import problems
+from service.http.app_keys import OPENAPI, SETTINGS
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import View
 
 _TAG = "pages"
 _HTML = "text/html"

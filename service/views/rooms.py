@@ -6,16 +6,24 @@ from typing import Final
 
 from aiohttp import web
 
-from service import problems
 from service.domain.errors import NotFound, PositionLost
+from service.domain.events.position import Position
 from service.domain.idempotency import Answer
-from service.domain.positions import Position
-from service.domain.rooms import is_room_name
-from service.keys import ROOMS, SETTINGS
-from service.operations import Access, Operation, Reply, operation
-from service.problems import Refused
-from service.realtime.eventstream import Reading, Start
-from service.realtime.room import MESSAGES, Room
+from service.domain.rooms.rules import is_room_name
+from service.http import problems
+from service.http.app_keys import ROOMS, SETTINGS
+from service.http.event_stream import serve_stream
+from service.http.idempotency import answered, claim_of, key_of
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.problems import Refused
+from service.http.view import PRIVATE, View, json_answer
+from service.realtime.event_stream import Reading, Start
+from service.realtime.rooms.room import MESSAGES, Room
 from service.schemas.feed import Closing, Hello, Keepalive, Reset
 from service.schemas.rooms import (
     MemberAnswer,
@@ -30,9 +38,6 @@ from service.schemas.rooms import (
     RoomList,
     RoomSummaryAnswer,
 )
-from service.views.base import PRIVATE, View, json_answer
-from service.views.idempotency import answered, claim_of, key_of
-from service.views.streams import serve_stream
 
 _TAG: Final = "rooms"
 

@@ -7,11 +7,16 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from service import problems
 from service.domain.errors import NotFound
-from service.keys import CLOCK, SETTINGS
-from service.operations import Access, Operation, Reply, operation
-from service.views.base import View
+from service.http import problems
+from service.http.app_keys import CLOCK, SETTINGS
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import View
 
 PATH: Final = "/.well-known/security.txt"
 

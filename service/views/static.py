@@ -8,10 +8,15 @@ from typing import Final
 import swagger_ui_bundle
 from aiohttp import hdrs, web
 
-from service import problems
 from service.domain.errors import NotFound
-from service.operations import Access, Operation, Reply, operation
-from service.views.base import View
+from service.http import problems
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import View
 
 _FOLDERS: Final = (Path(__file__).parents[1] / "web" / "static", Path(str(swagger_ui_bundle.swagger_ui_path)))
 # Known from the start: no path that somebody makes up reaches the file system.

@@ -6,9 +6,9 @@ import logging
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from service import problems
 from service.domain.errors import BadRequest, Refusal, TooMany
-from service.keys import (
+from service.http import problems
+from service.http.app_keys import (
     AUTHENTICATOR,
     CONNECTIONS,
     CONTEXT,
@@ -17,20 +17,25 @@ from service.keys import (
     SETTINGS,
     TASKS,
 )
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.strict_json import Malformed
+from service.http.view import View
 from service.middleware.headers import finish_headers
-from service.operations import Access, Operation, Reply, operation
-from service.realtime import closing
+from service.realtime import close_reasons
 from service.realtime.commands import Commands, error_frame, expiry, parse_auth
 from service.realtime.connection import let_go
 from service.realtime.cork import cork, uncork
-from service.realtime.frames import compact
-from service.realtime.rooms import MOST_ROOMS_PER_CONNECTION
+from service.realtime.encoding import compact
+from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
 from service.security.networks import network_of
-from service.strict_json import Malformed
-from service.views.base import View
 from service.views.handshake import HANDSHAKE_HEADERS, accept
 
 log = logging.getLogger("roster.websocket")
@@ -76,7 +81,7 @@ class Socket(View):
         except Exception:
             # A response that has begun cannot become a 500.
             log.exception("a socket failed", extra={"request_id": context.request_id})
-            await response.close(code=closing.FAULT.code, message=closing.FAULT.reason.encode())
+            await response.close(code=close_reasons.FAULT.code, message=close_reasons.FAULT.reason.encode())
         finally:
             await let_go(response, request.transport)
         return response
@@ -85,7 +90,7 @@ class Socket(View):
         """Wait for `auth`; None when it did not come, after the socket was closed."""
         app = self.request.app
         network = network_of(self.request[CONTEXT].client)
-        ending = closing.UNAUTHENTICATED
+        ending = close_reasons.UNAUTHENTICATED
         try:
             async with app[CONNECTIONS].anteroom.wait(network, app[SETTINGS].ws_auth_timeout_s):
                 message = await response.receive()
@@ -93,7 +98,7 @@ class Socket(View):
                     await response.close(code=close_code(message.data))
                     return None
                 if response.limit.exceeded:
-                    ending = closing.TOO_MANY_MESSAGES
+                    ending = close_reasons.TOO_MANY_MESSAGES
                 elif message.type is WSMsgType.TEXT:
                     principal = await app[AUTHENTICATOR].bearer(parse_auth(message.data).token)
                     await response.send_str(
@@ -105,7 +110,7 @@ class Socket(View):
         except (Refusal, Malformed) as error:
             await response.send_str(compact(error_frame(error)).decode())
             if isinstance(error, TooMany):
-                ending = closing.TOO_MANY_CONNECTIONS
+                ending = close_reasons.TOO_MANY_CONNECTIONS
         ending = app[CONNECTIONS].draining or ending
         await response.close(code=ending.code, message=ending.reason.encode())
         return None
@@ -142,9 +147,9 @@ class Socket(View):
         # After `hello`, which comes first also where the connection is one too many and ends here.
         connections.add(peer)
         if not app[HUB].is_current:
-            peer.end(closing.FEED_FAILED)
+            peer.end(close_reasons.FEED_FAILED)
         elif response.limit.exceeded:
-            peer.end(closing.TOO_MANY_MESSAGES)
+            peer.end(close_reasons.TOO_MANY_MESSAGES)
         try:
             await peer.confirm(app[AUTHENTICATOR].confirm)
             await self._receive(response, peer, commands)
@@ -181,4 +186,4 @@ class Socket(View):
             raise
         except Exception:
             log.exception("a command failed", extra={"request_id": self.request[CONTEXT].request_id})
-            peer.end(closing.FAULT)
+            peer.end(close_reasons.FAULT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from service.domain.events import EVENT_TYPES
+from service.domain.events.event import EVENT_TYPES
 from tests.support.wait import until
 
 if TYPE_CHECKING:  # it is an extra of its own

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from service.app import now
-from service.keys import CONNECTIONS
-from service.store.memory import MemoryStore
+from service.http.app_keys import CONNECTIONS
+from service.store.memory.store import MemoryStore
 from tests.support.browser import Browse
 from tests.support.hosts import host
 from tests.support.server import ADMIN_PASSWORD

@@ -9,9 +9,9 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.app import now
-from service.keys import CONNECTIONS, HUB
-from service.realtime import closing
-from service.store.memory import MemoryStore
+from service.http.app_keys import CONNECTIONS, HUB
+from service.realtime import close_reasons
+from service.store.memory.store import MemoryStore
 from tests.browser.listener import Listener, ticket
 from tests.support.browser import Browse
 from tests.support.hosts import host
@@ -89,7 +89,7 @@ async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: 
         live = await change(server, admin)
         assert (await feed.expect("user.updated")).id == live
 
-        server.app[CONNECTIONS].end_all(closing.FEED_FAILED)
+        server.app[CONNECTIONS].end_all(close_reasons.FEED_FAILED)
         assert (await feed.expect("closing")).id == live
         assert (await feed.expect("hello")).id == live
         live = await change(server, admin)
@@ -111,7 +111,7 @@ async def test_event_source_of_a_quiet_member_does_not_age(browse: Browse) -> No
         (connection,) = server.app[CONNECTIONS]
         sent = connection.sent_bytes
         await until(lambda: connection.sent_bytes > sent)
-        server.app[CONNECTIONS].end_all(closing.FEED_FAILED)
+        server.app[CONNECTIONS].end_all(close_reasons.FEED_FAILED)
 
         assert (await feed.expect("closing")).id == others[-1]
         others += [await change(server, admin) for _ in range(5)]

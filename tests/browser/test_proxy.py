@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.app import now
-from service.store.memory import MemoryStore
+from service.store.memory.store import MemoryStore
 from tests.browser.listener import Listener, ticket
 from tests.support.browser import Browse
 from tests.support.hosts import host

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain import accounts
-from service.domain.accounts import Caller, Change, NewUser
+from service.domain.auth.sessions import Session
 from service.domain.errors import Forbidden, LastAdmin, NotFound, PasswordFieldMissing, Stale, Taken, WrongPassword
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
-from service.domain.sessions import Session
-from service.domain.users import CHANGEABLE, User
-from service.store.memory import MemoryStore
+from service.domain.users import accounts
+from service.domain.users.accounts import Caller, Change, NewUser
+from service.domain.users.user import CHANGEABLE, User
+from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, caller, keep
 

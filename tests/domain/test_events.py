@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import uuid_utils.compat
 
-from service.domain.events import EVENT_TYPES, Event
+from service.domain.events.event import EVENT_TYPES, Event
 from tests.support.domain import a_user, created, updated
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.domain.mail import Mail, MailToken, is_expired, new_token, parse_token
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    is_expired,
+    new_token,
+    parse_token,
+)
 from tests.support.domain import a_user
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

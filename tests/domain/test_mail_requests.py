@@ -7,14 +7,16 @@ from datetime import timedelta
 
 import pytest
 
-from service.domain import addresses, mailing, new_passwords, registrations
-from service.domain.accounts import NewUser
 from service.domain.audit import AuditQuery
+from service.domain.auth import password_change
 from service.domain.errors import InvalidMailToken
-from service.domain.letters import Letterhead
-from service.domain.mail import Mail, Presented, parse_token
-from service.domain.notices import tell_owner
-from service.store.memory import MemoryStore
+from service.domain.mail import delivery
+from service.domain.mail.mail import Mail, Presented, parse_token
+from service.domain.mail.notices import tell_owner
+from service.domain.mail.templates import Letterhead
+from service.domain.users import email_change, registration
+from service.domain.users.accounts import NewUser
+from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, keep
 from tests.support.mail import token_in
@@ -39,33 +41,33 @@ class World:
         await self.store.write(lambda write: write.put_password(self.ada.id, f"hash of {PASSWORD}"), BY)
         return self
 
-    async def claim(self) -> list[mailing.Ready]:
+    async def claim(self) -> list[delivery.Ready]:
         """Begin to send what is due, as a mail worker does."""
         due = await self.store.due_mails(self.clock(), 10)
-        claimed = [await mailing.make_ready(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
+        claimed = [await delivery.make_ready(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
         return [ready for ready in claimed if ready is not None]
 
     async def send(self) -> list[str]:
         """Send what is due; the text of each letter."""
         sent = await self.claim()
         for ready in sent:
-            await mailing.finish(self.store, self.clock, ready.mail)
+            await delivery.finish(self.store, self.clock, ready.mail)
         return [ready.letter.text for ready in sent if ready.letter is not None]
 
     async def forgot(self) -> None:
-        await new_passwords.forgot(self.store, self.clock, BY, "ada@example.com", HOUR)
+        await password_change.forgot(self.store, self.clock, BY, "ada@example.com", HOUR)
 
     async def register(self, username: str = "eve", email: str = "eve@example.com") -> None:
-        await registrations.register(self.store, self.clock, BY, NewUser(username, email), DAY)
+        await registration.register(self.store, self.clock, BY, NewUser(username, email), DAY)
 
     async def move(self, email: str = "new@example.com") -> None:
-        await addresses.ask(self.store, self.clock, BY, self.ada.id, f"hash of {PASSWORD}", email, DAY)
+        await email_change.ask(self.store, self.clock, BY, self.ada.id, f"hash of {PASSWORD}", email, DAY)
 
     async def confirm(self, text: str) -> None:
-        await addresses.confirm(self.store, self.hasher, self.clock, BY, token_of(text), "another good one")
+        await email_change.confirm(self.store, self.hasher, self.clock, BY, token_of(text), "another good one")
 
     async def reset(self, text: str) -> None:
-        await new_passwords.reset(self.store, self.hasher, self.clock, BY, token_of(text), "another good one")
+        await password_change.reset(self.store, self.hasher, self.clock, BY, token_of(text), "another good one")
 
 
 def token_of(text: str) -> Presented:
@@ -110,7 +112,7 @@ async def test_request_does_not_double_what_is_being_sent(world: World) -> None:
     await world.forgot()
     assert await world.claim() == []
 
-    await mailing.finish(world.store, world.clock, sending.mail)
+    await delivery.finish(world.store, world.clock, sending.mail)
     assert await world.send() == []
 
 
@@ -118,7 +120,7 @@ async def test_request_sends_what_waits_for_a_retry_at_once(world: World) -> Non
     """After an outage of the mail server its user need not wait for the next try."""
     await world.forgot()
     (failed,) = await world.claim()
-    await mailing.release(world.store, world.clock, failed.mail)
+    await delivery.release(world.store, world.clock, failed.mail)
     assert await world.send() == []
     await world.forgot()
     assert len(await world.send()) == 1
@@ -244,7 +246,7 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
     await world.move()
     await world.send()
     world.clock.advance(1)
-    await addresses.ask(world.store, world.clock, BY, bob.id, "a hash", "new@example.com", DAY)
+    await email_change.ask(world.store, world.clock, BY, bob.id, "a hash", "new@example.com", DAY)
     assert await world.send() == []
     world.clock.advance(600)
     (mail,) = await world.send()
@@ -264,7 +266,7 @@ async def test_notice_of_a_change_that_is_repeated_is_delayed(world: World) -> N
     (sending,) = await world.claim()
     await change()
     assert await world.claim() == []
-    await mailing.finish(world.store, world.clock, sending.mail)
+    await delivery.finish(world.store, world.clock, sending.mail)
     for seconds in (0, 300, 299):
         world.clock.advance(seconds)
         await change()

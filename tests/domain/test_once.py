@@ -12,7 +12,7 @@ from service.domain.errors import AnswerGone, InvalidToken, KeyReused
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Writes, Written
-from service.domain.users import User
+from service.domain.users.user import User
 from tests.support.domain import BY, a_user
 from tests.support.member import Member
 from tests.support.stores import Broken, erase

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import InvalidPosition
-from service.domain.positions import Position, lost, new_epoch
+from service.domain.events.position import Position, lost, new_epoch
 
 EPOCHS = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=32)
 SEQS = st.integers(0, 10**18 - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.domain import recovery_codes
+from service.domain.auth import recovery_codes
 
 CODE = "0f3k9d-7yw2hm-c4x8pa-6tq1nz"
 

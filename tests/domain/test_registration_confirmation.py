@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from service.domain import addresses
 from service.domain.errors import Invalid, InvalidMailToken, Taken
-from service.domain.mail import Presented
+from service.domain.mail.mail import Presented
+from service.domain.users import email_change
 from tests.support.domain import BY, a_user, keep
 from tests.support.member import NEW_PASSWORD, PASSWORD, Member
 from tests.support.stores import erase
@@ -26,7 +26,7 @@ class Pending(Member):
         return self
 
     async def confirm(self, presented: Presented, password: str | None = NEW_PASSWORD) -> None:
-        await addresses.confirm(self.store, self.hasher, self.clock, BY, presented, password)
+        await email_change.confirm(self.store, self.hasher, self.clock, BY, presented, password)
 
     async def is_active(self) -> bool:
         return (await self.credentials()).user.active

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain import scopes
+from service.domain.auth import scopes
+from service.domain.auth.scopes import GRANTABLE, MEANINGS, Scope
 from service.domain.errors import Forbidden, InsufficientScope
-from service.domain.scopes import GRANTABLE, MEANINGS, Scope
-from service.domain.users import Role
+from service.domain.users.user import Role
 
 subsets = st.frozensets(st.sampled_from(get_args(Scope)))
 

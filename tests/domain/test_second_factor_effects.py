@@ -7,10 +7,10 @@ import uuid
 import pytest
 from pyotp import TOTP
 
-from service.domain import otp, second_factors
-from service.domain.accounts import Caller
+from service.domain.auth import mfa, second_factors
+from service.domain.auth.totp import SecondFactor
 from service.domain.errors import Conflict, InvalidToken, OtpFieldMissing, OtpFieldWrong, WrongPassword
-from service.domain.totp import SecondFactor
+from service.domain.users.accounts import Caller
 from tests.support.domain import BY
 from tests.support.member import NEW_PASSWORD, PASSWORD, Member
 from tests.support.stores import ask, erase
@@ -44,7 +44,7 @@ class World(Member):
 
     async def passes(self, code: str) -> bool:
         owner = await self.credentials()
-        return await ask(self.store, lambda write: otp.passes(write, self.clock, owner, code))
+        return await ask(self.store, lambda write: mfa.passes(write, self.clock, owner, code))
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from pyotp import TOTP
 
-from service.domain import logins, new_passwords, second_factors
-from service.domain.accounts import Caller
+from service.domain.auth import login, password_change, second_factors
+from service.domain.auth.totp import SecondFactor
 from service.domain.errors import (
     Conflict,
     Forbidden,
@@ -21,8 +21,8 @@ from service.domain.errors import (
     WrongPassword,
 )
 from service.domain.ports import Transaction
-from service.domain.totp import SecondFactor
-from service.store.memory import MemoryStore
+from service.domain.users.accounts import Caller
+from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, caller, keep
 from tests.support.stores import erase
@@ -79,7 +79,7 @@ async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
     found = await world.store.credentials("ada")
     ttl = timedelta(days=1)
     with pytest.raises(OtpRequired):
-        await logins.log_in(
+        await login.log_in(
             world.store, world.hasher, world.clock, BY, login="ada", found=found, password=PASSWORD, ttl=ttl
         )
     assert list(await world.store.sessions(world.ada.id)) == []
@@ -90,7 +90,7 @@ async def test_new_password_does_not_outrun_a_second_factor(world: World) -> Non
     secret = await world.begin_totp()
     world.hasher.before_hash = lambda: world.confirm(secret)
     with pytest.raises(OtpFieldMissing):
-        await new_passwords.change(
+        await password_change.change(
             world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
         )
     found = await world.store.credentials("ada")
@@ -117,14 +117,14 @@ async def test_password_that_was_replaced_proves_nothing(world: World) -> None:
 async def test_what_was_begun_goes_with_the_password(world: World) -> None:
     """Whoever knew the one before must not turn it on; what is on stays."""
     secret = await world.begin_totp()
-    await new_passwords.change(
+    await password_change.change(
         world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
     )
     with pytest.raises(Conflict):
         await world.confirm(secret)
     await world.set_password(PASSWORD)
     codes = await world.confirm(await world.begin_totp())
-    await new_passwords.change(
+    await password_change.change(
         world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another one", codes[0]
     )
     assert await world.factor() is not None

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from service.domain import logins
-from service.domain.accounts import Caller
+from service.domain.auth import login
+from service.domain.auth.sessions import Session
 from service.domain.errors import GrantReused, InvalidGrant, NotFound
-from service.domain.sessions import Session
+from service.domain.users.accounts import Caller
 from tests.support.domain import BY, a_user, caller, keep
 from tests.support.member import Member
 from tests.support.stores import erase, keep_session
@@ -26,11 +26,11 @@ async def member() -> Member:
 
 
 async def revoke(member: Member, by: Caller, session: Session | None = None) -> None:
-    await logins.revoke(member.store, member.clock, BY, by, (session or member.here).id)
+    await login.revoke(member.store, member.clock, BY, by, (session or member.here).id)
 
 
 async def refresh(member: Member, generation: int, idle: timedelta | None = None, *, authentic: bool = True) -> Session:
-    logged_in = await logins.refresh(
+    logged_in = await login.refresh(
         member.store, member.clock, BY, member.here.id, generation, lambda _: authentic, idle=idle
     )
     return logged_in.session
@@ -74,7 +74,7 @@ async def test_end_of_the_others_keeps_this_session_and_the_tokens(member: Membe
     await keep(member.store, bob)
     of_bob = replace(member.here, id=uuid.uuid4(), user_id=bob.id)
     await keep_session(member.store, of_bob)
-    await logins.end_others(member.store, member.clock, BY, member.ada.id, member.here.id)
+    await login.end_others(member.store, member.clock, BY, member.ada.id, member.here.id)
     assert await member.sessions() == {member.here.id}
     assert await member.tokens() == {member.token.id}
     assert await member.store.session(of_bob.id) is not None

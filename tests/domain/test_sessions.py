@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.sessions import GRACE, Origin, Presented, Session, judge, rotated
+from service.domain.auth.sessions import (
+    GRACE,
+    Origin,
+    Presented,
+    Session,
+    judge,
+    rotated,
+)
 from tests.support.clock import ManualClock
 
 SECONDS = st.floats(0, 1_000_000)

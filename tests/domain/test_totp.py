@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyotp import HOTP, TOTP
 
-from service.domain.totp import STEP_S, SecondFactor, new_secret, step_of, uri
+from service.domain.auth.totp import (
+    STEP_S,
+    SecondFactor,
+    new_secret,
+    step_of,
+    uri,
+)
 
 # RFC 6238, appendix B, for SHA-1: of its eight digits an app of six shows the last ones.
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"

@@ -12,8 +12,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.domain import users
-from service.domain.users import CHANGEABLE, User, changed_fields, has_control, normalise_email, sort_key
+from service.domain.users import user
+from service.domain.users.user import (
+    CHANGEABLE,
+    User,
+    changed_fields,
+    has_control,
+    normalise_email,
+    sort_key,
+)
 from tests.support.domain import a_user
 
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC))
@@ -105,8 +112,8 @@ def test_version_is_that_of_the_event() -> None:
 
 def test_limits_are_those_promised() -> None:
     """Username 3 to 32, e-mail 254, name 100, age 150, password 8 to 1,024."""
-    limits = (users.EMAIL_MAX, users.NAME_MAX, users.AGE_MAX, users.PASSWORD_MIN, users.PASSWORD_MAX)
+    limits = (user.EMAIL_MAX, user.NAME_MAX, user.AGE_MAX, user.PASSWORD_MIN, user.PASSWORD_MAX)
 
     assert limits == (254, 100, 150, 8, 1024)
     for length, fits in [(2, False), (3, True), (32, True), (33, False)]:
-        assert (re.fullmatch(users.USERNAME_PATTERN, "a" * length) is not None) is fits
+        assert (re.fullmatch(user.USERNAME_PATTERN, "a" * length) is not None) is fits

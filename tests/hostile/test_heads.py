@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 
-from service import peers
-from service.http_protocol import HttpProtocol
+from service.server import peers
+from service.server.http_protocol import HttpProtocol
 from tests.support.hostile import HOST, assert_serves, exchange, message
 from tests.support.peer import Answer, RawPeer, raw_peer
 from tests.support.server import Server, serve

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.settings import SettingsError
+from service.config.settings import SettingsError
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.server import Login, Server, serve, settings_for_tests
 from tests.support.upstream import Upstream, data, running

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import pytest
 
-from service.security.passwords import Argon2Hasher
+from service.security.argon2_hasher import Argon2Hasher
 from tests.support.figures import Tell
 from tests.support.places import KINDS
 from tests.support.server import PASSWORD, Server, serve

@@ -9,9 +9,9 @@ from typing import Any
 import jwt
 import pytest
 
-from service.operations import Access
+from service.http.operations import Access
+from service.http.view import View
 from service.routes import routes
-from service.views.base import View
 from tests.support.server import PASSWORD, Login, Server
 
 VIEWS: list[tuple[str, type[View]]] = [

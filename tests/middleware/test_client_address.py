@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
+from service.config.values import ForwardedHeader, Network
 from service.middleware.client_address import ClientAddresses
-from service.setting_values import ForwardedHeader, Network
 from tests.support.server import Server, serve
 
 OURS: tuple[Network, ...] = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"), ip_network("127.0.0.0/8"))

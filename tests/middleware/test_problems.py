@@ -8,11 +8,11 @@ from uuid import UUID
 
 import pytest
 
-from service import problems
 from service.domain import errors
 from service.domain.errors import FieldError
-from service.problems import KINDS, Refused, kind_of
-from service.store.memory import MemoryStore
+from service.http import problems
+from service.http.problems import KINDS, Refused, kind_of
+from service.store.memory.store import MemoryStore
 from tests.support.server import Server
 
 

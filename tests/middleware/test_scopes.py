@@ -7,11 +7,11 @@ from typing import Any, get_args
 import jwt
 import pytest
 
-from service import keys
-from service.domain import scopes
-from service.domain.scopes import Scope
-from service.domain.users import Role
-from service.operations import Access, Operation, Reply
+from service.domain.auth import scopes
+from service.domain.auth.scopes import Scope
+from service.domain.users.user import Role
+from service.http import app_keys
+from service.http.operations import Access, Operation, Reply
 from service.realtime.commands import COMMANDS
 from service.routes import operations
 from tests.support.server import Login, Server
@@ -38,7 +38,7 @@ def access_token(server: Server, ada: Login, scope: str) -> Login:
     """Her login with an access token of these scopes alone."""
     claims = jwt.decode(ada.access_token, options={"verify_signature": False})
     header = jwt.get_unverified_header(ada.access_token)
-    secret = server.app[keys.SETTINGS].jwt_secret
+    secret = server.app[app_keys.SETTINGS].jwt_secret
     text = jwt.encode(claims | {"scope": scope}, secret, header["alg"], headers=header)
     return Login(ada.id, ada.username, ada.password, text, ada.refresh_token)
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
+from service.config.settings import load
 from service.outbound.session import open_session
-from service.settings import load
 from tests.support.upstream import Upstream, running
 
 

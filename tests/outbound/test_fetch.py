@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
+from service.config.settings import load
 from service.outbound.failures import failure
 from service.outbound.fetch import Fetched, fetch
 from service.outbound.session import open_session
-from service.settings import load
 from tests.support.upstream import Reply, Upstream, body, cut, data, endless, raw, zipped
 from tests.support.wait import until
 

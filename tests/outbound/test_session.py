@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientSession
 
 from service import __version__
+from service.config.settings import SettingsError, load
 from service.outbound.failures import TIMEOUT, TLS, failure
 from service.outbound.session import open_session
-from service.settings import SettingsError, load
 from tests.support.certificates import ONE, TWO, server_tls
 from tests.support.upstream import Upstream, data, endless, raw, running, when
 from tests.support.wait import until

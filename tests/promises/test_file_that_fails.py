@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from service import keys
-from service.settings import SettingsError
-from service.store.sql.sqlite import SqliteStore
+from service.config.settings import SettingsError
+from service.http import app_keys
+from service.store.sqlite.store import SqliteStore
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.wait import BUSY_S
 
@@ -200,7 +200,7 @@ async def test_file_that_is_none_is_one_sentence(path: Path, spoil: Callable[[Pa
 
 
 def store_of(server: Server) -> SqliteStore:
-    store = server.app[keys.STORE]
+    store = server.app[app_keys.STORE]
     assert isinstance(store, SqliteStore)
     return store
 

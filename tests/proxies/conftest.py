@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from service.app import now
-from service.store.memory import MemoryStore
+from service.store.memory.store import MemoryStore
 from tests.support.proxies import PROXIES, RunningProxy, run_proxy
 from tests.support.server import Server
 

@@ -11,8 +11,8 @@ import pytest
 from yarl import URL
 
 from service.app import now
-from service.security.passwords import Argon2Hasher
-from service.store.memory import MemoryStore
+from service.security.argon2_hasher import Argon2Hasher
+from service.store.memory.store import MemoryStore
 from tests.support.hosts import ADDRESS, host
 from tests.support.proxies import CLIENT, PROXIES, RunningProxy, run_proxy
 from tests.support.server import Server

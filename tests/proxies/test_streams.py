@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from service.app import now
-from service.keys import CONNECTIONS
-from service.store.memory import MemoryStore
+from service.http.app_keys import CONNECTIONS
+from service.store.memory.store import MemoryStore
 from tests.support.event_source import EventSource
 from tests.support.hosts import host
 from tests.support.proxies import PROXIES, RunningProxy

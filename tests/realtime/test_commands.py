@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from service.domain.errors import Invalid, NotFound, TooMany
+from service.http.strict_json import Malformed
 from service.realtime.commands import error_frame, parse_auth
-from service.strict_json import Malformed
 from tests.support.server import PASSWORD, Server, serve
 from tests.support.ws import Json, connect
 

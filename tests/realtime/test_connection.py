@@ -9,13 +9,13 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from service.realtime import closing
-from service.realtime.audience import FULL_BYTES, Want
+from service.realtime import close_reasons
+from service.realtime.broadcast_log import Log
 from service.realtime.connection import Connection, let_go
-from service.realtime.frames import Form
-from service.realtime.log import Log
+from service.realtime.encoding import Form
 from service.realtime.reader import Reader
 from service.realtime.ring import Ring
+from service.realtime.subscribers import FULL_BYTES, Want
 from tests.support.streams import FakeStream, a_principal, an_entry
 from tests.support.wait import until
 
@@ -102,9 +102,9 @@ def test_stream_cannot_be_opened_on_a_socket_that_is_gone() -> None:
 def test_leave_is_taken_once() -> None:
     """However often a stream is told to end."""
     stream = Stream(FakeTransport())
-    for ending in (closing.RESTART, closing.EXPIRED):
+    for ending in (close_reasons.RESTART, close_reasons.EXPIRED):
         stream.end(ending)
-    assert (stream.left, stream.ending) == (1, closing.RESTART)
+    assert (stream.left, stream.ending) == (1, close_reasons.RESTART)
 
 
 async def test_socket_let_go_has_a_little_time_for_what_was_written() -> None:
@@ -161,7 +161,7 @@ async def test_catching_up_stops_when_the_stream_ends_or_its_reader_is_taken_out
         await until(lambda stream=stream: stream.is_full)  # type: ignore[misc]  # bound in the loop
         written = stream.sent_bytes
         if stop == "end":
-            stream.end(closing.RESTART)
+            stream.end(close_reasons.RESTART)
         else:
             reader.close()
             stream.readers.clear()

@@ -12,10 +12,10 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
-from service.domain.events import EndReason, Event
-from service.realtime import closing
-from service.realtime.audience import FULL_BYTES
+from service.domain.events.event import EndReason, Event
+from service.realtime import close_reasons
 from service.realtime.connections import Connections
+from service.realtime.subscribers import FULL_BYTES
 from service.telemetry.metrics import Metrics
 from tests.support.domain import a_user, updated
 from tests.support.streams import FakeStream, a_principal
@@ -134,9 +134,9 @@ def test_first_reason_stands() -> None:
     stream = registry.opened(user, session_id=session)
 
     registry.follow(ended(user, session, "logout"))
-    registry.end_all(closing.RESTART)
+    registry.end_all(close_reasons.RESTART)
 
-    assert stream.told is closing.SESSION_ENDED
+    assert stream.told is close_reasons.SESSION_ENDED
     assert stream.reconnect_after_ms == 0
 
 
@@ -145,7 +145,7 @@ def test_hint_when_to_come_back_is_spread() -> None:
     registry = Registry()
     streams = [registry.opened() for _ in range(50)]
 
-    registry.end_all(closing.FEED_FAILED)
+    registry.end_all(close_reasons.FEED_FAILED)
 
     hints = {stream.reconnect_after_ms for stream in streams}
     assert len(hints) > 20
@@ -170,7 +170,7 @@ def test_nothing_is_kept_of_a_stream_that_was_removed() -> None:
     left, gone = registry.opened(), registry.opened()
     gone.buffered = b"x" * FULL_BYTES
     registry.look(0, 0)
-    gone.end(closing.RESTART)
+    gone.end(close_reasons.RESTART)
     registry.look(1, 0)
     for stream in (left, gone, gone):
         registry.remove(stream)
@@ -255,7 +255,7 @@ def test_buffer_below_full_is_never_stuck() -> None:
     registry.look(begin + 87, 0)
     assert stream.ending is None
     registry.look(begin + 88, 0)
-    assert stream.ending is closing.TOO_SLOW
+    assert stream.ending is close_reasons.TOO_SLOW
 
 
 def test_fullest_buffers_go_first_when_all_are_too_much() -> None:
@@ -276,7 +276,7 @@ def test_stream_that_does_not_end_is_torn_down() -> None:
     """Whatever the reason: five seconds after the first look at its ending it is gone."""
     registry, stream = Registry(), FakeStream()
     registry.add(stream)
-    stream.end(closing.SESSION_ENDED)
+    stream.end(close_reasons.SESSION_ENDED)
 
     registry.look(100, 0)
     registry.look(100 + ABORT_AFTER_S - 0.1, 0)

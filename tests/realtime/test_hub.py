@@ -12,16 +12,16 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.events import Event
+from service.domain.events.event import Event
+from service.domain.events.position import Position
 from service.domain.ports import Transaction
-from service.domain.positions import Position
 from service.domain.queries import EventPage, EventQuery
-from service.domain.users import User
-from service.realtime.audience import Want
-from service.realtime.frames import Form
+from service.domain.users.user import User
+from service.realtime.broadcast_log import Trimmed
+from service.realtime.encoding import Form
 from service.realtime.hub import Hub
-from service.realtime.log import Trimmed
-from service.store.memory import MemoryStore
+from service.realtime.subscribers import Want
+from service.store.memory.store import MemoryStore
 from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.wait import until
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.realtime.presence import Presence
+from service.realtime.rooms.presence import Presence
 from tests.support.wait import until
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)

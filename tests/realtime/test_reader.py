@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from service.domain.positions import Position
-from service.realtime.audience import Want
-from service.realtime.closing import LIMIT
-from service.realtime.frames import Entry
-from service.realtime.log import Log, Page
+from service.domain.events.position import Position
+from service.realtime.broadcast_log import Log, Page
+from service.realtime.close_reasons import LIMIT
+from service.realtime.encoding import Entry
 from service.realtime.reader import PAGE_BYTES, LimitedReader, Reader
 from service.realtime.ring import Ring
+from service.realtime.subscribers import Want
 from tests.support.streams import FakeStream, an_entry
 
 KEYS = ("ada", "bob", None)

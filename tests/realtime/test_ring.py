@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.realtime.frames import Entry
+from service.realtime.encoding import Entry
 from service.realtime.ring import Ring
 
 

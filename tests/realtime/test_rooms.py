@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from service import keys
 from service.domain.errors import AnswerGone
 from service.domain.idempotency import Keys
-from service.domain.rooms import RoomRules
-from service.realtime.frames import Form
-from service.realtime.room import ALL, MESSAGES, Room
-from service.realtime.rooms import Rooms
+from service.domain.rooms.rules import RoomRules
+from service.http import app_keys
+from service.realtime.encoding import Form
+from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms.room import ALL, MESSAGES, Room
 from tests.support.clock import ManualClock
 from tests.support.frames import TEXT, frame, receive
 from tests.support.peer import raw_peer
@@ -266,7 +266,7 @@ async def test_renamed_member_speaks_by_its_new_name(server: Server) -> None:
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
         await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
-        await until(lambda: server.app[keys.HUB].ring.head == 3)
+        await until(lambda: server.app[app_keys.HUB].ring.head == 3)
         await client.ask("broadcast", room="lobby", data=1)
         assert (await client.until("message"))["from"]["username"] == "lovelace"
         async with connect(server, ada) as other:
@@ -455,7 +455,7 @@ async def test_reader_that_falls_off_the_ring_is_ended() -> None:
             assert transport is not None
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
             transport.pause_reading()
-            connection = next(one for one in server.app[keys.CONNECTIONS] if one.principal.user == ada.id)
+            connection = next(one for one in server.app[app_keys.CONNECTIONS] if one.principal.user == ada.id)
             while not connection.is_full:
                 await speaker.ask("broadcast", room="lobby", data="x" * 60_000)
             for number in range(1100):
@@ -465,7 +465,7 @@ async def test_reader_that_falls_off_the_ring_is_ended() -> None:
             closing, code = await slow.closing()
             assert (closing["reason"], code) == ("too_slow", 4408)
             assert closing["reconnect_after_ms"] >= 250
-        await until(lambda: len(server.app[keys.CONNECTIONS]) == 0)
+        await until(lambda: len(server.app[app_keys.CONNECTIONS]) == 0)
 
 
 async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
@@ -484,7 +484,7 @@ async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
                 await deflated.ask("broadcast", room="lobby", data=text)
             for client in (deflated, plain):
                 assert await said(client, 3) == texts
-            forms = [stream.form for stream in server.app[keys.CONNECTIONS]]
+            forms = [stream.form for stream in server.app[app_keys.CONNECTIONS]]
             assert forms == [Form.DEFLATED, Form.WEBSOCKET]
 
 
@@ -557,5 +557,5 @@ async def test_members_are_shown_by_their_present_names(server: Server) -> None:
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
         await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
-        await until(lambda: server.app[keys.HUB].ring.head == 3)
+        await until(lambda: server.app[app_keys.HUB].ring.head == 3)
         assert [one["username"] for one in (await client.ask("members", room="lobby"))["members"]] == ["lovelace"]

@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from service.domain.rooms import RoomRules
-from service.realtime import rooms as module
+from service.domain.rooms.rules import RoomRules
 from service.realtime.reader import LimitedReader, Reader
-from service.realtime.room import ALL, MESSAGES, Room
-from service.realtime.rooms import Rooms
+from service.realtime.rooms import registry as module
+from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms.room import ALL, MESSAGES, Room
 from service.security.authenticator import Principal
 from tests.support.clock import ManualClock
 from tests.support.streams import FakeStream, a_principal

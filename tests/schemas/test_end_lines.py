@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.domain.positions import Position
+from service.domain.events.position import Position
 from service.schemas.end_lines import ExportEnd, audit_end, is_end, users_end
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.domain.events import EVENT_TYPES, Event
-from service.domain.users import CHANGEABLE
+from service.domain.events.event import EVENT_TYPES, Event
+from service.domain.users.user import CHANGEABLE
 from service.schemas.events import EventAnswer, EventFilter, event_answer, event_json
 from service.schemas.users import user_json
 from tests.support.domain import a_user, created, updated

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import EmailStr, TypeAdapter, ValidationError
 
-from service.domain import users
+from service.domain.users import user
 from service.schemas.fields import (
     Active,
     Age,
@@ -261,11 +261,11 @@ def test_limits_of_fields_are_those_of_the_domain() -> None:
     """The rules that a schema tells are those of the domain."""
     schemas = {kind: TypeAdapter[Any](kind).json_schema() for kind in (Username, Email, Name, Age, Password)}
 
-    assert schemas[Username]["pattern"] == users.USERNAME_PATTERN
-    assert (schemas[Email]["maxLength"], schemas[Email]["format"]) == (users.EMAIL_MAX, "email")
-    assert schemas[Name]["maxLength"] == users.NAME_MAX
-    assert (schemas[Age]["minimum"], schemas[Age]["maximum"]) == (0, users.AGE_MAX)
-    assert (schemas[Password]["minLength"], schemas[Password]["maxLength"]) == (users.PASSWORD_MIN, users.PASSWORD_MAX)
+    assert schemas[Username]["pattern"] == user.USERNAME_PATTERN
+    assert (schemas[Email]["maxLength"], schemas[Email]["format"]) == (user.EMAIL_MAX, "email")
+    assert schemas[Name]["maxLength"] == user.NAME_MAX
+    assert (schemas[Age]["minimum"], schemas[Age]["maximum"]) == (0, user.AGE_MAX)
+    assert (schemas[Password]["minLength"], schemas[Password]["maxLength"]) == (user.PASSWORD_MIN, user.PASSWORD_MAX)
 
 
 @pytest.mark.parametrize(

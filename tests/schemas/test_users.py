@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from service.domain.accounts import NewUser
-from service.domain.users import User
+from service.domain.users.accounts import NewUser
+from service.domain.users.user import User
 from service.schemas.users import (
     PendingRegistration,
     Registration,

@@ -14,19 +14,19 @@ from uuid import UUID
 import pytest
 import uuid_utils.compat
 
-from service.domain import scopes
+from service.domain.auth import scopes
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
 from service.domain.errors import InvalidToken, Unauthenticated
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Transaction
-from service.domain.sessions import Session
-from service.domain.tokens import ApiToken
-from service.domain.users import User
-from service.security import api_tokens, grants
+from service.domain.users.user import User
+from service.security import api_token_secret, session_secrets
 from service.security import authenticator as module
+from service.security.access_tokens import AccessTokens
 from service.security.authenticator import TICKET_TTL, Authenticator
 from service.security.stream_cookies import cookie_name
-from service.security.tokens import AccessTokens
-from service.store.memory import MemoryStore
+from service.store.memory.store import MemoryStore
 from tests.support.domain import BY, a_user, keep, updated
 from tests.support.keys import ring
 from tests.support.stores import a_token, keep_token
@@ -302,7 +302,8 @@ async def test_cookie_lasts_as_long_as_its_session(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda world: grants.issue(world.session, "refresh"), lambda world: "x", lambda world: world.token()]
+    "make",
+    [lambda world: session_secrets.issue(world.session, "refresh"), lambda world: "x", lambda world: world.token()],
 )
 async def test_other_secrets_are_no_cookie(world: World, make: Callable[[World], str]) -> None:
     """A refresh token, an access token and any other text are refused as a cookie."""
@@ -345,9 +346,9 @@ class Program:
 async def program(world: World) -> Program:
     used: list[UUID] = []
     authenticator = Authenticator(world.store, world.tokens, world.clock, on_use=used.append)
-    text = api_tokens.make()
+    text = api_token_secret.make()
     token = a_token(
-        world.user, world.clock(), digest=api_tokens.digest_of(text), scopes=frozenset({"profile", "tokens"})
+        world.user, world.clock(), digest=api_token_secret.digest_of(text), scopes=frozenset({"profile", "tokens"})
     )
     await keep_token(world.store, token)
     return Program(world, authenticator, used, text, token)
@@ -382,7 +383,7 @@ async def test_each_use_of_an_api_token_is_told(program: Program) -> None:
     assert program.used == [program.token.id] * 2
 
     with pytest.raises(InvalidToken):
-        await program.authenticator.bearer(api_tokens.make())
+        await program.authenticator.bearer(api_token_secret.make())
     await program.authenticator.bearer(token := program.world.token())
     program.authenticator.remembered(f"Bearer {token}")
     assert len(program.used) == 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.errors import InvalidCursor
-from service.domain.users import sort_key
+from service.domain.users.user import sort_key
 from service.security.cursors import Cursors
 from tests.support.domain import a_user
 

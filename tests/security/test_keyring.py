@@ -9,8 +9,8 @@ from datetime import timedelta
 
 import pytest
 
+from service.domain.auth.signing_key import SigningKey
 from service.domain.errors import Unavailable
-from service.domain.signing import SigningKey
 from service.security import keyring as module
 from service.security.keyring import Keyring
 from service.security.keys import made

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from service.domain.signing import ALGORITHMS, Algorithm, SigningKey
+from service.config.settings import SettingsError
+from service.domain.auth.signing_key import ALGORITHMS, Algorithm, SigningKey
 from service.security.keys import PrivateKey, UnusableKey, chosen_keys, given, ready
-from service.settings import SettingsError
 from tests.support.keys import SECRET, a_key
 from tests.support.server import settings_for_tests
 

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from service.domain.ports import Store
-from service.store.memory import MemoryStore
-from service.store.sql.postgres import PostgresStore
-from service.store.sql.sqlite import SqliteStore
+from service.store.memory.store import MemoryStore
+from service.store.postgres.store import PostgresStore
+from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.places import KINDS, NewPlace
 from tests.support.stores import Opener

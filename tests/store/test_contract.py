@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from service.domain.auth.sessions import Origin, Session, rotated
 from service.domain.errors import Taken
-from service.domain.events import Event
+from service.domain.events.event import Event
+from service.domain.events.position import Position
 from service.domain.ports import Snapshot, Store, Transaction
-from service.domain.positions import Position
 from service.domain.queries import EventQuery, UserQuery
-from service.domain.sessions import Origin, Session, rotated
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 from service.security.keys import made
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated

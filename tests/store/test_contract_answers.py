@@ -14,8 +14,8 @@ from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Store, Transaction, Writes, Written
 from service.domain.queries import EventQuery
-from service.domain.users import User
-from service.store.memory import MemoryStore
+from service.domain.users.user import User
+from service.store.memory.store import MemoryStore
 from service.store.sql.dialects import Statement
 from service.store.sql.tables import answers
 from service.store.sql.transaction import SqlTransaction

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.domain.audit import UPKEEP, AuditQuery, By, Entry
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep
 from tests.support.drawn import examples

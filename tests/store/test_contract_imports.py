@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain import imports
 from service.domain.errors import Conflict, IdDeleted, LastAdmin, OwnCredentials, Refusal, Taken
-from service.domain.events import Event
-from service.domain.imports import Batch, Line, OnConflict
+from service.domain.events.event import Event
 from service.domain.ports import Store
 from service.domain.queries import UserQuery
-from service.domain.users import User
+from service.domain.users import bulk_import
+from service.domain.users.bulk_import import Batch, Line, OnConflict
+from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
 from tests.support.drawn import examples
@@ -38,7 +38,7 @@ def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> Line:
 
 
 async def bring_in(store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error") -> Batch:
-    return await imports.bring_in(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
+    return await bulk_import.bring_in(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
 
 
 async def everybody(store: Store) -> list[User]:
@@ -232,13 +232,13 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
 
 async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
     """A password that was not hashed because somebody was there makes no account once that one is gone."""
-    assert await imports.there(store, a_line()) is False
+    assert await bulk_import.there(store, a_line()) is False
     batch = await bring_in(store, clock, [a_line(4).without_hash()], "skip")
 
     assert reasons(batch) == [(4, Conflict, ())]
     await bring_in(store, clock, [a_line(id=SLOTS[0])])
     for line in (a_line(), a_line(username="else"), a_line(email="e@example.com"), a_line(1, "else", id=SLOTS[0])):
-        assert await imports.there(store, line)
+        assert await bulk_import.there(store, line)
 
 
 async def test_refused_lines_leave_the_others(store: Store, clock: ManualClock) -> None:
@@ -262,13 +262,13 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
 
     async with opener(clock, keep_events=10) as store:
         await keep(store, a_user())
-        assert await imports.hold(store, clock, BY, ADMIN, name) == await store.position()
+        assert await bulk_import.hold(store, clock, BY, ADMIN, name) == await store.position()
         for start in range(0, 60, 20):
             lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
-            await imports.bring_in(store, clock, BY, ADMIN, lines, "error", name)
+            await bulk_import.bring_in(store, clock, BY, ADMIN, lines, "error", name)
             clock.advance(200)
         assert [event.seq for event in await whole_log(store)][-60:] == list(range(2, 62))
-        await imports.release(store, clock, BY, ADMIN, name, {})
+        await bulk_import.release(store, clock, BY, ADMIN, name, {})
         clock.advance(6)
         await keep(store, a_user())
         assert len(await whole_log(store)) < 60

@@ -9,11 +9,11 @@ from typing import cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.events import Event
+from service.domain.events.event import Event
+from service.domain.events.position import Position
 from service.domain.ports import Store, Transaction
-from service.domain.positions import Position
 from service.domain.queries import EXAMINED_MAX, EventQuery
-from service.domain.users import User
+from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.drawn import examples

@@ -10,9 +10,14 @@ from typing import TypeVar
 
 import pytest
 
-from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    Presented,
+    Purpose,
+)
 from service.domain.ports import Store, Transaction
-from service.domain.users import User
+from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, ask, erase

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.domain.auth.sessions import Session, rotated
 from service.domain.errors import Taken
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import UserQuery
-from service.domain.sessions import Session, rotated
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, updated
 from tests.support.drawn import examples

@@ -9,9 +9,9 @@ from datetime import timedelta
 
 import pytest
 
+from service.domain.auth.totp import SecondFactor, new_secret
 from service.domain.ports import Store, Transaction
-from service.domain.totp import SecondFactor, new_secret
-from service.domain.users import User
+from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, ask, erase

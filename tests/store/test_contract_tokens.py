@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from service.domain import scopes
-from service.domain.events import Event
+from service.domain.auth import scopes
+from service.domain.auth.api_token import ApiToken
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
-from service.domain.tokens import ApiToken
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
 from tests.support.stores import Broken, a_token, ask, erase, keep_token, whole_log

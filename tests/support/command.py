@@ -15,10 +15,10 @@ from typing import Final
 
 _PRELOADED: Final = (
     "service.__main__",
-    "service.serve",
+    "service.server.serve",
     "service.store.sql.migrate",
-    "service.store.sql.postgres",
-    "service.store.sql.sqlite",
+    "service.store.postgres.store",
+    "service.store.sqlite.store",
 )
 _END_S: Final = 20.0
 

@@ -10,11 +10,11 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import Caller
 from service.domain.audit import By
-from service.domain.events import Event
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction, Written
-from service.domain.users import User
+from service.domain.users.accounts import Caller
+from service.domain.users.user import User
 
 T = TypeVar("T")
 

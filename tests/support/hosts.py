@@ -10,9 +10,9 @@ import aiohttp
 from aiohttp import web
 
 from service.app import create_app
-from service.runner import Runner
-from service.security.passwords import Argon2Hasher
-from service.store.memory import MemoryStore
+from service.security.argon2_hasher import Argon2Hasher
+from service.server.runner import Runner
+from service.store.memory.store import MemoryStore
 from tests.support.server import Server, settings_for_tests
 
 # Nothing else uses ports of this address: between two processes the port stays free.

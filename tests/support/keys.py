@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from datetime import UTC, datetime
 
-from service.domain.signing import Algorithm, SigningKey
+from service.domain.auth.signing_key import Algorithm, SigningKey
 from service.security.keyring import Keyring
 from service.security.keys import given, made
 

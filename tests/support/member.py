@@ -7,11 +7,17 @@ from datetime import timedelta
 from typing import Final
 
 from service.domain.audit import AuditQuery
-from service.domain.events import Event
-from service.domain.mail import MailToken, Presented, Purpose, new_token, parse_token
-from service.domain.totp import SecondFactor
-from service.domain.users import Credentials
-from service.store.memory import MemoryStore
+from service.domain.auth.totp import SecondFactor
+from service.domain.events.event import Event
+from service.domain.mail.mail import (
+    MailToken,
+    Presented,
+    Purpose,
+    new_token,
+    parse_token,
+)
+from service.domain.users.user import Credentials
+from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, PlainHasher, a_user, keep
 from tests.support.stores import a_session, a_token, keep_session, keep_token, whole_log

@@ -16,7 +16,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from service.store.memory import MemoryStore
+from service.store.memory.store import MemoryStore
 from tests.support.certificates import ONE
 from tests.support.hosts import ADDRESS, host
 from tests.support.ports import free_port

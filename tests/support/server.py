@@ -13,12 +13,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from service import keys
+from service.config.settings import Settings, load
 from service.domain.ports import Store
-from service.security.hash_places import ProcessHasher
-from service.security.passwords import Argon2Hasher
-from service.serve import make_runner
-from service.settings import Settings, load
+from service.http import app_keys
+from service.security.argon2_hasher import Argon2Hasher
+from service.security.hash_admission import ProcessHasher
+from service.server.serve import make_runner
 
 ADMIN_PASSWORD = "the password of the admin"
 PASSWORD = "correct horse battery staple"
@@ -171,4 +171,4 @@ async def serve(
             await runner.cleanup()
     # Transports close in the turn after; a test must not leave that to the next one.
     await asyncio.sleep(0)
-    assert not len(runner.app[keys.CONNECTIONS]), "streams were left open"
+    assert not len(runner.app[app_keys.CONNECTIONS]), "streams were left open"

@@ -9,12 +9,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
-from service.domain.events import Event
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
+from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
-from service.domain.sessions import Session
-from service.domain.tokens import ApiToken
-from service.domain.users import User
+from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY
 

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.accounts import Caller
-from service.domain.users import Role
-from service.realtime.audience import FULL_BYTES
-from service.realtime.closing import Ending
+from service.domain.users.accounts import Caller
+from service.domain.users.user import Role
+from service.realtime.close_reasons import Ending
 from service.realtime.connection import Connection
-from service.realtime.frames import Entry, Form
+from service.realtime.encoding import Entry, Form
 from service.realtime.reader import Reader
+from service.realtime.subscribers import FULL_BYTES
 from service.security.authenticator import Principal
 
 _numbers = itertools.count(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncpg
 
-from service.domain.positions import new_epoch
+from service.domain.events.position import new_epoch
 from service.store.sql import migrate
 from service.store.sql.tables import metadata
 from tests.support.postgres import dump

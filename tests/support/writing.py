@@ -19,7 +19,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.ports import Transaction
-from service.store.sql.postgres import PostgresStore
+from service.store.postgres.store import PostgresStore
 from tests.support.domain import BY, a_user, created, updated
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 import pytest
 
-from service.domain.signing import Algorithm
+from service.domain.auth.signing_key import Algorithm
 from tests.support.keys import SECRET, a_key
 from tests.support.server import Server, serve
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from service import __version__
-from service.problems import KINDS
+from service.http.problems import KINDS
 from tests.support.server import Server, serve
 
 PAGES = ["/", "/docs", "/problems", "/problems/not-found"]

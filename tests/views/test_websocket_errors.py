@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.domain.errors import Unavailable
-from service.realtime import anteroom, closing
-from service.realtime.closing import Ending
+from service.realtime import close_reasons, pending_auth
+from service.realtime.close_reasons import Ending
 from service.security.authenticator import Authenticator, Principal
 from tests.support.server import Login, Server, serve
 
@@ -64,7 +64,7 @@ async def test_error_codes_are_those_of_the_page(monkeypatch: pytest.MonkeyPatch
 
 async def first_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """The code for a connection without credentials where too many of its network wait."""
-    monkeypatch.setattr(anteroom, "_MOST_WAITING", 0)
+    monkeypatch.setattr(pending_auth, "_MOST_WAITING", 0)
     async with server.ws() as socket:
         code = (await socket.receive_json(timeout=5))["code"]
     monkeypatch.undo()
@@ -77,7 +77,7 @@ async def unavailable(_: Authenticator, __: str) -> Principal:
 
 def test_close_reasons_are_those_of_the_page() -> None:
     """The table of close codes names each code with its reasons, and no reason that the service does not send."""
-    endings = {(value.code, value.reason) for value in vars(closing).values() if isinstance(value, Ending)}
+    endings = {(value.code, value.reason) for value in vars(close_reasons).values() if isinstance(value, Ending)}
     named = {
         (int(code), reason)
         for code, cell in re.findall(r"^\| (\d{4}) \| ([^|]*) \|", section("Close codes"), re.MULTILINE)

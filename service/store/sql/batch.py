@@ -10,10 +10,10 @@ from uuid import UUID
 
 from service.domain.audit import place_of
 from service.domain.errors import Refusal, Taken, Unavailable
-from service.domain.events import Event
+from service.domain.events.event import Event
+from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
-from service.domain.positions import Position, new_epoch
 from service.store.recording import Recording
 from service.store.sql import rows, statements
 from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken

@@ -8,7 +8,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from service.domain.mail import Mail, MailKind, MailToken, Presented, Purpose, join_digests
+from service.domain.mail.mail import (
+    Mail,
+    MailKind,
+    MailToken,
+    Presented,
+    Purpose,
+    join_digests,
+)
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect
 

@@ -19,7 +19,7 @@ from service.domain.errors import Unavailable
 from service.store.sql.schema import refuse
 from service.store.sql.tables import metadata
 
-_SCRIPTS: Final = Path(__file__).parent / "migrations"
+_SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 _BUSY_S: Final = 5.0
 # The name of the lock under which tables are changed.
 _MIGRATING: Final = 0x526F73746572

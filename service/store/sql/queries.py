@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from service.domain.audit import AuditQuery
-from service.domain.events import Event
-from service.domain.positions import Position
+from service.domain.events.event import Event
+from service.domain.events.position import Position
 from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement

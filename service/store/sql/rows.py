@@ -8,16 +8,21 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from service.domain import scopes
 from service.domain.audit import By, Entry
-from service.domain.events import Event
+from service.domain.auth import scopes
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Origin, Session
+from service.domain.auth.signing_key import SigningKey
+from service.domain.auth.totp import SecondFactor
+from service.domain.events.event import Event
 from service.domain.idempotency import Answer, Claim
-from service.domain.mail import Mail, MailToken, join_digests, split_digests
-from service.domain.sessions import Origin, Session
-from service.domain.signing import SigningKey
-from service.domain.tokens import ApiToken
-from service.domain.totp import SecondFactor
-from service.domain.users import Credentials, User
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    join_digests,
+    split_digests,
+)
+from service.domain.users.user import Credentials, User
 from service.store.sql.dialects import Dialect
 
 Row = Sequence[Any]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from service.domain.totp import SecondFactor
+from service.domain.auth.totp import SecondFactor
 from service.store.sql import rows, statements
 
 if TYPE_CHECKING:

@@ -11,16 +11,21 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry, place_of
-from service.domain.events import Event
-from service.domain.mail import Mail, MailToken, Presented, Purpose
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
+from service.domain.auth.signing_key import SigningKey
+from service.domain.auth.totp import SecondFactor
+from service.domain.events.event import Event
+from service.domain.events.position import Position, new_epoch
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    Presented,
+    Purpose,
+)
 from service.domain.ports import Clock, Snapshot, Transaction, Written
-from service.domain.positions import Position, new_epoch
 from service.domain.queries import EventPage, EventQuery, UserQuery
-from service.domain.sessions import Session
-from service.domain.signing import SigningKey
-from service.domain.tokens import ApiToken
-from service.domain.totp import SecondFactor
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.batch import Kept, Outcome, Work
 from service.store.sql.dialects import Dialect, Statement

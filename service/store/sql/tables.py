@@ -24,10 +24,11 @@ from sqlalchemy import (
 )
 
 from service.domain import audit as audit_rules
-from service.domain import idempotency, signing, totp
-from service.domain import sessions as session_rules
-from service.domain import tokens as token_rules
-from service.domain import users as rules
+from service.domain import idempotency
+from service.domain.auth import api_token as token_rules
+from service.domain.auth import sessions as session_rules
+from service.domain.auth import signing_key, totp
+from service.domain.users import user as rules
 
 metadata: Final = MetaData(
     naming_convention={
@@ -177,7 +178,7 @@ secrets = Table(
 signing_keys = Table(
     "signing_keys",
     metadata,
-    Column("kid", String(signing.KID_MAX), primary_key=True),
+    Column("kid", String(signing_key.KID_MAX), primary_key=True),
     Column("algorithm", String(16), nullable=False),
     Column("material", Text, nullable=False),
     Column("created_at", _Moment, nullable=False),

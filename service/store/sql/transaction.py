@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
 from service.domain.errors import AnswerGone, InvalidToken, Taken
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render
-from service.domain.sessions import Session
-from service.domain.tokens import ApiToken
-from service.domain.users import Credentials, User
+from service.domain.users.user import Credentials, User
 from service.store.recording import Recording
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement

@@ -19,10 +19,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
 from service.domain.errors import Unavailable
+from service.store.postgres.store import PostgresStore
 from service.store.sql import migrate, schema
-from service.store.sql.postgres import PostgresStore
-from service.store.sql.sqlite import SqliteStore
 from service.store.sql.tables import metadata
+from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT

@@ -1,0 +1,155 @@
+"""`roster db …`: what stands in the store, to be looked at, brought up to date, kept and moved."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from service.cli.running import run_to_end
+
+# SQLAlchemy and Alembic are imported only where one of these commands runs.
+if TYPE_CHECKING:
+    from service.store.maintenance.database import Database
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add these commands to those that there are."""
+    parser = commands.add_parser("db", help="look after the data that ROSTER_STORE_URL names")
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+
+    upgrade = actions.add_parser("upgrade", help="make the tables, or bring them up to date")
+    upgrade.add_argument("revision", nargs="?", default="head", help="how far; all the way when it is not named")
+    downgrade = actions.add_parser("downgrade", help="bring the tables back to an earlier revision")
+    downgrade.add_argument("revision", help="as 0001; base for no tables at all")
+    downgrade.add_argument("--yes", action="store_true", help="lose what the earlier tables cannot hold")
+
+    actions.add_parser("check", help="look whether all is as it must be, beside a running service too; exit 0 if it is")
+    backup = actions.add_parser("backup", help="write all data into one SQLite file, beside a running service too")
+    backup.add_argument("file", type=Path)
+    backup.add_argument("--force", action="store_true", help="replace a file that is there")
+    restore = actions.add_parser("restore", help="replace all data by that of a backup; the service must be stopped")
+    restore.add_argument("file", type=Path)
+    restore.add_argument("--yes", action="store_true", help="lose the users that are there")
+    actions.add_parser("new-epoch", help="have every reader resync; after a disk snapshot or a VM image was put back")
+    copy = actions.add_parser("copy", help="copy all data from one store to another; neither should be in use")
+    copy.add_argument("source", metavar="from", help="as sqlite:///roster.db")
+    copy.add_argument("target", metavar="to", help="as postgresql://user:password@host/database")
+    copy.add_argument("--yes", action="store_true", help="lose the users that are there")
+
+
+def run(chosen: argparse.Namespace) -> str | None:
+    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    return run_to_end(_ACTIONS[chosen.action](chosen))
+
+
+async def _upgrade(chosen: argparse.Namespace) -> None:
+    from service.store.sql import migrate
+
+    database = _database()
+    # Beside others where several may have it: an upgrade for which all of them had to stop could not be rolled out.
+    async with nullcontext() if database.is_shared else database.owned():
+        await database.migrate(partial(migrate.upgrade, revision=chosen.revision))
+    await _say_revision(database)
+
+
+async def _downgrade(chosen: argparse.Namespace) -> str | None:
+    from service.store.sql import migrate
+
+    if chosen.revision != "base" and not migrate.knows(chosen.revision):
+        return f"roster: there is no revision {chosen.revision}; `roster db check` shows the present one, and base is no tables at all."
+    database = _database()
+    async with database.owned():
+        before = await _revision(database)
+        if not chosen.yes:
+            return f"roster: what tables of revision {before or 'base'} hold, and those of {chosen.revision} cannot, is lost: add --yes."
+        await database.migrate(partial(migrate.downgrade, revision=chosen.revision))
+    await _say_revision(database)
+    return None
+
+
+async def _check(_: argparse.Namespace) -> str | None:
+    return await _say_findings(_database())
+
+
+async def _backup(chosen: argparse.Namespace) -> None:
+    from service.store.maintenance import backup
+
+    size = await backup.back_up(_database(), chosen.file, replace=chosen.force)
+    _say(f"{chosen.file}: {size:,} bytes")
+
+
+async def _restore(chosen: argparse.Namespace) -> str | None:
+    from service.store.maintenance import backup
+
+    database = _database()
+    await backup.restore(chosen.file, database, replace=chosen.yes)
+    return await _say_findings(database)
+
+
+async def _copy(chosen: argparse.Namespace) -> str | None:
+    from service.store.maintenance import copying, locations
+
+    target = locations.at(chosen.target)
+    await copying.copy(locations.at(chosen.source), target, replace=chosen.yes)
+    return await _say_findings(target)
+
+
+async def _new_epoch(_: argparse.Namespace) -> None:
+    from service.store.maintenance.epochs import start_epoch
+
+    database = _database()
+    _say(f"{database.name}: the log goes on as {await start_epoch(database)}")
+
+
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, str | None]]]] = {
+    "upgrade": _upgrade,
+    "downgrade": _downgrade,
+    "check": _check,
+    "backup": _backup,
+    "restore": _restore,
+    "new-epoch": _new_epoch,
+    "copy": _copy,
+}
+
+
+def _database() -> Database:
+    """What the settings name."""
+    from service.config.settings import load
+    from service.store.maintenance import locations
+
+    return locations.at(load().store_url)
+
+
+async def _revision(database: Database) -> str | None:
+    async with database.reading() as reader:
+        return await reader.revision()
+
+
+async def _say_revision(database: Database) -> None:
+    _say(f"{database.name}: tables of revision {await _revision(database) or 'base'}")
+
+
+async def _say_findings(database: Database) -> str | None:
+    """What stands there, and as sentences what should not."""
+    from service.store.maintenance.checking import check
+
+    found = await check(database)
+    kept = f"{found.events:,} from {found.first:,} to {found.head:,}" if found.events else "none"
+    _say(
+        f"{database.name}\n"
+        f"  tables  revision {found.revision}, {found.size:,} bytes\n"
+        f"  users   {found.users:,}\n"
+        f"  log     epoch {found.epoch}, head {found.head:,}\n"
+        f"  events  {kept}"
+    )
+    return "\n".join(f"roster: {database.name}: {fault}." for fault in found.faults) or None
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

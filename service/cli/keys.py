@@ -1,0 +1,171 @@
+"""`roster keys …`: the keys that sign access tokens."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from service.cli.running import run_to_end
+from service.domain.auth.signing_key import (
+    ALGORITHMS,
+    Algorithm,
+    SigningKey,
+    checks_until,
+    signer,
+)
+
+# SQLAlchemy and cryptography are imported only where one of these commands runs.
+if TYPE_CHECKING:
+    from service.config.settings import Settings
+    from service.store.maintenance.database import Database
+
+# Twice what others may keep a copy of the public keys for.
+_LEAD_S: Final = 600
+# What running services need to see it: a few looks.
+_LEAST_LEAD_S: Final = 10
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add these commands to those that there are."""
+    parser = commands.add_parser("keys", help="look after the keys that sign access tokens")
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    actions.add_parser("list", help="say which keys there are, and what each does now")
+    rotate = actions.add_parser("rotate", help="make the next key, beside a running service too")
+    rotate.add_argument(
+        "--algorithm", choices=ALGORITHMS, help="which kind of key; that of the present one when it is not named"
+    )
+    when = rotate.add_mutually_exclusive_group()
+    when.add_argument(
+        "--lead",
+        type=_lead,
+        default=_LEAD_S,
+        metavar="SECONDS",
+        help=f"how long others have to learn of it before it signs, at least {_LEAST_LEAD_S}; {_LEAD_S} when not named",
+    )
+    when.add_argument(
+        "--at-once",
+        action="store_true",
+        help="sign with it now and forget all others, as when one was stolen; every access token has to be refreshed",
+    )
+
+
+def _lead(text: str) -> int:
+    seconds = int(text)
+    if seconds < _LEAST_LEAD_S:
+        raise argparse.ArgumentTypeError(f"running services need {_LEAST_LEAD_S} seconds to learn of a key")
+    return seconds
+
+
+def run(chosen: argparse.Namespace) -> str | None:
+    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    return run_to_end(_ACTIONS[chosen.action](chosen))
+
+
+async def _list(_: argparse.Namespace) -> None:
+    from service.config.settings import load
+
+    settings = load()
+    now = datetime.now(UTC)
+    keys = await known_keys(settings)
+    signing = signer(keys, now)
+    for key in keys:
+        state = _state(key, keys, now, timedelta(seconds=settings.access_ttl_s), signs=key == signing)
+        _say(key, state)
+
+
+async def _rotate(chosen: argparse.Namespace) -> str | None:
+    from service.config.settings import load
+    from service.security.keys import chosen_keys
+
+    settings = load()
+    if chosen_keys(settings):
+        return (
+            "roster: the keys are those of ROSTER_JWT_SECRET and ROSTER_JWT_PRIVATE_KEY: put the next one behind them, start "
+            "every process anew, then put it in front."
+        )
+    key, signs = await rotate(settings, chosen.algorithm, chosen.lead, at_once=chosen.at_once)
+    _say(key, "signs" if signs else f"signs from {_moment(key.signs_from)}")
+    return None
+
+
+async def rotate(
+    settings: Settings, algorithm: Algorithm | None, lead_s: float, *, at_once: bool = False
+) -> tuple[SigningKey, bool]:
+    """Make the next key where the settings keep them, and forget those whose tokens have all expired.
+
+    Returns it, and whether it signs already.
+
+    Args:
+        algorithm: None for that of the key that signs now.
+        lead_s: seconds after which it signs; the first key of all does at once.
+        at_once: whether it signs now and all others are forgotten.
+    """
+    from service.security.keys import made
+    from service.store.maintenance import locations
+    from service.store.maintenance.audit import tell
+    from service.store.sql import rows, statements
+
+    database = locations.at(settings.store_url)
+    present = await _kept_keys(database)
+    now = datetime.now(UTC)
+    signing = signer(present, now)
+    signs = at_once or signing is None
+    key = made(
+        algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
+    )
+    async with database.changing() as writer:
+        await writer.rows(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
+        for other in present:
+            until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
+            if at_once or (until is not None and until <= now):
+                await writer.rows(statements.FORGET_SIGNING_KEY, kid=other.kid)
+        await tell(writer, "keys.rotated", {"kid": key.kid, "at_once": at_once})
+    return key, signs
+
+
+_ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, str | None]]]] = {
+    "list": _list,
+    "rotate": _rotate,
+}
+
+
+async def known_keys(settings: Settings) -> list[SigningKey]:
+    """The keys that a service with these settings works with. Raises `SettingsError` and `Unavailable`."""
+    from service.security.keys import chosen_keys
+    from service.store.maintenance import locations
+
+    return chosen_keys(settings) or await _kept_keys(locations.at(settings.store_url))
+
+
+async def _kept_keys(database: Database) -> list[SigningKey]:
+    from service.store.maintenance.copying import must_be_current
+    from service.store.sql import rows, statements
+
+    async with database.reading() as reader:
+        await must_be_current(reader, database.name)
+        return [rows.signing_key_of(row, database.dialect) for row in await reader.rows(statements.SIGNING_KEYS)]
+
+
+def _state(key: SigningKey, keys: list[SigningKey], now: datetime, ttl: timedelta, *, signs: bool) -> str:
+    if signs:
+        return "signs"
+    if key.signs_from is None:
+        return "checks"
+    if key.signs_from > now:
+        return f"signs from {_moment(key.signs_from)}"
+    until = checks_until(key, keys, ttl)
+    if until is None or until > now:
+        return f"checks until {_moment(until)}"
+    return "expired; the next rotation forgets it"
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say(key: SigningKey, state: str) -> None:
+    sys.stdout.write(f"{key.kid:<43}  {key.algorithm:<5}  {state}\n")
+    sys.stdout.flush()

@@ -1,0 +1,225 @@
+"""`roster token check`: what a token is, and whether it would be taken."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from service.cli.running import run_to_end
+
+# Nothing else of ours is imported before the command runs.
+if TYPE_CHECKING:
+    from service.config.settings import Settings
+    from service.domain.auth.api_token import ApiToken
+    from service.domain.auth.sessions import Session
+    from service.domain.users.user import User
+    from service.security.session_secrets import Grant
+    from service.store.sql.dialects import Dialect, Statement
+    from service.store.sql.rows import Row
+
+
+_IN_MEMORY: Final = "memory://"
+_HINT: Final = "If the service has another ROSTER_STORE_URL, set it here as well."
+
+
+class _KeptInMemory(Exception):
+    """What would have to be looked up is in another process."""
+
+
+def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add this command to those that there are."""
+    parser = commands.add_parser("token", help="look at a token")
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    check = actions.add_parser(
+        "check", help="say what a token is and why it is refused; exit 0 only if nothing speaks against it"
+    )
+    check.add_argument("token", help="an access, refresh or API token, or a stream cookie; - reads it from stdin")
+
+
+def run(chosen: argparse.Namespace) -> str | None:
+    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    return run_to_end(_check(chosen))
+
+
+async def _check(chosen: argparse.Namespace) -> str | None:
+    from service.config.settings import load
+    from service.security import api_token_secret, session_secrets
+
+    # Not only as an argument: those are for everybody on this machine to see.
+    token = (sys.stdin.read() if chosen.token == "-" else chosen.token).strip()
+    settings = load()
+    grant = session_secrets.parse(token)
+    try:
+        if grant is not None:
+            why = await _why_not_grant(settings, grant)
+        elif token.startswith(api_token_secret.BEGINNING):
+            why = await _why_not_api_token(settings, token)
+        else:
+            why = await _why_not_access(settings, token)
+    except _KeptInMemory:
+        return f"roster: cannot be told: memory:// keeps keys, sessions and API tokens in the process of the service. {_HINT}"
+    if why is not None:
+        return f"roster: refused: {why}."
+    _say("accepted", "if its session has not ended" if settings.store_url == _IN_MEMORY else "")
+    return None
+
+
+async def _why_not_access(settings: Settings, token: str) -> str | None:
+    """Says what an access token is; why it is refused, None if it is not."""
+    from service.cli.keys import known_keys
+    from service.security.access_tokens import AccessTokens, Rejected
+    from service.security.keyring import Keyring
+    from service.security.keys import chosen_keys
+
+    parts = _parts(token)
+    if parts is None:
+        return "it is neither an access, refresh or API token, nor a stream cookie"
+    _say("access token", "")
+    for name, part in zip(("header", "claims"), parts, strict=True):
+        _say(name, json.dumps(part, ensure_ascii=True))
+    if settings.store_url == _IN_MEMORY and not chosen_keys(settings):
+        raise _KeptInMemory
+    keyring = Keyring(settings.access_ttl_s, lambda: datetime.now(UTC))
+    keyring.use(await known_keys(settings))
+    try:
+        claims = AccessTokens(keyring, settings.issuer, settings.access_ttl_s).verify(token)
+    except Rejected as error:
+        return error.why
+    if settings.store_url == _IN_MEMORY:
+        _say("session", f"{claims.session_id}; whether it is there only the service knows, which keeps it in memory")
+        return None
+    found = await _session(settings, claims.session_id)
+    if found is None:
+        return "its session has ended"
+    session, user = found
+    if user.id != claims.user_id:
+        return "its session is another user's"
+    return _why_not_session(session, user)
+
+
+async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
+    """The same for a refresh token or a stream cookie."""
+    from service.domain.auth.sessions import Presented, judge
+
+    if settings.store_url == _IN_MEMORY:
+        _say("refresh token or stream cookie", f"of session {grant.session_id}")
+        raise _KeptInMemory
+    found = await _session(settings, grant.session_id)
+    if found is None:
+        _say("refresh token or stream cookie", "")
+        return "its session has ended"
+    session, user = found
+    if grant.authentic("stream", session):
+        _say("stream cookie", "")
+        return _why_not_session(session, user)
+    _say("refresh token", f"number {grant.generation} of {session.generation}")
+    if not grant.authentic("refresh", session):
+        return "its session did not make it"
+    if judge(session, grant.generation, datetime.now(UTC)) is Presented.REUSED:
+        return "it was used before: sent to the service, it would end the session"
+    return _why_not_session(session, user)
+
+
+async def _why_not_api_token(settings: Settings, text: str) -> str | None:
+    """The same for an API token."""
+    from service.domain.auth import scopes
+    from service.security import api_token_secret
+
+    _say("API token", f"{api_token_secret.prefix(text)}…")
+    digest = api_token_secret.checked_digest(text)
+    if digest is None:
+        return "it was mistyped or cut off: its checksum does not fit"
+    if settings.store_url == _IN_MEMORY:
+        raise _KeptInMemory
+    found = await _api_token(settings, digest)
+    if found is None:
+        return "nobody has it: it was revoked, ended with its user, or was never made here"
+    token, user = found
+    _say("name", json.dumps(token.name, ensure_ascii=False))
+    _say_user(user)
+    _say("scopes", scopes.written(token.scopes))
+    if unused := scopes.missing(token.scopes, scopes.of(user.role)):
+        _say("", f"of these {user.role}s have no {scopes.written(unused)}")
+    until = "without an end" if token.expires_at is None else f"ends {_moment(token.expires_at)}"
+    _say("token", f"{token.id}, made {_moment(token.created_at)}, {until}")
+    _say(
+        "used",
+        "never" if token.last_used_at is None else f"last {_moment(token.last_used_at)}, or up to a minute later",
+    )
+    if not token.lives(datetime.now(UTC)):
+        return "it has expired"
+    return None if user.active else "its user is not active"
+
+
+def _why_not_session(session: Session, user: User) -> str | None:
+    """Says what is known of a session."""
+    _say_user(user)
+    _say("session", f"{session.id}, opened {_moment(session.created_at)}, ends {_moment(session.expires_at)}")
+    if session.expires_at <= datetime.now(UTC):
+        return "its session has expired"
+    return None if user.active else "its user is not active"
+
+
+async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User] | None:
+    """A session that is kept, expired or not, with its user."""
+    from service.store.sql import rows, statements
+
+    found = await _kept(settings, statements.SESSION_WITH_USER, id=session_id)
+    if found is None:
+        return None
+    row, dialect = found
+    return rows.session_of(row, dialect), rows.user_of(row[len(statements.SESSION) :], dialect)
+
+
+async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User] | None:
+    """An API token that is kept, expired or not, with its user."""
+    from service.store.sql import rows, statements
+
+    found = await _kept(settings, statements.TOKEN_WITH_USER, digest=digest)
+    if found is None:
+        return None
+    row, dialect = found
+    end = len(statements.TOKEN)
+    return rows.token_of(row[:end], dialect), rows.user_of(row[end:], dialect)
+
+
+async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:
+    """The one row that a statement finds."""
+    from service.store.maintenance import locations
+    from service.store.maintenance.copying import must_be_current
+
+    database = locations.at(settings.store_url)
+    async with database.reading() as reader:
+        await must_be_current(reader, database.name)
+        found = await reader.rows(statement, **given)
+    return (found[0], database.dialect) if found else None
+
+
+def _parts(token: str) -> list[dict[str, Any]] | None:
+    """Header and claims as they are written, whether or not anybody should believe them; None where there are none."""
+    texts = token.split(".")
+    if len(texts) != 3:
+        return None
+    try:
+        parts = [json.loads(base64.urlsafe_b64decode(text + "==")) for text in texts[:2]]
+    except (ValueError, RecursionError):
+        return None
+    return parts if all(isinstance(part, dict) for part in parts) else None
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _say_user(user: User) -> None:
+    _say("user", f"{user.username}, {user.role}, {user.id}")
+
+
+def _say(name: str, text: str) -> None:
+    sys.stdout.write(f"{name:<8}  {text}".rstrip() + "\n")
+    sys.stdout.flush()

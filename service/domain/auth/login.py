@@ -1,0 +1,238 @@
+"""Logging in, staying in and leaving. Each function is one use case."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import uuid_utils.compat
+
+from service.domain.audit import By
+from service.domain.auth.mfa import passes
+from service.domain.auth.revocation import end_session, end_sessions
+from service.domain.auth.sessions import (
+    MOST_SESSIONS,
+    UNKNOWN,
+    Origin,
+    Presented,
+    Session,
+    judge,
+    rotated,
+)
+from service.domain.errors import (
+    GrantReused,
+    InvalidCredentials,
+    InvalidGrant,
+    InvalidOtp,
+    NotFound,
+    OtpRequired,
+    TooMany,
+    Unavailable,
+)
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users.accounts import Caller
+from service.domain.users.user import Credentials, User, normalise_email
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A session and whose it is."""
+
+    session: Session
+    user: User
+
+
+class _Replaced(Exception):
+    """The hash that a password was checked against is not the account's any more."""
+
+
+# Logins at once may each make a hash anew, of which one is kept: the others look again.
+_MOST_LOOKS: Final = 3
+
+
+async def log_in(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    by: By,
+    *,
+    login: str,
+    found: Credentials | None,
+    password: str,
+    ttl: timedelta,
+    idle: timedelta | None = None,
+    origin: Origin = UNKNOWN,
+    otp: str | None = None,
+) -> LoggedIn:
+    """Open a session for an e-mail address or username and its password.
+
+    A hash that was made in another way than it would be made now is replaced.
+
+    Args:
+        found: the account that the caller has read by `login`; None for an unknown one. It is read again only where another
+            password was set since.
+        ttl: how long it lasts, however often it is refreshed.
+        idle: how long it lasts without a refresh; None: as long as `ttl`.
+        otp: code of the second factor; not looked at where the account has none.
+
+    Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
+    inactive or the password is wrong; also when another password was set while this one was checked: what ends every
+    session must not be outrun by a login that began before it. Only where the password is right, `OtpRequired` and
+    `InvalidOtp`.
+    """
+    for _ in range(_MOST_LOOKS):
+        credentials = await _prove(hasher, found, password)
+        renewed = await _renewed(hasher, credentials.password_hash, password)
+        session = _opened(credentials.user, clock(), ttl, idle, origin)
+        try:
+            return LoggedIn(session, await _keep(store, clock, by, session, credentials.password_hash, renewed, otp))
+        except _Replaced:
+            found = await store.credentials(normalise_email(login))
+    raise InvalidCredentials()
+
+
+async def _prove(hasher: Hasher, found: Credentials | None, password: str) -> Credentials:
+    if not await hasher.verify(found.password_hash if found else None, password) or found is None:
+        raise InvalidCredentials()
+    return found
+
+
+def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, origin: Origin) -> Session:
+    return Session(
+        id=uuid_utils.compat.uuid7(),
+        user_id=user.id,
+        secret=secrets.token_bytes(32),
+        created_at=now,
+        expires_at=now + (ttl if idle is None else min(idle, ttl)),
+        rotated_at=now,
+        ends_by=now + ttl,
+        origin=origin,
+    )
+
+
+async def _keep(
+    store: Store, clock: Clock, by: By, session: Session, checked: str | None, renewed: str | None, otp: str | None
+) -> User:
+    """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
+
+    async def work(transaction: Transaction) -> User:
+        # The account may have gone meanwhile.
+        found = await transaction.credentials(session.user_id)
+        if found is None or not found.user.active:
+            raise InvalidCredentials()
+        if found.password_hash != checked:
+            raise _Replaced()
+        # In the transaction that opens the session: of two who bring one code at once, one gets in.
+        if found.asks_otp and otp is None:
+            raise OtpRequired()
+        if found.asks_otp and otp is not None and not await passes(transaction, clock, found, otp):
+            raise InvalidOtp()
+        if renewed is not None:
+            await transaction.put_password(found.user.id, renewed)
+        await _make_room(transaction, clock, found.user)
+        await transaction.put_session(session)
+        await transaction.record("session.started", found.user.id, found.user.id, {"session_id": str(session.id)})
+        return found.user
+
+    return (await store.write(work, by)).value
+
+
+async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> str | None:
+    """The hash of a password that is known for a moment, as it is made now; None where the one that is kept will do."""
+    if password_hash is None or not hasher.is_outdated(password_hash):
+        return None
+    try:
+        return await hasher.hash(password)
+    except (Unavailable, TooMany):  # the next login will do it
+        return None
+
+
+async def _make_room(transaction: Transaction, clock: Clock, user: User) -> None:
+    """End the oldest sessions of a user who has as many as one may have."""
+    newest_first = sorted(await transaction.sessions_of(user.id), key=lambda session: session.created_at, reverse=True)
+    for session in newest_first[MOST_SESSIONS - 1 :]:
+        await end_session(transaction, clock, None, session, "limit")
+
+
+async def refresh(
+    store: Store,
+    clock: Clock,
+    by: By,
+    session_id: UUID,
+    generation: int,
+    authentic: Callable[[Session], bool],
+    *,
+    idle: timedelta | None = None,
+    origin: Origin = UNKNOWN,
+) -> LoggedIn:
+    """Hand out the next refresh token of a session: the session returned carries its generation.
+
+    `authentic` tells whether the caller's token was made with the session's secret. A token that has been used up ends
+    the session, and that is committed although the answer is `GrantReused`: a rollback would undo the very thing
+    that the reuse calls for. Raises `InvalidGrant` for any other that renews nothing.
+    """
+
+    async def work(transaction: Transaction) -> LoggedIn | GrantReused | None:
+        now = clock()
+        session = await transaction.session(session_id)
+        if session is None or session.expires_at <= now or not authentic(session):
+            return None
+        user = await transaction.user(session.user_id)
+        if user is None:
+            return None
+        match judge(session, generation, now):
+            case Presented.NEWEST:
+                session = rotated(session, now, idle, origin)
+                await transaction.put_session(session)
+            case Presented.REUSED:
+                await end_session(transaction, clock, None, session, "reuse")
+                return GrantReused(session.id, user.id)
+            case Presented.PREDECESSOR:
+                pass
+        return LoggedIn(session, user)
+
+    renewed = (await store.write(work, by)).value
+    if renewed is None:
+        raise InvalidGrant()
+    if isinstance(renewed, GrantReused):
+        raise renewed
+    return renewed
+
+
+async def log_out(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
+    """End one session; harmless when it has ended already."""
+
+    async def work(transaction: Transaction) -> None:
+        session = await transaction.session(session_id)
+        if session is not None:
+            await end_session(transaction, clock, user_id, session, "logout")
+
+    await store.write(work, by)
+
+
+async def revoke(store: Store, clock: Clock, by: By, caller: Caller, session_id: UUID) -> None:
+    """End a session from elsewhere: one's own, for an administrator anybody's.
+
+    Raises `NotFound` for any other, and for one that has ended.
+    """
+
+    async def work(transaction: Transaction) -> None:
+        session = await transaction.session(session_id)
+        if session is None or session.expires_at <= clock() or not caller.sees(session.user_id):
+            raise NotFound()
+        await end_session(transaction, clock, caller.id, session, "revoked")
+
+    await store.write(work, by)
+
+
+async def end_others(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
+    """End every session of a user but this one."""
+
+    async def work(transaction: Transaction) -> None:
+        await end_sessions(transaction, clock, user_id, user_id, "revoked", but=session_id)
+
+    await store.write(work, by)

@@ -1,0 +1,123 @@
+"""Passwords that take the place of others: of one that was forgotten, and of one that is known."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from service.domain.audit import By
+from service.domain.auth.password_policy import refuse_common
+from service.domain.auth.reauthentication import hold, prove
+from service.domain.auth.revocation import end_access, end_sessions
+from service.domain.errors import InvalidMailToken, InvalidToken
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    Presented,
+    is_expired,
+)
+from service.domain.mail.notices import tell_owner
+from service.domain.mail.requests import request_token_mail
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users.user import Credentials, User
+
+
+async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta) -> None:
+    """Mail a token for a new password to an address, if an active account has it.
+
+    An earlier token stays valid, so that a stranger who requests another does not end it.
+    """
+    credentials = await store.credentials(email)
+    if credentials is None or credentials.user.email != email or not credentials.user.active:
+        return
+    user_id = credentials.user.id
+
+    async def work(transaction: Transaction) -> None:
+        now = clock()
+        await request_token_mail(transaction, Mail("reset", email, now, now + ttl), user_id)
+        await transaction.record("password.forgotten", None, user_id)
+
+    await store.write(work, by)
+
+
+async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> Credentials:
+    """Set the password of the account whose address a token proves, end its sessions and API tokens, and tell whose it is.
+
+    The previous holder of the password may have created the API tokens, so they end as well.
+
+    Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
+    """
+    token = await store.mail_token("reset", presented)
+    user = None if token is None else (await store.user(token.user_id)).value
+    _check(token, presented, user, clock)
+    if user is not None:
+        refuse_common(password, user.username, user.email, user.name)
+    password_hash = await hasher.hash(password)
+
+    async def work(transaction: Transaction) -> Credentials:
+        # Looked at before, outside of this transaction: somebody else may have used it meanwhile.
+        taken = await transaction.take_mail_token("reset", presented)
+        owner = None if taken is None else await transaction.credentials(taken.user_id)
+        if owner is None:
+            raise InvalidMailToken()
+        user = _check(taken, presented, owner.user, clock)
+        await transaction.record("password.reset", user.id, user.id)
+        await _replace(transaction, clock, owner, password_hash)
+        await end_access(transaction, clock, user.id, user.id, "password")
+        return owner
+
+    return (await store.write(work, by)).value
+
+
+async def change(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    by: By,
+    user_id: UUID,
+    session_id: UUID,
+    current: str,
+    new: str,
+    otp: str | None = None,
+) -> None:
+    """Set one's own password, and end all sessions but this one.
+
+    Raises `WrongPassword` unless `current` is the present one, `OtpFieldMissing` and `OtpFieldWrong` where there is a second factor,
+    `Invalid` for a common password.
+    """
+    user = (await store.user(user_id)).value
+    if user is None:
+        raise InvalidToken()
+    refuse_common(new, user.username, user.email, user.name, pointer="/new")
+    proven = await prove(store, hasher, user_id, current, "/current")
+    password_hash = await hasher.hash(new)
+
+    async def work(transaction: Transaction) -> None:
+        owner = await hold(transaction, clock, user_id, proven, otp, "/current")
+        await transaction.record("password.changed", user_id, user_id)
+        await _replace(transaction, clock, owner, password_hash)
+        await end_sessions(transaction, clock, user_id, user_id, "password", but=session_id)
+
+    await store.write(work, by)
+
+
+def _check(token: MailToken | None, presented: Presented, user: User | None, clock: Clock) -> User:
+    """The user whom a token is good for; raises `InvalidMailToken`."""
+    if (
+        token is None
+        or is_expired(token, presented, clock())
+        or user is None
+        or not user.active
+        or user.email != token.email  # it was sent to an address that is another's by now
+    ):
+        raise InvalidMailToken()
+    return user
+
+
+async def _replace(transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str) -> None:
+    user = owner.user
+    if owner.second_factor is not None and not owner.asks_otp:
+        # Begun with the password of before: whoever knew that must not turn it on.
+        await transaction.put_second_factor(user.id, None)
+    await transaction.put_password(user.id, password_hash)
+    await tell_owner(transaction, clock, user.email, "changed")

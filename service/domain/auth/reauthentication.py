@@ -1,0 +1,67 @@
+"""Proving once more who one is: what a stolen session must not do asks for the password, and for the second factor."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from service.domain.audit import By
+from service.domain.auth.mfa import demand
+from service.domain.errors import InvalidToken, WrongPassword
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users.user import Credentials
+
+
+async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str:
+    """The hash that one's own password matches, for `hold`. Costs a hash, so it is asked outside of a transaction.
+
+    Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
+    """
+    user = (await store.user(user_id)).value
+    if user is None:
+        raise InvalidToken()
+    credentials = await store.credentials(user.email)
+    kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
+    if not await hasher.verify(kept, password) or kept is None:
+        raise WrongPassword(pointer)
+    return kept
+
+
+async def hold(
+    transaction: Transaction,
+    clock: Clock,
+    user_id: UUID,
+    proven: str,
+    otp: str | None = None,
+    pointer: str = "/password",
+) -> Credentials:
+    """Whose password was proven, if that is still the present one, and whose code is taken with it.
+
+    Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `InvalidToken` where the user has gone.
+    """
+    found = await transaction.credentials(user_id)
+    if found is None:
+        raise InvalidToken()
+    if found.password_hash != proven:
+        raise WrongPassword(pointer)  # somebody else has set another since it was checked
+    await demand(transaction, clock, found, otp)
+    return found
+
+
+async def show(
+    store: Store,
+    hasher: Hasher,
+    clock: Clock,
+    by: By,
+    user_id: UUID,
+    password: str,
+    otp: str | None,
+    pointer: str = "/password",
+) -> str:
+    """Prove who one is, for what is done behind the answer; as `prove`, and the code is used up. Raises as `hold` as well."""
+    proven = await prove(store, hasher, user_id, password, pointer)
+
+    async def work(transaction: Transaction) -> None:
+        await hold(transaction, clock, user_id, proven, otp, pointer)
+
+    await store.write(work, by)
+    return proven

@@ -1,0 +1,53 @@
+"""Ending sessions and API tokens, each with its event, as part of the change that is the reason for it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from service.domain.auth.api_token import ApiToken
+from service.domain.auth.sessions import Session
+from service.domain.events.event import EndReason, Event
+from service.domain.ports import Clock, Transaction
+
+
+async def end_session(
+    transaction: Transaction, clock: Clock, actor: UUID | None, session: Session, reason: EndReason
+) -> None:
+    await transaction.delete_session(session.id)
+    await transaction.append(
+        Event("session.ended", clock(), actor, session.user_id, session_id=session.id, reason=reason)
+    )
+
+
+async def end_token(
+    transaction: Transaction, clock: Clock, actor: UUID | None, token: ApiToken, reason: EndReason
+) -> None:
+    await transaction.delete_token(token.id)
+    await transaction.append(Event("token.ended", clock(), actor, token.user_id, token_id=token.id, reason=reason))
+
+
+async def end_sessions(
+    transaction: Transaction,
+    clock: Clock,
+    actor: UUID | None,
+    user_id: UUID,
+    reason: EndReason,
+    but: UUID | None = None,
+) -> None:
+    """End every session of a user `but` one.
+
+    What was mailed to it ends as well: a way to a new password must not outlive that reason.
+    """
+    await transaction.forget_mail_tokens(user_id)
+    for session in await transaction.sessions_of(user_id):
+        if session.id != but:
+            await end_session(transaction, clock, actor, session, reason)
+
+
+async def end_access(
+    transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
+) -> None:
+    """End every session and every API token of a user."""
+    await end_sessions(transaction, clock, actor, user_id, reason)
+    for token in await transaction.tokens_of(user_id):
+        await end_token(transaction, clock, actor, token, reason)

@@ -1,0 +1,97 @@
+"""Addresses that are proven to be somebody's: of a new account, and of one that moves to another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+from service.domain.audit import By
+from service.domain.errors import InvalidMailToken
+from service.domain.mail.mail import (
+    Mail,
+    MailToken,
+    Presented,
+    is_expired,
+)
+from service.domain.mail.notices import tell_owner
+from service.domain.mail.requests import request_mail, request_token_mail
+from service.domain.ports import Clock, Hasher, Store, Transaction
+from service.domain.users.accounts import put_changed
+from service.domain.users.registration import confirm_registration, gives_way, remove
+from service.domain.users.user import User
+
+
+async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, email: str, ttl: timedelta) -> None:
+    """Have an address asked whether a user may have it; one that has an account already is told so.
+
+    The response is the same whatever it finds; a mail tells the rest. A request for another address ends the tokens of the
+    one before; a repeated one ends none. Where it is the address that the user has, there is nothing to ask.
+
+    Args:
+        proven: what `proofs.show` has told: a password that was changed since asks for nothing.
+        ttl: for how long the address can be confirmed.
+    """
+
+    async def work(transaction: Transaction) -> None:
+        now = clock()
+        owner = await transaction.credentials(user_id)
+        if owner is None or not owner.user.active or owner.password_hash != proven:
+            return
+        earlier = await transaction.mail_token(user_id, "move")
+        if earlier is not None and earlier.email != email:
+            await transaction.forget_mail_tokens(user_id, "move")
+        if owner.user.email == email:
+            return
+        mail = Mail("move", email, now, now + ttl)
+        for holder in await transaction.holders((), (), (email,)):
+            if not await gives_way(transaction, holder.user, email, now):
+                mail = replace(mail, kind="known")
+        if mail.kind == "move":
+            await request_token_mail(transaction, mail, user_id)
+        else:
+            await transaction.forget_mail_tokens(user_id, "move")
+            await request_mail(transaction, mail)
+        await transaction.record("address.asked", user_id, user_id)
+
+    await store.write(work, by)
+
+
+async def confirm(
+    store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str | None = None
+) -> None:
+    """Do what the token of an address was sent for: confirm a registration with a password, or move its user to it.
+
+    A token of a move does not look at the password. Raises `InvalidMailToken`; `Invalid` for a registration without a
+    password or with a common one, `Taken` when another account has come to have the address: the token stays valid then.
+    """
+    if await store.mail_token("verify", presented) is not None:
+        await confirm_registration(store, hasher, clock, by, presented, password)
+        return
+
+    async def work(transaction: Transaction) -> None:
+        if (token := await transaction.take_mail_token("move", presented)) is None:
+            raise InvalidMailToken()
+        await _move(transaction, clock, await _owner(transaction, clock, token, presented), token)
+
+    await store.write(work, by)
+
+
+async def _owner(transaction: Transaction, clock: Clock, token: MailToken, presented: Presented) -> User:
+    user = await transaction.user(token.user_id)
+    if user is None or is_expired(token, presented, clock()):
+        raise InvalidMailToken()
+    return user
+
+
+async def _move(transaction: Transaction, clock: Clock, user: User, token: MailToken) -> None:
+    now = clock()
+    if not user.active:
+        raise InvalidMailToken()
+    if user.email == token.email:
+        return
+    for holder in await transaction.holders((), (), (token.email,)):
+        if await gives_way(transaction, holder.user, token.email, now):
+            await remove(transaction, holder.user, now)
+    await put_changed(transaction, user, replace(user, email=token.email), ("email",), user.id, now)
+    await tell_owner(transaction, clock, user.email, "moved")

@@ -1,0 +1,73 @@
+"""Requests that may be sent again: `Idempotency-Key`, and what is answered to one that was there before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.errors import BadRequest
+from service.domain.idempotency import KEY_MAX, Answer, Claim
+from service.domain.once import once
+from service.domain.ports import Render, Writes
+from service.http.app_keys import CLOCK, IDEMPOTENCY, STORE
+from service.http.view import View, json_answer
+
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
+
+# RFC 8941, 3.3.3: a string, in quotes. Most clients send their UUID without: what RFC 8941, 3.3.4 has in a token, and
+# the padding of base64, is taken for the same key.
+_KEY: Final = re.compile(r""""((?:[ !#-\[\]-~]|\\["\\])*)"|([A-Za-z0-9!#$%&'*+.^_`|~:/=-]+)""")
+_ESCAPED: Final = re.compile(r'\\(["\\])')
+
+
+def parse_key(text: str) -> str:
+    """The key in a header; raises `BadRequest`."""
+    match = _KEY.fullmatch(text.strip(" \t"))
+    key = "" if match is None else match[2] or _ESCAPED.sub(r"\1", match[1])
+    if not 1 <= len(key) <= KEY_MAX:
+        raise BadRequest(f'`{IDEMPOTENCY_KEY}` is 1 to {KEY_MAX} characters of ASCII in quotes, as "8e03978e-40d5".')
+    return key
+
+
+def key_of(request: web.Request) -> str | None:
+    """The key that a request names; None for one that does not. Raises `BadRequest`."""
+    given = request.headers.getall(IDEMPOTENCY_KEY, None)
+    if given is None:
+        return None
+    if len(given) > 1:
+        raise BadRequest(f"`{IDEMPOTENCY_KEY}` stands more than once.")
+    return parse_key(given[0])
+
+
+async def claim_of(view: View, key: str) -> Claim:
+    """What a request with that key claims, in the name of who asks."""
+    request = view.request
+    route = f"{request.method} {request.path}"
+    return request.app[IDEMPOTENCY].claim(view.caller.id, route, key, await view.read(), request.app[CLOCK]())
+
+
+async def carry_out_once(
+    view: View, key: str, act: Callable[[Writes], Awaitable[object]], render: Render, name: str
+) -> web.Response:
+    """The answer to a request with a key, whether it is the first with it or was there before.
+
+    Raises what `once` raises, and `StillRunning`.
+    """
+    app = view.request.app
+    claim = await claim_of(view, key)
+
+    async def alone() -> tuple[Answer, bool]:
+        # Until the write has ended, which a client that goes away does not do.
+        with app[IDEMPOTENCY].alone(claim):
+            return await once(app[STORE], claim, render, act)
+
+    return answered(*await view.write(alone(), name))
+
+
+def answered(answer: Answer, is_replay: bool = False) -> web.Response:
+    headers = {**answer.headers, REPLAYED: "true"} if is_replay else answer.headers
+    return json_answer(answer.body, status=answer.status, headers=headers)

@@ -1,0 +1,252 @@
+"""The feed, and each room, over server-sent events (WHATWG HTML, 9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from service.domain.errors import InvalidPosition
+from service.domain.events.position import Position
+from service.realtime import close_reasons
+from service.realtime.broadcast_log import Log
+from service.realtime.close_reasons import Ending
+from service.realtime.connection import Confirm, Connection
+from service.realtime.connections import Connections
+from service.realtime.encoding import (
+    Form,
+    chunk,
+    compact,
+    sse,
+    sse_ping,
+)
+from service.realtime.reader import LimitedReader, Reader
+from service.realtime.subscribers import Want
+from service.security.authenticator import Principal
+
+_HEADERS: Final = {
+    hdrs.CONTENT_TYPE: "text/event-stream",
+    hdrs.CACHE_CONTROL: "no-cache, no-transform",
+    "X-Accel-Buffering": "no",  # nginx would hold events back until its buffer is full
+}
+_RETRY_MS: Final = (1_000, 4_000)
+_DEAD_AFTER_S: Final = 90.0  # or three times what a peer that lives may take to read
+
+_logger = logging.getLogger("roster.streams")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a reader asks to begin.
+
+    Attributes:
+        position: behind this one; None with neither flag: at the head.
+        oldest: at the oldest entry that is kept.
+        invalid: what it sent cannot be read; it cannot know what it missed.
+    """
+
+    position: Position | None = None
+    oldest: bool = False
+    invalid: bool = False
+
+    @classmethod
+    def of(cls, last_event_id: str | None, after: str | None) -> Start:
+        """Read both ways of asking; the header, which comes from a reader that was here before, wins."""
+        if last_event_id:
+            try:
+                return cls(Position.parse(last_event_id))
+            except InvalidPosition:
+                return cls(invalid=True)
+        if after == "0":
+            return cls(oldest=True)
+        return cls(None if after is None else Position.parse(after))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a stream reads.
+
+    Attributes:
+        limit: the stream ends after so many entries; None for no end.
+        resync: path of what a reader has to read again after a `reset`.
+        ends_behind: whether a reader that the log has left behind is ended instead of told; in a room it was too slow.
+    """
+
+    log: Log
+    want: Want
+    resync: str
+    limit: int | None = None
+    ends_behind: bool = False
+
+
+class EventStream(Connection):
+    """One reader of a log over SSE."""
+
+    kind = "feed"
+
+    def __init__(self, request: web.Request, principal: Principal, client: str) -> None:
+        # Chunks on HTTP/1.1, none on 1.0, which many a proxy speaks to what is behind it.
+        form = Form.CHUNKED if request.version >= HttpVersion11 else Form.PLAIN
+        super().__init__(request, form, principal, client)
+        self.response = web.StreamResponse(headers=_HEADERS)
+        self._request = request
+        self._woken = asyncio.Event()
+        self._patience: asyncio.Timeout | None = None
+
+    def wake(self) -> None:
+        self._woken.set()
+
+    def take_leave(self) -> None:
+        self._woken.set()
+        # A store that does not answer must not keep its task from saying goodbye.
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(0)
+
+    async def run(self, reading: Reading, start: Start, connections: Connections, confirm: Confirm) -> None:
+        """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
+        await self.response.prepare(self._request)
+        connections.add(self)
+        _give_up_on_the_dead(self._request, max(_DEAD_AFTER_S, 3 * connections.stall_s))
+        try:
+            await self._say_goodbye(await self._serve(reading, start, confirm))
+        except ConnectionError:
+            pass  # the client left in the middle of a write
+        finally:
+            self.close()
+            connections.remove(self)
+
+    async def _serve(self, reading: Reading, start: Start, confirm: Confirm) -> Ending:
+        """Read until there is a reason to end."""
+        try:
+            async with self._interruptible():
+                await self._open(reading, start, confirm)
+            while self.ending is None:
+                await self.catch_up()
+                await self._woken.wait()
+                self._woken.clear()
+        except ConnectionError:
+            raise
+        except TimeoutError:
+            if self.ending is None:
+                raise
+        except Exception:
+            # A response that has begun cannot become a 500, and EventSource never comes back from one.
+            _logger.exception("a reader failed", extra={"connection": self.id})
+            self.end(close_reasons.FEED_FAILED)
+        return self.ending or close_reasons.FAULT
+
+    async def _step(self, reader: Reader) -> None:
+        async with self._interruptible():
+            await super()._step(reader)
+
+    @contextlib.asynccontextmanager
+    async def _interruptible(self) -> AsyncIterator[None]:
+        """A wait for the store, which ends in TimeoutError when the stream ends.
+
+        Not so the wait for the socket: aiohttp has one for all senders, and the goodbye has to wait there as well.
+        """
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                yield
+        finally:
+            self._patience = None
+
+    def ping(self) -> None:
+        for reader in self.readers:
+            self._send(sse_ping(str(reader.position)))
+
+    async def _open(self, reading: Reading, start: Start, confirm: Confirm) -> None:
+        log, resync = reading.log, reading.resync
+        lost: str | None = None
+        position = start.position or log.head
+        if self.ending is None:
+            await self.confirm(confirm)
+        if self.ending is not None:
+            # Turned away: nobody looks now whether the place is good. With it, or the head, it comes back to be looked at.
+            knows_no_place = start.invalid or start.oldest
+            hello = compact({"position": str(position)})
+            await self._begin(sse("hello", hello, None if knows_no_place else str(position)))
+            return
+        if start.invalid:
+            lost = "invalid"
+        elif start.position is not None:
+            lost = await log.lost(start.position, self.principal.caller.id)
+        if lost:
+            position = log.head
+        elif start.oldest:
+            position = Position(log.epoch, await log.first() - 1)
+        hello = compact({"position": str(position)})
+        if lost:
+            # The id stands at the reset alone: a reader cut off between the two must not come back as if it had it.
+            await self._begin(sse("hello", hello) + _reset(lost, position, resync))
+        else:
+            await self._begin(sse("hello", hello, str(position)))
+
+        def trimmed() -> None:
+            if reading.ends_behind:
+                self.end(close_reasons.TOO_SLOW)
+            else:
+                self._send(_reset("trimmed", log.head, resync))
+
+        if self.ending is None:
+            if reading.limit is None:
+                reader = Reader(log, self, reading.want, position.seq, trimmed)
+            else:
+                reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit)
+            self.readers.append(reader)
+
+    async def _begin(self, opening: bytes) -> None:
+        opening = f"retry: {random.randint(*_RETRY_MS)}\n".encode() + opening  # nosec B311  # no secret
+        # Through the response, because its headers wait for the first write.
+        await self.response.write(opening)
+        self.count_sent(len(opening))
+
+    async def _say_goodbye(self, ending: Ending) -> None:
+        if self._transport.is_closing():
+            return  # torn down already; uvloop would keep what is written now
+        goodbye = _goodbye(ending, self.reconnect_after_ms)
+        self.count_sent(len(goodbye))
+        if ending is close_reasons.RESTART:
+            # Who came back over the same connection would find the process that is stopping.
+            self.response.force_close()
+        # Through the response: where opening failed, not even the headers went out.
+        await self.response.write(goodbye)
+        await self.response.write_eof()
+
+    def _send(self, data: bytes) -> None:
+        self.write(chunk(data) if self.form is Form.CHUNKED else data)
+
+
+def turned_away() -> web.Response:
+    """The whole stream of a reader of whom nobody can tell who it is: the store does not answer."""
+    retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
+    return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, retry_ms))
+
+
+def _goodbye(ending: Ending, reconnect_after_ms: int) -> bytes:
+    told = {"reason": ending.reason, "reconnect_after_ms": reconnect_after_ms if ending.reconnect else None}
+    retry = f"retry: {reconnect_after_ms}\n".encode() if ending.reconnect else b""
+    return retry + sse("closing", compact(told))
+
+
+def _give_up_on_the_dead(request: web.Request, after_s: float) -> None:
+    """Have the kernel end the connection to a peer that is gone without a word.
+
+    A WebSocket's heartbeat finds it out; here nothing is answered but by the peer's kernel, and pings to nobody would go
+    on until TCP itself gives up, after a quarter of an hour.
+    """
+    transport_socket = None if request.transport is None else request.transport.get_extra_info("socket")
+    if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        with contextlib.suppress(OSError):  # a UNIX socket has no such thing
+            transport_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(after_s * 1000))
+
+
+def _reset(reason: str, position: Position, resync: str) -> bytes:
+    return sse("reset", compact({"reason": reason, "position": str(position), "resync": resync}), str(position))

@@ -1,0 +1,144 @@
+"""Failed logins, for the audit: counted while they come, and written now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from service.domain.audit import UPKEEP, By
+from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
+from service.domain.ports import Transaction, Writes
+from service.security.networks import network_of
+from service.server.tasks import Tasks
+
+_EVERY_S: Final = 60.0
+# Entries at a time: 30,000 a day, some 10 MB, however many try.
+_MOST_TOLD: Final = 20
+_MOST_COUNTED: Final = 1_000
+
+log = logging.getLogger("roster.logins")
+
+
+class _Tried(NamedTuple):
+    """What is counted as one: whose account, None for one that is not there, and from which network."""
+
+    account: UUID | None
+    network: str
+
+
+@dataclass(slots=True)
+class _Count:
+    """How often it failed, in how many of these the password was right and the code was not, and how often it was refused
+    because it had failed too often."""
+
+    failed: int = 0
+    codes: int = 0
+    refused: int = 0
+
+    def add(self, other: _Count) -> None:
+        self.failed += other.failed
+        self.codes += other.codes
+        self.refused += other.refused
+
+    @property
+    def told(self) -> dict[str, int]:
+        return {"failed": self.failed, "codes": self.codes, "refused": self.refused}
+
+
+class ToldFailures:
+    """Counts by account and network, so that who tries passwords fills no disk.
+
+    The first failure after a quiet minute is written at the next look, others a minute after what was written last: those
+    that are most have an entry each, the rest one together. What was tried as a name is never kept: people write
+    passwords into that field. To count takes no time that would tell whether there is such an account.
+
+    Args:
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(self, store: Writes, tasks: Tasks, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._monotonic = monotonic
+        self._counts: dict[_Tried, _Count] = {}
+        self._others = _Count()
+        self._write_at = -_EVERY_S
+        self._is_writing = False
+
+    @asynccontextmanager
+    async def watch(self, account: UUID | None, client: str) -> AsyncIterator[None]:
+        """Count what fails inside, where a password is tried. Asynchronous, to stand beside the limit, which it goes around."""
+        try:
+            yield
+        except WRONG_PROOF as error:
+            codes = isinstance(error, InvalidOtp | OtpFieldWrong)
+            self._count(_Tried(account, network_of(client)), _Count(failed=1, codes=int(codes)))
+            raise
+        except TooManyFailures:
+            self._count(_Tried(account, network_of(client)), _Count(refused=1))
+            raise
+
+    def look(self) -> None:
+        """Have written what is due; to be called once a second or so. Waits for nothing."""
+        if not self._is_writing and self._has_counted and self._monotonic() >= self._write_at:
+            _ = self._tasks.start(self.write(), "tell failed logins")
+
+    async def write(self) -> None:
+        """Write what was counted. What cannot be written now is counted on."""
+        counts, self._counts = self._counts, {}
+        others, self._others = self._others, _Count()
+        ranked = sorted(counts.items(), key=lambda one: one[1].failed + one[1].refused, reverse=True)
+        for _, count in ranked[_MOST_TOLD:]:
+            others.add(count)
+        if not ranked and others == _Count():
+            return
+        self._is_writing = True
+        self._write_at = self._monotonic() + _EVERY_S
+        try:
+            await self._store.write(_entries(ranked[:_MOST_TOLD], others), UPKEEP)
+        except BaseException as error:
+            for tried, count in ranked[:_MOST_TOLD]:
+                self._count(tried, count)
+            self._others.add(others)
+            if not isinstance(error, Exception):
+                raise
+            if isinstance(error, Unavailable):
+                log.debug("failed logins are not told: %s", error)
+            else:
+                log.exception("failed logins cannot be told")
+        finally:
+            self._is_writing = False
+
+    async def close(self) -> None:
+        """Write what is left; what cannot be written is lost, and the log says so."""
+        await self.write()
+        if self._has_counted:
+            lost = sum(count.failed for count in self._counts.values()) + self._others.failed
+            log.warning("failed logins are lost to the audit", extra={"failed": lost})
+
+    @property
+    def _has_counted(self) -> bool:
+        return bool(self._counts) or self._others != _Count()
+
+    def _count(self, tried: _Tried, count: _Count) -> None:
+        known = self._counts.get(tried)
+        if known is None:
+            known = self._others
+            if len(self._counts) < _MOST_COUNTED:
+                known = self._counts[tried] = _Count()
+        known.add(count)
+
+
+def _entries(most: Sequence[tuple[_Tried, _Count]], others: _Count) -> Callable[[Transaction], Awaitable[None]]:
+    async def work(transaction: Transaction) -> None:
+        for tried, count in most:
+            await transaction.record("login.failed", None, tried.account, count.told, By(client=tried.network))
+        if others != _Count():
+            await transaction.record("login.failed", None, None, {**others.told, "others": True})
+
+    return work

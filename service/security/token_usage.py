@@ -1,0 +1,67 @@
+"""When API tokens were last used: noted while requests are served, written now and then."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from service.domain.auth.api_token import USE_TOLD_EVERY
+from service.domain.errors import Unavailable
+from service.domain.ports import Clock, Store
+from service.server.tasks import Tasks
+
+_TOLD_EVERY_S: Final = USE_TOLD_EVERY.total_seconds()
+_MOST_NOTED: Final = 10_000
+
+log = logging.getLogger("roster.tokens")
+
+
+class Uses:
+    """Writes each token's use once a minute at most, behind the backs of those who use it.
+
+    What gets lost, when the process ends or the store fails, is a minute of one column that no rule depends on.
+
+    Args:
+        monotonic: seconds that never go back.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, tasks: Tasks, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._tasks = tasks
+        self._monotonic = monotonic
+        self._noted: dict[UUID, datetime] = {}
+        self._told_at: dict[UUID, float] = {}  # the one that was told longest ago comes first
+        self._is_writing = False
+
+    def note(self, token_id: UUID) -> None:
+        """Note that a token is used now. Costs a look-up where that was told within the minute."""
+        if token_id not in self._told_at and token_id not in self._noted and len(self._noted) < _MOST_NOTED:
+            self._noted[token_id] = self._clock()
+
+    def look(self) -> None:
+        """Have written what was noted; to be called once a second or oftener. Waits for nothing."""
+        now = self._monotonic()
+        while self._told_at and now - self._told_at[first := next(iter(self._told_at))] >= _TOLD_EVERY_S:
+            del self._told_at[first]
+        if self._noted and not self._is_writing:
+            noted, self._noted = self._noted, {}
+            self._told_at |= dict.fromkeys(noted, now)
+            self._is_writing = True
+            _ = self._tasks.start(self._write(noted), "tell the use of tokens")
+
+    async def _write(self, noted: dict[UUID, datetime]) -> None:
+        try:
+            await self._store.tokens_used(noted)
+        except Unavailable as error:
+            log.debug("the use of tokens is not told: %s", error)
+        except Exception:
+            log.exception("the use of tokens cannot be told")
+        finally:
+            self._is_writing = False

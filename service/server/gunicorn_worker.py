@@ -1,0 +1,78 @@
+"""gunicorn's worker process: aiohttp's for uvloop, put right in five places."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Any, Final
+
+from aiohttp.worker import GunicornUVLoopWebWorker
+from gunicorn.arbiter import Arbiter
+
+from service.config.settings import PREFIX, Settings, SettingsError
+from service.http.app_keys import SETTINGS
+from service.server.runner import Runner
+
+_LOOK_AGAIN_S: Final = 0.05
+
+
+class Worker(GunicornUVLoopWebWorker):
+    """Serves what `service.server.serve.make_runner` returns until the master ends it."""
+
+    _runner: Runner | None = None
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """Say what tells us to stop, and do."""
+        if self._runner is not None:
+            self._runner.told(signal.Signals(sig))
+        super().handle_quit(sig, frame)
+
+    # gunicorn's own flag is looked at once a second; this also wakes whoever looks.
+    handle_exit = handle_quit
+
+    def run(self) -> None:
+        """Serve. A setting that cannot be used is one line in the log, and the master does not try again."""
+        # uvloop closes the descriptor of gunicorn's wrapper twice, and the second time it may be somebody else's.
+        self.sockets = [socket.socket(fileno=listener.detach()) for listener in self.sockets]
+        self.loop.call_soon(self._listen)
+        make: Any = self.wsgi
+
+        async def made() -> Runner:
+            runner: Runner = await make()
+            self._refuse_shared_limits(runner.app[SETTINGS])
+            self._runner = runner
+            return runner
+
+        self.wsgi = made  # type: ignore[assignment]  # for gunicorn it is WSGI, for aiohttp it makes a runner
+        try:
+            super().run()
+        except SettingsError as error:
+            self.log.critical("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _refuse_shared_limits(self, settings: Settings) -> None:
+        """Raise `SettingsError` where clients of a Unix socket, which have no address, would share every limit."""
+        if settings.trusts_unix_sockets:
+            return
+        for listener in self.sockets:
+            if listener.family == socket.AF_UNIX:
+                raise SettingsError(
+                    f"{PREFIX}TRUSTED_PROXIES={json.dumps(settings.trusted_proxies)}: all clients of the Unix socket "
+                    f'{listener.getsockname()} would share one limit. Add "unix" to the list if a proxy in front of the '
+                    "socket names its clients, else listen on TCP."
+                )
+
+    def _listen(self) -> None:
+        """Give the sockets back the backlog of the configuration, as aiohttp listens anew with 128; and say that we serve."""
+        if not self.alive:
+            return
+        if self.booted:
+            for listener in self.sockets:
+                listener.listen(self.cfg.backlog)
+            if self._runner is not None:
+                self._runner.serving()
+        else:
+            self.loop.call_later(_LOOK_AGAIN_S, self._listen)

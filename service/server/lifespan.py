@@ -1,0 +1,182 @@
+"""What opens before the service answers, and closes after it: each part of the application with its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from service.adapters import chosen_mailer
+from service.config.settings import PREFIX, SettingsError
+from service.delivery.mail_worker import Postbox
+from service.domain.auth.password_policy import refuse_common
+from service.domain.errors import Invalid, Taken, Unavailable
+from service.domain.idempotency import Keys
+from service.domain.mail.mail import Purpose
+from service.domain.mail.templates import Letterhead
+from service.domain.users import accounts
+from service.domain.users.accounts import NewUser
+from service.http import app_keys
+from service.outbound.aggregate import Aggregator
+from service.outbound.session import open_session
+from service.security.cursors import Cursors
+from service.security.keys import UnusableKey, made
+
+log = logging.getLogger("roster")
+
+
+@contextlib.asynccontextmanager
+async def open_store(app: web.Application) -> AsyncIterator[None]:
+    """Open the store, and take from it the secrets that all who use it share."""
+    store = app[app_keys.STORE]
+    try:
+        await store.open()
+    except Unavailable as error:
+        raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
+    app[app_keys.CURSORS] = Cursors(await store.secret("cursors"))
+    app[app_keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[app_keys.SETTINGS].idempotency_keep_s)
+    yield
+    await store.close()
+
+
+@contextlib.asynccontextmanager
+async def follow_keys(app: web.Application) -> AsyncIterator[None]:
+    """Where no setting names the keys of access tokens, take them from the store, and follow those that others make."""
+    store, keyring = app[app_keys.STORE], app[app_keys.KEYRING]
+    if not keyring.is_kept:
+        yield
+        return
+    moment = app[app_keys.CLOCK]()
+    await store.offer_signing_key(made("HS256", moment, moment))
+    try:
+        await keyring.look()
+    except UnusableKey as error:
+        raise SettingsError(f"a key of access tokens in the store {error}") from None
+    task = asyncio.create_task(keyring.follow(), name="follow the keys")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def make_admin(app: web.Application) -> AsyncIterator[None]:
+    """Make the first administrator, so that somebody can let others in."""
+    settings, hasher = app[app_keys.SETTINGS], app[app_keys.HASHER]
+    password = settings.admin_password or secrets.token_urlsafe(12)
+    admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
+    try:
+        made = await accounts.ensure_admin(app[app_keys.STORE], hasher, app[app_keys.CLOCK], admin)
+    except Taken as error:
+        made = False
+        app[app_keys.ADMIN] = "missing"
+        log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
+    else:
+        app[app_keys.ADMIN] = "made" if made else "found"
+    # Only a password that nobody knows yet has to be told.
+    if made and _is_common(admin):
+        log.warning("the password of the administrator is one that anybody would try; change it")
+    app[app_keys.MADE_PASSWORD] = password if made and not settings.admin_password else None
+    yield
+    hasher.close()
+
+
+def _is_common(admin: NewUser) -> bool:
+    try:
+        refuse_common(admin.password or "", admin.username, admin.email)
+    except Invalid:
+        return True
+    return False
+
+
+@contextlib.asynccontextmanager
+async def follow_log(app: web.Application) -> AsyncIterator[None]:
+    """Follow the log, and look after those who read it."""
+    hub, rooms = app[app_keys.HUB], app[app_keys.ROOMS]
+    await hub.open()
+    watch = app[app_keys.CONNECTIONS].watch(
+        hub.check, rooms.sweep, app[app_keys.USES].look, app[app_keys.TOLD_FAILURES].look
+    )
+    tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    rooms.close()
+
+
+@contextlib.asynccontextmanager
+async def open_outbound(app: web.Application) -> AsyncIterator[None]:
+    """The one session for calls out."""
+    settings = app[app_keys.SETTINGS]
+    async with open_session(settings) as session:
+        app[app_keys.OUTBOUND] = session
+        app[app_keys.AGGREGATOR] = Aggregator(
+            session,
+            settings.upstreams,
+            concurrency=settings.aggregate_concurrency,
+            timeout_s=settings.aggregate_timeout_s,
+            max_bytes=settings.outbound_max_bytes,
+        )
+        yield
+
+
+@contextlib.asynccontextmanager
+async def send_mails(app: web.Application) -> AsyncIterator[None]:
+    """Send mails that wait, those of before the last stop among them."""
+    settings, clock = app[app_keys.SETTINGS], app[app_keys.CLOCK]
+    ttls: dict[Purpose, timedelta] = {
+        "verify": timedelta(seconds=settings.verify_ttl_s),
+        "move": timedelta(seconds=settings.verify_ttl_s),
+        "reset": timedelta(seconds=settings.reset_ttl_s),
+    }
+    head = Letterhead(settings.public_url, settings.mail_link_url, ttls)
+    postbox = app[app_keys.POSTBOX] = Postbox(
+        app[app_keys.STORE], chosen_mailer(settings, clock), clock, head, app[app_keys.TASKS], app[app_keys.METRICS]
+    )
+    sending = asyncio.create_task(postbox.run(), name="send mails")
+    yield
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def finish_tasks(app: web.Application) -> AsyncIterator[None]:
+    """Bring to its end what was begun, before anything that it uses closes."""
+    yield
+    await app[app_keys.TASKS].close(app[app_keys.SETTINGS].shutdown_timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def tell_failures(app: web.Application) -> AsyncIterator[None]:
+    """Write what has failed since the last look: a stop must not hide who came before it."""
+    yield
+    await app[app_keys.TOLD_FAILURES].close()
+
+
+# Opened in this order, closed in the reverse one.
+IN_ORDER: Final = (
+    open_store,
+    follow_keys,
+    make_admin,
+    follow_log,
+    open_outbound,
+    tell_failures,
+    finish_tasks,
+    send_mails,
+)
+
+
+async def end_streams(app: web.Application) -> None:
+    """Tell every stream to come back later; a handler that is not told costs twice the shutdown timeout."""
+    settings = app[app_keys.SETTINGS]
+    app[app_keys.TRANSFERS].end()
+    await asyncio.gather(
+        app[app_keys.CONNECTIONS].drain(settings.drain_spread_s, settings.shutdown_timeout_s),
+        app[app_keys.ECHOES].drain(),
+    )

@@ -1,0 +1,60 @@
+"""The labelled series that exist from the start.
+
+Prometheus computes `increase()` from the difference of two samples, so it misses the first event of a series that appears with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import product
+from typing import Final, get_args
+
+from service.domain.mail.mail import MailKind
+from service.http import problems
+from service.http.operations import Operation
+from service.realtime import close_reasons
+from service.realtime.close_reasons import Ending
+from service.security.login_throttle.counts import Kind
+from service.server.peers import REASONS
+from service.telemetry.metrics import Metrics
+
+_STREAMS: Final = ("feed", "websocket")
+_LOGINS: Final = (
+    problems.INVALID_CREDENTIALS,
+    problems.OTP_REQUIRED,
+    problems.INVALID_OTP,
+    problems.TOO_MANY,
+    problems.UNAVAILABLE,
+    problems.INSUFFICIENT_STORAGE,
+)
+_REFRESHES: Final = (problems.INVALID_GRANT, problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
+
+
+def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operation]]) -> None:
+    """Set every series whose labels are known in advance to zero.
+
+    Of requests these are the successful statuses of each operation and 500. The other statuses, and the histograms, appear with
+    the first request: all of them together would be some thousands of lines.
+
+    Args:
+        operations: route template, method and operation.
+    """
+    reasons = ["left", *(ending.reason for ending in vars(close_reasons).values() if isinstance(ending, Ending))]
+    for kind in _STREAMS:
+        metrics.streams.labels(kind)
+    for kind, reason in product(_STREAMS, reasons):
+        metrics.stream_ends.labels(kind, reason)
+    for result in ("ok", *(kind.code for kind in _LOGINS)):
+        metrics.logins.labels(result)
+    for result in ("ok", "reused", *(kind.code for kind in _REFRESHES)):
+        metrics.refreshes.labels(result)
+    for kind in get_args(Kind):
+        metrics.login_waits.labels(kind)
+    for reason in REASONS:
+        metrics.connections_refused.labels(reason)
+    for change in ("on", "off", "removed", "codes"):
+        metrics.second_factors.labels(change)
+    for mail, outcome in product(get_args(MailKind), ("sent", "failed", "refused", "expired", "needless")):
+        metrics.mails.labels(mail, outcome)
+    for template, method, operation in operations:
+        metrics.requests.expect(method.upper(), template, (*operation.replies, 500))

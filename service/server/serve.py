@@ -1,0 +1,160 @@
+"""The one runner that `python -m service`, gunicorn and the tests all use."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import sys
+from typing import Final
+
+from aiohttp import web
+
+from service.app import create_app
+from service.config import settings
+from service.config.settings import (
+    PREFIX,
+    Settings,
+    SettingsError,
+    unknown_variables,
+)
+from service.domain.ports import Store
+from service.http import app_keys
+from service.security.hash_admission import ProcessHasher
+from service.server import memory
+from service.server.listener import find_free_port, open_listener, reachable_host
+from service.server.runner import Runner
+from service.telemetry import logs
+from service.telemetry.access import AccessLog
+
+log = logging.getLogger("roster")
+
+_BACKLOG: Final = 2048
+
+
+async def make_runner(
+    chosen: Settings | None = None, *, store: Store | None = None, hasher: ProcessHasher | None = None
+) -> web.AppRunner:
+    """The application, ready to be set up on sockets.
+
+    Args:
+        chosen: None, as gunicorn calls it, reads them from the environment, takes over logging and tells a made password
+            in the log. Tests give theirs and keep their own logging.
+        store, hasher: as for `create_app`.
+
+    Raises `SettingsError`.
+    """
+    if chosen is not None:
+        return Runner(create_app(chosen, store=store, hasher=hasher))
+    runner = _process_runner()
+    runner.app.on_startup.append(_tell_password)
+    return runner
+
+
+def _process_runner() -> Runner:
+    """The runner of a process of its own: settings of the environment, all logging through one writer."""
+    chosen = settings.load()
+    form = logs.chosen_format(chosen.log_format, sys.stderr)
+    writer = logs.set_up(chosen.log_level, form)
+    for unknown in unknown_variables():
+        extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
+        log.warning("no setting has this name", extra=extra)
+    access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
+    app = create_app(chosen, access_log=access_log)
+
+    def close_log() -> None:
+        if access_log is not None:
+            access_log.close()
+        writer.close()
+
+    app.on_startup.append(_set_aside)
+    return Runner(app, close_log)
+
+
+async def _set_aside(_: web.Application) -> None:
+    memory.set_aside()
+
+
+async def _tell_password(app: web.Application) -> None:
+    """Say in the log what `serve` says on the terminal."""
+    password = app[app_keys.MADE_PASSWORD]
+    if password is not None:
+        extra = {"login": app[app_keys.SETTINGS].admin_username, "password": password}
+        # Nobody gets in without it, so no level keeps it back.
+        level = max(logging.WARNING, log.getEffectiveLevel())
+        log.log(level, "first administrator made; this password is shown once", extra=extra)
+
+
+async def serve() -> None:
+    """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, also when the port is taken."""
+    chosen = settings.load()
+    if chosen.workers != 1:
+        raise SettingsError(
+            f"{PREFIX}WORKERS={chosen.workers}: this command is one process, and in this version a store belongs to one process, "
+            f"under gunicorn as well. Set {PREFIX}WORKERS=1, or {PREFIX}HASH_WORKERS for more threads that hash passwords."
+        )
+    runner = _process_runner()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            sys.exit(1)
+        runner.told(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        await runner.setup()
+        settled = runner.app[app_keys.SETTINGS]
+        try:
+            listener = open_listener(settled.host, settled.port, _BACKLOG)
+            if listener is not None:
+                await web.SockSite(runner, listener, backlog=_BACKLOG).start()
+            else:
+                await web.TCPSite(runner, settled.host, settled.port, backlog=_BACKLOG).start()
+        except OSError as error:
+            raise SettingsError(_cannot_listen(settled, error)) from None
+        runner.serving()
+        with contextlib.suppress(OSError):  # nobody reads what is printed
+            sys.stdout.write(banner(runner.app, runner.addresses[0][1]))
+            sys.stdout.flush()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+def _cannot_listen(settled: Settings, error: OSError) -> str:
+    sentence = f"{PREFIX}HOST={settled.host!r} {PREFIX}PORT={settled.port}: cannot listen there ({error.strerror})"
+    if error.errno == errno.EADDRINUSE:
+        free = find_free_port(settled.host, settled.port)
+        sentence += f"; {PREFIX}PORT={free} is free" if free is not None else ""
+    return sentence
+
+
+def banner(app: web.Application, port: int) -> str:
+    """What a person who has just started the service wants to know."""
+    settled = app[app_keys.SETTINGS]
+    address = f"http://{reachable_host(settled.host)}:{port}"
+    password = app[app_keys.MADE_PASSWORD]
+    shown = f"password {password}  (made now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
+    admin = {
+        "made": f"login {settled.admin_username}  {shown}",
+        "found": "as before; its password was shown, or set, at the first start (lost: docs/auth.md)",
+        "missing": "there is none, as the log says",
+    }[app[app_keys.ADMIN]]
+    kept = "kept in memory: it is gone when this process ends"
+    if settled.sqlite_path is not None:
+        kept = f"kept in {settled.sqlite_path}"
+    elif settled.store_url != "memory://":
+        kept = "kept in PostgreSQL"
+    return (
+        f"\n  Roster serves on {address}\n\n"
+        f"  start page  {address}/\n"
+        f"  API docs    {address}/docs\n"
+        f"  admin       {admin}\n"
+        f"  data        {kept}\n\n"
+    )

@@ -1,0 +1,71 @@
+"""Whether the database is the one of the last run, and a new epoch where it is not.
+
+A database that was put back by other means than `roster db restore` looks like the one that was left, but readers may have seen
+events that it never had. Its identity tells the two apart, because a copy of the contents does not include it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from service.domain.events.position import new_epoch
+from service.store.sql import statements
+from service.store.sql.transaction import Connection
+
+# Files in PostgreSQL keep their oids when a database is dumped to no other place; a copy by TEMPLATE keeps those of its tables.
+_OF_TABLES: Final = """
+    SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) || ' ' || 'log'::regclass::oid
+"""
+# Some roles lack the privilege, and some servers that speak PostgreSQL's protocol lack the function.
+_OF_SERVER: Final = (
+    "SELECT system_identifier::text FROM pg_control_system()",
+    "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)",  # the timeline, at once after a promotion
+)
+
+log = logging.getLogger("roster.store")
+
+
+async def adopt(connection: Connection, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
+    """Keep the identity of this run, inside a transaction; start a new epoch unless the kept one is known.
+
+    Args:
+        is_known: whether the identity that is kept, None for none, and the head are those of the last run.
+
+    Returns whether a new epoch starts.
+    """
+    await connection.rows(statements.LOCK_LOG)
+    found = await connection.rows(statements.RUN)
+    ((epoch, head, _),) = await connection.rows(statements.POSITION)
+    kept = found[0][0] if found else None
+    is_new = not is_known(kept, head)
+    if is_new:
+        started = new_epoch()
+        await connection.run(statements.LEAVE_EPOCH, epoch=epoch, new=started)
+        if head:
+            extra = {"was": f"{epoch}-{head}", "position": f"{started}-{head}"}
+            log.warning("the database is not the one of the last run; a new epoch starts, readers resync", extra=extra)
+    if kept != identity:
+        await connection.run(statements.FORGET_RUN)
+        await connection.run(statements.KEEP_RUN, identity=identity)
+    return is_new
+
+
+async def postgres_identity(raw: Any) -> str:
+    """What tells one PostgreSQL database from another that holds the same: oids of database and log table, and, where the role may ask
+    for them, system identifier and timeline."""
+    import asyncpg
+
+    parts = [await raw.fetchval(_OF_TABLES)]
+    for question in _OF_SERVER:
+        try:
+            parts.append(await raw.fetchval(question))
+        except (
+            asyncpg.InsufficientPrivilegeError,
+            asyncpg.UndefinedFunctionError,
+            asyncpg.FeatureNotSupportedError,
+            asyncpg.ObjectNotInPrerequisiteStateError,
+        ):
+            parts.append("-")
+    return " ".join(map(str, parts))

@@ -1,0 +1,50 @@
+"""Whether what a database holds is what a store may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.store.maintenance.copying import must_be_current
+from service.store.maintenance.database import Database
+from service.store.sql import schema, statements
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What stands in a database, at one moment.
+
+    Attributes:
+        first: seq of the oldest event that is kept; head + 1 when none is.
+        head: seq of the last event.
+        size: on the disk, in bytes.
+        faults: what must not be, as sentences; empty when all is well.
+    """
+
+    revision: str
+    epoch: str
+    first: int
+    head: int
+    users: int
+    events: int
+    size: int
+    faults: tuple[str, ...]
+
+
+async def check(database: Database) -> Findings:
+    """Look at all of it; a service may be running. Raises `Unavailable` where it cannot be read as a store's."""
+    async with database.reading() as reader:
+        await must_be_current(reader, database.name)
+        faults = list(await reader.damage())
+        found = await reader.rows(statements.POSITION)
+        epoch, head, first = found[0] if found else ("", 0, 1)
+        if not found:
+            faults.append("the log has no row that counts it")
+        ((events, lowest, highest),) = await reader.rows(statements.COUNT_EVENTS)
+        if events != head - first + 1 or (events and (lowest, highest) != (first, head)):
+            faults.append(
+                f"the log should hold every event from {first} to {head}, and holds {events} of {lowest} to {highest}"
+            )
+        ((users, version),) = await reader.rows(statements.COUNT_USERS)
+        if version is not None and version > head:
+            faults.append(f"a user has version {version}, and the log ends at {head}")
+        return Findings(schema.REVISION, epoch, first, head, users, events, await reader.size(), tuple(faults))

@@ -1,0 +1,56 @@
+"""All that a store holds, from one database to another: in one transaction there, with little of it in memory."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from service.domain.errors import Unavailable
+from service.domain.events.position import new_epoch
+from service.store.maintenance.audit import tell
+from service.store.maintenance.database import Database, Reader, Writer
+from service.store.maintenance.targets import refuse_target
+from service.store.sql import migrate, schema, statements
+from service.store.sql.tables import metadata
+
+
+async def copy(source: Database, target: Database, *, replace: bool) -> None:
+    """Have the target hold what the source holds now, and its log begin a new epoch.
+
+    The log goes on behind what the source had, which readers of either one may not know: the epoch tells them.
+
+    Args:
+        replace: whether the target may lose users that it holds.
+
+    Raises `Unavailable`; then the target holds what it did.
+    """
+    refuse_target(target, source)
+    async with target.owned(), source.reading() as reader:
+        await must_be_current(reader, source.name)
+        await target.migrate(migrate.upgrade)
+        async with target.writing() as writer:
+            ((users, _),) = await writer.rows(statements.COUNT_USERS)
+            if users and not replace:
+                raise Unavailable(1, f"{target.name} holds {users:,} users, which would be lost: add --yes.")
+            await copy_rows(reader, writer)
+            await writer.rows(statements.SET_EPOCH, epoch=new_epoch())
+            await tell(writer, "data.replaced")
+
+
+async def copy_rows(source: Reader, target: Writer) -> None:
+    """Have the target hold the same rows. Those of a table that says `info={"copied": False}` mean nothing elsewhere."""
+    tables = metadata.sorted_tables  # whatever is referred to comes first
+    await target.clear(tables)
+    for table in tables:
+        if table.info.get("copied", True):
+            async with aclosing(source.walk(table)) as found:
+                async for rows in found:
+                    await target.put(table, rows)
+
+
+async def must_be_current(source: Reader, name: str) -> None:
+    """Raises `Unavailable` where the tables are not those of this code."""
+    found = await source.revision()
+    if found is None:
+        raise Unavailable(1, f"{name} holds no tables of Roster.")
+    if found != schema.REVISION:
+        schema.refuse(found, may_migrate=False)

@@ -1,0 +1,23 @@
+"""A new epoch by command: what a restored disk snapshot needs, which no process can recognise."""
+
+from __future__ import annotations
+
+from service.domain.events.position import Position, new_epoch
+from service.store.maintenance.audit import tell
+from service.store.maintenance.copying import must_be_current
+from service.store.maintenance.database import Database
+from service.store.sql import statements
+
+
+async def start_epoch(database: Database) -> Position:
+    """Start a new epoch and return its position; readers, also those of a running service, receive `reset` and resync.
+
+    Raises `Unavailable`.
+    """
+    async with database.reading() as reader:
+        await must_be_current(reader, database.name)
+    async with database.changing() as writer:
+        await writer.rows(statements.SET_EPOCH, epoch=new_epoch())
+        await tell(writer, "epoch.started")
+        ((epoch, head, _),) = await writer.rows(statements.POSITION)
+    return Position(epoch, head)

@@ -1,0 +1,91 @@
+"""A process's place in a PostgreSQL database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+
+from service.domain.errors import Unavailable
+from service.store.postgres.connection import PostgresConnection, deadline
+from service.store.sql import rows, statements
+from service.store.sql.transaction import Connection
+
+RENEW_EVERY_S: Final = 5.0
+_GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
+_LOOK_AGAIN_S: Final = 0.05
+_QUIET_S: Final = 2.0
+_OWNING: Final = 0x526F7374  # name of the lock that whoever writes holds
+
+_TRY: Final = "SELECT pg_try_advisory_lock($1, hashtext(current_schema))"
+# A session of ours that ended for us, and of which the server does not know yet: the way to it was cut, or it is frozen.
+_END_LOST: Final = """
+    SELECT pg_terminate_backend(session.pid) FROM pg_stat_activity AS session JOIN pg_locks AS held USING (pid)
+    WHERE held.locktype = 'advisory' AND held.granted AND session.application_name = $1
+        AND session.pid <> pg_backend_pid()
+"""
+
+log = logging.getLogger("roster.store")
+
+
+class Lease:
+    """A row that tells others of this process, and a lock where it wants to be the only one.
+
+    What keeps a second writer out is the lock: it belongs to the very session that writes, and ends with it. The row is for
+    whoever asks who has the database.
+
+    Attributes:
+        name: of this process's sessions, by which the server knows them.
+    """
+
+    def __init__(self) -> None:
+        self._id = uuid4()
+        self.name = f"roster {self._id}"
+
+    async def take(self, connection: asyncpg.Connection[Any], wait_s: float) -> None:
+        """Hold the lock on this connection; raises `Unavailable`, with who has it, when that does not leave."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait_s
+        is_logged = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line
+        while True:
+            async with deadline(connection):
+                if await connection.fetchval(_TRY, _OWNING):
+                    return
+                await connection.execute(_END_LOST, self.name)
+            if loop.time() >= until:
+                raise Unavailable(
+                    1,
+                    f"The database belongs to {await _owner(connection)}, which has not left it. "
+                    "Stop that one first, or give this one a database of its own.",
+                )
+            if not is_logged:
+                is_logged = True
+                wait = {"owner": await _owner(connection), "at_most_s": round(wait_s)}
+                log.warning("waiting for another process to leave the database", extra=wait)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def renew(self, connection: Connection) -> None:
+        """Say that this process is there, and forget those that have not said so for a while."""
+        await connection.run(statements.FORGET_LEASES, after=_GONE_AFTER)
+        await connection.run(statements.RENEW_LEASE, id=self._id, host=socket.gethostname()[:255], pid=os.getpid())
+
+    async def end(self, connection: Connection) -> None:
+        await connection.run(statements.END_LEASE, id=self._id)
+
+
+async def _owner(connection: asyncpg.Connection[Any]) -> str:
+    found: Sequence[rows.Row] = ()
+    with suppress(Unavailable):  # of an earlier version, which has no such table
+        found = await PostgresConnection(connection).rows(statements.LEASES, after=_GONE_AFTER)
+    if not found:
+        return "another process"
+    host, pid, begun_at = found[0]
+    return f"process {pid} on {host}, since {begun_at.isoformat(' ', 'seconds')}"

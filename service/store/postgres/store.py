@@ -1,0 +1,345 @@
+"""The store in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+import asyncpg
+from sqlalchemy import func, select
+
+from service.domain.audit import KEEP_AUDIT_S
+from service.domain.errors import Refusal, Unavailable
+from service.domain.events.position import Position
+from service.domain.ports import Clock, Snapshot
+from service.domain.users.user import User
+from service.store.identity import adopt, postgres_identity
+from service.store.postgres.connection import (
+    LOCK_MS,
+    LOST,
+    SILENCE_S,
+    STOP_MS,
+    PostgresConnection,
+    deadline,
+)
+from service.store.postgres.lease import RENEW_EVERY_S, Lease
+from service.store.postgres.server import (
+    apply_settings,
+    check_server,
+    connect,
+    startup_settings,
+)
+from service.store.postgres.writer import CHANNEL, Gatherer
+from service.store.sql import rows, schema, statements
+from service.store.sql.batch import Outcome, Work
+from service.store.sql.dialects import POSTGRES, Statement
+from service.store.sql.store import SqlStore
+from service.telemetry.quiet import Quiet
+
+_AGAIN_S: Final = 1.0
+_REACH_AGAIN_S: Final = 0.2
+_SHARED_WAIT_S: Final = 30.0
+_LEAST_S: Final = 0.3
+_MIGRATE_WAIT_S: Final = 60
+_LET_GO_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
+_POOL: Final = 8
+_PAGE: Final = 500
+# How the server finds out that we are gone, so that it lets go of our locks: from ten seconds of silence on the wire, and
+# from five in the middle of a transaction.
+_PARTING: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+    "idle_in_transaction_session_timeout": "5000",
+}
+
+# A server that is a standby, or out of room and set to this by its operator. New sessions are read-only then, and so is
+# each transaction of those that there are.
+_READ_ONLY: Final = Statement(lambda _: select(func.current_setting("transaction_read_only")))
+
+log = logging.getLogger("roster.store")
+
+
+class PostgresStore(SqlStore):
+    """Keeps the promises of `Store` in a database.
+
+    Its statements bear other writers beside it. But readers and limits of several processes have to hear of each other in
+    other ways, too, which there are none of yet: so one process at a time has it, by a lock that goes with its connection.
+
+    Args:
+        keep_s: events younger than this are kept however many there are; 0 for by count alone.
+        keep_audit_s: entries of the audit are kept as long.
+        schema_name: where its tables are; None for where the server looks first.
+        wait_s: how long to wait for another process to leave; None to share it with others.
+        may_migrate: whether tables of another revision are brought to that of this code.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        keep_events: int = 100_000,
+        keep_s: float = 0,
+        keep_audit_s: float = KEEP_AUDIT_S,
+        schema_name: str | None = None,
+        wait_s: float | None = 30,
+        may_migrate: bool = True,
+    ) -> None:
+        super().__init__(POSTGRES, clock, keep_events, keep_s, keep_audit_s)
+        self._url = url
+        self._wait_s = wait_s
+        self._may_migrate = may_migrate
+        self._lease = Lease()
+        self._quiet = Quiet()
+        self._can_write = True  # what the last try to renew the lease, which is a write, came to
+        # asyncpg's pool gives a connection to whoever comes at that moment, and who waits begins anew, behind the others:
+        # of 32 readers some waited for half a second, where most took two milliseconds.
+        self._turns = asyncio.Semaphore(_POOL)
+        self._settings = {"timezone": "UTC", "application_name": self._lease.name, **_PARTING}
+        if schema_name is not None:
+            self._settings["search_path"] = schema_name
+        self._bounded = {**self._settings, "statement_timeout": str(STOP_MS), "lock_timeout": str(LOCK_MS)}
+
+    async def open(self) -> None:
+        """Connect, bring the tables up to date, and take the database.
+
+        Waits for a server that is starting, and for a process that is leaving. Raises `Unavailable`, with a sentence for the
+        operator, when either takes too long, the server will not have us, or the tables are not those of this code.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (_SHARED_WAIT_S if self._wait_s is None else self._wait_s)
+        try:
+            await self._look_at_tables(until)
+            writer = await self._connect_to_write(max(until - loop.time(), 0))
+            try:
+                await self._lease.renew(PostgresConnection(writer))
+                await self._begin_run(writer)
+                self._pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,  # else it asks for a server that is gone, without an end and with a traceback each time
+                    max_size=_POOL,
+                    server_settings=startup_settings(self._bounded),
+                    init=self._prepare,
+                    timeout=SILENCE_S,
+                    reset=_as_it_is,
+                )
+            except BaseException:
+                writer.terminate()
+                raise
+        except Unavailable as error:
+            if error.__cause__ is None:
+                raise
+            raise Unavailable(1, f"PostgreSQL cannot be used: {error.__cause__}") from error
+        except (*LOST, asyncpg.PostgresError) as error:  # also a wrong password, a database that is not there
+            raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
+        except (ValueError, OverflowError):  # whose sentences repeat what may be a password
+            raise Unavailable(1, "The URL of the database cannot be read.") from None
+        self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._tell)
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
+            asyncio.create_task(self._stay(), name="renew the lease"),
+        ]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+        with suppress(Unavailable):  # then it ends by itself
+            await self._say(lambda transaction: self._lease.end(transaction.connection))
+        await self._gatherer.close()
+        self._pool.terminate()
+
+    async def _begin_run(self, writer: asyncpg.Connection[Any]) -> None:
+        """Start a new epoch where the database is not the one of the last run."""
+        async with deadline(writer):
+            identity = await postgres_identity(writer)
+        connection = PostgresConnection(writer)
+        await connection.say("BEGIN")
+        await adopt(connection, identity, lambda kept, _: kept == identity)
+        await connection.say("COMMIT")
+
+    async def _look_at_tables(self, until: float) -> None:
+        probe = await self._reach(until)
+        try:
+            await check_server(probe, self._connect_to_probe)
+        finally:
+            probe.terminate()
+        connection = await self._connect(self._settings)
+        try:
+            async with deadline(connection):
+                found = await PostgresConnection(connection).revision()
+        finally:
+            connection.terminate()
+        if found != schema.REVISION:
+            schema.refuse(found, may_migrate=self._may_migrate)
+            from service.store.sql import migrate
+
+            await migrate.in_postgres(self._connect_to_migrate, migrate.upgrade)
+
+    async def _connect_to_migrate(self) -> asyncpg.Connection[Any]:
+        # A migration may take long; what it waits for, another one or those who read a table, may not.
+        return await self._connect({**self._settings, "lock_timeout": f"{_MIGRATE_WAIT_S}s"})
+
+    async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[Any]:
+        return await connect(self._url, settings)
+
+    async def _connect_to_probe(self) -> asyncpg.Connection[Any]:
+        # Without named statements, which a pooler in transaction mode would look for in the wrong session.
+        return await asyncpg.connect(
+            self._url, server_settings=startup_settings(self._settings), timeout=SILENCE_S, statement_cache_size=0
+        )
+
+    async def _prepare(self, connection: asyncpg.Connection[Any]) -> None:
+        await apply_settings(connection, self._bounded)
+
+    def _fail(self, error: Exception) -> Unavailable:
+        """What a caller gets where no connection can be made; one line in the log for an outage."""
+        kind = type(error).__name__
+        if self._quiet.is_due(kind):
+            log.error("no connection to PostgreSQL; requests return 503: %s", str(error) or kind)
+        return Unavailable(1)
+
+    async def _reach(self, until: float) -> asyncpg.Connection[Any]:
+        """A connection to a server that may only be starting."""
+        now = asyncio.get_running_loop().time
+        while True:
+            try:
+                return await self._connect_to_probe()
+            except asyncpg.ProtocolViolationError:
+                raise  # a pooler that refuses what we ask of it; waiting changes nothing
+            except LOST as error:
+                if now() >= until:
+                    raise
+                if self._quiet.is_due("start"):
+                    host, port = _address_of(self._url)
+                    wait = {"host": host, "port": port, "at_most_s": round(until - now()), "reason": str(error)}
+                    log.warning("waiting for PostgreSQL", extra=wait)
+            await asyncio.sleep(_REACH_AGAIN_S)
+
+    async def _connect_to_write(self, wait_s: float = _LET_GO_S) -> asyncpg.Connection[Any]:
+        """A connection whose session has the database, as long as it lasts. Raises `Unavailable`."""
+        try:
+            connection = await self._connect(self._bounded)
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise self._fail(error) from error
+        if self._wait_s is not None:
+            try:
+                await self._lease.take(connection, wait_s)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    async def _stay(self) -> None:
+        """Renew the lease until cancelled. It also finds the server again when nobody writes."""
+        renewed_at = 0.0
+        while True:
+            now = asyncio.get_running_loop().time()
+            if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
+                try:
+                    await self._say(lambda transaction: self._lease.renew(transaction.connection))
+                    renewed_at, self._can_write = now, True
+                except Refusal as error:
+                    self._can_write = False
+                    log.debug("the lease is not renewed: %s", error)
+                except Exception:
+                    log.exception("the lease cannot be renewed")  # and must be tried again: others would think us gone
+            await asyncio.sleep(_AGAIN_S)
+
+    async def healthy(self) -> bool:
+        try:
+            async with asyncio.timeout(1):
+                ((read_only,),) = await self._find(_READ_ONLY)
+        except (Unavailable, TimeoutError):
+            return False
+        if read_only != "off":
+            await self._pool.expire_connections()  # a session keeps the default with which it began
+            return False
+        return self._gatherer.is_connected and self._can_write
+
+    async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        until = asyncio.get_running_loop().time() + SILENCE_S
+        try:
+            async with asyncio.timeout_at(until):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable(1) from None
+        try:
+            return await self._find_in_turn(until, statement, given)
+        finally:
+            self._turns.release()
+
+    async def _find_in_turn(self, until: float, statement: Statement, given: Mapping[str, Any]) -> Sequence[rows.Row]:
+        now = asyncio.get_running_loop().time
+        # Who has waited for its turn, or for a connection, has that much less time to wait for the answer.
+        try:
+            acquired = await self._pool.acquire(timeout=max(until - now(), _LEAST_S))
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise self._fail(error) from error
+        connection = cast("asyncpg.Connection[Any]", acquired)
+        try:
+            left_s = max(until - now(), _LEAST_S)
+            return await PostgresConnection(connection, left_s).rows(statement, **given)
+        finally:
+            await self._pool.release(acquired)
+
+    @asynccontextmanager
+    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+        try:
+            # Whoever reads may pause: for how long is not for the server to say.
+            connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
+        except (*LOST, asyncpg.PostgresError) as error:
+            raise self._fail(error) from error
+        try:
+            async with deadline(connection):
+                await connection.transaction(isolation="repeatable_read", readonly=True).start()
+                ((epoch, seq, _),) = await PostgresConnection(connection).rows(statements.POSITION)
+                cursor = await connection.cursor(statements.EVERY_USER.compiled(POSTGRES).text)
+
+            async def pages() -> AsyncIterator[Sequence[User]]:
+                while True:
+                    async with deadline(connection):
+                        found = await cursor.fetch(_PAGE)
+                    if not found:
+                        return
+                    yield self._users_of(found)
+
+            yield Snapshot(pages(), Position(epoch, seq))
+        finally:
+            connection.terminate()  # what it has begun ends with it
+
+    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
+        return await self._gatherer.write(work)
+
+    async def _listen(self) -> None:
+        """Ring when another process has committed, until cancelled. A bell only: who follows the log looks by itself."""
+        while True:
+            try:
+                connection = await self._connect(self._settings)
+                try:
+                    lost = asyncio.Event()
+                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                    async with deadline(connection):
+                        await connection.add_listener(CHANNEL, lambda *_: self._tell(()))
+                    await lost.wait()
+                finally:
+                    connection.terminate()
+            except (*LOST, asyncpg.PostgresError, Unavailable):
+                log.debug("nobody rings: PostgreSQL cannot be listened to")
+            await asyncio.sleep(_AGAIN_S)
+
+
+def _address_of(url: str) -> tuple[str, int]:
+    """Host and port of a URL that asyncpg could read."""
+    parts = urlsplit(url)
+    return parts.hostname or "localhost", parts.port or 5432
+
+
+async def _as_it_is(_: asyncpg.Connection[Any]) -> None:
+    """Instead of asyncpg's own, which asks the server at each return to forget what nobody here has changed."""

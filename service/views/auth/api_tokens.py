@@ -1,0 +1,133 @@
+"""API tokens: what programs have instead of a login."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from aiohttp import web
+
+from service.domain.auth import api_tokens
+from service.domain.auth.api_tokens import Maker, NewToken
+from service.domain.errors import FieldError, Invalid
+from service.http import problems
+from service.http.app_keys import CLOCK, SETTINGS, STORE
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.path_ids import id_in_path
+from service.http.view import (
+    NO_STORE,
+    PRIVATE,
+    View,
+    json_answer,
+)
+from service.schemas.tokens import TokenCreate, TokenFilter, TokenList, TokenMade, token_answer, token_made
+from service.security import api_token_secret
+
+_TAG = "tokens"
+
+
+class Tokens(View):
+    @operation(
+        Operation(
+            id="list_tokens",
+            summary="List API tokens",
+            description="Your own; administrators may ask for a user's. What a token is used by is not shown again.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="tokens",
+            query=TokenFilter,
+            replies={200: Reply("The tokens that have not ended.", TokenList)},
+            refusals=(problems.NOT_FOUND,),
+        )
+    )
+    async def get(self) -> web.Response:
+        app = self.request.app
+        wanted = self.query(TokenFilter)
+        found = await api_tokens.tokens_of(app[STORE], app[CLOCK], self.caller, wanted.user or self.caller.id)
+        answer = TokenList.model_construct(items=[token_answer(token) for token in found])
+        return json_answer(answer.model_dump_json().encode(), headers=PRIVATE)
+
+    @operation(
+        Operation(
+            id="create_token",
+            summary="Make an API token",
+            description=(
+                "For a program that acts for you, with no more than the scopes it needs. What it may do follows your role: "
+                "a scope never adds to it. With an API token one can make others, of its own scopes and no longer life."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="tokens",
+            writes=True,
+            body=TokenCreate,
+            body_examples={
+                "reader": {"name": "nightly export", "scopes": ["users:read", "events:read"], "expires_in": 2592000}
+            },
+            replies={
+                201: Reply(
+                    "The token, shown this once: it is kept as a hash alone.", TokenMade, headers=("Cache-Control",)
+                )
+            },
+            refusals=(problems.CONFLICT, problems.FORBIDDEN),
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(TokenCreate)
+        text = api_token_secret.make()
+        new = NewToken(
+            body.name,
+            api_token_secret.digest_of(text),
+            api_token_secret.prefix(text),
+            frozenset(body.scopes),
+            self._end(body),
+        )
+        maker = Maker(
+            principal.caller.id,
+            principal.caller.role,
+            principal.session_id,
+            principal.scopes,
+            is_token=principal.token is not None,
+            expires_at=None if principal.token is None else principal.token.expires_at,
+        )
+        made = await self.write(api_tokens.make(app[STORE], app[CLOCK], self.by, maker, new), "make token")
+        return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
+
+    def _end(self, body: TokenCreate) -> datetime | None:
+        app, life_s = self.request.app, body.expires_in
+        most_s = app[SETTINGS].api_token_ttl_s
+        if most_s and "expires_in" not in body.model_fields_set:
+            life_s = min(body.expires_in or most_s, most_s)
+        if most_s and (life_s is None or life_s > most_s):
+            raise Invalid(
+                FieldError("/expires_in", "less_than_equal", f"Must be a number of seconds, {most_s:,} at most.")
+            )
+        return None if life_s is None else app[CLOCK]() + timedelta(seconds=life_s)
+
+
+class TokenById(View):
+    @operation(
+        Operation(
+            id="revoke_token",
+            summary="Revoke an API token",
+            description=(
+                "Ends it, and the streams that it opened, within a second everywhere. Another's id answers 404, but to an "
+                "administrator."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="tokens",
+            writes=True,
+            replies={204: Reply("It has ended.", headers=("Cache-Control",))},
+            refusals=(problems.NOT_FOUND,),
+        )
+    )
+    async def delete(self) -> web.Response:
+        app = self.request.app
+        revoking = api_tokens.revoke(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request))
+        await self.write(revoking, "revoke token")
+        return web.Response(status=204, headers=NO_STORE)

@@ -1,0 +1,175 @@
+"""What mails are asked for, and what their tokens do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aiohttp import web
+
+from service.domain.auth import password_change
+from service.domain.auth.reauthentication import show
+from service.domain.errors import InvalidMailToken
+from service.domain.mail.mail import Presented, parse_token
+from service.domain.users import email_change
+from service.http import problems
+from service.http.app_keys import (
+    CLOCK,
+    CONTEXT,
+    GUARD,
+    MAIL_LIMIT,
+    POSTBOX,
+    SETTINGS,
+    STORE,
+)
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import NO_STORE, View, json_answer
+from service.schemas.auth import Accepted, AddressChange, Forgotten, PasswordReset, Verification
+from service.views.auth.reauth import ProvingView
+
+_TAG = "auth"
+_ACCEPTED = Accepted().model_dump_json().encode()
+
+
+class Verify(View):
+    @operation(
+        Operation(
+            id="verify_address",
+            summary="Confirm an address",
+            description=(
+                "With the token from the mail that follows a registration under `ROSTER_REGISTRATION=verify`, together with the "
+                "password of the account, which can log in from then on; or with the token from the mail that `POST "
+                "/v1/auth/address` requests, and the account has that address. The token of a registration without a "
+                "password, or with a common one, answers 422 at `/password` and stays valid, so a page that takes both kinds "
+                "of token sends it without a password first."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=Verification,
+            replies={204: Reply("The address is confirmed.", headers=("Cache-Control",))},
+            refusals=(problems.INVALID_MAIL_TOKEN, problems.TAKEN),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(Verification)
+        presented = _presented(self, body.token)
+        confirmation = email_change.confirm(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+        await self.write(confirmation, "verify an address")
+        app[POSTBOX].ring()
+        return web.Response(status=204, headers=NO_STORE)
+
+
+class ChangeAddress(ProvingView):
+    @operation(
+        Operation(
+            id="change_address",
+            summary="Move your account to another address",
+            description=(
+                "A mail to that address carries a token for `POST /v1/auth/verify`; the account has the address from then on, and "
+                "the one before is told. The answer is the same whether the address has an account already. Takes a code as "
+                "well where you have a second factor. Wrong tries count as failed logins."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=AddressChange,
+            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(AddressChange)
+        count(self, body.email)
+        user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
+        showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
+        proven = await self.guarded(showing, "prove who asks")
+        ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
+        asking = email_change.ask(app[STORE], app[CLOCK], self.by, user_id, proven, body.email, ttl)
+        app[POSTBOX].later(asking, "ask an address")
+        return accepted()
+
+
+class Forgot(View):
+    @operation(
+        Operation(
+            id="forgot_password",
+            summary="Ask for a new password",
+            description=(
+                "Where the address has an account that may log in, a mail with a token is sent to it. The answer is the same "
+                "and takes the same time for every address."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=Forgotten,
+            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        email = (await self.body(Forgotten)).email
+        count(self, email)
+        ttl = timedelta(seconds=app[SETTINGS].reset_ttl_s)
+        app[POSTBOX].later(password_change.forgot(app[STORE], app[CLOCK], self.by, email, ttl), "forgot a password")
+        return accepted()
+
+
+class ResetPassword(View):
+    @operation(
+        Operation(
+            id="reset_password",
+            summary="Set a new password with a token",
+            description=(
+                "With the token from the mail that `POST /v1/auth/forgot` asks for. Ends every session and every API token "
+                "of the account. A password that breaks a rule does not use the token up."
+            ),
+            tag=_TAG,
+            access=Access.PUBLIC,
+            writes=True,
+            body=PasswordReset,
+            replies={
+                204: Reply("The password is set; every session and API token has ended.", headers=("Cache-Control",))
+            },
+            refusals=(problems.INVALID_MAIL_TOKEN,),
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        body = await self.body(PasswordReset)
+        presented = _presented(self, body.token)
+
+        async def reset() -> None:
+            owner = await password_change.reset(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+            client = self.request[CONTEXT].client
+            await app[GUARD].reopen(owner.user.id, client, forgive=not owner.asks_otp)
+            app[POSTBOX].ring()
+
+        await self.write(reset(), "reset a password")
+        return web.Response(status=204, headers=NO_STORE)
+
+
+def count(view: View, address: str | None = None) -> None:
+    """Count a request that leads to a mail, or tries a token; raises `TooMany`."""
+    limit = view.request.app[MAIL_LIMIT]
+    if limit is not None:
+        limit.hit(view.request[CONTEXT].client, address)
+
+
+def accepted() -> web.Response:
+    """The answer that is the same whatever is found."""
+    return json_answer(_ACCEPTED, status=202, headers=NO_STORE)
+
+
+def _presented(view: View, token: str) -> Presented:
+    count(view)
+    presented = parse_token(token)
+    if presented is None:
+        raise InvalidMailToken()
+    return presented

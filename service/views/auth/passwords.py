@@ -1,0 +1,53 @@
+"""One's own password."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.domain.auth import password_change
+from service.http.app_keys import CLOCK, POSTBOX, STORE
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import NO_STORE
+from service.schemas.auth import PasswordChange
+from service.views.auth.reauth import ProvingView
+
+
+class ChangePassword(ProvingView):
+    @operation(
+        Operation(
+            id="change_password",
+            summary="Change your password",
+            description=(
+                "Ends all your other sessions, with their streams. Takes a code as well where you have a second factor. "
+                "Wrong tries count as failed logins."
+            ),
+            tag="auth",
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            body=PasswordChange,
+            replies={204: Reply("The password is set.", headers=("Cache-Control",))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app, principal = self.request.app, self.principal
+        body = await self.body(PasswordChange)
+        change = password_change.change(
+            app[STORE],
+            self.hasher,
+            app[CLOCK],
+            self.by,
+            principal.caller.id,
+            principal.session_id,
+            body.current,
+            body.new,
+            body.otp,
+        )
+        await self.guarded(change, "change a password")
+        app[POSTBOX].ring()
+        return web.Response(status=204, headers=NO_STORE)

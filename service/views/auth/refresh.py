@@ -1,0 +1,81 @@
+"""Staying in: new tokens of a session for its newest one."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from aiohttp import web
+
+from service.domain.auth import login
+from service.domain.auth.login import LoggedIn
+from service.domain.errors import GrantReused, InvalidGrant, Unavailable
+from service.http import problems
+from service.http.app_keys import (
+    CONTEXT,
+    METRICS,
+    SETTINGS,
+    STEADY_CLOCK,
+    STORE,
+)
+from service.http.operations import Access, Operation, operation
+from service.http.view import View
+from service.schemas.auth import Refresh
+from service.security import session_secrets
+from service.views.auth.session_tokens import TOKENS_REPLY, origin_of, tokens_answer
+
+log = logging.getLogger("roster.auth")
+
+
+class RefreshTokens(View):
+    @operation(
+        Operation(
+            id="refresh_tokens",
+            summary="Refresh the tokens",
+            description=(
+                "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
+                "gets that same successor: two tabs, or an answer that got lost, do no harm. An older one was copied by "
+                "somebody, and ends the whole session. A session that is not refreshed for `ROSTER_SESSION_IDLE_S` ends, and "
+                "each `ROSTER_REFRESH_TTL_S` after its login."
+            ),
+            tag="auth",
+            access=Access.PUBLIC,
+            writes=True,
+            body=Refresh,
+            replies={200: TOKENS_REPLY},
+            refusals=(problems.INVALID_GRANT,),
+        )
+    )
+    async def post(self) -> web.Response:
+        body = await self.body(Refresh)
+        return tokens_answer(self.request, await self.write(self._renew(body.refresh_token), "refresh"))
+
+    async def _renew(self, text: str) -> LoggedIn:
+        """Refresh, count, and tell of a token that came back: also where the client has gone away."""
+        app, context = self.request.app, self.request[CONTEXT]
+        results = app[METRICS].refreshes
+        try:
+            grant = session_secrets.parse(text)
+            if grant is None:
+                raise InvalidGrant()
+            renewed = await login.refresh(
+                app[STORE],
+                app[STEADY_CLOCK],
+                self.by,
+                grant.session_id,
+                grant.generation,
+                lambda session: grant.authentic("refresh", session),
+                idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                origin=origin_of(self.request),
+            )
+        except GrantReused as error:
+            results.labels("reused").inc()
+            ended = {"user": str(error.user_id), "session": str(error.session_id)}
+            extra = ended | {"client": context.client, "request_id": context.request_id}
+            log.warning("a refresh token came back after it was used up: its session has ended", extra=extra)
+            raise
+        except (InvalidGrant, Unavailable) as error:
+            results.labels(problems.kind_of(error).code).inc()
+            raise
+        results.labels("ok").inc()
+        return renewed

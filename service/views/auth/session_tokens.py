@@ -1,0 +1,36 @@
+"""The tokens of a session, as they are handed out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from service.domain.auth import scopes
+from service.domain.auth.login import LoggedIn
+from service.domain.auth.sessions import Origin
+from service.http.app_keys import CONTEXT, TOKENS
+from service.http.operations import Reply
+from service.http.view import NO_STORE, json_answer
+from service.schemas.auth import Tokens
+from service.security import session_secrets
+
+TOKENS_REPLY: Final = Reply("The session's tokens.", Tokens, headers=("Cache-Control",))
+
+
+def tokens_answer(request: web.Request, entered: LoggedIn) -> web.Response:
+    tokens = request.app[TOKENS]
+    session = entered.session
+    request[CONTEXT].entered = str(entered.user.id)
+    answer = Tokens(
+        access_token=tokens.issue(entered.user.id, session.id, scopes.written(scopes.of(entered.user.role))),
+        expires_in=tokens.ttl_s,
+        refresh_token=session_secrets.issue(session, "refresh"),
+        session_id=session.id,
+    )
+    return json_answer(answer.model_dump_json().encode(), headers=NO_STORE)
+
+
+def origin_of(request: web.Request) -> Origin:
+    """Where they are handed out to."""
+    return Origin.of(request[CONTEXT].client, request.headers.get(hdrs.USER_AGENT, ""))

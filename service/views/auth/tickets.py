@@ -1,0 +1,53 @@
+"""What opens a stream for a browser."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.http.app_keys import AUTHENTICATOR, SETTINGS
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import NO_STORE, View, json_answer
+from service.schemas.auth import IssuedTicket
+from service.security.authenticator import TICKET_TTL
+
+
+class MakeTicket(View):
+    @operation(
+        Operation(
+            id="create_ticket",
+            summary="Get a ticket for a stream",
+            description=(
+                "For browsers, whose EventSource and WebSocket send no `Authorization`. The ticket opens one stream. The "
+                "cookie that comes with it is named after the session: with it a page of this origin reconnects with the spent "
+                "ticket while the session lives. Cookies of sessions that have ended are deleted."
+            ),
+            tag="auth",
+            access=Access.BEARER,
+            scope="sessions",
+            writes=True,
+            replies={200: Reply("A ticket.", IssuedTicket, headers=("Set-Cookie", "Cache-Control"))},
+        )
+    )
+    async def post(self) -> web.Response:
+        app = self.request.app
+        ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
+        ended = await app[AUTHENTICATOR].find_ended_cookies(self.request.cookies)
+        body = IssuedTicket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
+        answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
+        answer.set_cookie(
+            cookie.name,
+            cookie.value,
+            path="/v1",
+            httponly=True,
+            samesite="Strict",
+            secure=app[SETTINGS].public_url.startswith("https:") or None,
+            max_age=cookie.max_age_s,
+        )
+        for name in ended:
+            answer.del_cookie(name, path="/v1")
+        return answer

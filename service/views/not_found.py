@@ -1,0 +1,28 @@
+"""What is asked for and is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from aiohttp import web
+
+from service.http.view import View
+
+
+class Nowhere(View):
+    """Every path that no other view has: it passes what all pass, and is answered 404."""
+
+    def respond(self) -> Awaitable[web.StreamResponse]:
+        raise web.HTTPNotFound()
+
+
+class Anywhere(web.PlainResource):
+    """Matches whatever is left, `OPTIONS *` too, which no pattern of the router does. To be registered last."""
+
+    def __init__(self) -> None:
+        # The router looks under "/" when nothing else has matched.
+        super().__init__("/")
+        self._nowhere = self.add_route("*", Nowhere)
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        return web.UrlMappingMatchInfo({}, self._nowhere), set()

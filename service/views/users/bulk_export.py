@@ -1,0 +1,75 @@
+"""Accounts in bulk, out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import hdrs, web
+
+from service.domain.errors import Forbidden
+from service.http import problems
+from service.http.app_keys import STORE, TRANSFERS
+from service.http.export_response import send_export
+from service.http.ndjson import MEDIA_TYPE
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.view import PRIVATE, View
+from service.schemas.end_lines import users_end
+from service.schemas.users import user_line
+
+_LINE = (
+    '{"id":"0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11","username":"ada","email":"ada@example.com","name":"Ada Lovelace",'
+    '"age":36,"role":"member","active":true,"created_at":"2026-11-21T09:30:00.123456Z",'
+    '"updated_at":"2026-11-21T09:30:00.123456Z","version":1042}\n'
+    '{"end":true,"users":1,"position":"k3f9q2xw-1042"}\n'
+)
+
+
+class UsersExport(View):
+    @operation(
+        Operation(
+            id="export_users",
+            summary="Read all users at once",
+            description=(
+                "For administrators. NDJSON, a user a line, in no particular order, as all of them are at the "
+                "`Roster-Position` of the answer, whatever is written meanwhile: open the feed `after` it to go on from there. "
+                "Each line can be imported as it is; passwords are not part of it. The last line is "
+                '`{"end":true,"users":…,"position":…}`: without it the export broke off. '
+                "Who takes nothing for half a minute, or "
+                "more than an hour for all of it, is cut off. It leaves an entry `users.exported` in the audit."
+            ),
+            tag="users",
+            access=Access.BEARER,
+            scope="users:read",
+            replies={
+                200: Reply(
+                    "Every user.",
+                    media_type=MEDIA_TYPE,
+                    example=_LINE,
+                    headers=("Roster-Position", "Content-Disposition"),
+                )
+            },
+            refusals=(problems.FORBIDDEN,),
+        )
+    )
+    async def get(self) -> web.StreamResponse:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may export users.")
+        store, transfers = self.request.app[STORE], self.request.app[TRANSFERS]
+        headers = {
+            **PRIVATE,
+            hdrs.CONTENT_TYPE: MEDIA_TYPE,
+            hdrs.CONTENT_DISPOSITION: 'attachment; filename="users.ndjson"',
+        }
+        if self.request.method == "HEAD":
+            return web.StreamResponse(headers={**headers, "Roster-Position": str(await store.position())})
+        with transfers.one("export"):
+            async with store.every_user() as (pages, position):
+                response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
+                end = partial(users_end, position=position)
+                await send_export(self, response, pages, user_line, end, "users.exported", "export")
+        return response

@@ -1,0 +1,313 @@
+"""User accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from aiohttp import hdrs, web
+
+from service.domain.errors import Forbidden, NotFound
+from service.domain.events.position import Position
+from service.domain.idempotency import Answer
+from service.domain.ports import Snapshot, Writes, Written
+from service.domain.queries import UserQuery
+from service.domain.users import accounts
+from service.domain.users.accounts import Change, NewUser
+from service.domain.users.user import User
+from service.http import problems
+from service.http.app_keys import (
+    CLOCK,
+    CURSORS,
+    POSTBOX,
+    SETTINGS,
+    STORE,
+)
+from service.http.idempotency import answered, carry_out_once, key_of
+from service.http.operations import (
+    Access,
+    Operation,
+    Reply,
+    operation,
+)
+from service.http.path_ids import id_in_path
+from service.http.preconditions import accepted_versions, excluded_versions, not_modified
+from service.http.view import PRIVATE, View, json_answer
+from service.schemas.users import (
+    UserAnswer,
+    UserCreate,
+    UserFilter,
+    UserList,
+    UserPatch,
+    UserReplace,
+    user_json,
+    users_json,
+)
+from service.views.auth.reauth import ProvingView
+
+_TAG = "users"
+VERSIONED = ("ETag", "Roster-Position")
+
+CHANGE_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.TAKEN, problems.LAST_ADMIN, problems.STALE)
+
+
+class Users(View):
+    @operation(
+        Operation(
+            id="list_users",
+            summary="List users",
+            description=(
+                "For administrators. Keep the `Roster-Position` of the first page and open the feed `after` it: with "
+                "the pages and the events whose `id` is above the `version` you hold, nothing is missed or seen twice."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:read",
+            query=UserFilter,
+            replies={200: Reply("A page of users.", UserList, headers=("Link", "Roster-Position"))},
+            refusals=(problems.FORBIDDEN,),
+        )
+    )
+    async def get(self) -> web.Response:
+        self._for_admins()
+        wanted = self.query(UserFilter)
+        app = self.request.app
+        filters = wanted.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
+        page = await app[STORE].users(
+            UserQuery(
+                limit=wanted.limit + 1,  # one more tells whether there is another page
+                sort=wanted.sort,
+                after=None if wanted.cursor is None else app[CURSORS].read(wanted.cursor, filters),
+                q=wanted.q,
+                role=wanted.role,
+                active=None if wanted.active is None else wanted.active == "true",
+            )
+        )
+        items = page.value[: wanted.limit]
+        following = app[CURSORS].write(items[-1], filters) if len(page.value) > wanted.limit else None
+        headers = {**PRIVATE, "Roster-Position": str(page.position)}
+        if following is not None:
+            query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
+            headers[hdrs.LINK] = f'</v1/users?{query}>; rel="next"'
+        return json_answer(users_json(items, following), headers=headers)
+
+    @operation(
+        Operation(
+            id="create_user",
+            summary="Create a user",
+            description=(
+                "For administrators. Without a password the account cannot log in. With an `Idempotency-Key` it can be sent "
+                "again until it is answered, and makes one account."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:write",
+            writes=True,
+            body=UserCreate,
+            body_examples={
+                "member": {
+                    "username": "grace",
+                    "email": "grace@example.com",
+                    "name": "Grace Hopper",
+                    "password": "correct horse battery staple",
+                }
+            },
+            headers=("Idempotency-Key",),
+            replies={
+                201: Reply(
+                    "The user that was made.", UserAnswer, headers=("Location", *VERSIONED, "Idempotent-Replayed")
+                )
+            },
+            refusals=(problems.FORBIDDEN, problems.TAKEN),
+        )
+    )
+    async def post(self) -> web.Response:
+        self._for_admins()
+        key = key_of(self.request)
+        new = NewUser(**(await self.body(UserCreate)).model_dump())
+        app = self.request.app
+
+        def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
+            return accounts.create(store, self.hasher, app[CLOCK], self.by, new, self.caller.id)
+
+        if key is None:
+            return created(await self.write(create(app[STORE]), "create user"))
+        return await carry_out_once(self, key, create, _answer, "create user")
+
+    def _for_admins(self) -> None:
+        if not self.caller.is_admin:
+            raise Forbidden("Only administrators may list and create users; /v1/users/me is yours.")
+
+
+class UserById(ProvingView):
+    @operation(
+        Operation(
+            id="get_user",
+            summary="Read a user",
+            description="Members read themselves; another's id answers 404, like one that does not exist.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:read",
+            headers=("If-None-Match",),
+            replies={
+                200: Reply("The user.", UserAnswer, headers=VERSIONED),
+                304: Reply("The caller's copy is still true.", headers=VERSIONED),
+            },
+            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND),
+        )
+    )
+    def get(self) -> Awaitable[web.Response]:
+        return read(self, id_in_path(self.request))
+
+    @operation(
+        Operation(
+            id="replace_user",
+            summary="Replace a user",
+            description=(
+                "`name` and `age` that are left out are emptied; `role` and `active` stay as they are. A member may repeat "
+                "but not change these two. Changing one's own e-mail address needs `current_password`, and `otp` where you have "
+                "a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
+                "`POST /v1/auth/address` instead."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:write",
+            writes=True,
+            body=UserReplace,
+            body_examples={"profile": {"username": "ada", "email": "ada@example.com", "name": "Ada King", "age": 36}},
+            headers=("If-Match", "If-None-Match"),
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=VERSIONED)},
+            refusals=CHANGE_REFUSALS,
+        )
+    )
+    async def put(self) -> web.Response:
+        body = await self.body(UserReplace)
+        return await change(self, id_in_path(self.request), body)
+
+    @operation(
+        Operation(
+            id="update_user",
+            summary="Change a user",
+            description=(
+                "A JSON merge patch: what is left out stays. A patch that changes nothing writes nothing. A member may "
+                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`, and `otp` "
+                "where you have a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
+                "`POST /v1/auth/address` instead."
+            ),
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:write",
+            writes=True,
+            body=UserPatch,
+            body_types=("application/merge-patch+json", "application/json"),
+            body_examples={"rename": {"name": "Ada King"}, "forget the age": {"age": None}},
+            headers=("If-Match", "If-None-Match"),
+            replies={200: Reply("The user as it is now.", UserAnswer, headers=VERSIONED)},
+            refusals=CHANGE_REFUSALS,
+        )
+    )
+    async def patch(self) -> web.Response:
+        body = await self.body(UserPatch, "application/merge-patch+json", "application/json")
+        return await change(self, id_in_path(self.request), body)
+
+    @operation(
+        Operation(
+            id="delete_user",
+            summary="Delete a user",
+            description="Ends its sessions and streams; earlier events about it keep no copy of it.",
+            tag=_TAG,
+            access=Access.BEARER,
+            scope="users:write",
+            writes=True,
+            headers=("If-Match", "If-None-Match"),
+            replies={204: Reply("It is gone.", headers=("Roster-Position",))},
+            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE),
+        )
+    )
+    async def delete(self) -> web.Response:
+        return await delete(self, id_in_path(self.request))
+
+
+async def read(view: View, user_id: UUID) -> web.Response:
+    """The answer to a request to read a user."""
+    request = view.request
+    user, position = await request.app[STORE].user(user_id)
+    if user is None or not view.principal.caller.sees(user_id):
+        raise NotFound()
+    headers = _headers(user, position)
+    if hdrs.IF_NONE_MATCH in request.headers and not_modified(request, headers[hdrs.ETAG]):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=user_json(user), content_type="application/json", headers=headers)
+
+
+async def change(view: ProvingView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
+    """Change a user as a request wants it, and answer with the user."""
+    app = view.request.app
+    versions, excluded = await _conditions(view, user_id)
+    # What is left out is None.
+    wanted = Change(
+        body.fields(),
+        body.current_password,
+        versions,
+        body.otp,
+        proven_addresses=app[SETTINGS].registration == "verify",
+        excluded=excluded,
+    )
+    work = accounts.change(app[STORE], view.hasher, app[CLOCK], view.by, view.caller, user_id, wanted)
+    if wanted.current_password is None:
+        changed = await view.write(work, "change user")
+    else:
+        # A password that comes with the change of a name is not looked at.
+        changed = await view.guarded(work, "change user", proves=False)
+    if "email" in wanted.fields:
+        app[POSTBOX].ring()
+    return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
+
+
+async def delete(view: View, user_id: UUID) -> web.Response:
+    """Delete a user, and answer with 204."""
+    app = view.request.app
+    conditions = await _conditions(view, user_id)
+    deletion = accounts.delete(app[STORE], app[CLOCK], view.by, view.caller, user_id, *conditions)
+    gone = await view.write(deletion, "delete user")
+    return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
+
+
+async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None, frozenset[int]]:
+    """The versions that a request accepts to change, None for any, and those that it does not."""
+    request = view.request
+    if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
+        return None, frozenset()
+    # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
+    found = await request.app[STORE].user(user_id)
+    if found.value is None or not view.caller.sees(user_id):
+        raise NotFound()
+    epoch = found.position.epoch
+    return accepted_versions(request, epoch), excluded_versions(request, epoch)
+
+
+def created(made: Snapshot[User]) -> web.Response:
+    """The answer to a request that made a user."""
+    return answered(_answer_of(made))
+
+
+def _answer(written: Written[User]) -> Answer:
+    return _answer_of(accounts.as_committed(written))
+
+
+def _answer_of(made: Snapshot[User]) -> Answer:
+    user = made.value
+    headers = {**_headers(user, made.position), hdrs.LOCATION: f"/v1/users/{user.id}"}
+    return Answer(201, headers, user_json(user), user.id)
+
+
+def _headers(user: User, position: Position) -> dict[str, str]:
+    """What an answer that shows a user says of it."""
+    epoch, seq = position
+    return {
+        **PRIVATE,
+        hdrs.ETAG: f'"{epoch}-{user.version}"',
+        "Roster-Position": f"{epoch}-{seq}",
+    }

@@ -1,0 +1,51 @@
+"""Readers that want the same."""
+
+from __future__ import annotations
+
+from service.realtime.broadcast_log import Log
+from service.realtime.encoding import Form
+from service.realtime.reader import Reader
+from service.realtime.ring import Ring
+from service.realtime.subscribers import Audience, Want
+from tests.support.streams import FakeStream, an_entry
+
+
+def no_trim() -> None:
+    raise AssertionError("nothing was trimmed")
+
+
+async def test_what_is_handed_out_counts_as_sent() -> None:
+    """However it was sent, by the reader or for all at once, before it fell behind or after it was closed."""
+    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
+    log.append(an_entry(1))
+    stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
+    while not reader.live:
+        await reader.step()
+    for seq in (2, 3):
+        log.append(an_entry(seq))
+        log.flush()
+        assert stream.sent_bytes == len(stream.buffered)
+
+    reader.fall_behind(3)
+    assert stream.sent_bytes == len(stream.buffered)
+    await reader.step()
+    log.append(an_entry(4))
+    log.flush()
+    assert reader.live
+    reader.close()
+    reader.close()
+    log.append(an_entry(5))
+    log.flush()
+    assert stream.written_seqs == [1, 2, 3, 4]
+    assert stream.sent_bytes == len(stream.buffered)
+
+
+async def test_lane_without_readers_is_gone() -> None:
+    """Forms that nobody wants any more are not made."""
+    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream(form=Form.CHUNKED)
+    audience, reader = Audience(Want()), Reader(log, stream, Want(), 0, no_trim)
+    audience.add(reader)
+    assert list(audience.lanes) == [Form.CHUNKED]
+    audience.discard(reader)
+    audience.discard(reader)
+    assert not audience.lanes

@@ -1,0 +1,237 @@
+"""Counting failures in memory: alone, at once, in bounded room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from math import log2
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from service.config.values import Rate
+from service.domain.errors import InvalidCredentials, WrongPassword
+from service.security.login_throttle.backoff import Backoff
+from service.security.login_throttle.counts import Counts, Key, MustWait
+from service.security.login_throttle.memory_counts import MemoryCounts
+from tests.support.domain import finish
+
+ADA = Key("account", "ada")
+HOME = Key("network", "192.0.2.1")
+
+
+class Seconds:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class World:
+    """Three failures in fifteen minutes, a clock that is set by hand, and what the operator is told."""
+
+    def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
+        self.clock = Seconds()
+        self.told: list[Key] = []
+        self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.tell, self.clock, most_keys)
+
+    def tell(self, _: Sequence[Key], waits: Sequence[Key]) -> None:
+        self.told += waits
+
+    async def fail(self, *keys: Key, by: type[Exception] = InvalidCredentials) -> None:
+        with pytest.raises(by):
+            async with self.failures.attempt(*keys):
+                raise by()
+
+    async def wait_s(self, *keys: Key) -> float:
+        """How long the next attempt has to wait."""
+        try:
+            async with self.failures.attempt(*keys):
+                return 0.0
+        except MustWait as wait:
+            return wait.seconds
+
+
+def test_keeps_to_the_protocol() -> None:
+    """It can stand wherever failures are counted."""
+    failures: Counts = World().failures
+    assert failures is not None
+
+
+@pytest.mark.parametrize("by", [InvalidCredentials, WrongPassword])
+async def test_failure_counts_for_each_key(by: type[Exception]) -> None:
+    """A wrong password counts for the account and for the network; the longest wait is told, and others wait for nothing."""
+    world = World()
+    for _ in range(3):
+        await world.fail(ADA, HOME, by=by)
+
+    assert await world.wait_s(ADA, Key("network", "198.51.100.1")) == 15
+    assert await world.wait_s(Key("account", "grace"), HOME) == 15
+    assert await world.wait_s(Key("account", "grace"), Key("network", "198.51.100.1")) == 0
+    assert world.told == [ADA, HOME]
+
+
+async def test_refused_attempt_costs_nothing() -> None:
+    """An attempt during a wait does not prolong it, and counts for none of its keys."""
+    world = World()
+    for _ in range(3):
+        await world.fail(ADA)
+    for _ in range(100):
+        world.clock.now += 0.1
+        await world.wait_s(ADA, HOME)
+    world.clock.now += 5.0
+
+    assert await world.wait_s(ADA, HOME) == 0
+    assert len(world.failures) == 1
+
+
+async def test_other_ends_are_no_failures() -> None:
+    """What succeeds, breaks or is cancelled has not failed, and leaves nothing behind."""
+    world = World(most=1)
+    for error in (KeyError, asyncio.CancelledError):
+        with pytest.raises(error):
+            async with world.failures.attempt(ADA):
+                raise error()
+
+    assert await world.wait_s(ADA) == 0
+    assert len(world.failures) == 0
+
+
+async def test_forgiven_key_is_as_new() -> None:
+    """What was forgiven is free at once; attempts under way go on counting."""
+    world = World()
+    for _ in range(8):
+        await world.fail(ADA)
+        world.clock.now += await world.wait_s(ADA)
+    await world.failures.forgive(ADA)
+
+    async with world.failures.attempt(ADA), world.failures.attempt(ADA), world.failures.attempt(ADA):
+        await world.failures.forgive(ADA)
+        assert await world.wait_s(ADA) > 0
+    assert await world.wait_s(ADA) == 0
+    assert len(world.failures) == 0
+
+
+async def test_operator_is_told_when_a_wait_begins() -> None:
+    """Once for a run of failures, and again when the next one comes to a wait."""
+    world = World()
+    for _ in range(6):
+        await world.fail(ADA)
+        world.clock.now += await world.wait_s(ADA)
+    assert world.told == [ADA]
+    world.clock.now += 10_000
+    for _ in range(3):
+        await world.fail(ADA)
+    assert world.told == [ADA, ADA]
+
+
+async def test_rows_are_bounded() -> None:
+    """Where all rows are taken new keys share one, so that nobody has more guesses; a key with a row is not concerned."""
+    world = World(most_keys=10)
+    for number in range(10):
+        await world.fail(Key("account", str(number)))
+    for number in range(3):
+        await world.fail(Key("account", f"new {number}"))
+
+    assert await world.wait_s(Key("account", "another")) > 0
+    assert await world.wait_s(Key("account", "3")) == 0
+    assert await world.wait_s(Key("network", "another")) == 0
+    assert await world.wait_s(Key("pair", "another")) == 0
+    assert len(world.failures) == 11
+
+
+async def test_forgiven_rows_make_room() -> None:
+    """Rows in which nothing is left are forgotten when others need them."""
+    world = World(most_keys=10)
+    for turn in range(5):
+        for number in range(10):
+            await world.fail(Key("account", f"{turn} {number}"))
+        world.clock.now += 1000
+
+    assert len(world.failures) == 10
+
+
+async def test_vouching_lasts_a_window_and_is_bounded() -> None:
+    """Who has proved to belong somewhere is remembered for a window, and the oldest goes first."""
+    world = World(most_keys=3)
+    pairs = [Key("pair", str(number)) for number in range(4)]
+    for pair in (pairs[0], *pairs):
+        await world.failures.vouch(pair)
+        world.clock.now += 1
+
+    assert [await world.failures.is_vouched(pair) for pair in pairs] == [False, True, True, True]
+    world.clock.now += 897
+    assert [await world.failures.is_vouched(pair) for pair in pairs] == [False, False, True, True]
+
+
+# Everything at once: attempts that begin and end at any time, in any way
+
+
+class Guessing(RuleBasedStateMachine):
+    """One key, guessed at in every rhythm."""
+
+    @initialize(most=st.integers(1, 6), seconds=st.sampled_from([1, 10, 60, 900]))
+    def begin(self, most: int, seconds: int) -> None:
+        self.most, self.seconds = most, seconds
+        self.world = World(most, seconds)
+        self.under_way: list[AbstractAsyncContextManager[None]] = []
+        self.failed_at: list[float] = []
+        self.began_at = self.world.clock.now
+
+    @rule(share=st.sampled_from([0.001, 0.01, 0.1, 0.5, 1.0, 3.0]))
+    def wait(self, share: float) -> None:
+        self.world.clock.now += share * self.seconds
+
+    @rule()
+    def start(self) -> None:
+        attempt = self.world.failures.attempt(ADA)
+        try:
+            finish(attempt.__aenter__())
+        except MustWait as wait:
+            self.check_wait(wait.seconds)
+        else:
+            self.under_way.append(attempt)
+        assert len(self.under_way) <= self.most
+
+    def check_wait(self, seconds: float) -> None:
+        """It is told exactly, does not grow by asking, and ends with the window."""
+        assert 0 < seconds <= max(1, self.seconds)
+        assert finish(self.world.wait_s(ADA)) == seconds
+        if not self.under_way:
+            self.world.clock.now += seconds * 0.99
+            assert finish(self.world.wait_s(ADA)) == pytest.approx(seconds * 0.01)
+            self.world.clock.now += seconds * 0.01 + 1e-6
+            assert finish(self.world.wait_s(ADA)) == 0
+
+    @precondition(lambda self: self.under_way)
+    @rule(data=st.data(), end=st.sampled_from([None, InvalidCredentials, WrongPassword, KeyError]))
+    def end(self, data: st.DataObject, end: type[Exception] | None) -> None:
+        attempt = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+        error = None if end is None else end()
+        finish(attempt.__aexit__(end, error, None))
+        if end in (InvalidCredentials, WrongPassword):
+            self.failed_at.append(self.world.clock.now)
+            self.check_bound()
+
+    def check_bound(self) -> None:
+        """In no stretch of time has more failed than the terms say."""
+        to_longest = self.most + log2(max(1.0, self.seconds / max(1.0, self.seconds / 60)))
+        for number, began_at in enumerate(self.failed_at):
+            windows = (self.failed_at[-1] - began_at) / self.seconds
+            # One at a time behind the longest wait, and those that ran beside the one that began it.
+            assert len(self.failed_at) - number <= to_longest + self.most + windows * (self.most + 1) + 1
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        for attempt in self.under_way:
+            finish(attempt.__aexit__(None, None, None))
+        self.world.clock.now += self.seconds * (self.most + 8)
+        # In the end all is forgiven.
+        assert finish(self.world.wait_s(ADA)) == 0
+
+
+TestGuessing = Guessing.TestCase

@@ -1,0 +1,125 @@
+"""When API tokens were last used: seldom written, never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+
+from service.domain.errors import Unavailable
+from service.security import token_usage as module
+from service.security.token_usage import Uses
+from service.server.tasks import Tasks
+from service.store.memory.store import MemoryStore
+from tests.support.clock import ManualClock
+from tests.support.wait import until
+
+
+class ToldStore(MemoryStore):
+    """Remembers what it was told; `go_on` keeps it waiting, and `error` is what it answers."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.told: list[dict[UUID, datetime]] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.error: Exception | None = None
+
+    async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
+        self.told.append(dict(uses))
+        await self.go_on.wait()
+        if self.error is not None:
+            raise self.error
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = ToldStore(self.clock)
+        self.tasks = Tasks()
+        self.second = 0.0
+        self.uses = Uses(self.store, self.clock, self.tasks, lambda: self.second)
+
+    async def look(self, second: float) -> int:
+        """Look at that second; how often the store was told by then."""
+        self.second = second
+        self.uses.look()
+        await self.tasks.close(5)
+        return len(self.store.told)
+
+
+A, B = uuid.uuid4(), uuid.uuid4()
+
+
+async def test_first_use_is_told_at_the_next_look() -> None:
+    """Whatever was used since the look before, in one write, with the moment of its first use."""
+    world = World()
+    first = world.clock()
+    world.uses.note(A)
+    world.clock.advance(0.5)
+    world.uses.note(A)
+    world.uses.note(B)
+    await world.look(1)
+
+    assert world.store.told == [{A: first, B: world.clock()}]
+
+
+async def test_use_is_told_once_a_minute_at_most() -> None:
+    """A thousand uses a second cost one write a minute; none cost none."""
+    world = World()
+    told = []
+    for second in range(181):
+        for _ in range(10):
+            world.uses.note(A)
+        told.append(await world.look(second))
+
+    assert [told[second] for second in (0, 59, 60, 119, 120, 180)] == [1, 1, 1, 2, 2, 3]
+    assert await world.look(1000) == 3
+
+
+async def test_slow_store_is_not_told_twice_at_once() -> None:
+    """While one write waits no other begins, and what is used meanwhile comes with the next."""
+    world = World()
+    world.store.go_on.clear()
+    world.uses.note(A)
+    world.uses.look()
+    await until(lambda: len(world.store.told) == 1)
+    world.uses.note(B)
+    world.uses.look()
+    assert len(world.store.told) == 1
+    world.store.go_on.set()
+    await world.tasks.close(5)
+
+    await world.look(1)
+    assert [set(told) for told in world.store.told] == [{A}, {B}]
+
+
+@pytest.mark.parametrize(("error", "lines"), [(Unavailable(), 0), (RuntimeError("broken"), 1)])
+async def test_failing_store_harms_nobody(caplog: pytest.LogCaptureFixture, error: Exception, lines: int) -> None:
+    """What cannot be told is lost; a store that is away is nothing to log, anything else is, and the next is told."""
+    world = World()
+    world.store.error = error
+    world.uses.note(A)
+    with caplog.at_level(logging.INFO, "roster.tokens"):
+        await world.look(1)
+    assert len(caplog.records) == lines
+    world.store.error = None
+    world.uses.note(B)
+
+    assert await world.look(2) == 2
+
+
+async def test_what_is_noted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over so many tokens between two looks nothing more is noted."""
+    monkeypatch.setattr(module, "_MOST_NOTED", 2)
+    world = World()
+    for _ in range(5):
+        world.uses.note(uuid.uuid4())
+    await world.look(1)
+
+    assert [len(told) for told in world.store.told] == [2]

@@ -1,0 +1,90 @@
+"""What many connections leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack
+from unittest import mock
+
+import pytest
+
+from service.http import app_keys
+from service.realtime.connection import Connection
+from service.server.memory import give_back
+from tests.support.server import Server
+from tests.support.wait import until
+
+
+class Loop:
+    """Something that only the collector frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def loops() -> int:
+    return sum(isinstance(one, Loop) for one in gc.get_objects())
+
+
+def test_cycles_are_freed() -> None:
+    """What the collector would have come to some time is gone at once."""
+    for _ in range(10):
+        Loop()
+    give_back()
+    assert not loops()
+
+
+def test_what_is_set_aside_is_not_looked_at_again() -> None:
+    """What is there is out of the collector's sight; what comes after is not."""
+    script = "import gc; from service.server.memory import set_aside; set_aside(); a = []; " + (
+        "print(gc.get_freeze_count() > 1_000, gc.is_tracked(a), len(gc.get_objects()) < 1_000)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["True", "True", "True"]
+
+
+@pytest.mark.parametrize("path", ["/v1/feed", "/v1/ws"])
+async def test_memory_is_given_back_after_many_have_left(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Once, when nobody has left for a while, and not after a few."""
+    monkeypatch.setattr("service.realtime.connections._MANY", 5)
+    monkeypatch.setattr("service.realtime.connections._QUIET_S", 0.05)
+    ada, connections = await server.member(), server.app[app_keys.CONNECTIONS]
+    with mock.patch("service.realtime.connections.give_back", return_value=0.001) as given_back:
+        for count in (4, 1):
+            async with AsyncExitStack() as stack:
+                opened = server.feed if path == "/v1/feed" else server.ws
+                for _ in range(count):
+                    await stack.enter_async_context(opened(ada))
+                await until(lambda count=count: len(connections) == count)  # type: ignore[misc]  # bound now
+                assert not given_back.called
+            await until(lambda: not len(connections))
+        await until(lambda: given_back.called, timeout=3)
+        connections.look(time.monotonic() + 0.5, 0)
+        assert given_back.call_count == 1
+
+
+async def test_socket_that_breaks_off_leaves_little_to_the_collector(server: Server) -> None:
+    """Not its handler's frames with all that they hold: neither our half of the connection nor its readers."""
+    ada = await server.member()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            async with server.ws(ada) as socket:
+                await socket.receive_json()
+                await socket.send_str('{"type":"join","room":"lobby"}')
+                await socket.receive_json()
+                assert socket._response.connection is not None
+                assert socket._response.connection.transport is not None
+                socket._response.connection.transport.abort()
+        await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+        await asyncio.sleep(0)
+        assert not [one for one in gc.get_objects() if isinstance(one, Connection)]
+    finally:
+        gc.enable()
