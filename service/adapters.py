@@ -10,7 +10,7 @@ from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import trusted
 from service.security.argon2_hasher import Argon2Hasher
 from service.security.hash_admission import ProcessHasher
-from service.security.login_throttle.alarm import Alarm
+from service.security.login_throttle.alarm import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
 from service.security.login_throttle.memory_counts import MemoryCounts
@@ -75,7 +75,7 @@ def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
 def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
     if settings.login_rate is None:
         return None
-    alarm = Alarm(lambda kind: metrics.login_waits.labels(kind).inc())
+    alarm = ThrottleAlerts(lambda kind: metrics.login_waits.labels(kind).inc())
     rate = settings.login_rate
     sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
     return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions)

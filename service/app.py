@@ -16,24 +16,24 @@ from service.domain.events.event import Event
 from service.domain.ports import Clock, Store
 from service.domain.steady_clock import SteadyClock
 from service.http import app_keys
-from service.http.bulk_limit import Transfers
+from service.http.bulk_limit import BulkJobLimiter
 from service.http.openapi.text import OpenApi
 from service.middleware.cors import set_up_cors
 from service.realtime import close_reasons
-from service.realtime.connections import Connections
+from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms.registry import Rooms
 from service.routes import files, operations, routes
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
-from service.security.hash_admission import HashPlaces, ProcessHasher
+from service.security.hash_admission import HashAdmission, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.keys import chosen_keys
-from service.security.login_throttle.guard import Guard
-from service.security.login_throttle.told import ToldFailures
+from service.security.login_throttle.guard import LoginThrottle
+from service.security.login_throttle.told import FailedLoginAudit
 from service.security.rate_limits import MailLimit, RegistrationLimit
-from service.security.token_usage import Uses
+from service.security.token_usage import TokenUsageRecorder
 from service.server import lifespan
 from service.server.metric_series import create_series
 from service.server.tasks import Tasks
@@ -71,11 +71,11 @@ def create_app(
     keyring.use(chosen)
     tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
     tasks = Tasks()
-    uses, told_failures = Uses(store, clock, tasks), ToldFailures(store, tasks)
+    uses, told_failures = TokenUsageRecorder(store, clock, tasks), FailedLoginAudit(store, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     # Whoever is told that a session has ended finds it ended: no answer waits for the log to be read.
     store.on_commit(authenticator.follow)
-    connections = Connections(
+    connections = ConnectionRegistry(
         metrics,
         most_per_user=settings.max_connections_per_user,
         stall_s=settings.stall_s,
@@ -118,11 +118,11 @@ def create_app(
     app[app_keys.STEADY_CLOCK] = steady
     app[app_keys.STORE] = store
     app[app_keys.HASHER] = hasher
-    app[app_keys.HASH_PLACES] = HashPlaces(hasher, settings.hash_queue)
+    app[app_keys.HASH_PLACES] = HashAdmission(hasher, settings.hash_queue)
     app[app_keys.TOKENS] = tokens
     app[app_keys.KEYRING] = keyring
     app[app_keys.AUTHENTICATOR] = authenticator
-    app[app_keys.GUARD] = Guard(chosen_login_limit(settings, store, metrics), told_failures)
+    app[app_keys.GUARD] = LoginThrottle(chosen_login_limit(settings, store, metrics), told_failures)
     registration_rate = settings.registration_rate
     app[app_keys.REGISTRATION_LIMIT] = RegistrationLimit(registration_rate) if registration_rate else None
     app[app_keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
@@ -133,7 +133,7 @@ def create_app(
     app[app_keys.TASKS] = tasks
     app[app_keys.USES] = uses
     app[app_keys.TOLD_FAILURES] = told_failures
-    app[app_keys.TRANSFERS] = Transfers()
+    app[app_keys.TRANSFERS] = BulkJobLimiter()
     app[app_keys.METRICS] = metrics
     app[app_keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
     app[app_keys.OPENAPI] = OpenApi(settings.public_url or "/")

@@ -23,7 +23,7 @@ from service.domain.audit import ACTIONS
 from service.domain.mail.mail import MailKind
 from service.http import app_keys
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.realtime.commands import COMMANDS
 from service.security.login_throttle.counts import Kind
 from tests.support.keys import a_key
@@ -69,7 +69,7 @@ def test_every_way_to_end_is_in_the_protocol() -> None:
     """The table of close codes has every code with every reason that the service uses."""
     page = (ROOT / "docs" / "websocket.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith(("| 1", "| 4"))]
-    endings = [value for value in vars(close_reasons).values() if isinstance(value, Ending) and value.code != 1000]
+    endings = [value for value in vars(close_reasons).values() if isinstance(value, CloseReason) and value.code != 1000]
 
     missing = [e for e in endings if not any(row.startswith(f"| {e.code} ") and f"`{e.reason}`" in row for row in rows)]
     assert not missing
@@ -114,7 +114,7 @@ async def test_every_metric_is_named_for_operators(server: Server) -> None:
     }
 
     assert named.keys() == shown
-    endings = {value.reason for value in vars(close_reasons).values() if isinstance(value, Ending)}
+    endings = {value.reason for value in vars(close_reasons).values() if isinstance(value, CloseReason)}
     assert named["roster_stream_ends_total"] == endings | {"kind", "reason", "left"}
     assert named["roster_mails_total"] >= set(get_args(MailKind))
     assert named["roster_login_waits_total"] >= set(get_args(Kind))

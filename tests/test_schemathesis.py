@@ -60,7 +60,7 @@ async def test_service_keeps_to_its_description_for_a_minute(
 async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everybody may read everybody, that is a failure. On a service that is right nothing shows that it was looked
     for."""
-    monkeypatch.setattr(Caller, "sees", lambda *_: True)
+    monkeypatch.setattr(Caller, "can_view", lambda *_: True)
     async with serve() as server:
         status, output = await schemathesis(
             *("--include-path-regex", "^/v1/users", "--checks", "object_level_authorization"),

@@ -39,7 +39,7 @@ class Peer(asyncio.Protocol):
         if not self._answered:
             self._answer()
         while self._answered and (payload := self._next_payload()) is not None:
-            hand_out(payload)
+            deliver(payload)
 
     def connection_lost(self, exc: Exception | None) -> None:
         sockets.discard(self._transport)
@@ -83,7 +83,7 @@ class Peer(asyncio.Protocol):
         return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
-def hand_out(payload: bytes) -> None:
+def deliver(payload: bytes) -> None:
     """Write one message to everybody."""
     if sockets:
         size = len(payload)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
-from service.domain.mail.templates import Letter
+from service.domain.mail.templates import RenderedEmail
 
 log = logging.getLogger("roster.mail")
 
@@ -15,7 +15,7 @@ class LogMailer:
 
     longest = timedelta(seconds=1)
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: RenderedEmail) -> None:
         log.warning(
             "no mail server is set (ROSTER_SMTP_URL): a mail stays here",
             extra={"to": letter.to, "subject": letter.subject, "block": letter.text},

@@ -12,7 +12,7 @@ from service.domain.errors import Unavailable
 from service.domain.mail import delivery
 from service.domain.mail.delivery import Ready
 from service.domain.mail.mail import Mail, MailRefused, SenderRefused
-from service.domain.mail.templates import Letter, Letterhead
+from service.domain.mail.templates import RenderedEmail, TemplateContext
 from service.domain.ports import Clock, Mailer, Store
 from service.server.tasks import Tasks
 from service.telemetry.metrics import Metrics
@@ -30,7 +30,7 @@ class Handover:
     """
 
     def __init__(
-        self, store: Store, mailer: Mailer, clock: Clock, head: Letterhead, tasks: Tasks, metrics: Metrics
+        self, store: Store, mailer: Mailer, clock: Clock, head: TemplateContext, tasks: Tasks, metrics: Metrics
     ) -> None:
         self._store = store
         self._mailer = mailer
@@ -56,7 +56,7 @@ class Handover:
 
     async def _claim(self, mail: Mail, lease: timedelta) -> Ready | None:
         making = self._tasks.start(
-            delivery.make_ready(self._store, self._clock, mail, self._head, lease), "write a letter"
+            delivery.claim_and_render(self._store, self._clock, mail, self._head, lease), "write a letter"
         )
         try:
             return await asyncio.shield(making)
@@ -69,7 +69,7 @@ class Handover:
         if ready is not None:
             await delivery.release(self._store, self._clock, ready.mail)
 
-    async def _hand_over(self, mail: Mail, letter: Letter) -> bool:
+    async def _hand_over(self, mail: Mail, letter: RenderedEmail) -> bool:
         """Whether the server took a letter, or refused its recipient for good."""
         try:
             await self._mailer.send(letter)

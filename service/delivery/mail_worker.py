@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from service.delivery.mail_handover import Handover
-from service.domain.errors import Refusal, Unavailable
+from service.domain.errors import DomainError, Unavailable
 from service.domain.mail.mail import Mail, MailKind
-from service.domain.mail.templates import Letterhead
+from service.domain.mail.templates import TemplateContext
 from service.domain.ports import Clock, Mailer, Store
 from service.domain.users import registration
 from service.server.tasks import Tasks
@@ -36,7 +36,7 @@ class Postbox:
     """
 
     def __init__(
-        self, store: Store, mailer: Mailer, clock: Clock, head: Letterhead, tasks: Tasks, metrics: Metrics
+        self, store: Store, mailer: Mailer, clock: Clock, head: TemplateContext, tasks: Tasks, metrics: Metrics
     ) -> None:
         self._store = store
         self._clock = clock
@@ -92,7 +92,7 @@ class Postbox:
                     forgetting = registration.forget_expired(self._store, self._clock)
                     more = await self._tasks.finish(forgetting, "forget tokens")
                     tidy_at = loop.time() + (0 if more else _TIDY_EVERY_S)
-            except Refusal as error:
+            except DomainError as error:
                 log.debug("mails wait: %s", error)
             except Exception:
                 log.exception("mails cannot be sent")  # and must be tried again
@@ -124,7 +124,7 @@ class Postbox:
                 self.ring()  # another of its kind may have been requested meanwhile
             else:
                 self._failed += 1
-        except Refusal as error:
+        except DomainError as error:
             self._failed += 1
             log.debug("mails wait: %s", error)
         except Exception:

@@ -30,7 +30,7 @@ from service.config.values import SmtpServer
 from service.delivery.smtp_replies import classify_message_refusal, classify_recipient_refusal, describe_reply
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import MailRefused, SenderRefused
-from service.domain.mail.templates import Letter
+from service.domain.mail.templates import RenderedEmail
 from service.domain.ports import Clock
 
 # The steps before the message have one deadline together, as so many times the timeout of a step.
@@ -71,7 +71,7 @@ class SmtpMailer:
     def longest(self) -> timedelta:
         return timedelta(seconds=(_STEPS + 1) * self._timeout_s + self._final_reply_s)
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: RenderedEmail) -> None:
         message, sender, to = self._message(letter)
         client = self._client()
         try:
@@ -135,7 +135,7 @@ class SmtpMailer:
         if reply.code != SMTPStatus.completed:
             raise SMTPDataError(reply.code, reply.message)
 
-    def _message(self, letter: Letter) -> tuple[EmailMessage, str, str]:
+    def _message(self, letter: RenderedEmail) -> tuple[EmailMessage, str, str]:
         to = _for_the_wire(letter.to)
         # The policy refuses line breaks in headers, and writes what is not ASCII as RFC 2047 has it.
         message = EmailMessage(policy=SMTP)

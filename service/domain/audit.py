@@ -55,7 +55,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 # Of these two every write makes one each: frozen dataclasses take three times as long.
-class By(NamedTuple):
+class AuditSource(NamedTuple):
     """By what way a change comes in; every write says it.
 
     Attributes:
@@ -73,7 +73,7 @@ class By(NamedTuple):
     part: Part | None = None
 
     @classmethod
-    def request(cls, client: str, request_id: str, credential: UUID | None, *, is_token: bool) -> By:
+    def request(cls, client: str, request_id: str, credential: UUID | None, *, is_token: bool) -> AuditSource:
         """What a request says; `credential` is the id of its session, or of its API token."""
         return cls(
             client[:CLIENT_MAX],
@@ -83,10 +83,10 @@ class By(NamedTuple):
         )
 
 
-START: Final = By(part="start")
-UPKEEP: Final = By(part="upkeep")
-MAIL: Final = By(part="mail")
-COMMAND: Final = By(part="command")
+START: Final = AuditSource(part="start")
+UPKEEP: Final = AuditSource(part="upkeep")
+MAIL: Final = AuditSource(part="mail")
+COMMAND: Final = AuditSource(part="command")
 
 
 class Entry(NamedTuple):
@@ -104,7 +104,7 @@ class Entry(NamedTuple):
     action: Action
     actor: UUID | None
     subject: UUID | None
-    by: By
+    by: AuditSource
     details: Details | None = None
     place: int = 0
 
@@ -153,7 +153,7 @@ def place_of(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def of_event(event: Event, by: By, more: Details | None = None) -> Entry:
+def of_event(event: Event, by: AuditSource, more: Details | None = None) -> Entry:
     """What is kept of an event: what it says but for the user in it, and `more`."""
     told = _told(event)
     return Entry(
@@ -161,7 +161,7 @@ def of_event(event: Event, by: By, more: Details | None = None) -> Entry:
     )
 
 
-def of_many(events: Sequence[Event], by: By) -> Entry:
+def of_many(events: Sequence[Event], by: AuditSource) -> Entry:
     """What is kept of events of one actor that share an entry: how many of each type, and between which seqs they are."""
     counts: Counter[str] = Counter(event.type for event in events)
     return Entry(

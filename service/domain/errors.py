@@ -59,7 +59,7 @@ class FieldError:
     detail: str
 
 
-class Refusal(Exception):
+class DomainError(Exception):
     """A request that the rules refuse; `str()` is one sentence that is safe to show the caller."""
 
     sentence = "The request was refused."
@@ -68,7 +68,7 @@ class Refusal(Exception):
         super().__init__(sentence or self.sentence)
 
 
-class Invalid(Refusal):
+class Invalid(DomainError):
     sentence = "Some fields break a rule; `errors` names each."
 
     def __init__(self, *errors: FieldError) -> None:
@@ -103,7 +103,7 @@ class OtpFieldMissing(Invalid):
         super().__init__(FieldError("/otp", "otp_required", "Must be there: this account has a second factor."))
 
 
-class BadRequest(Refusal):
+class BadRequest(DomainError):
     sentence = "The request cannot be understood."
 
 
@@ -115,7 +115,7 @@ class InvalidCursor(BadRequest):
     sentence = "The cursor is not one that this list gave out for this query; start again without it."
 
 
-class Unauthenticated(Refusal):
+class Unauthenticated(DomainError):
     sentence = "Send an access token as `Authorization: Bearer …`; POST /v1/auth/login gives one."
 
 
@@ -135,11 +135,11 @@ class InvalidToken(Unauthenticated):
     sentence = "The access token is malformed, expired or revoked; refresh it or log in again."
 
 
-class InvalidGrant(Refusal):
+class InvalidGrant(DomainError):
     sentence = "The refresh token is malformed, expired, used up or revoked; log in again."
 
 
-class GrantReused(InvalidGrant):
+class RefreshTokenReused(InvalidGrant):
     """Says no more than the others, because whoever sent it may be the thief; carries whose session has ended."""
 
     def __init__(self, session_id: UUID, user_id: UUID) -> None:
@@ -148,11 +148,11 @@ class GrantReused(InvalidGrant):
         self.user_id = user_id
 
 
-class InvalidMailToken(Refusal):
+class InvalidMailToken(DomainError):
     sentence = "The token is malformed, expired or used up; ask for another."
 
 
-class Forbidden(Refusal):
+class Forbidden(DomainError):
     sentence = "This account may not do that."
 
 
@@ -168,15 +168,15 @@ class InsufficientScope(Forbidden):
         self.scope = scope
 
 
-class NotFound(Refusal):
+class NotFound(DomainError):
     sentence = "There is nothing here, or nothing that this account may see."
 
 
-class Conflict(Refusal):
+class Conflict(DomainError):
     sentence = "The present state does not allow this."
 
 
-class Taken(Conflict):
+class AlreadyExists(Conflict):
     """Carries the fields, `username` or `email`, that another account already has."""
 
     def __init__(self, *fields: str) -> None:
@@ -208,21 +208,21 @@ class StillRunning(Conflict):
     retry_after_s = 1.0
 
 
-class AnswerGone(Conflict):
+class ResponseExpired(Conflict):
     sentence = (
         "The request with this Idempotency-Key was carried out, and what it made is gone: there is no answer to repeat."
     )
 
 
-class KeyReused(Refusal):
+class KeyReused(DomainError):
     sentence = "This Idempotency-Key came with another body before; a new request needs a new key."
 
 
-class Stale(Refusal):
+class VersionMismatch(DomainError):
     sentence = "The user has changed since; read it again and repeat the change with its new ETag."
 
 
-class PositionLost(Refusal):
+class PositionLost(DomainError):
     """The log no longer reaches back to the place named.
 
     Attributes:
@@ -240,7 +240,7 @@ class PositionLost(Refusal):
         self.resync = resync
 
 
-class TooMany(Refusal):
+class TooMany(DomainError):
     """A limit was reached. `retry_after_s`: seconds until another try can succeed."""
 
     def __init__(self, retry_after_s: float, sentence: str = "Too many requests; come back later.") -> None:
@@ -252,7 +252,7 @@ class TooManyFailures(TooMany):
     """Too many passwords or codes were wrong."""
 
 
-class Unavailable(Refusal):
+class Unavailable(DomainError):
     """Something the answer depends on is not there now. `retry_after_s`: seconds until a try is worth it."""
 
     def __init__(self, retry_after_s: float = 1, sentence: str = "The service is busy; come back shortly.") -> None:

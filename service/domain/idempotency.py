@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from service.domain.errors import AnswerGone, KeyReused, StillRunning
+from service.domain.errors import KeyReused, ResponseExpired, StillRunning
 
 T = TypeVar("T")
 
@@ -106,14 +106,14 @@ class Records(Generic[T]):
         return len(self._records)
 
     def find(self, claim: Claim) -> T | None:
-        """What was done; None for a key that is new. Raises `KeyReused` and `AnswerGone`."""
+        """What was done; None for a key that is new. Raises `KeyReused` and `ResponseExpired`."""
         record = self._records.get(claim.id)
         if record is None or record[0].expires_at <= claim.now:
             return None
         before, done = record
         claim.check(before.fingerprint)
         if done is None:
-            raise AnswerGone()
+            raise ResponseExpired()
         return done
 
     def keep(self, claim: Claim, done: T) -> None:

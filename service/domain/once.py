@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render, Transaction, Writes, Written
 
@@ -22,7 +22,7 @@ async def once(
     Args:
         act: a use case that writes once, to what it is given.
 
-    Raises `KeyReused`, `AnswerGone`, `InvalidToken`, and what `act` raises, of which nothing is kept.
+    Raises `KeyReused`, `ResponseExpired`, `InvalidToken`, and what `act` raises, of which nothing is kept.
     """
     rendered: list[Answer] = []
 
@@ -32,12 +32,12 @@ async def once(
 
     try:
         await act(_Claiming(store, claim, keep))
-    except _DoneBefore as before:
+    except AlreadyCompleted as before:
         return before.answer, True
     return rendered[-1], False
 
 
-class _DoneBefore(Exception):
+class AlreadyCompleted(Exception):
     """Leads out of the transaction, which has nothing to do any more."""
 
     def __init__(self, answer: Answer) -> None:
@@ -53,11 +53,11 @@ class _Claiming:
         self._claim = claim
         self._render = render
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         async def claimed(transaction: Transaction) -> T:
             answer = await transaction.claim(self._claim, self._render)
             if answer is not None:
-                raise _DoneBefore(answer)
+                raise AlreadyCompleted(answer)
             return await work(transaction)
 
         return await self._store.write(claimed, by)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from service.domain.audit import AuditQuery, By, Details, Entry, Recorded
+from service.domain.audit import AuditQuery, AuditSource, Details, Entry, Recorded
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
@@ -24,7 +24,7 @@ from service.domain.mail.mail import (
     Presented,
     Purpose,
 )
-from service.domain.mail.templates import Letter
+from service.domain.mail.templates import RenderedEmail
 from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.domain.users.user import Credentials, User
 
@@ -68,7 +68,7 @@ class Transaction(Protocol):
 
     async def credentials(self, user_id: UUID) -> Credentials | None: ...
 
-    async def holders(
+    async def find_by_identity(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
     ) -> Sequence[Credentials]:
         """Everybody who has one of these ids, usernames or addresses, in no order; asked at once, however many they are."""
@@ -84,10 +84,10 @@ class Transaction(Protocol):
         """A user's sessions, the oldest first."""
 
     async def put_user(self, user: User) -> None:
-        """Insert or replace; raises `Taken` when another has its username or e-mail address."""
+        """Insert or replace; raises `AlreadyExists` when another has its username or e-mail address."""
 
     async def put_users(self, users: Sequence[User]) -> None:
-        """Insert or replace them all in their order, at the cost of few. Each is named once, and `holders` has told that
+        """Insert or replace them all in their order, at the cost of few. Each is named once, and `find_by_identity` has told that
         nobody else has its names by then."""
 
     async def put_password(self, user_id: UUID, password_hash: str) -> None: ...
@@ -125,7 +125,7 @@ class Transaction(Protocol):
         actor: UUID | None,
         subject: UUID | None,
         details: Details | None = None,
-        by: By | None = None,
+        by: AuditSource | None = None,
     ) -> None:
         """Have the audit keep what no event tells of. `by`: by whom it was done, where that is not who writes it."""
 
@@ -158,7 +158,7 @@ class Transaction(Protocol):
     async def put_second_factor(self, user_id: UUID, factor: SecondFactor | None) -> None:
         """Replace that of a user who is there; None removes it, with its recovery codes."""
 
-    async def take_step(self, user_id: UUID, step: int) -> bool:
+    async def consume_totp_step(self, user_id: UUID, step: int) -> bool:
         """Whether this step is newer than every one that was taken from this user; then it is the newest itself."""
 
     async def put_recovery_codes(self, user_id: UUID, digests: Collection[bytes]) -> None:
@@ -167,7 +167,7 @@ class Transaction(Protocol):
     async def take_recovery_code(self, user_id: UUID, digest: bytes) -> bool:
         """Whether the user has this one; taking it uses it up, whoever else asks."""
 
-    async def hold_log(self, hold: UUID, until: datetime) -> None:
+    async def retain_events(self, hold: UUID, until: datetime) -> None:
         """Have the log keep what comes behind its present head, whatever their number, until then.
 
         Said again with the same name it only moves the end. Every process that trims the log heeds it.
@@ -176,14 +176,14 @@ class Transaction(Protocol):
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
 
-        At most once a write. Raises `KeyReused`, `AnswerGone`, and `InvalidToken` when there is no such user any more.
+        At most once a write. Raises `KeyReused`, `ResponseExpired`, and `InvalidToken` when there is no such user any more.
         """
 
 
 class Writes(Protocol):
     """The part of a store that use cases need which only write."""
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through.
 
         What is kept of it in the audit says that it was done by `by`.
@@ -210,7 +210,7 @@ class Store(Writes, Protocol):
     async def signing_keys(self) -> Sequence[SigningKey]:
         """The keys of access tokens that are kept here, in the order in which they begin to sign."""
 
-    async def offer_signing_key(self, key: SigningKey) -> None:
+    async def add_signing_key_if_none(self, key: SigningKey) -> None:
         """Keep a key unless there is one: whoever comes first makes it."""
 
     def on_commit(self, tell: Callable[[Sequence[Event]], None]) -> None:
@@ -221,7 +221,7 @@ class Store(Writes, Protocol):
 
     async def position(self) -> Position: ...
 
-    async def leave_epoch(self, epoch: str) -> None:
+    async def start_new_epoch(self, epoch: str) -> None:
         """Begin another life of the log, unless it has left this one already.
 
         For who has seen a higher head in it: an older state was put back, and what is written now would stand under numbers
@@ -232,7 +232,7 @@ class Store(Writes, Protocol):
 
     async def users(self, query: UserQuery) -> Snapshot[Sequence[User]]: ...
 
-    def every_user(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]:
+    def stream_users(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]:
         """All users in pages, as they are at one position whatever is written meanwhile; in no order that means anything.
 
         Leaving the block lets go of it, also in the middle; cancelling is safe. Raises `Unavailable`, each page as well.
@@ -264,9 +264,9 @@ class Store(Writes, Protocol):
     async def audit(self, query: AuditQuery) -> Sequence[Entry]:
         """A page of the audit, the newest entry first."""
 
-    async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
+    async def create_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
 
-    async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
+    async def consume_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         """The session of a ticket that has not expired; taking it uses it up, whoever else asks at the same time."""
 
     async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
@@ -289,7 +289,7 @@ class Mailer(Protocol):
     def longest(self) -> timedelta:
         """No call of `send` takes longer."""
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: RenderedEmail) -> None:
         """Send it once; when this returns it has been taken. Cancelling is safe: then it may have been, or not.
 
         Raises `MailRefused` when it will never be taken, `Unavailable` when it may be later.

@@ -13,7 +13,7 @@ _MOST_AT_ONCE: Final = 2  # of each kind; each may keep a core and the store bus
 _COME_BACK_S: Final = 10
 
 
-class Transfers:
+class BulkJobLimiter:
     """Who may begin one, and how long they may wait for the next bytes.
 
     Attributes:

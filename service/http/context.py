@@ -43,7 +43,7 @@ class Context:
     principal: Principal | None = None
     limit: Limit | None = None
     used_s: float = 0.0
-    turned_away: TooMany | None = None
+    rate_limited: TooMany | None = None
     streamed_bytes: int | None = None
     entered: str | None = None
     problem: str | None = None

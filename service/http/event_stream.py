@@ -24,8 +24,8 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     if request.method == "HEAD":
         return stream.response
     await finish_headers(request, stream.response)
-    if context.turned_away is not None:
-        stream.end(close_reasons.TOO_MANY_REQUESTS, context.turned_away.retry_after_s)
+    if context.rate_limited is not None:
+        stream.end(close_reasons.TOO_MANY_REQUESTS, context.rate_limited.retry_after_s)
     elif not request.app[HUB].is_current:
         stream.end(close_reasons.FEED_FAILED)
     try:

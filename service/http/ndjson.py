@@ -12,7 +12,7 @@ from service.domain.errors import Unavailable
 from service.http import problems
 from service.http.app_keys import SETTINGS, TRANSFERS
 from service.http.content_coding import CodingError, create_decoder
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 _TURN: Final = 10_000  # lines
@@ -29,10 +29,10 @@ class Numbered:
 
 
 def expect_ndjson(request: web.Request) -> None:
-    """Raises `Refused` for a body of another type."""
+    """Raises `HttpProblem` for a body of another type."""
     charset = (request.charset or "utf-8").lower()
     if request.content_type != MEDIA_TYPE or charset not in ("utf-8", "utf8"):
-        raise Refused(
+        raise HttpProblem(
             problems.UNSUPPORTED_MEDIA_TYPE, f"Send the body as {MEDIA_TYPE}, in UTF-8.", {hdrs.ACCEPT: MEDIA_TYPE}
         )
 
@@ -41,7 +41,7 @@ async def lines(request: web.Request) -> AsyncIterator[Sequence[Numbered]]:
     """The lines of the body as they come, several at a time, blank ones left out.
 
     Nothing more is taken from the socket than what is asked for, and a line may be as long as another body as a whole.
-    Raises `Refused` where nothing comes for too long, or what comes is no body, and `Unavailable` when the service stops.
+    Raises `HttpProblem` where nothing comes for too long, or what comes is no body, and `Unavailable` when the service stops.
     """
     most = request.app[SETTINGS].max_body_bytes
     number = 0
@@ -89,7 +89,7 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
         if decoder is not None:
             decoder.end()
     except (web.RequestPayloadError, CodingError):
-        raise Refused(problems.BAD_REQUEST, "The body does not arrive as its headers announce it.") from None
+        raise HttpProblem(problems.BAD_REQUEST, "The body does not arrive as its headers announce it.") from None
     yield b""
 
 
@@ -103,7 +103,7 @@ async def _arriving(request: web.Request) -> bytes:
         except TimeoutError:
             if transfers.ending:
                 raise Unavailable(1, "The service stops; send the rest again.") from None
-            raise Refused(problems.TIMEOUT) from None
+            raise HttpProblem(problems.TIMEOUT) from None
         if data or request.content.at_eof():
             return data
         await asyncio.sleep(0)

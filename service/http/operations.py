@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from service.domain.auth.scopes import Scope
 from service.http import problems
-from service.http.problems import Kind
+from service.http.problems import ProblemType
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -71,7 +71,7 @@ class Operation:
     access: Access
     replies: Mapping[int, Reply]
     scope: Scope | None = None
-    refusals: Sequence[Kind] = ()
+    refusals: Sequence[ProblemType] = ()
     writes: bool = False
     limited: bool = True
     body: type[BaseModel] | None = None
@@ -88,7 +88,7 @@ class Operation:
             raise TypeError(f"{self.id} asks for credentials and names no scope")
 
     @property
-    def every_refusal(self) -> frozenset[Kind]:
+    def every_refusal(self) -> frozenset[ProblemType]:
         """What a caller must be ready for: the view's own refusals, and those of whatever reads what it takes."""
         every = {*self.refusals, *_REFUSALS_OF_ACCESS[self.access]}
         if self.writes:
@@ -114,7 +114,7 @@ class Operation:
 
 
 _CREDENTIALS: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
-_REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[Kind]]] = {
+_REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[ProblemType]]] = {
     Access.PUBLIC: (),
     Access.BEARER: (*_CREDENTIALS, problems.UNAVAILABLE),  # whether a token was revoked cannot be told without the log
     # Credentials in two places; a cookie from a foreign page; a ticket that cannot be marked as used.

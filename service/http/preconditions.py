@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from service.domain.errors import BadRequest, Stale
+from service.domain.errors import BadRequest, VersionMismatch
 from service.domain.events.position import Position
 from service.domain.users.accounts import NOT_NONE
 
@@ -30,7 +30,7 @@ def accepted_versions(request: web.Request, epoch: str) -> frozenset[int] | None
     """The versions that `If-Match` accepts, compared strongly; None for any.
 
     A tag of another epoch or a weak one matches no version, which is not an error: the answer is 412. Raises
-    `BadRequest` when the header is no list of ETags, `Stale` when nothing in it can match.
+    `BadRequest` when the header is no list of ETags, `VersionMismatch` when nothing in it can match.
     """
     given = request.headers.getall(hdrs.IF_MATCH, [])
     if not given:
@@ -47,18 +47,18 @@ def accepted_versions(request: web.Request, epoch: str) -> frozenset[int] | None
         if not weak and position.epoch == epoch:
             versions.add(position.seq)
     if not versions:
-        raise Stale()
+        raise VersionMismatch()
     return frozenset(versions)
 
 
 def excluded_versions(request: web.Request, epoch: str) -> frozenset[int]:
     """The versions with which `If-None-Match` forbids a change (RFC 9110, 13.1.2), compared weakly.
 
-    The user is there: raises `Stale` for `*`, and `BadRequest` when the header is no list of ETags.
+    The user is there: raises `VersionMismatch` for `*`, and `BadRequest` when the header is no list of ETags.
     """
     text = ",".join(request.headers.getall(hdrs.IF_NONE_MATCH, ()))
     if text.strip() == "*":
-        raise Stale(NOT_NONE)
+        raise VersionMismatch(NOT_NONE)
     versions = set()
     for _, opaque in _tags(text):
         try:

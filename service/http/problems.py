@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.domain import errors
-from service.domain.errors import FieldError, Refusal
+from service.domain.errors import DomainError, FieldError
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ProblemType:
     """One kind of problem.
 
     Attributes:
@@ -35,12 +35,12 @@ class Kind:
         return self.slug.replace("-", "_")
 
 
-class Refused(Exception):
+class HttpProblem(Exception):
     """A refusal of the transport itself, of a kind of this page; `detail` is a sentence that is safe to show."""
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str | None = None,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
@@ -51,7 +51,7 @@ class Refused(Exception):
         self.errors = errors
 
 
-class CutShort(Exception):
+class ImportAborted(Exception):
     """A long request that ended before it was done.
 
     Attributes:
@@ -59,167 +59,179 @@ class CutShort(Exception):
         progress: how far it got.
     """
 
-    def __init__(self, reason: Refusal | Refused, progress: object) -> None:
+    def __init__(self, reason: DomainError | HttpProblem, progress: object) -> None:
         super().__init__(str(reason))
         self.reason = reason
         self.progress = progress
 
 
-BAD_REQUEST: Final = Kind(
+BAD_REQUEST: Final = ProblemType(
     "bad-request",
     400,
     "The request cannot be understood",
     "Read `detail` and `errors`: a header, parameter or path is not what it must be.",
 )
-MALFORMED_JSON: Final = Kind(
+MALFORMED_JSON: Final = ProblemType(
     "malformed-json",
     400,
     "The body is not JSON",
     "Send one JSON text in UTF-8 without a byte order mark, without NaN or Infinity, and with no name twice in an object.",
 )
-INVALID_GRANT: Final = Kind(
+INVALID_GRANT: Final = ProblemType(
     "invalid-grant",
     400,
     "The refresh token renews nothing",
     "Log in again. A refresh token is used once; using an older one again ends the whole session, because somebody may have copied it.",
 )
-INVALID_MAIL_TOKEN: Final = Kind(
+INVALID_MAIL_TOKEN: Final = ProblemType(
     "invalid-mail-token",
     400,
     "The token from the mail does nothing",
     "Ask for another mail. A token is used once, for what it was sent for, and each mail ends the token of the one before.",
 )
-UNAUTHENTICATED: Final = Kind(
+UNAUTHENTICATED: Final = ProblemType(
     "unauthenticated",
     401,
     "Credentials are needed",
     "Send `Authorization: Bearer …` with an access token from POST /v1/auth/login.",
 )
-INVALID_CREDENTIALS: Final = Kind(
+INVALID_CREDENTIALS: Final = ProblemType(
     "invalid-credentials",
     401,
     "The login or the password is wrong",
     "Check both. An inactive account gets the same answer.",
 )
-OTP_REQUIRED: Final = Kind(
+OTP_REQUIRED: Final = ProblemType(
     "otp-required",
     401,
     "A code of the second factor is needed",
     "Ask for the code that the app shows, or a recovery code, and log in again with it in `otp`.",
 )
-INVALID_OTP: Final = Kind(
+INVALID_OTP: Final = ProblemType(
     "invalid-otp",
     401,
     "The code of the second factor is wrong",
     "Send the code that the app shows now; each is good once. If none is taken, look whether the phone's clock is right.",
 )
-INVALID_TOKEN: Final = Kind(
+INVALID_TOKEN: Final = ProblemType(
     "invalid-token", 401, "The access token is not valid", "Refresh it with POST /v1/auth/refresh, or log in again."
 )
-FORBIDDEN: Final = Kind("forbidden", 403, "Not allowed", "Ask an administrator: this account has no right to it.")
-INSUFFICIENT_SCOPE: Final = Kind(
+FORBIDDEN: Final = ProblemType(
+    "forbidden", 403, "Not allowed", "Ask an administrator: this account has no right to it."
+)
+INSUFFICIENT_SCOPE: Final = ProblemType(
     "insufficient-scope",
     403,
     "The credentials were not made for this",
     "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was made with them. What a token may do "
     "stays as it was made.",
 )
-FOREIGN_ORIGIN: Final = Kind(
+FOREIGN_ORIGIN: Final = ProblemType(
     "foreign-origin",
     403,
     "Pages of this origin may not connect",
     "Have the operator add the page's origin to ROSTER_CORS_ORIGINS, or set ROSTER_PUBLIC_URL to where the service is reached.",
 )
-NOT_FOUND: Final = Kind(
+NOT_FOUND: Final = ProblemType(
     "not-found",
     404,
     "There is nothing here",
     "Check the path and the id. What an account may not see answers as if it did not exist.",
 )
-METHOD_NOT_ALLOWED: Final = Kind(
+METHOD_NOT_ALLOWED: Final = ProblemType(
     "method-not-allowed", 405, "This method is not known here", "The `Allow` header lists those that are."
 )
-TIMEOUT: Final = Kind("request-timeout", 408, "The body took too long", "Send it again, faster or in smaller pieces.")
-CONFLICT: Final = Kind("conflict", 409, "The present state does not allow this", "Read the state again, then decide.")
-TAKEN: Final = Kind(
+TIMEOUT: Final = ProblemType(
+    "request-timeout", 408, "The body took too long", "Send it again, faster or in smaller pieces."
+)
+CONFLICT: Final = ProblemType(
+    "conflict", 409, "The present state does not allow this", "Read the state again, then decide."
+)
+TAKEN: Final = ProblemType(
     "taken", 409, "Another account has this already", "Choose another value for the fields that `errors` names."
 )
-LAST_ADMIN: Final = Kind(
+LAST_ADMIN: Final = ProblemType(
     "last-admin", 409, "The last administrator must stay", "Make another active administrator first."
 )
-STILL_RUNNING: Final = Kind(
+STILL_RUNNING: Final = ProblemType(
     "still-running",
     409,
     "The request with this key is still being carried out",
     "Send it again, with the same `Idempotency-Key`, after as many seconds as `Retry-After` says.",
 )
-POSITION_LOST: Final = Kind(
+POSITION_LOST: Final = ProblemType(
     "position-lost",
     410,
     "The log cannot be read from there",
     "Read what `resync` names again, then go on from `position`.",
 )
-STALE: Final = Kind(
+STALE: Final = ProblemType(
     "stale",
     412,
     "The version is not the present one",
     "Read it again and repeat the change with the new `ETag` in `If-Match`.",
 )
-TOO_LARGE: Final = Kind("payload-too-large", 413, "The body is too large", "Send less; the limit is in `detail`.")
-UNSUPPORTED_MEDIA_TYPE: Final = Kind(
+TOO_LARGE: Final = ProblemType(
+    "payload-too-large", 413, "The body is too large", "Send less; the limit is in `detail`."
+)
+UNSUPPORTED_MEDIA_TYPE: Final = ProblemType(
     "unsupported-media-type",
     415,
     "The body is not of a type that is read here",
     "Send what the `Accept` or `Accept-Encoding` header of the answer names.",
 )
-MISDIRECTED: Final = Kind(
+MISDIRECTED: Final = ProblemType(
     "misdirected",
     421,
     "This host is not served here",
     "Use the name under which the service is reached, or have the operator add it to ROSTER_ALLOWED_HOSTS.",
 )
-INVALID_FIELDS: Final = Kind("invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule.")
-KEY_REUSED: Final = Kind(
+INVALID_FIELDS: Final = ProblemType(
+    "invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule."
+)
+KEY_REUSED: Final = ProblemType(
     "key-reused",
     422,
     "The key stands for another request",
     "Send a new `Idempotency-Key` with a new request; the same one goes with the same body only.",
 )
-UPGRADE_REQUIRED: Final = Kind(
+UPGRADE_REQUIRED: Final = ProblemType(
     "upgrade-required",
     426,
     "This is a WebSocket",
     "Connect with a WebSocket client that speaks version 13 (RFC 6455) over HTTP/1.1.",
 )
-TOO_MANY: Final = Kind(
+TOO_MANY: Final = ProblemType(
     "too-many-requests",
     429,
     "Too many requests",
     "Wait as long as `Retry-After` says; `detail` tells which limit it is. Where requests are limited, `RateLimit` tells how many "
     "are left; failed logins, mails, tokens from mails and waiting passwords have limits of their own, of which it says nothing.",
 )
-INTERNAL: Final = Kind(
+INTERNAL: Final = ProblemType(
     "internal-error",
     500,
     "Something broke here",
     "Not your doing. Tell the operator the `request_id`; the log has the rest.",
 )
-NOT_IMPLEMENTED: Final = Kind(
+NOT_IMPLEMENTED: Final = ProblemType(
     "not-implemented", 501, "This is not understood here", "Send the request without that method or transfer coding."
 )
-UNAVAILABLE: Final = Kind(
+UNAVAILABLE: Final = ProblemType(
     "unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
 )
-INSUFFICIENT_STORAGE: Final = Kind(
+INSUFFICIENT_STORAGE: Final = ProblemType(
     "insufficient-storage",
     507,
     "There is no room to keep this",
     "Have the operator make room, then send it again. What is there can be read meanwhile.",
 )
 
-KINDS: Final[Mapping[str, Kind]] = {kind.slug: kind for kind in list(vars().values()) if isinstance(kind, Kind)}
+KINDS: Final[Mapping[str, ProblemType]] = {
+    kind.slug: kind for kind in list(vars().values()) if isinstance(kind, ProblemType)
+}
 
-_BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
+_BY_ERROR: Final[Mapping[type[Exception], ProblemType]] = {
     errors.Invalid: INVALID_FIELDS,
     errors.BadRequest: BAD_REQUEST,
     errors.Unauthenticated: UNAUTHENTICATED,
@@ -233,21 +245,21 @@ _BY_ERROR: Final[Mapping[type[Exception], Kind]] = {
     errors.InsufficientScope: INSUFFICIENT_SCOPE,
     errors.NotFound: NOT_FOUND,
     errors.Conflict: CONFLICT,
-    errors.Taken: TAKEN,
+    errors.AlreadyExists: TAKEN,
     errors.LastAdmin: LAST_ADMIN,
     errors.StillRunning: STILL_RUNNING,
     errors.KeyReused: KEY_REUSED,
     errors.PositionLost: POSITION_LOST,
-    errors.Stale: STALE,
+    errors.VersionMismatch: STALE,
     errors.TooMany: TOO_MANY,
     errors.Unavailable: UNAVAILABLE,
     errors.StorageFull: INSUFFICIENT_STORAGE,
 }
 
 
-def kind_of(error: BaseException) -> Kind:
+def kind_of(error: BaseException) -> ProblemType:
     """The kind of a refusal, by the nearest class in the table; anything else is our fault."""
-    if isinstance(error, Refused):
+    if isinstance(error, HttpProblem):
         return error.kind
     for cls in type(error).__mro__:
         if (kind := _BY_ERROR.get(cls)) is not None:

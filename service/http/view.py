@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp.web import StreamResponse
 from pydantic import BaseModel, ValidationError
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.errors import Invalid, InvalidToken, Unauthenticated
 from service.domain.users.accounts import Caller
 from service.http import problems
@@ -24,12 +24,12 @@ from service.http.app_keys import (
 )
 from service.http.content_coding import CodingError, create_decoder
 from service.http.operations import Operation, operation_of
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 from service.http.strict_json import Malformed, parse_json
 from service.middleware.cors import CorsMixin, is_preflight
 from service.schemas.errors import field_errors
 from service.security.authenticator import Principal
-from service.security.hash_admission import HashPlace
+from service.security.hash_admission import AdmittedHasher
 
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class View(web.View, CorsMixin):
     method_hint: ClassVar[str] = ""
     """A sentence that ends the detail of a 405: what to use instead of a method that is missing."""
     _methods: ClassVar[Mapping[str, str]] = {}
-    _place: HashPlace | None = None
+    _place: AdmittedHasher | None = None
     _decoded: bytes | None = None
 
     def __init_subclass__(cls) -> None:
@@ -86,7 +86,7 @@ class View(web.View, CorsMixin):
         if is_preflight(self.request):
             if not self.request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS, "").isascii():
                 # The library would repeat it in its refusal, and a byte that is not UTF-8 cannot be written.
-                raise Refused(problems.BAD_REQUEST, "Names of headers are ASCII.")
+                raise HttpProblem(problems.BAD_REQUEST, "Names of headers are ASCII.")
             preflight: StreamResponse = await super().options()  # type: ignore[no-untyped-call]  # aiohttp-cors is not typed
             return preflight
         return web.Response(status=204, headers={hdrs.ALLOW: ", ".join(self.allowed)})
@@ -104,20 +104,20 @@ class View(web.View, CorsMixin):
         return self.principal.caller
 
     @property
-    def hasher(self) -> HashPlace:
+    def hasher(self) -> AdmittedHasher:
         """What this request hashes with: no more at once than its network may, and nothing once its client has gone."""
         if self._place is None:
             self._place = self.request.app[HASH_PLACES].of(self.request[CONTEXT].client)
         return self._place
 
     @property
-    def by(self) -> By:
+    def by(self) -> AuditSource:
         """By what way this request comes."""
         context = self.request[CONTEXT]
         principal = context.principal
         if principal is None:
-            return By.request(context.client, context.request_id, None, is_token=False)
-        return By.request(
+            return AuditSource.request(context.client, context.request_id, None, is_token=False)
+        return AuditSource.request(
             context.client, context.request_id, principal.session_id, is_token=principal.token is not None
         )
 
@@ -131,20 +131,20 @@ class View(web.View, CorsMixin):
             raise
 
     async def body(self, model: type[B], *media_types: str) -> B:
-        """Read the JSON body as `model`; raises `Refused` when it cannot be read and `Invalid` when it breaks a rule."""
+        """Read the JSON body as `model`; raises `HttpProblem` when it cannot be read and `Invalid` when it breaks a rule."""
         accepted = media_types or ("application/json",)
         charset = (self.request.charset or "utf-8").lower()
         if self.request.content_type not in accepted or charset not in ("utf-8", "utf8"):
             accept: dict[str, str] = {hdrs.ACCEPT: ", ".join(accepted)}
             if self.request.method == "PATCH":
                 accept["Accept-Patch"] = ", ".join(accepted)  # RFC 5789, 2.2
-            raise Refused(
+            raise HttpProblem(
                 problems.UNSUPPORTED_MEDIA_TYPE, f"Send the body as {' or '.join(accepted)}, in UTF-8.", accept
             )
         try:
             value = parse_json(await self.read())
         except Malformed as error:
-            raise Refused(problems.MALFORMED_JSON, str(error)) from None
+            raise HttpProblem(problems.MALFORMED_JSON, str(error)) from None
         try:
             return model.model_validate(value)
         except ValidationError as error:
@@ -157,10 +157,10 @@ class View(web.View, CorsMixin):
             async with asyncio.timeout(self.request.app[SETTINGS].body_timeout_s):
                 body = await self._decode(await self.request.read())
         except TimeoutError:
-            raise Refused(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
+            raise HttpProblem(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
         except (web.RequestPayloadError, CodingError):
             # Framing that breaks off or a coding that does not decode: what follows on this connection is unknown.
-            raise Refused(
+            raise HttpProblem(
                 problems.BAD_REQUEST, "The body does not arrive as its headers announce it.", {hdrs.CONNECTION: "close"}
             ) from None
         principal = self.request[CONTEXT].principal
@@ -170,7 +170,7 @@ class View(web.View, CorsMixin):
         return body
 
     async def _decode(self, body: bytes) -> bytes:
-        """Undo the content coding; raises `CodingError`, and `Refused` where it is larger then than a body may be."""
+        """Undo the content coding; raises `CodingError`, and `HttpProblem` where it is larger then than a body may be."""
         decoder = create_decoder(self.request)
         if decoder is None:
             return body
@@ -187,15 +187,15 @@ class View(web.View, CorsMixin):
         return self._decoded
 
     def query(self, model: type[B]) -> B:
-        """Read the query parameters as `model`; raises `Refused`, with a bad parameter named."""
+        """Read the query parameters as `model`; raises `HttpProblem`, with a bad parameter named."""
         given = self.request.query
         if len(given) != len(set(given)):
-            raise Refused(problems.BAD_REQUEST, "A query parameter stands twice.")
+            raise HttpProblem(problems.BAD_REQUEST, "A query parameter stands twice.")
         try:
             return model.model_validate(dict(given))
         except ValidationError as error:
             # Not 422, as for a body: parameters are part of the address.
-            raise Refused(
+            raise HttpProblem(
                 problems.BAD_REQUEST,
                 "A query parameter is not what it must be; `errors` names each.",
                 errors=field_errors(error),

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from service.http import problems
 from service.http.context import Context
 from service.http.operations import Access
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 from service.middleware.step import Step
 
 _SPOKEN: Final = (HttpVersion11, HttpVersion10)
@@ -32,7 +32,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
         version = request.version
         if version is not HttpVersion11 and version not in _SPOKEN:
             # aiohttp's parser lets 0.9 and 2.0 pass and answers them as if they were 1.0.
-            raise Refused(problems.BAD_REQUEST, "HTTP/1.1 and HTTP/1.0 are spoken here.", _CLOSE)
+            raise HttpProblem(problems.BAD_REQUEST, "HTTP/1.1 and HTTP/1.0 are spoken here.", _CLOSE)
         headers = request.headers
         host = headers.get(hdrs.HOST)
         if host not in known_hosts:
@@ -46,7 +46,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
         if "%" in raw:
             _check_path(request.rel_url.raw_path)
         if "&" in raw and raw.count("&") >= _MOST_PARAMETERS:
-            raise Refused(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
+            raise HttpProblem(problems.BAD_REQUEST, f"At most {_MOST_PARAMETERS} query parameters are read.")
         if request.body_exists:
             operation = context.operation
             if operation is not None and operation.access is Access.PUBLIC:
@@ -68,30 +68,30 @@ def _check_absolute_form(request: web.Request) -> None:
     # RFC 9112, 3.2.2: the authority of the target replaces Host. Nothing here is a proxy, so they must agree.
     authority = request.url.raw_authority if request.url.absolute else None
     if authority is not None and authority.lower() != request.headers.get(hdrs.HOST, "").lower():
-        raise Refused(problems.MISDIRECTED, "The target names another authority than the Host header.")
+        raise HttpProblem(problems.MISDIRECTED, "The target names another authority than the Host header.")
 
 
 def _check_host(host: str, allowed: Collection[str]) -> None:
     match = _HOST.match(host)
     if match is None:
         # RFC 9112, 3.2: 400 for a value that is not valid; what it means to a proxy in front is anybody's guess.
-        raise Refused(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
+        raise HttpProblem(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
     if allowed and match[1].lower() not in allowed:
-        raise Refused(problems.MISDIRECTED)
+        raise HttpProblem(problems.MISDIRECTED)
 
 
 def _check_path(path: str) -> None:
     # `%2F` would become a slash inside {id}, `%00` would reach a database; no path of ours has either.
     lower = path.lower()
     if "%2f" in lower or "%00" in lower or "%5c" in lower:
-        raise Refused(problems.NOT_FOUND)
+        raise HttpProblem(problems.NOT_FOUND)
 
 
 def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
     headers = request.headers
     coding = headers.get(hdrs.TRANSFER_ENCODING)
     if coding is not None and coding.strip().lower() != "chunked":
-        raise Refused(
+        raise HttpProblem(
             problems.NOT_IMPLEMENTED,
             "Of the transfer codings only `chunked` is understood.",
             _CLOSE,
@@ -99,7 +99,7 @@ def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
     # Several headers are one list (RFC 9110, 5.3), of which aiohttp would undo the first.
     encoding = ",".join(headers.getall(hdrs.CONTENT_ENCODING, ()))
     if encoding.strip().lower() not in ("", "identity", "gzip", "deflate"):
-        raise Refused(
+        raise HttpProblem(
             problems.UNSUPPORTED_MEDIA_TYPE,
             "Of the content codings gzip and deflate are understood, one at a time.",
             {hdrs.ACCEPT_ENCODING: "gzip, deflate"},
@@ -107,13 +107,13 @@ def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
     length = request.content_length
     if length is not None and max_body_bytes is not None and length > max_body_bytes:
         # Said from the header: nobody has to send 10^12 bytes to hear it.
-        raise Refused(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
+        raise HttpProblem(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
 
 
 def _refuse_coding(request: web.Request) -> None:
     encoding = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ()))
     if encoding.strip().lower() not in ("", "identity"):
-        raise Refused(
+        raise HttpProblem(
             problems.UNSUPPORTED_MEDIA_TYPE,
             "Send this body without a content coding.",
             {hdrs.ACCEPT_ENCODING: "identity", **_CLOSE},
@@ -124,4 +124,4 @@ def _check_upgrade(request: web.Request) -> None:
     # RFC 6455, 4.2.1: at least HTTP/1.1; RFC 9110, 7.8: Upgrade in an older message must be ignored. A WebSocket
     # that a 1.0 proxy does not understand would become a tunnel for smuggled requests.
     if request.headers[hdrs.UPGRADE].strip().lower() == "websocket" and request.version < HttpVersion11:
-        raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", **_CLOSE})
+        raise HttpProblem(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", **_CLOSE})

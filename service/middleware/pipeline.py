@@ -59,7 +59,7 @@ def pipeline(
                         if context.operation is None or not context.operation.is_feed:
                             raise
                         # EventSource never comes back from a 429 (WHATWG HTML, 9.2.3): the stream itself says when to.
-                        context.turned_away = reached
+                        context.rate_limited = reached
                     else:
                         if waiting is not None:
                             await waiting
@@ -71,7 +71,7 @@ def pipeline(
                 stamp(response.headers, context)
                 if hdrs.ORIGIN in request.headers:
                     await request.app[GRANT](request, response)
-                if request.app[CONNECTIONS].retiring:
+                if request.app[CONNECTIONS].shutting_down:
                     # RFC 9112, 9.6: who was told so sends nothing more on a connection that is about to be closed.
                     response.force_close()
                 body = response.body if isinstance(response, web.Response) else None

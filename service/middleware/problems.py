@@ -13,8 +13,8 @@ from service.domain.events import visibility
 from service.http import problems as kinds
 from service.http.app_keys import CONTEXT
 from service.http.context import Context
-from service.http.problems import CutShort, Kind, Refused
-from service.realtime.event_stream import turned_away
+from service.http.problems import HttpProblem, ImportAborted, ProblemType
+from service.realtime.event_stream import rate_limited
 from service.schemas.problems import FieldProblem, Problem
 from service.security.rate_limits import LimitReached
 
@@ -35,10 +35,10 @@ def problem(request: web.Request, context: Context, error: Exception) -> web.Res
     match error:
         case errors.Unavailable() if context.operation is not None and context.operation.is_feed:
             # EventSource never comes back from a 503 (WHATWG HTML, 9.2.3): the stream itself says when to.
-            return turned_away()
-        case errors.Refusal() | Refused():
+            return rate_limited()
+        case errors.DomainError() | HttpProblem():
             return _of_refusal(request, context, error)
-        case CutShort():
+        case ImportAborted():
             return _of_refusal(request, context, error.reason, error.progress)
         case web.HTTPException() if error.status < 400:
             raise error
@@ -62,7 +62,7 @@ def _of_refusal(
         more["progress"] = progress
         headers[hdrs.CONNECTION] = "close"  # what is left of the body was not read
     match error:
-        case Refused():
+        case HttpProblem():
             headers.update(error.headers)
         case errors.PositionLost():
             principal = context.principal
@@ -90,9 +90,9 @@ def _of_refusal(
 def field_problems(error: Exception) -> list[FieldProblem]:
     """The fields that a refusal names, as they are told."""
     match error:
-        case Refused() | errors.Invalid():
+        case HttpProblem() | errors.Invalid():
             return [FieldProblem(pointer=found.pointer, code=found.code, detail=found.detail) for found in error.errors]
-        case errors.Taken():
+        case errors.AlreadyExists():
             return [
                 FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
                 for name in error.fields
@@ -101,7 +101,7 @@ def field_problems(error: Exception) -> list[FieldProblem]:
             return []
 
 
-def render(request: web.Request, kind: Kind, detail: str, headers: dict[str, str], **more: Any) -> web.Response:
+def render(request: web.Request, kind: ProblemType, detail: str, headers: dict[str, str], **more: Any) -> web.Response:
     context = request[CONTEXT]
     context.problem = kind.slug
     document = Problem(

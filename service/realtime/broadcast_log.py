@@ -13,10 +13,10 @@ from service.domain.events.position import Position, lost
 from service.realtime.encoding import Entry
 from service.realtime.ring import Ring
 from service.realtime.subscribers import (
-    Audience,
-    Lane,
+    EncodingGroup,
+    EventFilter,
     LiveReader,
-    Want,
+    SubscriberGroup,
 )
 
 # What is written to a reader at once. A commit of thousands must not lie in every reader's buffer as a whole: whose
@@ -37,7 +37,7 @@ class Page:
     seen: int
 
 
-class Log:
+class BroadcastLog:
     """A ring, and those who stand at its head.
 
     Appending is synchronous and waits for nobody: what gathers in one turn of the loop goes out at its end, one write
@@ -47,9 +47,9 @@ class Log:
     def __init__(self, epoch: str, ring: Ring) -> None:
         self.epoch = epoch
         self.ring = ring
-        self._audiences: dict[object, dict[Want, Audience]] = {}
+        self._audiences: dict[object, dict[EventFilter, SubscriberGroup]] = {}
         self._watchers: dict[LiveReader, None] = {}
-        self._gathered: dict[Want, Audience] = {}
+        self._gathered: dict[EventFilter, SubscriberGroup] = {}
         self._gathered_bytes = 0
         self._gathered_entries = 0
         self._gather_s = 0.0
@@ -61,7 +61,7 @@ class Log:
         return Position(self.epoch, self.ring.head)
 
     @property
-    def handed_out(self) -> int:
+    def delivered_seq(self) -> int:
         """The seq up to which readers at the head were handed everything: what has gathered lies behind it."""
         return self._handed_out if self._gathered else self.ring.head
 
@@ -70,7 +70,7 @@ class Log:
         for watcher in [watcher for watcher in self._watchers if watcher.want.takes(entry)]:
             del self._watchers[watcher]
             watcher.fall_behind(self.ring.head)
-        self._handed_out = self.handed_out
+        self._handed_out = self.delivered_seq
         self.ring.append(entry)
         for key in (None, entry.key) if entry.key is not None else (None,):
             for audience in self._audiences.get(key, {}).values():
@@ -95,7 +95,7 @@ class Log:
             return
         began = perf_counter()
         for audience in self._gathered.values():
-            self._let_go(audience.hand_out())
+            self._let_go(audience.deliver())
         took_s = perf_counter() - began
         # Writing to a thousand sockets takes 5 ms, one entry or ten. Where entries come faster than that, those whose
         # writers wait for this very handing out are about to come: a little patience makes one write of them all.
@@ -115,7 +115,7 @@ class Log:
         else:
             self.flush()
 
-    def attach(self, reader: LiveReader, seq: int) -> Lane | None:
+    def attach(self, reader: LiveReader, seq: int) -> EncodingGroup | None:
         """Have a reader that stands at `seq` handed everything from now on; None if it is not at the head.
 
         Check and act lie in one turn of the loop: nothing can come between the reader's last page and its first live
@@ -126,7 +126,7 @@ class Log:
         if seq != self.ring.head:
             return None
         audiences = self._audiences.setdefault(reader.want.key, {})
-        return audiences.setdefault(reader.want, Audience(reader.want)).add(reader)
+        return audiences.setdefault(reader.want, SubscriberGroup(reader.want)).add(reader)
 
     def watch(self, reader: LiveReader, seq: int) -> bool:
         """Have a reader that stands at `seq` fall behind when something comes; False if it is not at the head."""
@@ -175,7 +175,7 @@ class Log:
         """The lowest seq that can still be read."""
         return self.ring.first
 
-    async def page(self, after: int, want: Want, most_bytes: int) -> Page:
+    async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
         """What lies behind a place; raises `Trimmed`."""
         if not self.ring.reaches(after):
             raise Trimmed()

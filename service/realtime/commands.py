@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.domain.auth import scopes
 from service.domain.auth.scopes import Scope
-from service.domain.errors import Forbidden, InsufficientScope, Invalid, Refusal
+from service.domain.errors import DomainError, Forbidden, InsufficientScope, Invalid
 from service.domain.events import visibility
 from service.domain.events.event import EventType
 from service.domain.events.position import Position
@@ -23,7 +23,7 @@ from service.http.strict_json import Malformed, parse_json
 from service.realtime import close_reasons
 from service.realtime.connection import Confirm
 from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
 from service.schemas.rooms import RoomName
@@ -117,7 +117,7 @@ class Commands:
             if command.scope is not None and command.scope not in self._socket.principal.scopes:
                 raise InsufficientScope(command.scope)
             await command.act(self, _validated(command.model, value))
-        except (Refusal, Malformed) as error:
+        except (DomainError, Malformed) as error:
             self.refuse(error, ref)
 
     def refuse(self, error: Exception, ref: str | None = None) -> None:
@@ -179,7 +179,7 @@ class Commands:
             # Before the answer: a drop between the two must not leave the client with the new place alone.
             self._socket.tell_reset(reason, position)
         self._answer(frame, {"type": "subscribed", "position": str(position)})
-        self._socket.subscribe(Want(visibility.subject_of(self._socket.principal.caller), types), position.seq)
+        self._socket.subscribe(EventFilter(visibility.subject_of(self._socket.principal.caller), types), position.seq)
 
     async def _unsubscribe(self, frame: Unsubscribe) -> None:
         self._socket.unsubscribe()
@@ -214,12 +214,12 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-class UnknownType(Refusal):
+class UnknownType(DomainError):
     sentence = f"`type` must be one of {', '.join(COMMANDS)}."
 
 
 def parse_auth(text: str) -> Auth:
-    """The first frame of a WebSocket that came without credentials; raises `Refusal` or `Malformed`."""
+    """The first frame of a WebSocket that came without credentials; raises `DomainError` or `Malformed`."""
     return _validated(Auth, _object(text))
 
 

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from service.domain.errors import InvalidToken
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
-from service.realtime.encoding import Form
+from service.realtime.close_reasons import CloseReason
+from service.realtime.encoding import WireEncoding
 from service.realtime.reader import Reader
 from service.realtime.subscribers import FULL_BYTES
 from service.security.authenticator import Principal
@@ -40,7 +40,7 @@ class Connection:
 
     kind: Literal["feed", "websocket"]
 
-    def __init__(self, request: web.Request, form: Form, principal: Principal, client: str) -> None:
+    def __init__(self, request: web.Request, form: WireEncoding, principal: Principal, client: str) -> None:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
@@ -50,7 +50,7 @@ class Connection:
         self.client = client
         self.readers: list[Reader] = []
         self.opened_at = time.monotonic()
-        self.ending: Ending | None = None
+        self.ending: CloseReason | None = None
         self.reconnect_after_ms = 0
         # Nothing more may be written: a close frame stands at the end of what was.
         self.silent = False
@@ -98,23 +98,23 @@ class Connection:
     def ping(self) -> None:
         """Show that the connection lives, and up to where it was served."""
 
-    def step_back(self) -> None:
+    def resume(self) -> None:
         """Have no reader handed anything until the socket takes more.
 
         Each would find out by itself, after what it is handed next: in 64 rooms that was 4 MB for one full socket.
         """
         for reader in self.readers:
-            reader.step_back()
+            reader.resume()
 
     def wake(self) -> None:
         """Have the connection's own task look at its readers."""
         raise NotImplementedError
 
-    def take_leave(self) -> None:
+    def send_close_notice(self) -> None:
         """Tell the peer of the ending, or have the connection's own task do so. Called once; waits for nothing."""
         raise NotImplementedError
 
-    def end(self, ending: Ending, after_s: float = 0) -> None:
+    def end(self, ending: CloseReason, after_s: float = 0) -> None:
         """Bring the stream to an end; the first reason stands. Waits for nothing.
 
         Args:
@@ -128,7 +128,7 @@ class Connection:
         # At once: what is committed behind the event that ends a stream is nothing that it may still read.
         for reader in self.readers:
             reader.close()
-        self.take_leave()
+        self.send_close_notice()
 
     async def confirm(self, look: Confirm) -> None:
         """Look once more whether this stream may be open, and end it where it may not."""
@@ -184,7 +184,7 @@ def _tear_down(transport: asyncio.Transport) -> None:
         transport.abort()
 
 
-async def let_go(socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
+async def close_socket(socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
     """Close a WebSocket whose handler is done. Waits for nothing.
 
     Closing alone waits for the peer to take what was written, for ever, and keeps memory and descriptor so long; tearing

@@ -12,11 +12,11 @@ from uuid import UUID
 
 from service.domain.events.event import Event
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
-from service.realtime.pending_auth import Anteroom
+from service.realtime.pending_auth import PendingAuth
 from service.realtime.subscribers import FULL_BYTES
-from service.server.memory import give_back
+from service.server.memory import trim_heap
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster.streams")
@@ -27,7 +27,7 @@ _QUIET_S = 3.0
 _REST = 1_000  # times what giving back took: so seldom again, whatever streams come and go
 
 
-class Connections:
+class ConnectionRegistry:
     """The open streams of this process, looked at once a second or oftener.
 
     Args:
@@ -59,11 +59,11 @@ class Connections:
         self._left = 0
         self._left_at = 0.0
         self._give_back_at = 0.0
-        self.anteroom = Anteroom()
+        self.pending_auth = PendingAuth()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.retiring = False
-        self.draining: Ending | None = None
+        self.shutting_down = False
+        self.draining: CloseReason | None = None
 
     def __len__(self) -> int:
         return len(self._pinged_at)
@@ -128,15 +128,15 @@ class Connections:
         for stream in streams:
             stream.end(ending)
 
-    def end_all(self, ending: Ending) -> None:
+    def end_all(self, ending: CloseReason) -> None:
         for connection in list(self._pinged_at):
             connection.end(ending)
 
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""
-        self.retiring = True
+        self.shutting_down = True
         self.draining = close_reasons.RESTART
-        self.anteroom.close()
+        self.pending_auth.close()
         connections = list(self._pinged_at)
         over_at = time.monotonic() + spread_s
         for place, connection in enumerate(connections):
@@ -187,7 +187,7 @@ class Connections:
         is_quiet = now - self._left_at >= _QUIET_S and now >= self._give_back_at
         if self._left >= max(_MANY, len(self)) and is_quiet:
             self._left = 0
-            self._give_back_at = now + give_back() * _REST
+            self._give_back_at = now + trim_heap() * _REST
 
     def _is_stuck(self, connection: Connection, size: int, now: float) -> bool:
         if size < FULL_BYTES:

@@ -15,7 +15,7 @@ _RSV1: Final = 0x40
 _LINE_SEPARATORS: Final = tuple((sign.encode(), b"\\u%04x" % ord(sign)) for sign in "\x85\u2028\u2029")
 
 
-class Form(enum.Enum):
+class WireEncoding(enum.Enum):
     """How one connection wants its bytes."""
 
     WEBSOCKET = "websocket"
@@ -44,14 +44,14 @@ class Entry:
     frame: bytes
 
 
-def render(entries: Iterable[Entry], form: Form) -> bytes:
+def render(entries: Iterable[Entry], form: WireEncoding) -> bytes:
     """What one connection is sent for these entries, as one piece."""
-    if form is Form.WEBSOCKET:
+    if form is WireEncoding.WEBSOCKET:
         return b"".join(text_frame(entry.frame) for entry in entries)
-    if form is Form.DEFLATED:
+    if form is WireEncoding.DEFLATED:
         return b"".join(deflated_frame(entry.frame) for entry in entries)
     stream = b"".join(sse(entry.event, entry.data, entry.position) for entry in entries)
-    return chunk(stream) if form is Form.CHUNKED else stream
+    return chunk(stream) if form is WireEncoding.CHUNKED else stream
 
 
 def text_frame(payload: bytes) -> bytes:

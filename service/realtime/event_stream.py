@@ -16,19 +16,19 @@ from aiohttp import HttpVersion11, hdrs, web
 from service.domain.errors import InvalidPosition
 from service.domain.events.position import Position
 from service.realtime import close_reasons
-from service.realtime.broadcast_log import Log
-from service.realtime.close_reasons import Ending
+from service.realtime.broadcast_log import BroadcastLog
+from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Confirm, Connection
-from service.realtime.connections import Connections
+from service.realtime.connections import ConnectionRegistry
 from service.realtime.encoding import (
-    Form,
+    WireEncoding,
     chunk,
     compact,
     sse,
     sse_ping,
 )
 from service.realtime.reader import LimitedReader, Reader
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 
 _HEADERS: Final = {
@@ -79,8 +79,8 @@ class Reading:
         ends_behind: whether a reader that the log has left behind is ended instead of told; in a room it was too slow.
     """
 
-    log: Log
-    want: Want
+    log: BroadcastLog
+    want: EventFilter
     resync: str
     limit: int | None = None
     ends_behind: bool = False
@@ -93,7 +93,7 @@ class EventStream(Connection):
 
     def __init__(self, request: web.Request, principal: Principal, client: str) -> None:
         # Chunks on HTTP/1.1, none on 1.0, which many a proxy speaks to what is behind it.
-        form = Form.CHUNKED if request.version >= HttpVersion11 else Form.PLAIN
+        form = WireEncoding.CHUNKED if request.version >= HttpVersion11 else WireEncoding.PLAIN
         super().__init__(request, form, principal, client)
         self.response = web.StreamResponse(headers=_HEADERS)
         self._request = request
@@ -103,13 +103,13 @@ class EventStream(Connection):
     def wake(self) -> None:
         self._woken.set()
 
-    def take_leave(self) -> None:
+    def send_close_notice(self) -> None:
         self._woken.set()
         # A store that does not answer must not keep its task from saying goodbye.
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(0)
 
-    async def run(self, reading: Reading, start: Start, connections: Connections, confirm: Confirm) -> None:
+    async def run(self, reading: Reading, start: Start, connections: ConnectionRegistry, confirm: Confirm) -> None:
         """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
         await self.response.prepare(self._request)
         connections.add(self)
@@ -122,7 +122,7 @@ class EventStream(Connection):
             self.close()
             connections.remove(self)
 
-    async def _serve(self, reading: Reading, start: Start, confirm: Confirm) -> Ending:
+    async def _serve(self, reading: Reading, start: Start, confirm: Confirm) -> CloseReason:
         """Read until there is a reason to end."""
         try:
             async with self._interruptible():
@@ -208,7 +208,7 @@ class EventStream(Connection):
         await self.response.write(opening)
         self.count_sent(len(opening))
 
-    async def _say_goodbye(self, ending: Ending) -> None:
+    async def _say_goodbye(self, ending: CloseReason) -> None:
         if self._transport.is_closing():
             return  # torn down already; uvloop would keep what is written now
         goodbye = _goodbye(ending, self.reconnect_after_ms)
@@ -221,16 +221,16 @@ class EventStream(Connection):
         await self.response.write_eof()
 
     def _send(self, data: bytes) -> None:
-        self.write(chunk(data) if self.form is Form.CHUNKED else data)
+        self.write(chunk(data) if self.form is WireEncoding.CHUNKED else data)
 
 
-def turned_away() -> web.Response:
+def rate_limited() -> web.Response:
     """The whole stream of a reader of whom nobody can tell who it is: the store does not answer."""
     retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
     return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, retry_ms))
 
 
-def _goodbye(ending: Ending, reconnect_after_ms: int) -> bytes:
+def _goodbye(ending: CloseReason, reconnect_after_ms: int) -> bytes:
     told = {"reason": ending.reason, "reconnect_after_ms": reconnect_after_ms if ending.reconnect else None}
     retry = f"retry: {reconnect_after_ms}\n".encode() if ending.reconnect else b""
     return retry + sse("closing", compact(told))

@@ -15,10 +15,10 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position, lost
 from service.domain.ports import Store
 from service.domain.queries import EventQuery
-from service.realtime.broadcast_log import Log, Page, Trimmed
+from service.realtime.broadcast_log import BroadcastLog, Page, Trimmed
 from service.realtime.encoding import Entry, compact
 from service.realtime.ring import Ring
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.schemas.events import event_json
 
 log = logging.getLogger("roster.feed")
@@ -33,7 +33,7 @@ MOST_SILENT_S: Final = 5.0  # a process that cannot follow the log for so long i
 _LOOK_EVERY_S: Final = 0.5  # a lost bell costs half a second, never an event
 
 
-class Hub(Log):
+class Hub(BroadcastLog):
     """The log of accounts, as readers see it: keys are subjects, events are types.
 
     The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
@@ -117,7 +117,7 @@ class Hub(Log):
         """The lowest seq that can still be read."""
         return (await self._store.events(EventQuery(self.ring.head, 1))).first
 
-    async def page(self, after: int, want: Want, most_bytes: int) -> Page:
+    async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
         """What lies behind a place, up to the head that readers have seen; from the store what the ring has not."""
         # From far behind the store finds one subject's events by its index; going through the ring would cost everybody's.
         # From near by only the ring is quick enough: while a store is asked the head moves on, and a reader that asks
@@ -136,7 +136,7 @@ class Hub(Log):
             page = await self._store.events(EventQuery(self.ring.head, _FOLLOWED_EVENTS))
             if page.position.epoch == self.epoch and page.position.seq < self.ring.head:
                 log.error("the log is shorter than it was: an older state was put back", extra={"was": str(self.head)})
-                await self._store.leave_epoch(self.epoch)
+                await self._store.start_new_epoch(self.epoch)
                 continue
             if page.position.epoch != self.epoch or page.first > self.ring.head + 1:
                 # Another life of the log, or more than it keeps was written in half a second: readers find out by

@@ -13,7 +13,7 @@ from service.domain.errors import TooMany
 _MOST_WAITING: Final = 100  # of one network; each says who it is within seconds or is gone
 
 
-class Anteroom:
+class PendingAuth:
     """Bounded by number for each network, and by time for each connection."""
 
     def __init__(self) -> None:

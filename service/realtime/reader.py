@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from service.domain.events.position import Position
-from service.realtime.broadcast_log import Log, Page, Trimmed
+from service.realtime.broadcast_log import BroadcastLog, Page, Trimmed
 from service.realtime.close_reasons import LIMIT
 from service.realtime.encoding import render
-from service.realtime.subscribers import Lane, Want
+from service.realtime.subscribers import EncodingGroup, EventFilter
 
 if TYPE_CHECKING:
     from service.realtime.connection import Connection
@@ -25,7 +25,9 @@ class Reader:
         on_trimmed: called when the log no longer holds what comes next; reading goes on from the head after it.
     """
 
-    def __init__(self, log: Log, connection: Connection, want: Want, seq: int, on_trimmed: Callable[[], None]) -> None:
+    def __init__(
+        self, log: BroadcastLog, connection: Connection, want: EventFilter, seq: int, on_trimmed: Callable[[], None]
+    ) -> None:
         self.log = log
         self.want = want
         self.form = connection.form
@@ -36,7 +38,7 @@ class Reader:
         self._connection = connection
         self._seq = seq
         self._on_trimmed = on_trimmed
-        self._lane: Lane | None = None
+        self._lane: EncodingGroup | None = None
         self._handed_before = 0
 
     @property
@@ -56,19 +58,19 @@ class Reader:
     @property
     def position(self) -> Position:
         """Up to where everything this reader wants was sent."""
-        return Position(self.log.epoch, self.log.handed_out if self._live else self._seq)
+        return Position(self.log.epoch, self.log.delivered_seq if self._live else self._seq)
 
     def fall_behind(self, seq: int) -> None:
         self._leave_lane()
         self._seq = seq
         if self.is_full:
-            self._connection.step_back()
+            self._connection.resume()
         self._connection.wake()
 
-    def step_back(self) -> None:
+    def resume(self) -> None:
         """Read on by itself from here; harmless when it does already."""
         if self._live:
-            self._seq = self.log.handed_out
+            self._seq = self.log.delivered_seq
             self.log.detach(self)
             self._leave_lane()
 
@@ -118,7 +120,13 @@ class LimitedReader(Reader):
     """
 
     def __init__(
-        self, log: Log, connection: Connection, want: Want, seq: int, on_trimmed: Callable[[], None], limit: int
+        self,
+        log: BroadcastLog,
+        connection: Connection,
+        want: EventFilter,
+        seq: int,
+        on_trimmed: Callable[[], None],
+        limit: int,
     ) -> None:
         super().__init__(log, connection, want, seq, on_trimmed)
         self._left = limit

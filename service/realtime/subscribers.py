@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from service.realtime.encoding import Entry, Form, render
+from service.realtime.encoding import Entry, WireEncoding, render
 
 FULL_BYTES: Final = 65_536  # of a send buffer: asyncio's and uvloop's own high-water mark
 # Whoever was not full when that was last looked at has room for as much again.
 _LOOK_EVERY_BYTES: Final = FULL_BYTES // 4
 
 
-class Want(NamedTuple):
+class EventFilter(NamedTuple):
     """What a reader chooses: entries with this key (None: all) and of these events (None: all)."""
 
     key: object = None
@@ -26,10 +26,10 @@ class LiveReader(Protocol):
     """Who stands at the head of a log and is handed what comes."""
 
     @property
-    def want(self) -> Want: ...
+    def want(self) -> EventFilter: ...
 
     @property
-    def form(self) -> Form: ...
+    def form(self) -> WireEncoding: ...
 
     @property
     def put(self) -> Callable[[bytes], object]:
@@ -43,7 +43,7 @@ class LiveReader(Protocol):
         """Called when it was detached: what it was handed reached up to `seq`."""
 
 
-class Lane:
+class EncodingGroup:
     """Readers that want the same in the same form.
 
     To a thousand members of a room a message is a thousand writes and nothing else: what was sent is counted for all at
@@ -77,20 +77,20 @@ class Lane:
         return [reader for reader in self.readers if reader.is_full]
 
 
-class Audience:
+class SubscriberGroup:
     """Readers that want the same, a lane for each form."""
 
     __slots__ = ("gathered", "lanes", "want")
 
-    def __init__(self, want: Want) -> None:
+    def __init__(self, want: EventFilter) -> None:
         self.want = want
-        self.lanes: dict[Form, Lane] = {}
+        self.lanes: dict[WireEncoding, EncodingGroup] = {}
         self.gathered: list[Entry] = []
 
-    def add(self, reader: LiveReader) -> Lane:
+    def add(self, reader: LiveReader) -> EncodingGroup:
         lane = self.lanes.get(reader.form)
         if lane is None:
-            lane = self.lanes[reader.form] = Lane()
+            lane = self.lanes[reader.form] = EncodingGroup()
         lane.readers[reader] = reader.put
         return lane
 
@@ -101,11 +101,11 @@ class Audience:
             if not lane.readers:
                 del self.lanes[reader.form]
 
-    def hand_out(self) -> list[LiveReader]:
+    def deliver(self) -> list[LiveReader]:
         """Send what has gathered; returns those whose sockets are full, who read on by themselves."""
         entries, self.gathered = self.gathered, []
         return self.offer(lambda form: render(entries, form))
 
-    def offer(self, made: Callable[[Form], bytes]) -> list[LiveReader]:
+    def offer(self, made: Callable[[WireEncoding], bytes]) -> list[LiveReader]:
         """Send to every reader, in its form; returns those whose sockets are full."""
         return [reader for form, lane in self.lanes.items() for reader in lane.offer(made(form))]

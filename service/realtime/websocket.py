@@ -20,11 +20,11 @@ from service.domain.errors import Conflict
 from service.domain.events import visibility
 from service.domain.events.position import Position
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
 from service.realtime.deflate import LARGEST_WINDOW, accept_offer
 from service.realtime.encoding import (
-    Form,
+    WireEncoding,
     close_frame,
     compact,
     moment,
@@ -34,7 +34,7 @@ from service.realtime.frame_limit import FrameCounter, FrameLimit
 from service.realtime.hub import Hub
 from service.realtime.reader import Reader
 from service.realtime.rooms.registry import Rooms
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 from service.server.tasks import Tasks
 
@@ -163,7 +163,7 @@ class WebSocket(Connection):
         tasks: Tasks,
     ) -> None:
         # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
-        form = Form.DEFLATED if response.compress == LARGEST_WINDOW else Form.WEBSOCKET
+        form = WireEncoding.DEFLATED if response.compress == LARGEST_WINDOW else WireEncoding.WEBSOCKET
         super().__init__(request, form, principal, client)
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None
@@ -268,7 +268,7 @@ class WebSocket(Connection):
         reason = None if after is None else await self._hub.lost(after, self.principal.caller.id)
         return reason, self._hub.head if after is None or reason else after
 
-    def subscribe(self, want: Want, seq: int) -> None:
+    def subscribe(self, want: EventFilter, seq: int) -> None:
         """Follow the feed from there; a second call replaces the first."""
         self.unsubscribe()
         self.feed = self._read(Reader(self._hub, self, want, seq, self._tell_trimmed))
@@ -291,10 +291,10 @@ class WebSocket(Connection):
         for reader in self.readers:
             reader.close()
 
-    def take_leave(self) -> None:
+    def send_close_notice(self) -> None:
         # Not by aiohttp's `close`: called from another task than the receiving one it hangs up at once, and what the
         # client has just sent turns that into a reset, which takes the reason with it.
-        ending: Ending = self.ending or close_reasons.FAULT
+        ending: CloseReason = self.ending or close_reasons.FAULT
         frame: dict[str, Any] = {"type": "closing", "reason": ending.reason}
         frame["reconnect_after_ms"] = self.reconnect_after_ms if ending.reconnect else None
         self.send(frame)

@@ -79,7 +79,7 @@ class EventList(Answer):
     """Position to give as `after` for the next page; null when there is none yet: go on from the `Roster-Position` header."""
 
 
-class EventFilter(Query):
+class EventListQuery(Query):
     """Which part of the log."""
 
     after: After | None = None

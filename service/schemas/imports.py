@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from service.domain.auth import imported_hashes
-from service.domain.auth.password_policy import refuse_common
+from service.domain.auth.password_policy import reject_common
 from service.domain.errors import FieldError, Invalid
 from service.domain.users.bulk_import import Line
 from service.schemas.fields import Answer, Query
@@ -82,7 +82,7 @@ class UserImport(UserCreate):
         if self.password is not None and self.password_hash is not None:
             raise Invalid(FieldError("/password_hash", "not_both", "Must not stand beside a password"))
         if self.password is not None:
-            refuse_common(self.password, self.username, self.email, self.name)
+            reject_common(self.password, self.username, self.email, self.name)
         named = self.model_fields_set
         given: dict[str, Any] = {name: getattr(self, name) for name in _GIVEN if name in named}
         return Line(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)

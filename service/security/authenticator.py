@@ -159,9 +159,9 @@ class Authenticator:
         session, _ = await self._live(session_id)
         ticket = generate_ticket(session_id)
         now = self._clock()
-        await self._store.keep_ticket(_digest(ticket), session_id, now + TICKET_TTL)
-        # A refresh extends the session up to `ends_by`, and does not send this cookie again.
-        left = (session.ends_by or session.expires_at) - now
+        await self._store.create_ticket(_digest(ticket), session_id, now + TICKET_TTL)
+        # A refresh extends the session up to `absolute_expires_at`, and does not send this cookie again.
+        left = (session.absolute_expires_at or session.expires_at) - now
         return ticket, StreamCookie(
             cookie_name(session_id), session_secrets.issue(session, "stream"), math.ceil(left.total_seconds())
         )
@@ -181,7 +181,7 @@ class Authenticator:
 
     async def ticket(self, text: str) -> Principal:
         """Use up a ticket; raises `Unauthenticated`."""
-        session_id = await self._store.take_ticket(_digest(text), self._clock())
+        session_id = await self._store.consume_ticket(_digest(text), self._clock())
         if session_id is None:
             raise Unauthenticated(
                 "The ticket is unknown, used or older than 30 seconds; POST /v1/auth/ticket gives one."

@@ -26,7 +26,7 @@ class ProcessHasher(Hasher, Protocol):
         """Let go of what it runs on. Safe to call twice."""
 
 
-class HashPlaces:
+class HashAdmission:
     """Who has passwords waiting: each network a quarter of the places at most, or four where that is more.
 
     Args:
@@ -38,9 +38,9 @@ class HashPlaces:
         self._most = max(_LEAST, places // _SHARE)
         self._taken: Counter[str] = Counter()
 
-    def of(self, client: str) -> HashPlace:
+    def of(self, client: str) -> AdmittedHasher:
         """What a request from that address hashes with."""
-        return HashPlace(self, self._hasher, network_of(client))
+        return AdmittedHasher(self, self._hasher, network_of(client))
 
     @contextmanager
     def take(self, network: str) -> Iterator[None]:
@@ -56,13 +56,13 @@ class HashPlaces:
                 del self._taken[network]
 
 
-class HashPlace:
+class AdmittedHasher:
     """Keeps `Hasher` for one request, of which at most one password waits at a time.
 
     Raises `TooMany` where its network has too many waiting.
     """
 
-    def __init__(self, places: HashPlaces, hasher: Hasher, network: str) -> None:
+    def __init__(self, places: HashAdmission, hasher: Hasher, network: str) -> None:
         self._places = places
         self._hasher = hasher
         self._network = network

@@ -20,7 +20,7 @@ _MOST_NOTED: Final = 10_000
 log = logging.getLogger("roster.tokens")
 
 
-class Uses:
+class TokenUsageRecorder:
     """Writes each token's use once a minute at most, behind the backs of those who use it.
 
     What gets lost, when the process ends or the store fails, is a minute of one column that no rule depends on.

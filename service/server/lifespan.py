@@ -15,11 +15,11 @@ from aiohttp import web
 from service.adapters import chosen_mailer
 from service.config.settings import PREFIX, SettingsError
 from service.delivery.mail_worker import Postbox
-from service.domain.auth.password_policy import refuse_common
-from service.domain.errors import Invalid, Taken, Unavailable
+from service.domain.auth.password_policy import reject_common
+from service.domain.errors import AlreadyExists, Invalid, Unavailable
 from service.domain.idempotency import Keys
 from service.domain.mail.mail import Purpose
-from service.domain.mail.templates import Letterhead
+from service.domain.mail.templates import TemplateContext
 from service.domain.users import accounts
 from service.domain.users.accounts import NewUser
 from service.http import app_keys
@@ -53,7 +53,7 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     moment = app[app_keys.CLOCK]()
-    await store.offer_signing_key(made("HS256", moment, moment))
+    await store.add_signing_key_if_none(made("HS256", moment, moment))
     try:
         await keyring.look()
     except UnusableKey as error:
@@ -72,7 +72,7 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
     try:
         made = await accounts.ensure_admin(app[app_keys.STORE], hasher, app[app_keys.CLOCK], admin)
-    except Taken as error:
+    except AlreadyExists as error:
         made = False
         app[app_keys.ADMIN] = "missing"
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
@@ -88,7 +88,7 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
 
 def _is_common(admin: NewUser) -> bool:
     try:
-        refuse_common(admin.password or "", admin.username, admin.email)
+        reject_common(admin.password or "", admin.username, admin.email)
     except Invalid:
         return True
     return False
@@ -135,7 +135,7 @@ async def send_mails(app: web.Application) -> AsyncIterator[None]:
         "move": timedelta(seconds=settings.verify_ttl_s),
         "reset": timedelta(seconds=settings.reset_ttl_s),
     }
-    head = Letterhead(settings.public_url, settings.mail_link_url, ttls)
+    head = TemplateContext(settings.public_url, settings.mail_link_url, ttls)
     postbox = app[app_keys.POSTBOX] = Postbox(
         app[app_keys.STORE], chosen_mailer(settings, clock), clock, head, app[app_keys.TASKS], app[app_keys.METRICS]
     )

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 
-def set_aside() -> None:
+def freeze_gc() -> None:
     """Have Python's collector look no more at what is there: the modules, and what a service is made of.
 
     That is most of what it would walk through each time, with everything standing still: 70 ms, several times a second
@@ -18,7 +18,7 @@ def set_aside() -> None:
     gc.freeze()
 
 
-def give_back() -> float:
+def trim_heap() -> float:
     """Free what ended and return it to the system; how many seconds that took: some 10 ms, and more the more is alive.
 
     Python's collector counts what is made, not what has ended: after thousands have left and nobody comes it may never run,

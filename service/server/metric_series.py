@@ -13,7 +13,7 @@ from service.domain.mail.mail import MailKind
 from service.http import problems
 from service.http.operations import Operation
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.security.login_throttle.counts import Kind
 from service.server.peers import REASONS
 from service.telemetry.metrics import Metrics
@@ -39,7 +39,7 @@ def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operati
     Args:
         operations: route template, method and operation.
     """
-    reasons = ["left", *(ending.reason for ending in vars(close_reasons).values() if isinstance(ending, Ending))]
+    reasons = ["left", *(ending.reason for ending in vars(close_reasons).values() if isinstance(ending, CloseReason))]
     for kind in _STREAMS:
         metrics.streams.labels(kind)
     for kind, reason in product(_STREAMS, reasons):

@@ -97,7 +97,7 @@ class Runner(web.AppRunner):
         try:
             if self.sites:
                 # Who sends requests here learns from readiness that it should not; until then they are answered.
-                self.app[CONNECTIONS].retiring = True
+                self.app[CONNECTIONS].shutting_down = True
                 await asyncio.sleep(self.app[SETTINGS].drain_delay_s)
             for site in self.sites:
                 await site.stop()

@@ -74,7 +74,7 @@ def _process_runner() -> Runner:
 
 
 async def _set_aside(_: web.Application) -> None:
-    memory.set_aside()
+    memory.freeze_gc()
 
 
 async def _tell_password(app: web.Application) -> None:

@@ -36,7 +36,7 @@ class UnreadResponses:
     """Aborts connections whose clients take nothing of a response for too long.
 
     aiohttp waits without a deadline for the client to take a response, and so does closing the connection: a client that
-    does not read holds memory and a descriptor. Streams are exempt, because `Connections` ends them with a reason.
+    does not read holds memory and a descriptor. Streams are exempt, because `ConnectionRegistry` ends them with a reason.
 
     Args:
         stall_s: seconds for which a client may take nothing.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service.domain import audit
-from service.domain.audit import By, Details, Entry, Recorded
+from service.domain.audit import AuditSource, Details, Entry, Recorded
 from service.domain.events.event import Event
 
 
@@ -18,7 +18,7 @@ class Recording:
         events: what was appended, in order.
     """
 
-    by: By
+    by: AuditSource
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -38,7 +38,7 @@ class Recording:
         actor: UUID | None,
         subject: UUID | None,
         details: Details | None = None,
-        by: By | None = None,
+        by: AuditSource | None = None,
     ) -> None:
         self._entries.append(Entry(action, actor, subject, by or self.by, details))
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def run_through(steps: Awaitable[T]) -> T:
+def run_sync(steps: Awaitable[T]) -> T:
     """Run it to its end at once, in whatever thread this is; nothing else happens meanwhile, which makes it atomic.
 
     Raises RuntimeError when it waits for something all the same.

@@ -14,7 +14,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 from service.http.view import NO_STORE, View, json_answer
 from service.outbound.failures import Failed
 from service.schemas.aggregate import AggregateAnswer, Sources
@@ -43,7 +43,7 @@ class Aggregate(View):
         unknown = [name for name in names if name not in known]
         if unknown:
             there_are = f"there are {', '.join(known)}" if known else "ROSTER_UPSTREAMS names none"
-            raise Refused(problems.BAD_REQUEST, f"There is no source {unknown[0]!r}; {there_are}.")
+            raise HttpProblem(problems.BAD_REQUEST, f"There is no source {unknown[0]!r}; {there_are}.")
         came = await app[AGGREGATOR].fetch(names, self.request[CONTEXT].request_id)
         results = {
             name: {"error": {"code": result.code, "detail": result.detail}}

@@ -18,7 +18,7 @@ from service.http.operations import (
 from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
-from service.realtime.connection import let_go
+from service.realtime.connection import close_socket
 from service.realtime.websocket import Response, close_code
 from service.security.networks import network_of
 from service.views.handshake import HANDSHAKE_HEADERS, accept
@@ -59,7 +59,7 @@ class Echo(View):
             except (ConnectionError, TimeoutError):
                 pass  # the peer left, or does not read
             finally:
-                await let_go(socket, request.transport)
+                await close_socket(socket, request.transport)
         return socket
 
 

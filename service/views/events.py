@@ -20,8 +20,8 @@ from service.http.operations import (
 )
 from service.http.view import PRIVATE, View, json_answer
 from service.realtime.event_stream import Reading, Start
-from service.realtime.subscribers import Want
-from service.schemas.events import EventAnswer, EventFilter, EventList, FeedFilter, event_json
+from service.realtime.subscribers import EventFilter
+from service.schemas.events import EventAnswer, EventList, EventListQuery, FeedFilter, event_json
 from service.schemas.feed import Closing, Hello, Keepalive, Reset
 
 _TAG = "events"
@@ -52,13 +52,13 @@ class Events(View):
             tag=_TAG,
             access=Access.BEARER,
             scope="events:read",
-            query=EventFilter,
+            query=EventListQuery,
             replies={200: Reply("A page of events, oldest first.", EventList, headers=("Roster-Position",))},
             refusals=(problems.POSITION_LOST,),
         )
     )
     async def get(self) -> web.Response:
-        wanted = self.query(EventFilter)
+        wanted = self.query(EventListQuery)
         asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
         page = await self.request.app[STORE].events(
@@ -112,6 +112,6 @@ class Feed(View):
         wanted = self.query(FeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        want = Want(visibility.subject_of(self.caller), types)
+        want = EventFilter(visibility.subject_of(self.caller), types)
         reading = Reading(self.request.app[HUB], want, visibility.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)

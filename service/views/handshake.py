@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 
 from service.http import problems
 from service.http.app_keys import SETTINGS
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 from service.realtime.websocket import Response
 from service.security.origins import may_connect
 
@@ -20,11 +20,11 @@ _CLOSE_S: Final = 2.0
 
 
 def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
-    """A WebSocket that is ready to be prepared; raises `Refused`."""
+    """A WebSocket that is ready to be prepared; raises `HttpProblem`."""
     settings = request.app[SETTINGS]
     check_handshake(request)
     if not may_connect(request, settings.public_url, settings.cors_origins):
-        raise Refused(problems.FOREIGN_ORIGIN)
+        raise HttpProblem(problems.FOREIGN_ORIGIN)
     return Response(
         timeout=_CLOSE_S,
         protocols=protocols,
@@ -48,9 +48,11 @@ def check_handshake(request: web.Request) -> None:
     tokens = [token.strip().lower() for token in headers.get(hdrs.CONNECTION, "").split(",")]
     if not fits or headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket" or "upgrade" not in tokens:
         # RFC 9110, 15.5.22: 426 must say what to upgrade to.
-        raise Refused(problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "Upgrade, close"})
+        raise HttpProblem(
+            problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.CONNECTION: "Upgrade, close"}
+        )
     if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != ["13"]:
-        raise Refused(
+        raise HttpProblem(
             problems.UPGRADE_REQUIRED, headers={hdrs.UPGRADE: "websocket", hdrs.SEC_WEBSOCKET_VERSION: "13", **close}
         )
     keys = headers.getall(hdrs.SEC_WEBSOCKET_KEY, [])
@@ -59,4 +61,4 @@ def check_handshake(request: web.Request) -> None:
     except (binascii.Error, ValueError):
         valid = False
     if not valid:
-        raise Refused(problems.BAD_REQUEST, "`Sec-WebSocket-Key` must stand once, 16 bytes in base64.", close)
+        raise HttpProblem(problems.BAD_REQUEST, "`Sec-WebSocket-Key` must stand once, 16 bytes in base64.", close)

@@ -58,7 +58,7 @@ class Ready(View):
     )
     async def get(self) -> web.Response:
         app = self.request.app
-        if app[CONNECTIONS].retiring:
+        if app[CONNECTIONS].shutting_down:
             raise Unavailable(5, "The service is stopping.")
         if not app[HUB].is_current:
             raise Unavailable(1, "The log cannot be followed.")

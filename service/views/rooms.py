@@ -20,7 +20,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
-from service.http.problems import Refused
+from service.http.problems import HttpProblem
 from service.http.view import PRIVATE, View, json_answer
 from service.realtime.event_stream import Reading, Start
 from service.realtime.rooms.room import MESSAGES, Room
@@ -151,7 +151,7 @@ class Messages(RoomView):
         key = key_of(self.request)
         body = await self.body(MessageBody)
         if len(await self.read()) > most:
-            raise Refused(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
+            raise HttpProblem(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
         rooms = self.request.app[ROOMS]
         if key is None:
             return json_answer(rooms.send(self.room_name, self.principal, body.data).data, status=201)

@@ -6,7 +6,7 @@ import logging
 
 from aiohttp import WSMessage, WSMsgType, web
 
-from service.domain.errors import BadRequest, Refusal, TooMany
+from service.domain.errors import BadRequest, DomainError, TooMany
 from service.http import problems
 from service.http.app_keys import (
     AUTHENTICATOR,
@@ -28,7 +28,7 @@ from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
 from service.realtime.commands import Commands, error_frame, expiry, parse_auth
-from service.realtime.connection import let_go
+from service.realtime.connection import close_socket
 from service.realtime.cork import cork, uncork
 from service.realtime.encoding import compact
 from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
@@ -83,7 +83,7 @@ class Socket(View):
             log.exception("a socket failed", extra={"request_id": context.request_id})
             await response.close(code=close_reasons.FAULT.code, message=close_reasons.FAULT.reason.encode())
         finally:
-            await let_go(response, request.transport)
+            await close_socket(response, request.transport)
         return response
 
     async def _first_frame(self, response: Response) -> Principal | None:
@@ -92,7 +92,7 @@ class Socket(View):
         network = network_of(self.request[CONTEXT].client)
         ending = close_reasons.UNAUTHENTICATED
         try:
-            async with app[CONNECTIONS].anteroom.wait(network, app[SETTINGS].ws_auth_timeout_s):
+            async with app[CONNECTIONS].pending_auth.wait(network, app[SETTINGS].ws_auth_timeout_s):
                 message = await response.receive()
                 if message.type is WSMsgType.CLOSE:
                     await response.close(code=close_code(message.data))
@@ -107,7 +107,7 @@ class Socket(View):
                     return principal
         except TimeoutError:
             pass
-        except (Refusal, Malformed) as error:
+        except (DomainError, Malformed) as error:
             await response.send_str(compact(error_frame(error)).decode())
             if isinstance(error, TooMany):
                 ending = close_reasons.TOO_MANY_CONNECTIONS

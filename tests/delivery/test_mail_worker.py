@@ -20,7 +20,7 @@ from service.domain.mail.mail import (
     SenderRefused,
     parse_token,
 )
-from service.domain.mail.templates import Letter, Letterhead
+from service.domain.mail.templates import RenderedEmail, TemplateContext
 from service.domain.ports import Store, Transaction
 from service.http import app_keys
 from service.server.tasks import Tasks
@@ -43,12 +43,12 @@ class Carrier:
 
     def __init__(self) -> None:
         self.fails: list[Exception] = []
-        self.letters: list[Letter] = []
-        self.tried: list[Letter] = []
+        self.letters: list[RenderedEmail] = []
+        self.tried: list[RenderedEmail] = []
         self.hold: asyncio.Event | None = None
         self.begun = 0
 
-    async def send(self, letter: Letter) -> None:
+    async def send(self, letter: RenderedEmail) -> None:
         self.begun += 1
         self.tried.append(letter)
         if self.hold is not None:
@@ -72,7 +72,7 @@ class World:
 
     def another(self) -> Postbox:
         """Another one beside it, as in another process."""
-        head = Letterhead("", "", {"verify": HOUR, "reset": HOUR})
+        head = TemplateContext("", "", {"verify": HOUR, "reset": HOUR})
         return Postbox(self.store, self.carrier, self.clock, head, self.tasks, self.metrics)
 
     async def put(self, kind: MailKind = "reset", email: str = "ada@example.com") -> None:
@@ -190,7 +190,7 @@ async def test_slow_verdict_delays_no_other_mail(world: World) -> None:
     """While the server takes minutes for one mail the others are sent; of one kind to one address one is under way."""
     slow, gate = world.carrier.send, asyncio.Event()
 
-    async def send(letter: Letter) -> None:
+    async def send(letter: RenderedEmail) -> None:
         if letter.to == world.ada.email:
             await gate.wait()
         await slow(letter)

@@ -17,13 +17,13 @@ from service.config.values import SmtpServer
 from service.delivery.smtp import SmtpMailer, ehlo_name
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import MailRefused, SenderRefused
-from service.domain.mail.templates import Letter
+from service.domain.mail.templates import RenderedEmail
 from service.outbound.tls import trusted
 from tests.support.certificates import ONE, TWO, server_tls
 from tests.support.mail import mail_server, text_of
 from tests.support.server import settings_for_tests
 
-LETTER = Letter("ada@example.com", "Set a new password", "Grüße, Ada 🦊\n\n.\n\nLine of a dot above.\n")
+LETTER = RenderedEmail("ada@example.com", "Set a new password", "Grüße, Ada 🦊\n\n.\n\nLine of a dot above.\n")
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
@@ -245,23 +245,23 @@ async def test_ehlo_names_this_end(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_domain_goes_as_dns_has_it() -> None:
     """A server that takes ASCII alone is given an address with an international domain all the same."""
     async with mail_server(utf8=False) as server:
-        await mailer(server.port).send(Letter("ada@bücher.example.com", "s", "t\n"))
+        await mailer(server.port).send(RenderedEmail("ada@bücher.example.com", "s", "t\n"))
         with pytest.raises(MailRefused, match="SMTPUTF8"):
-            await mailer(server.port).send(Letter("zoë@example.com", "s", "t\n"))
+            await mailer(server.port).send(RenderedEmail("zoë@example.com", "s", "t\n"))
     assert server.recipients == ["ada@xn--bcher-kva.example.com"]
 
 
 async def test_private_domain_is_up_to_the_mail_server() -> None:
     """An address of a private network is handed over as any other."""
     async with mail_server() as server:
-        await mailer(server.port).send(Letter("ada@corp.local", "s", "t\n"))
+        await mailer(server.port).send(RenderedEmail("ada@corp.local", "s", "t\n"))
     assert server.recipients == ["ada@corp.local"]
 
 
 async def test_address_that_is_not_ascii_goes_where_it_is_taken() -> None:
     """With SMTPUTF8 (RFC 6531)."""
     async with mail_server() as server:
-        await mailer(server.port).send(Letter("zoë@example.com", "s", "t\n"))
+        await mailer(server.port).send(RenderedEmail("zoë@example.com", "s", "t\n"))
     assert server.recipients == ["zoë@example.com"]
 
 
@@ -269,7 +269,7 @@ async def test_line_breaks_do_not_get_into_headers() -> None:
     """A letter whose subject would become another header is not sent."""
     async with mail_server() as server:
         with pytest.raises(ValueError, match=r"linefeed|newline|carriage"):
-            await mailer(server.port).send(Letter("ada@example.com", "s\r\nBcc: eve@example.com", "t\n"))
+            await mailer(server.port).send(RenderedEmail("ada@example.com", "s\r\nBcc: eve@example.com", "t\n"))
     assert server.letters == []
 
 

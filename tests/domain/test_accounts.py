@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.auth.sessions import Session
-from service.domain.errors import Forbidden, LastAdmin, NotFound, PasswordFieldMissing, Stale, Taken, WrongPassword
+from service.domain.errors import (
+    AlreadyExists,
+    Forbidden,
+    LastAdmin,
+    NotFound,
+    PasswordFieldMissing,
+    VersionMismatch,
+    WrongPassword,
+)
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
@@ -145,7 +153,7 @@ async def test_account_without_password_has_none(world: World) -> None:
 async def test_taken_names_are_refused(world: World, username: str, email: str, fields: tuple[str, ...]) -> None:
     """Nobody gets a username or e-mail address that another has, and every such field is named."""
     before = await world.head()
-    with pytest.raises(Taken) as refused:
+    with pytest.raises(AlreadyExists) as refused:
         await accounts.create(world.store, world.hasher, world.clock, BY, NewUser(username, email), None)
 
     assert refused.value.fields == fields
@@ -318,7 +326,7 @@ async def test_password_of_who_took_the_old_address_proves_nothing(world: World)
 
 async def test_taken_address_is_refused_on_change(world: World) -> None:
     """A change to what another has is refused whole."""
-    with pytest.raises(Taken) as refused:
+    with pytest.raises(AlreadyExists) as refused:
         await world.change(world.admin, world.ada, username="bob", email="bob@example.com", name="x")
 
     assert refused.value.fields == ("username", "email")
@@ -329,11 +337,11 @@ async def test_stale_version_changes_nothing(world: World) -> None:
     """A change or deletion of another version than the present one is refused; naming the present among others is not."""
     present = world.ada.version
     for versions in (frozenset[int](), frozenset({present - 1, present + 1})):
-        with pytest.raises(Stale):
+        with pytest.raises(VersionMismatch):
             await world.change(world.ada, world.ada, name="x", versions=versions)
-        with pytest.raises(Stale):
+        with pytest.raises(VersionMismatch):
             await world.delete(world.ada, world.ada, versions)
-        with pytest.raises(Stale):  # also where nothing would change
+        with pytest.raises(VersionMismatch):  # also where nothing would change
             await world.change(world.ada, world.ada, versions=versions)
 
     assert (await world.change(world.ada, world.ada, name="x", versions=frozenset({0, present}))).name == "x"
@@ -348,7 +356,7 @@ async def test_two_changes_of_one_version_are_one(world: World) -> None:
         return_exceptions=True,
     )
 
-    assert [type(result) for result in found if isinstance(result, BaseException)] == [Stale]
+    assert [type(result) for result in found if isinstance(result, BaseException)] == [VersionMismatch]
     assert [result for result in found if isinstance(result, User)] == [await world.user(world.ada.id)]
 
 
@@ -468,7 +476,7 @@ async def test_first_admin_does_not_displace_a_member() -> None:
     await keep(store, a_user(username="root"))
     admin = NewUser("root", "root@example.com", role="admin", password="root's password")
 
-    with pytest.raises(Taken):
+    with pytest.raises(AlreadyExists):
         await accounts.ensure_admin(store, PlainHasher(), clock, admin)
 
 
@@ -476,5 +484,5 @@ def test_callers_see_themselves_and_admins_everybody() -> None:
     """A member sees its own id and no other, an administrator any."""
     me, other = uuid.uuid4(), uuid.uuid4()
 
-    assert [Caller(me, "member").sees(user) for user in (me, other)] == [True, False]
-    assert [Caller(me, "admin").sees(user) for user in (me, other)] == [True, True]
+    assert [Caller(me, "member").can_view(user) for user in (me, other)] == [True, False]
+    assert [Caller(me, "admin").can_view(user) for user in (me, other)] == [True, True]

@@ -7,9 +7,18 @@ from uuid import UUID
 import pytest
 
 from service.domain import errors
-from service.domain.errors import FieldError, Invalid, LastAdmin, PositionLost, Refusal, Taken, TooMany, Unavailable
+from service.domain.errors import (
+    AlreadyExists,
+    DomainError,
+    FieldError,
+    Invalid,
+    LastAdmin,
+    PositionLost,
+    TooMany,
+    Unavailable,
+)
 
-REFUSALS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Refusal)]
+REFUSALS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DomainError)]
 
 
 def drawn() -> dict[str, str | None]:
@@ -27,21 +36,21 @@ def drawn() -> dict[str, str | None]:
 
 def test_drawing_shows_the_tree() -> None:
     """The docstring draws every refusal, under the one it is a case of."""
-    parents = {kind.__name__: None if kind is Refusal else kind.__mro__[1].__name__ for kind in REFUSALS}
+    parents = {kind.__name__: None if kind is DomainError else kind.__mro__[1].__name__ for kind in REFUSALS}
 
     assert drawn() == parents
 
 
 @pytest.mark.parametrize("kind", REFUSALS, ids=lambda kind: kind.__name__)
-def test_refusal_is_a_sentence(kind: type[Refusal]) -> None:
+def test_refusal_is_a_sentence(kind: type[DomainError]) -> None:
     """Every refusal says in one sentence what a caller may know."""
-    arguments: dict[type[Refusal], tuple[object, ...]] = {
+    arguments: dict[type[DomainError], tuple[object, ...]] = {
         PositionLost: ("trimmed", "k3f9-7"),
         TooMany: (1.5,),
         errors.TooManyFailures: (1.5,),
-        errors.GrantReused: (UUID(int=1), UUID(int=2)),
+        errors.RefreshTokenReused: (UUID(int=1), UUID(int=2)),
         errors.InsufficientScope: ("users:read",),
-        Taken: ("username", "email"),
+        AlreadyExists: ("username", "email"),
     }
     sentence = str(kind(*arguments.get(kind, ())))  # type: ignore[arg-type]  # each of its own kind
 
@@ -57,7 +66,7 @@ def test_own_words_replace_the_sentence() -> None:
 
 def test_taken_names_every_field() -> None:
     """Who meets two others at once is told of both fields."""
-    error = Taken("username", "email")
+    error = AlreadyExists("username", "email")
 
     assert error.fields == ("username", "email")
     assert str(error) == "Another account already has this username and this email."

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from service.domain.errors import AnswerGone, KeyReused, StillRunning
+from service.domain.errors import KeyReused, ResponseExpired, StillRunning
 from service.domain.idempotency import Claim, Keys, Records
 from tests.support.clock import ManualClock
 
@@ -87,7 +87,7 @@ def test_emptied_record_still_keeps_its_key() -> None:
     records.keep(a_claim(clock, "two"), 2)
     records.empty(lambda done: done == 1)
 
-    with pytest.raises(AnswerGone):
+    with pytest.raises(ResponseExpired):
         records.find(a_claim(clock, "one"))
     with pytest.raises(KeyReused):
         records.find(a_claim(clock, "one", b"[]"))

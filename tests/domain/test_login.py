@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from service.domain.auth import login as logins
 from service.domain.auth.login import LoggedIn
 from service.domain.auth.sessions import Session
-from service.domain.errors import GrantReused, InvalidCredentials, InvalidGrant, Unavailable
+from service.domain.errors import InvalidCredentials, InvalidGrant, RefreshTokenReused, Unavailable
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import EventQuery
@@ -261,7 +261,7 @@ async def test_reuse_ends_the_session(world: World) -> None:
     session = (await world.log_in()).session
     await world.refresh(session, 1)
     world.clock.advance(10.001)
-    with pytest.raises(GrantReused) as refused:
+    with pytest.raises(RefreshTokenReused) as refused:
         await world.refresh(session, 1)
 
     assert (refused.value.session_id, refused.value.user_id) == (session.id, world.ada.id)
@@ -270,7 +270,7 @@ async def test_reuse_ends_the_session(world: World) -> None:
     assert (ended.session_id, ended.subject, ended.actor, ended.reason) == (session.id, world.ada.id, None, "reuse")
     with pytest.raises(InvalidGrant) as refused_too:  # the newest as well
         await world.refresh(session, 2)
-    assert not isinstance(refused_too.value, GrantReused)
+    assert not isinstance(refused_too.value, RefreshTokenReused)
 
 
 async def test_reuse_within_grace_counts_once_the_successor_was_used(world: World) -> None:

@@ -19,7 +19,7 @@ from service.domain.mail.mail import (
     Purpose,
     parse_token,
 )
-from service.domain.mail.templates import Letterhead
+from service.domain.mail.templates import TemplateContext
 from tests.support.domain import BY, keep
 from tests.support.mail import token_in
 from tests.support.member import Member
@@ -27,7 +27,7 @@ from tests.support.stores import erase
 
 LEASE = timedelta(minutes=2)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-HEAD = Letterhead("", "", {"verify": DAY, "move": DAY, "reset": HOUR})
+HEAD = TemplateContext("", "", {"verify": DAY, "move": DAY, "reset": HOUR})
 NOTICES: Sequence[Notice] = ("changed", "moved", "totp_on", "totp_off", "new_codes", "code_used")
 
 
@@ -42,11 +42,11 @@ class World(Member):
     async def due(self) -> list[Mail]:
         return list(await self.store.due_mails(self.clock(), 10))
 
-    async def make_ready(self, mail: Mail) -> Ready | None:
-        return await delivery.make_ready(self.store, self.clock, mail, HEAD, LEASE)
+    async def claim_and_render(self, mail: Mail) -> Ready | None:
+        return await delivery.claim_and_render(self.store, self.clock, mail, HEAD, LEASE)
 
     async def claim(self, mail: Mail) -> Mail:
-        ready = await self.make_ready(mail)
+        ready = await self.claim_and_render(mail)
         assert ready is not None
         return ready.mail
 
@@ -65,7 +65,7 @@ async def test_mail_is_claimed_by_one_process(world: World) -> None:
     """Of two processes that read the same mail, the second gets nothing, and the mail is not due during the lease."""
     mail = await world.enqueue()
     assert (await world.claim(mail)).tries == 1
-    assert await world.make_ready(mail) is None
+    assert await world.claim_and_render(mail) is None
     assert await world.due() == []
 
 
@@ -96,7 +96,7 @@ async def test_expired_mail_has_no_letter(world: World) -> None:
     """A mail is not sent from the moment at which it expires."""
     mail = await world.enqueue(ttl=HOUR)
     world.clock.now += HOUR
-    ready = await world.make_ready(mail)
+    ready = await world.claim_and_render(mail)
     assert ready is not None
     assert ready.letter is None
 
@@ -127,7 +127,7 @@ async def test_sent_mail_is_remembered_for_ten_minutes(world: World) -> None:
     world.clock.now += timedelta(microseconds=1)
     (row,) = await world.due()
     assert row.state == "sent"
-    assert await world.make_ready(row) is None
+    assert await world.claim_and_render(row) is None
     assert await world.due() == []
 
 
@@ -155,7 +155,7 @@ async def test_notice_reaches_the_earlier_address_without_a_username(world: Worl
     """A notice is sent to the address it was enqueued for, although the account has moved; it does not name the account."""
     mail = await world.enqueue(kind)
     await keep(world.store, replace(world.ada, email="new@example.com", username="lovelace"))
-    ready = await world.make_ready(mail)
+    ready = await world.claim_and_render(mail)
     assert ready is not None
     assert ready.letter is not None
     assert ready.letter.to == "ada@example.com"
@@ -167,7 +167,7 @@ async def test_letter_about_an_account_that_has_gone_is_not_sent(world: World, k
     """A deleted account is not written about."""
     mail = await world.enqueue(kind)
     await erase(world.store, world.ada)
-    ready = await world.make_ready(mail)
+    ready = await world.claim_and_render(mail)
     assert ready is not None
     assert ready.letter is None
 
@@ -176,7 +176,7 @@ async def test_letter_with_a_link_is_not_sent_to_an_earlier_address(world: World
     """After the account has moved, its earlier address gets no link to a new password."""
     mail = await world.enqueue("reset")
     await keep(world.store, replace(world.ada, email="new@example.com"))
-    ready = await world.make_ready(mail)
+    ready = await world.claim_and_render(mail)
     assert ready is not None
     assert ready.letter is None
 
@@ -188,7 +188,7 @@ async def test_inactive_account_is_mailed_no_link(world: World, kind: Purpose) -
     await world.mail_token(kind, email=email)
     mail = await world.enqueue(kind, email)
     await keep(world.store, replace(world.ada, active=False))
-    ready = await world.make_ready(mail)
+    ready = await world.claim_and_render(mail)
     assert ready is not None
     assert ready.letter is None
 
@@ -199,7 +199,7 @@ async def test_account_without_a_registration_gets_no_link_to_confirm(world: Wor
     if active:
         await world.mail_token("verify")
     await keep(world.store, replace(world.ada, active=active))
-    ready = await world.make_ready(await world.enqueue("verify"))
+    ready = await world.claim_and_render(await world.enqueue("verify"))
     assert ready is not None
     assert ready.letter is None
 
@@ -210,7 +210,7 @@ async def test_link_of_each_try_is_another_and_all_are_valid(world: World) -> No
     presented = []
     for _ in range(2):
         (mail,) = await world.due()
-        ready = await world.make_ready(mail)
+        ready = await world.claim_and_render(mail)
         assert ready is not None
         assert ready.letter is not None
         token = parse_token(token_in(ready.letter.text))

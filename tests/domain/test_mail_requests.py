@@ -12,8 +12,8 @@ from service.domain.auth import password_change
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import delivery
 from service.domain.mail.mail import Mail, Presented, parse_token
-from service.domain.mail.notices import tell_owner
-from service.domain.mail.templates import Letterhead
+from service.domain.mail.notices import notify_owner
+from service.domain.mail.templates import TemplateContext
 from service.domain.users import email_change, registration
 from service.domain.users.accounts import NewUser
 from service.store.memory.store import MemoryStore
@@ -23,7 +23,7 @@ from tests.support.mail import token_in
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-HEAD = Letterhead("", "", {"verify": DAY, "move": DAY, "reset": HOUR})
+HEAD = TemplateContext("", "", {"verify": DAY, "move": DAY, "reset": HOUR})
 PASSWORD = "correct horse battery staple"
 
 
@@ -44,7 +44,7 @@ class World:
     async def claim(self) -> list[delivery.Ready]:
         """Begin to send what is due, as a mail worker does."""
         due = await self.store.due_mails(self.clock(), 10)
-        claimed = [await delivery.make_ready(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
+        claimed = [await delivery.claim_and_render(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
         return [ready for ready in claimed if ready is not None]
 
     async def send(self) -> list[str]:
@@ -260,7 +260,7 @@ async def test_notice_of_a_change_that_is_repeated_is_delayed(world: World) -> N
     """Changing an account again and again fills no mailbox, and the last change is mailed as well, ten minutes after the first."""
 
     async def change() -> None:
-        await world.store.write(lambda write: tell_owner(write, world.clock, "ada@example.com", "changed"), BY)
+        await world.store.write(lambda write: notify_owner(write, world.clock, "ada@example.com", "changed"), BY)
 
     await change()
     (sending,) = await world.claim()

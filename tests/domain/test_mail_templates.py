@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 
 from service.domain.mail.mail import MailKind, Purpose, new_token
-from service.domain.mail.templates import Letterhead, write
+from service.domain.mail.templates import TemplateContext, write
 from tests.support.domain import a_user
 from tests.support.mail import token_in
 
-HEAD = Letterhead("", "", dict.fromkeys(get_args(Purpose), timedelta(days=1)))
+HEAD = TemplateContext("", "", dict.fromkeys(get_args(Purpose), timedelta(days=1)))
 KINDS: tuple[MailKind, ...] = get_args(MailKind)
 
 
@@ -35,7 +35,7 @@ def test_letter_is_one_that_a_person_reads(kind: MailKind) -> None:
 
 def test_letter_names_the_service_and_links_to_its_pages() -> None:
     """Where they are known; the token of a link stands behind the #, which no server is sent."""
-    head = Letterhead("https://roster.example.com", "https://app.example.com/mail?lang=en", HEAD.ttls)
+    head = TemplateContext("https://roster.example.com", "https://app.example.com/mail?lang=en", HEAD.ttls)
     token, _ = new_token(a_user().id, datetime(2026, 11, 22, tzinfo=UTC))
     letter = write(head, "verify", "ada@example.com", "ada", token)
 
@@ -59,5 +59,5 @@ def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
 )
 def test_time_is_told_in_words(seconds: int, said: str) -> None:
     """In the largest unit that is exact to the minute."""
-    head = Letterhead("", "", dict.fromkeys(get_args(Purpose), timedelta(seconds=seconds)))
+    head = TemplateContext("", "", dict.fromkeys(get_args(Purpose), timedelta(seconds=seconds)))
     assert f"Within {said}, send" in write(head, "reset", "ada@example.com", "ada", "token").text

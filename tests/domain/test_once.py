@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.errors import AnswerGone, InvalidToken, KeyReused
+from service.domain.errors import InvalidToken, KeyReused, ResponseExpired
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Writes, Written
@@ -123,7 +123,7 @@ async def test_answer_about_a_deleted_user_is_gone(world: World) -> None:
     new = a_user()
     await world.run(world.claim(), new)
     await erase(world.store, new)
-    with pytest.raises(AnswerGone):
+    with pytest.raises(ResponseExpired):
         await world.run(world.claim(), a_user())
 
 

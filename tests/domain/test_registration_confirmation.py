@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from service.domain.errors import Invalid, InvalidMailToken, Taken
+from service.domain.errors import AlreadyExists, Invalid, InvalidMailToken
 from service.domain.mail.mail import Presented
 from service.domain.users import email_change
 from tests.support.domain import BY, a_user, keep
@@ -141,7 +141,7 @@ async def test_move_to_an_address_that_was_taken_since_is_refused(moving: Pendin
     bob = a_user(email="new@example.com")
     presented = await moving.mail_token("move", email="new@example.com")
     await keep(moving.store, bob)
-    with pytest.raises(Taken):
+    with pytest.raises(AlreadyExists):
         await moving.confirm(presented)
     assert (await moving.credentials()).user.email == "ada@example.com"
     await erase(moving.store, bob)

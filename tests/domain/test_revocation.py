@@ -24,16 +24,16 @@ async def member() -> Member:
     return await Member().create()
 
 
-async def end_sessions(member: Member, keep_here: bool) -> None:
+async def revoke_sessions(member: Member, keep_here: bool) -> None:
     but = member.here.id if keep_here else None
     await member.store.write(
-        lambda write: revocation.end_sessions(write, member.clock, None, member.ada.id, "password", but), BY
+        lambda write: revocation.revoke_sessions(write, member.clock, None, member.ada.id, "password", but), BY
     )
 
 
-async def end_access(member: Member) -> None:
+async def revoke_access(member: Member) -> None:
     await member.store.write(
-        lambda write: revocation.end_access(write, member.clock, member.ada.id, member.ada.id, "deactivated"), BY
+        lambda write: revocation.revoke_access(write, member.clock, member.ada.id, member.ada.id, "deactivated"), BY
     )
 
 
@@ -42,7 +42,7 @@ async def test_ended_session_is_gone_and_its_event_says_why(member: Member) -> N
     actor = a_user()
     member.clock.advance(60)
     await member.store.write(
-        lambda write: revocation.end_session(write, member.clock, actor.id, member.here, "revoked"), BY
+        lambda write: revocation.revoke_session(write, member.clock, actor.id, member.here, "revoked"), BY
     )
     (event,) = await member.ends()
     assert (event.type, event.actor, event.subject) == ("session.ended", actor.id, member.ada.id)
@@ -53,7 +53,9 @@ async def test_ended_session_is_gone_and_its_event_says_why(member: Member) -> N
 
 async def test_ended_token_is_gone_and_its_event_says_why(member: Member) -> None:
     """The event of an ended API token names the token, and no session."""
-    await member.store.write(lambda write: revocation.end_token(write, member.clock, None, member.token, "revoked"), BY)
+    await member.store.write(
+        lambda write: revocation.revoke_token(write, member.clock, None, member.token, "revoked"), BY
+    )
     (event,) = await member.ends()
     assert (event.type, event.actor, event.subject) == ("token.ended", None, member.ada.id)
     assert (event.session_id, event.token_id, event.reason) == (None, member.token.id, "revoked")
@@ -64,7 +66,7 @@ async def test_ended_token_is_gone_and_its_event_says_why(member: Member) -> Non
 @pytest.mark.parametrize("keep_here", [True, False])
 async def test_every_session_ends_but_the_one_named(member: Member, keep_here: bool) -> None:
     """Each ended session has one event, the kept one has none, and API tokens stay."""
-    await end_sessions(member, keep_here)
+    await revoke_sessions(member, keep_here)
     kept = {member.here.id} if keep_here else set()
     assert await member.sessions() == kept
     assert {event.session_id for event in await member.ends()} == {member.here.id, member.elsewhere.id} - kept
@@ -79,7 +81,7 @@ async def test_sessions_of_other_users_stay(member: Member) -> None:
     session, token = a_session(bob, member.clock()), a_token(bob, member.clock())
     await keep_session(member.store, session)
     await keep_token(member.store, token)
-    await end_access(member)
+    await revoke_access(member)
     assert await member.store.session(session.id) == (session, bob.at(2))
     assert await member.store.token(token.digest) == (token, bob.at(2))
     assert {event.subject for event in await member.ends()} == {member.ada.id}
@@ -91,7 +93,7 @@ async def test_mailed_tokens_end_with_the_sessions(member: Member, purpose: Purp
     """Links that were mailed before end too, also where one session is kept."""
     presented = await member.mail_token(purpose)
     assert await member.store.mail_token(purpose, presented) is not None
-    await end_sessions(member, keep_here)
+    await revoke_sessions(member, keep_here)
     assert await member.store.mail_token(purpose, presented) is None
 
 
@@ -101,7 +103,7 @@ async def test_mailed_tokens_of_other_users_stay(member: Member) -> None:
     other.store, other.ada = member.store, a_user()
     await keep(member.store, other.ada)
     presented = await other.mail_token("reset")
-    await end_access(member)
+    await revoke_access(member)
     assert await member.store.mail_token("reset", presented) is not None
 
 
@@ -109,7 +111,7 @@ async def test_end_of_access_ends_sessions_and_tokens_alike(member: Member) -> N
     """Every session and every API token ends with an event of the same reason and actor."""
     second = a_token(member.ada, member.clock(), expires_at=None)
     await keep_token(member.store, second)
-    await end_access(member)
+    await revoke_access(member)
     assert (await member.sessions(), await member.tokens()) == (set(), set())
     ended = await member.ends()
     assert {event.session_id or event.token_id for event in ended} == {
@@ -125,7 +127,7 @@ async def test_end_of_access_ends_sessions_and_tokens_alike(member: Member) -> N
 async def test_expired_token_ends_too(member: Member) -> None:
     """An API token that expired by the clock ends as well: a clock that is set back must not revive it."""
     member.clock.advance(timedelta(days=31).total_seconds())
-    await end_access(member)
+    await revoke_access(member)
     member.clock.advance(-timedelta(days=31).total_seconds())
     assert await member.store.token(member.token.digest) is None
 
@@ -135,7 +137,7 @@ async def test_user_without_sessions_gets_no_event() -> None:
     clock = ManualClock()
     store, bob = MemoryStore(clock), a_user()
     await keep(store, bob)
-    written = await store.write(lambda write: revocation.end_access(write, clock, None, bob.id, "password"), BY)
+    written = await store.write(lambda write: revocation.revoke_access(write, clock, None, bob.id, "password"), BY)
     assert written.events == ()
 
 
@@ -144,7 +146,7 @@ async def test_failed_change_ends_nothing(member: Member) -> None:
     presented = await member.mail_token("reset")
 
     async def work(write: Transaction) -> None:
-        await revocation.end_access(write, member.clock, None, member.ada.id, "password")
+        await revocation.revoke_access(write, member.clock, None, member.ada.id, "password")
         raise Broken()
 
     with pytest.raises(Broken):

@@ -10,7 +10,7 @@ import pytest
 
 from service.domain.auth import login
 from service.domain.auth.sessions import Session
-from service.domain.errors import GrantReused, InvalidGrant, NotFound
+from service.domain.errors import InvalidGrant, NotFound, RefreshTokenReused
 from service.domain.users.accounts import Caller
 from tests.support.domain import BY, a_user, caller, keep
 from tests.support.member import Member
@@ -88,7 +88,7 @@ async def test_refresh_of_a_revoked_session_is_refused(member: Member) -> None:
     await revoke(member, ADMIN)
     with pytest.raises(InvalidGrant) as refused:
         await refresh(member, 1)
-    assert not isinstance(refused.value, GrantReused)
+    assert not isinstance(refused.value, RefreshTokenReused)
     assert await member.sessions() == {member.elsewhere.id}
 
 
@@ -116,7 +116,7 @@ async def test_forged_refresh_token_ends_nothing(member: Member, generation: int
     await keep_session(member.store, replace(member.here, generation=3))
     with pytest.raises(InvalidGrant) as refused:
         await refresh(member, generation, authentic=False)
-    assert not isinstance(refused.value, GrantReused)
+    assert not isinstance(refused.value, RefreshTokenReused)
     assert await member.ends() == []
 
 
@@ -124,7 +124,7 @@ async def test_reuse_is_refused_and_the_session_ended_by_the_service(member: Mem
     """A used token ends its own session alone; the event names no actor, because the client may be the thief."""
     await refresh(member, 1)
     member.clock.advance(11)
-    with pytest.raises(GrantReused) as refused:
+    with pytest.raises(RefreshTokenReused) as refused:
         await refresh(member, 1)
     assert (refused.value.session_id, refused.value.user_id) == (member.here.id, member.ada.id)
     assert await member.sessions() == {member.elsewhere.id}
@@ -139,18 +139,20 @@ async def test_repeated_refresh_does_not_prolong_the_grace(member: Member) -> No
     member.clock.advance(9)
     assert (await refresh(member, 1)).generation == 2
     member.clock.advance(2)
-    with pytest.raises(GrantReused):
+    with pytest.raises(RefreshTokenReused):
         await refresh(member, 1)
 
 
 async def test_refresh_never_passes_the_absolute_end(member: Member) -> None:
     """An idle timeout moves the end of a session with each refresh, up to its absolute end and no further."""
-    ends_by = member.clock() + timedelta(days=2)
-    await keep_session(member.store, replace(member.here, expires_at=member.clock() + DAY, ends_by=ends_by))
+    absolute_expires_at = member.clock() + timedelta(days=2)
+    await keep_session(
+        member.store, replace(member.here, expires_at=member.clock() + DAY, absolute_expires_at=absolute_expires_at)
+    )
     member.clock.now += timedelta(hours=20)
     assert (await refresh(member, 1, DAY)).expires_at == member.clock() + DAY
     member.clock.now += timedelta(hours=20)
-    assert (await refresh(member, 2, DAY)).expires_at == ends_by
-    member.clock.now = ends_by
+    assert (await refresh(member, 2, DAY)).expires_at == absolute_expires_at
+    member.clock.now = absolute_expires_at
     with pytest.raises(InvalidGrant):
         await refresh(member, 3, DAY)

@@ -15,7 +15,7 @@ from service.domain.auth.sessions import (
     Origin,
     Presented,
     Session,
-    judge,
+    classify_refresh_token,
     rotated,
 )
 from tests.support.clock import ManualClock
@@ -33,7 +33,9 @@ def test_newest_rotates_however_old_it_is(generation: int, age_s: float) -> None
     """The newest refresh token renews until the session ends."""
     session = a_session(generation)
 
-    assert judge(session, generation, session.rotated_at + timedelta(seconds=age_s)) is Presented.NEWEST
+    assert (
+        classify_refresh_token(session, generation, session.rotated_at + timedelta(seconds=age_s)) is Presented.NEWEST
+    )
 
 
 @given(st.integers(2, 1000), SECONDS)
@@ -42,7 +44,7 @@ def test_predecessor_is_answered_for_ten_seconds(generation: int, age_s: float) 
     session = a_session(generation)
     late = timedelta(seconds=age_s) > timedelta(seconds=10)
 
-    found = judge(session, generation - 1, session.rotated_at + timedelta(seconds=age_s))
+    found = classify_refresh_token(session, generation - 1, session.rotated_at + timedelta(seconds=age_s))
 
     assert found is (Presented.REUSED if late else Presented.PREDECESSOR)
 
@@ -52,7 +54,7 @@ def test_every_other_generation_was_copied(generation: int, presented: int, age_
     """A token that is neither the newest nor the one before it is in the wrong hands."""
     session = a_session(generation)
 
-    found = judge(session, presented, session.rotated_at + timedelta(seconds=age_s))
+    found = classify_refresh_token(session, presented, session.rotated_at + timedelta(seconds=age_s))
 
     assert (found is Presented.REUSED) or presented in (generation, generation - 1)
 
@@ -63,7 +65,7 @@ def test_using_the_successor_ends_the_grace(generation: int) -> None:
     session = a_session(generation)
     after = rotated(session, session.rotated_at)
 
-    assert judge(after, generation - 1, session.rotated_at) is Presented.REUSED
+    assert classify_refresh_token(after, generation - 1, session.rotated_at) is Presented.REUSED
 
 
 def test_rotation_changes_nothing_else() -> None:
@@ -86,7 +88,7 @@ def test_rotation_changes_nothing_else() -> None:
 def test_refresh_puts_the_end_off_and_never_beyond(waits_s: list[float]) -> None:
     """Each refresh gives the session the idle time again, up to the moment at which it ends anyhow."""
     now, idle = ManualClock()(), timedelta(days=5)
-    session = replace(a_session(), expires_at=now + idle, ends_by=now + timedelta(days=30))
+    session = replace(a_session(), expires_at=now + idle, absolute_expires_at=now + timedelta(days=30))
     for wait_s in waits_s:
         now += timedelta(seconds=wait_s)
         if now >= session.expires_at:
@@ -125,4 +127,7 @@ def test_clock_that_was_set_back_gives_no_grace(generation: int, back_s: float) 
     """A predecessor that is shown before its rotation, by more than two hosts differ, is not answered."""
     session = a_session(generation)
 
-    assert judge(session, generation - 1, session.rotated_at - timedelta(seconds=back_s)) is Presented.REUSED
+    assert (
+        classify_refresh_token(session, generation - 1, session.rotated_at - timedelta(seconds=back_s))
+        is Presented.REUSED
+    )

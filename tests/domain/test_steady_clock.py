@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from service.domain.auth.sessions import Presented, judge, rotated
+from service.domain.auth.sessions import Presented, classify_refresh_token, rotated
 from service.domain.steady_clock import SteadyClock
 from tests.domain.test_sessions import a_session
 from tests.support.clock import ManualClock
@@ -22,7 +22,7 @@ def test_grace_ends_although_the_clock_is_set_back() -> None:
     for passed_s, found in ((9, Presented.PREDECESSOR), (2, Presented.REUSED), (7_189, Presented.REUSED)):
         wall.advance(passed_s)
         elapsed += passed_s
-        assert judge(session, 1, now()) is found
+        assert classify_refresh_token(session, 1, now()) is found
 
 
 def test_steady_clock_follows_its_clock_forward() -> None:

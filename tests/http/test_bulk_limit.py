@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from service.domain.errors import Unavailable
-from service.http.bulk_limit import Transfers
+from service.http.bulk_limit import BulkJobLimiter
 
 
 def test_two_of_a_kind_run_at_once() -> None:
     """A third is told when to come back; a place that is left is free, and the other kind has places of its own."""
-    transfers = Transfers()
+    transfers = BulkJobLimiter()
     with transfers.one("import"):
         with transfers.one("import"), pytest.raises(Unavailable) as refused, transfers.one("import"):
             pass
@@ -25,13 +25,13 @@ def test_two_of_a_kind_run_at_once() -> None:
 async def test_wait_ends_in_time() -> None:
     """Who waits for longer than it may is told so."""
     with pytest.raises(TimeoutError):
-        async with Transfers().wait(0.01):
+        async with BulkJobLimiter().wait(0.01):
             await asyncio.sleep(10)
 
 
 async def test_end_of_the_service_ends_waits() -> None:
     """A wait that is going on ends at once, and so does any that begins later."""
-    transfers = Transfers()
+    transfers = BulkJobLimiter()
 
     async def wait() -> None:
         async with transfers.wait(60):

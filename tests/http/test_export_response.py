@@ -11,7 +11,7 @@ import pytest
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
 from service.http import app_keys
-from tests.support.ndjson import bring_in, person
+from tests.support.ndjson import import_batch, person
 from tests.support.server import Login, Server
 from tests.support.wait import until
 
@@ -37,7 +37,7 @@ async def entries(server: Server, by: Login, action: str, count: int) -> list[di
 async def test_export_leaves_an_audit_entry(server: Server, path: str, headers: dict[str, str], action: str) -> None:
     """It says who exported, from where and how many lines; a HEAD, and a page, leave none."""
     admin = await server.admin()
-    await bring_in(server, admin, map(person, range(3)))
+    await import_batch(server, admin, map(person, range(3)))
     async with server.request("HEAD", path, admin, headers=headers) as answer:
         assert answer.status == 200
     async with server.request("GET", path, admin, headers=headers) as answer:
@@ -53,10 +53,10 @@ class EndlessUsers:
     """All users of a store, over and over, until nobody takes them."""
 
     def __init__(self, store: Store) -> None:
-        self._real = store.every_user
+        self._real = store.stream_users
 
     @asynccontextmanager
-    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         async with self._real() as (pages, position):
             page = [user async for page in pages for user in page]
 
@@ -71,7 +71,7 @@ async def test_export_that_its_client_breaks_off_leaves_an_audit_entry(server: S
     """What was sent until then is counted, and the entry says that it was not all."""
     admin = await server.admin()
     store = server.app[app_keys.STORE]
-    store.every_user = EndlessUsers(store).every_user  # type: ignore[method-assign]  # an export that does not end
+    store.stream_users = EndlessUsers(store).stream_users  # type: ignore[method-assign]  # an export that does not end
     async with server.request("GET", "/v1/users/export", admin) as answer:
         await answer.content.readany()
         answer.close()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.errors import BadRequest
 from service.domain.idempotency import KEY_MAX
 from service.domain.ports import Transaction, Written
@@ -55,7 +55,7 @@ async def held_up(server: Server) -> AsyncIterator[list[object]]:
     write, gate = store.write, asyncio.Event()
     waiting: list[object] = []
 
-    async def held(work: Callable[[Transaction], Awaitable[Any]], by: By) -> Written[Any]:
+    async def held(work: Callable[[Transaction], Awaitable[Any]], by: AuditSource) -> Written[Any]:
         waiting.append(work)
         await gate.wait()
         written: Written[Any] = await write(work, by)

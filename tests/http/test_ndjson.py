@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http import app_keys
-from service.http.bulk_limit import Transfers
+from service.http.bulk_limit import BulkJobLimiter
 from service.http.ndjson import lines
 from tests.support.server import settings_for_tests
 
@@ -26,7 +26,7 @@ def request_of(content: Any) -> web.Request:
     """A request with this body."""
     app = web.Application()
     app[app_keys.SETTINGS] = settings_for_tests(max_body_bytes=MOST)
-    app[app_keys.TRANSFERS] = Transfers()
+    app[app_keys.TRANSFERS] = BulkJobLimiter()
     return make_mocked_request("POST", "/", app=app, payload=content)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from service.domain.errors import BadRequest, Stale
+from service.domain.errors import BadRequest, VersionMismatch
 from service.http.preconditions import accepted_versions, etag, not_modified
 
 EPOCH = "k3f9q2xw"
@@ -59,9 +59,9 @@ def test_if_match_names_versions(values: list[str], versions: set[int] | None) -
 )
 def test_tags_that_can_match_nothing_are_stale(value: str) -> None:
     """Weak tags, those of another epoch and those that are none of ours never match: not an error, but 412."""
-    with pytest.raises((Stale, BadRequest)) as refused:
+    with pytest.raises((VersionMismatch, BadRequest)) as refused:
         accepted(value)
-    assert refused.type is (BadRequest if " " in value else Stale)
+    assert refused.type is (BadRequest if " " in value else VersionMismatch)
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_any_header_is_understood_or_refused(text: str) -> None:
     try:
         accepted(text)
         held('"x"', text)
-    except (BadRequest, Stale):
+    except (BadRequest, VersionMismatch):
         pass

@@ -11,7 +11,7 @@ import pytest
 from service.domain import errors
 from service.domain.errors import FieldError
 from service.http import problems
-from service.http.problems import KINDS, Refused, kind_of
+from service.http.problems import KINDS, HttpProblem, kind_of
 from service.store.memory.store import MemoryStore
 from tests.support.server import Server
 
@@ -33,7 +33,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.BadRequest(), 400, "bad-request", {}, {}),
     (errors.InvalidCursor(), 400, "bad-request", {}, {}),
     (errors.InvalidGrant(), 400, "invalid-grant", {}, {}),
-    (errors.GrantReused(UUID(int=1), UUID(int=2)), 400, "invalid-grant", {}, {}),
+    (errors.RefreshTokenReused(UUID(int=1), UUID(int=2)), 400, "invalid-grant", {}, {}),
     (errors.Unauthenticated(), 401, "unauthenticated", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (errors.InvalidCredentials(), 401, "invalid-credentials", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
     (errors.OtpRequired(), 401, "otp-required", {"WWW-Authenticate": 'Bearer realm="roster"'}, {}),
@@ -50,7 +50,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.Conflict(), 409, "conflict", {}, {}),
     (errors.LastAdmin(), 409, "last-admin", {}, {}),
     (
-        errors.Taken("email"),
+        errors.AlreadyExists("email"),
         409,
         "taken",
         {},
@@ -63,7 +63,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
         {},
         {"reason": "trimmed", "position": "k3f9-7", "resync": "/v1/users"},
     ),
-    (errors.Stale(), 412, "stale", {}, {}),
+    (errors.VersionMismatch(), 412, "stale", {}, {}),
     (
         errors.Invalid(FieldError("/age", "too_high", "Too high")),
         422,
@@ -75,7 +75,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (errors.TooMany(59.1), 429, "too-many-requests", {"Retry-After": "60"}, {}),
     (errors.Unavailable(), 503, "unavailable", {"Retry-After": "1"}, {}),
     (errors.StorageFull(), 507, "insufficient-storage", {"Retry-After": "30"}, {}),
-    (Refused(problems.TOO_LARGE, "Too much.", {"X-More": "y"}), 413, "payload-too-large", {"X-More": "y"}, {}),
+    (HttpProblem(problems.TOO_LARGE, "Too much.", {"X-More": "y"}), 413, "payload-too-large", {"X-More": "y"}, {}),
 ]
 
 
@@ -174,8 +174,10 @@ async def test_every_kind_has_a_page(server: Server) -> None:
 
 def test_every_refusal_has_a_kind() -> None:
     """Each refusal of the rules has a kind of problem of its own or its parent's, and none is our fault."""
-    refusals = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.Refusal)]
-    made = [kind.__new__(kind) for kind in refusals if kind is not errors.Refusal]
+    refusals = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DomainError)
+    ]
+    made = [kind.__new__(kind) for kind in refusals if kind is not errors.DomainError]
 
     assert [type(error).__name__ for error in made if kind_of(error) is problems.INTERNAL] == []
     assert kind_of(RuntimeError()) is problems.INTERNAL

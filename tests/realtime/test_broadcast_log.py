@@ -9,21 +9,21 @@ from uuid import UUID
 import pytest
 
 from service.domain.events.position import Position
-from service.realtime.broadcast_log import Log, Trimmed
-from service.realtime.encoding import Form, render
+from service.realtime.broadcast_log import BroadcastLog, Trimmed
+from service.realtime.encoding import WireEncoding, render
 from service.realtime.ring import Ring
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from tests.support.streams import an_entry
 
-ALL = Want()
+ALL = EventFilter()
 
 
 @dataclass(eq=False, slots=True)
 class Listener:
     """A live reader that remembers what it was handed."""
 
-    form: Form = Form.PLAIN
-    want: Want = ALL
+    form: WireEncoding = WireEncoding.PLAIN
+    want: EventFilter = ALL
     is_full: bool = False
     pieces: list[bytes] = field(default_factory=list)
     behind: list[int] = field(default_factory=list)
@@ -35,16 +35,16 @@ class Listener:
         self.behind.append(seq)
 
 
-def a_log(head: int = 0, *, most_entries: int = 1000) -> Log:
-    return Log("epoch", Ring(head, most_entries, 1 << 30))
+def a_log(head: int = 0, *, most_entries: int = 1000) -> BroadcastLog:
+    return BroadcastLog("epoch", Ring(head, most_entries, 1 << 30))
 
 
-def live(log: Log) -> set[object]:
+def live(log: BroadcastLog) -> set[object]:
     return set(log.live_readers())
 
 
 def piece(*seqs: int) -> bytes:
-    return render([an_entry(seq) for seq in seqs], Form.PLAIN)
+    return render([an_entry(seq) for seq in seqs], WireEncoding.PLAIN)
 
 
 async def test_entries_of_one_turn_are_handed_out_in_one_piece_at_its_end() -> None:
@@ -65,7 +65,7 @@ async def test_entries_of_one_turn_are_handed_out_in_one_piece_at_its_end() -> N
 async def test_bytes_are_made_once_for_each_form() -> None:
     """Readers that want the same in the same form are handed the very same bytes."""
     log = a_log()
-    streams, sockets = [Listener() for _ in range(3)], [Listener(Form.WEBSOCKET) for _ in range(3)]
+    streams, sockets = [Listener() for _ in range(3)], [Listener(WireEncoding.WEBSOCKET) for _ in range(3)]
     for listener in (*streams, *sockets):
         log.attach(listener, 0)
 
@@ -74,7 +74,7 @@ async def test_bytes_are_made_once_for_each_form() -> None:
 
     assert len({id(listener.pieces[0]) for listener in streams}) == 1
     assert len({id(listener.pieces[0]) for listener in sockets}) == 1
-    assert sockets[0].pieces == [render([an_entry(1)], Form.WEBSOCKET)]
+    assert sockets[0].pieces == [render([an_entry(1)], WireEncoding.WEBSOCKET)]
 
 
 async def test_reader_gets_what_it_wants_and_no_more() -> None:
@@ -82,9 +82,9 @@ async def test_reader_gets_what_it_wants_and_no_more() -> None:
     log = a_log()
     wants = {
         "all": ALL,
-        "ada": Want("ada"),
-        "created": Want(events=frozenset({"created"})),
-        "ada created": Want("ada", frozenset({"created"})),
+        "ada": EventFilter("ada"),
+        "created": EventFilter(events=frozenset({"created"})),
+        "ada created": EventFilter("ada", frozenset({"created"})),
     }
     listeners = {name: Listener(want=want) for name, want in wants.items()}
     for listener in listeners.values():
@@ -99,10 +99,10 @@ async def test_reader_gets_what_it_wants_and_no_more() -> None:
     log.flush()
 
     assert {name: b"".join(listener.pieces) for name, listener in listeners.items()} == {
-        "all": render([first, second, third, fourth], Form.PLAIN),
-        "ada": render([first, second], Form.PLAIN),
-        "created": render([first, third], Form.PLAIN),
-        "ada created": render([first], Form.PLAIN),
+        "all": render([first, second, third, fourth], WireEncoding.PLAIN),
+        "ada": render([first, second], WireEncoding.PLAIN),
+        "created": render([first, third], WireEncoding.PLAIN),
+        "ada created": render([first], WireEncoding.PLAIN),
     }
 
 
@@ -147,7 +147,11 @@ async def test_last_reader_that_goes_and_comes_back_in_one_turn_is_handed_nothin
 
 async def test_reader_that_is_full_is_let_go_and_told_how_far_it_came() -> None:
     """After a False nothing more is handed to it; the seq includes entries that it did not want."""
-    log, full, other = a_log(), Listener(Form.WEBSOCKET, want=Want("ada"), is_full=True), Listener(Form.WEBSOCKET)
+    log, full, other = (
+        a_log(),
+        Listener(WireEncoding.WEBSOCKET, want=EventFilter("ada"), is_full=True),
+        Listener(WireEncoding.WEBSOCKET),
+    )
     log.attach(full, 0)
     log.attach(other, 0)
     entries = [an_entry(1, "ada", size=20_000), an_entry(2, "bob"), an_entry(3, "ada")]
@@ -158,14 +162,14 @@ async def test_reader_that_is_full_is_let_go_and_told_how_far_it_came() -> None:
     log.append(entries[2])
     await asyncio.sleep(0)
 
-    assert (full.pieces, full.behind) == ([render(entries[:1], Form.WEBSOCKET)], [2])
-    assert other.pieces == [render(entries[:2], Form.WEBSOCKET), render(entries[2:], Form.WEBSOCKET)]
+    assert (full.pieces, full.behind) == ([render(entries[:1], WireEncoding.WEBSOCKET)], [2])
+    assert other.pieces == [render(entries[:2], WireEncoding.WEBSOCKET), render(entries[2:], WireEncoding.WEBSOCKET)]
     assert live(log) == {other}
 
 
 async def test_many_entries_in_one_turn_go_out_in_bounded_pieces() -> None:
     """A commit of thousands does not become one write; who is full after the first piece is handed no second one."""
-    log, listener, full = a_log(), Listener(Form.WEBSOCKET), Listener(Form.WEBSOCKET, is_full=True)
+    log, listener, full = a_log(), Listener(WireEncoding.WEBSOCKET), Listener(WireEncoding.WEBSOCKET, is_full=True)
     log.attach(listener, 0)
     log.attach(full, 0)
     for seq in range(1, 1001):
@@ -173,7 +177,7 @@ async def test_many_entries_in_one_turn_go_out_in_bounded_pieces() -> None:
     await asyncio.sleep(0)
 
     written = b"".join(listener.pieces)
-    assert written == render([an_entry(seq, size=1000) for seq in range(1, 1001)], Form.WEBSOCKET)
+    assert written == render([an_entry(seq, size=1000) for seq in range(1, 1001)], WireEncoding.WEBSOCKET)
     assert max(map(len, listener.pieces)) < 300_000
     assert full.pieces == listener.pieces[:1]
     assert full.behind == [full.pieces[0].count(b"f" * 1000)]
@@ -213,7 +217,7 @@ async def test_connection_that_is_gone_costs_the_others_nothing() -> None:
 
 async def test_watcher_falls_behind_when_something_comes_that_it_wants() -> None:
     """It is handed nothing and stands before the entry; what it does not want does not wake it."""
-    log, watcher = a_log(), Listener(want=Want("ada"))
+    log, watcher = a_log(), Listener(want=EventFilter("ada"))
     assert not log.watch(watcher, 1)
     assert log.watch(watcher, 0)
     log.append(an_entry(1, "bob"))
@@ -230,24 +234,24 @@ async def test_watcher_falls_behind_when_something_comes_that_it_wants() -> None
 
 async def test_what_has_gathered_does_not_count_as_handed_out() -> None:
     """Between an entry and the end of its turn, readers have been served up to the entry before."""
-    log, listener = a_log(5), Listener(want=Want("ada"))
+    log, listener = a_log(5), Listener(want=EventFilter("ada"))
     log.append(an_entry(6))
-    assert log.handed_out == 6  # there is nobody to hand it to
+    assert log.delivered_seq == 6  # there is nobody to hand it to
 
     log.attach(listener, 6)
     log.append(an_entry(7, "bob"))
-    assert log.handed_out == 7
+    assert log.delivered_seq == 7
     log.append(an_entry(8, "ada"))
     log.append(an_entry(9, "bob"))
-    assert (log.head, log.handed_out) == (Position("epoch", 9), 7)
+    assert (log.head, log.delivered_seq) == (Position("epoch", 9), 7)
 
     await asyncio.sleep(0)
-    assert log.handed_out == 9
+    assert log.delivered_seq == 9
 
 
 async def test_detaching_is_harmless_at_any_time() -> None:
     """Twice, or before attaching: nothing happens; after the last reader nothing is kept."""
-    log, listener, other = a_log(), Listener(), Listener(want=Want("ada"))
+    log, listener, other = a_log(), Listener(), Listener(want=EventFilter("ada"))
     log.detach(listener)
     log.attach(listener, 0)
     log.attach(other, 0)
@@ -288,9 +292,9 @@ async def test_pages_hold_what_is_wanted_and_say_how_far_they_looked() -> None:
     for seq in range(1, 7):
         log.append(an_entry(seq, "ada" if seq == 4 else "bob"))
 
-    page = await log.page(2, Want("ada"), 1 << 30)
+    page = await log.page(2, EventFilter("ada"), 1 << 30)
     assert ([one.seq for one in page.entries], page.seen) == ([4], 6)
-    page = await log.page(4, Want("ada"), 1)
+    page = await log.page(4, EventFilter("ada"), 1)
     assert (page.entries, page.seen) == ([], 5)
     page = await log.page(6, ALL, 1 << 30)
     assert (page.entries, page.seen) == ([], 6)

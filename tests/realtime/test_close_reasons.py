@@ -7,9 +7,9 @@ import re
 import pytest
 
 from service.realtime import close_reasons
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 
-ENDINGS = [value for value in vars(close_reasons).values() if isinstance(value, Ending)]
+ENDINGS = [value for value in vars(close_reasons).values() if isinstance(value, CloseReason)]
 
 
 def test_every_ending_has_its_own_word() -> None:
@@ -21,7 +21,7 @@ def test_every_ending_has_its_own_word() -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.reason)
-def test_code_says_whether_to_come_back(ending: Ending) -> None:
+def test_code_says_whether_to_come_back(ending: CloseReason) -> None:
     """Codes are those of the contract; coming back makes sense exactly where their table says so."""
     may_come_back = {
         1000: True,

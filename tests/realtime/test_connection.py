@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 
 from service.realtime import close_reasons
-from service.realtime.broadcast_log import Log
-from service.realtime.connection import Connection, let_go
-from service.realtime.encoding import Form
+from service.realtime.broadcast_log import BroadcastLog
+from service.realtime.connection import Connection, close_socket
+from service.realtime.encoding import WireEncoding
 from service.realtime.reader import Reader
 from service.realtime.ring import Ring
-from service.realtime.subscribers import FULL_BYTES, Want
+from service.realtime.subscribers import FULL_BYTES, EventFilter
 from tests.support.streams import FakeStream, a_principal, an_entry
 from tests.support.wait import until
 
@@ -52,12 +52,12 @@ class Stream(Connection):
 
     def __init__(self, transport: asyncio.Transport | None) -> None:
         request = cast(Any, SimpleNamespace(transport=transport, writer=None))
-        super().__init__(cast(web.Request, request), Form.PLAIN, a_principal(), "127.0.0.1")
+        super().__init__(cast(web.Request, request), WireEncoding.PLAIN, a_principal(), "127.0.0.1")
         self.left = 0
 
     def wake(self) -> None: ...
 
-    def take_leave(self) -> None:
+    def send_close_notice(self) -> None:
         self.left += 1
 
 
@@ -78,11 +78,11 @@ def test_writing_says_when_the_socket_is_full() -> None:
 
 async def test_writing_to_a_closed_socket_is_harmless() -> None:
     """It would otherwise cost the readers behind it in the same batch what they are handed."""
-    log, other = Log("epoch", Ring(0, 10, 1 << 30)), FakeStream()
+    log, other = BroadcastLog("epoch", Ring(0, 10, 1 << 30)), FakeStream()
     transports = [FakeTransport() for _ in range(3)]
     streams = [Stream(transport) for transport in transports]
     for stream in (*streams, other):
-        stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
+        stream.readers.append(reader := Reader(log, stream, EventFilter(), 0, no_trim))
         await reader.step()
     transports[1].close()
     transports[2].abort()
@@ -120,7 +120,7 @@ async def test_socket_let_go_has_a_little_time_for_what_was_written() -> None:
     stuck, empty, socket = FakeTransport(), FakeTransport(), Closed()
     stuck.write(b"x")
     for transport in (stuck, empty, None):
-        await let_go(socket, transport)
+        await close_socket(socket, transport)
     assert socket.closed_ == 3
     assert (stuck.closed, stuck.aborted) == (True, False)
     await until(lambda: stuck.aborted)
@@ -130,11 +130,11 @@ async def test_socket_let_go_has_a_little_time_for_what_was_written() -> None:
 async def test_readers_that_are_behind_take_turns() -> None:
     """A room far behind does not hold up another that is nearly there."""
     stream = FakeStream()
-    logs = [Log(f"log{number}", Ring(0, 10_000, 1 << 30)) for number in range(2)]
+    logs = [BroadcastLog(f"log{number}", Ring(0, 10_000, 1 << 30)) for number in range(2)]
     for log, count in zip(logs, (5000, 100), strict=True):
         for seq in range(1, count + 1):
             log.append(an_entry(seq, size=1000))
-    far, near = (Reader(log, stream, Want(), 0, no_trim) for log in logs)
+    far, near = (Reader(log, stream, EventFilter(), 0, no_trim) for log in logs)
     stream.readers += [far, near]
     task = asyncio.create_task(stream.catch_up())
     while not near.live:
@@ -153,10 +153,10 @@ async def test_readers_that_are_behind_take_turns() -> None:
 async def test_catching_up_stops_when_the_stream_ends_or_its_reader_is_taken_out() -> None:
     """What waits for the socket meanwhile is not written any more."""
     for stop in ("end", "take out"):
-        log, stream = Log("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=10)
+        log, stream = BroadcastLog("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=10)
         for seq in range(1, 2000):
             log.append(an_entry(seq, size=1000))
-        stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
+        stream.readers.append(reader := Reader(log, stream, EventFilter(), 0, no_trim))
         task = asyncio.create_task(stream.catch_up())
         await until(lambda stream=stream: stream.is_full)  # type: ignore[misc]  # bound in the loop
         written = stream.sent_bytes

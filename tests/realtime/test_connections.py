@@ -14,7 +14,7 @@ import uuid_utils.compat
 
 from service.domain.events.event import EndReason, Event
 from service.realtime import close_reasons
-from service.realtime.connections import Connections
+from service.realtime.connections import ConnectionRegistry
 from service.realtime.subscribers import FULL_BYTES
 from service.telemetry.metrics import Metrics
 from tests.support.domain import a_user, updated
@@ -24,7 +24,7 @@ from tests.support.wait import until
 ABORT_AFTER_S = 5.0
 
 
-class Registry(Connections):
+class Registry(ConnectionRegistry):
     """With the intervals of tests, and metrics to look at."""
 
     def __init__(self, *, most_per_user: int = 0, stall_s: float = 30, most_buffered: int = 1 << 30) -> None:
@@ -319,7 +319,7 @@ async def test_anteroom_is_left_when_the_time_is_over_or_the_service_stops() -> 
     async def wait(timeout_s: float) -> None:
         began = time.monotonic()
         with pytest.raises(TimeoutError):
-            async with registry.anteroom.wait("127.0.0.1", timeout_s):
+            async with registry.pending_auth.wait("127.0.0.1", timeout_s):
                 await asyncio.Event().wait()
         times.append(time.monotonic() - began)
 

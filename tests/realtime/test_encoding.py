@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.realtime.encoding import (
     Entry,
-    Form,
+    WireEncoding,
     chunk,
     close_frame,
     compact,
@@ -170,14 +170,14 @@ def test_all_forms_carry_the_same_entries(entries: list[tuple[str, object]]) -> 
     """A WebSocket and an event stream with and without chunks are told the same, in the same order."""
     made = [entry(seq, event, value) for seq, (event, value) in enumerate(entries, 1)]
 
-    plain, last_id = read_events(render(made, Form.PLAIN))
-    (chunked,) = read_chunks(render(made, Form.CHUNKED))
-    frames = read_frames(render(made, Form.WEBSOCKET))
+    plain, last_id = read_events(render(made, WireEncoding.PLAIN))
+    (chunked,) = read_chunks(render(made, WireEncoding.CHUNKED))
+    frames = read_frames(render(made, WireEncoding.WEBSOCKET))
 
     assert [(one.event, json.loads(one.data)) for one in plain] == entries
     assert [one.last_id for one in plain] == [one.position for one in made]
     assert last_id == made[-1].position
-    assert chunked == render(made, Form.PLAIN)
+    assert chunked == render(made, WireEncoding.PLAIN)
     assert [json.loads(payload)["event"] for _, payload in frames] == [value for _, value in entries]
 
 

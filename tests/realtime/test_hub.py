@@ -18,9 +18,9 @@ from service.domain.ports import Transaction
 from service.domain.queries import EventPage, EventQuery
 from service.domain.users.user import User
 from service.realtime.broadcast_log import Trimmed
-from service.realtime.encoding import Form
+from service.realtime.encoding import WireEncoding
 from service.realtime.hub import Hub
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.store.memory.store import MemoryStore
 from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.wait import until
@@ -72,8 +72,8 @@ class Observed:
         self.store = store
         self.happened: list[object] = []
         self.hub = Hub(store, self.on_ending, lambda: self.happened.append("failure"))
-        self.form = Form.PLAIN
-        self.want = Want()
+        self.form = WireEncoding.PLAIN
+        self.want = EventFilter()
         self.is_full = False
 
     def on_ending(self, event: Event) -> None:
@@ -207,7 +207,7 @@ async def test_more_than_is_kept_in_one_commit_is_never_skipped_in_silence() -> 
     assert observed.hub.ring.head == 10
     assert await observed.hub.lost(Position(observed.hub.epoch, 4), NOBODY) == "trimmed"
     with pytest.raises(Trimmed):
-        await observed.hub.page(4, Want(a_user().id), 1 << 30)
+        await observed.hub.page(4, EventFilter(a_user().id), 1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,14 @@ async def test_member_reads_its_own_events(observed: Observed) -> None:
     observed.store._told.clear()
     await observed.store.commit(updated(ada, "name"))  # committed, not yet followed
 
-    page = await observed.hub.page(0, Want(ada.id), 10_000)
-    rest = await observed.hub.page(page.seen, Want(ada.id), 1 << 30)
+    page = await observed.hub.page(0, EventFilter(ada.id), 10_000)
+    rest = await observed.hub.page(page.seen, EventFilter(ada.id), 1 << 30)
     seqs = [entry.seq for entry in (*page.entries, *rest.entries)]
 
     assert 0 <= page.seen - page.entries[-1].seq <= 1  # the last that was looked at may be of another
     assert seqs == list(range(1, 302, 2))
     assert rest.seen == 301
-    assert (await observed.hub.page(1, Want(ada.id, frozenset({"session.ended"})), 1 << 30)).entries == []
+    assert (await observed.hub.page(1, EventFilter(ada.id, frozenset({"session.ended"})), 1 << 30)).entries == []
 
 
 async def test_entry_holds_the_event_in_both_wire_forms(observed: Observed) -> None:
@@ -337,6 +337,6 @@ async def test_member_goes_live_however_fast_others_write(observed: Observed) ->
     await until(lambda: observed.hub.ring.head == 101)
     observed.store.gate.clear()
 
-    page = await observed.hub.page(0, Want(ada.id), 1 << 30)
+    page = await observed.hub.page(0, EventFilter(ada.id), 1 << 30)
     assert ([entry.seq for entry in page.entries], page.seen) == ([1], 101)
     observed.store.gate.set()

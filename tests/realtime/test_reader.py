@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 import pytest
 
 from service.domain.events.position import Position
-from service.realtime.broadcast_log import Log, Page
+from service.realtime.broadcast_log import BroadcastLog, Page
 from service.realtime.close_reasons import LIMIT
 from service.realtime.encoding import Entry
 from service.realtime.reader import PAGE_BYTES, LimitedReader, Reader
 from service.realtime.ring import Ring
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from tests.support.streams import FakeStream, an_entry
 
 KEYS = ("ada", "bob", None)
 EVENTS = ("created", "updated")
 
 
-class StoredLog(Log):
+class StoredLog(BroadcastLog):
     """A log whose ring is short and whose store keeps everything, but takes its time to answer."""
 
     def __init__(self, head: int, ring: int, waits: Callable[[], int]) -> None:
@@ -34,7 +34,7 @@ class StoredLog(Log):
         self.entries.append(entry)
         super().append(entry)
 
-    async def page(self, after: int, want: Want, most_bytes: int) -> Page:
+    async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
         if self.ring.reaches(after):
             return await super().page(after, want, most_bytes)
         found = self.entries[after : after + 7]
@@ -62,7 +62,7 @@ class Visit:
     """One reader from its beginning to its end, and what it must have seen by then."""
 
     log: StoredLog
-    want: Want
+    want: EventFilter
     start: int
     limit: int | None
     stream: FakeStream = field(init=False)
@@ -115,7 +115,7 @@ async def test_every_reader_sees_what_it_wants_in_order_without_gap_or_repeat(se
     def visit(start: int) -> None:
         events = chance.choice((None, None, frozenset({"created"})))
         limit = chance.choice((None, None, chance.randint(1, 60)))
-        visits.append(Visit(log, Want(chance.choice(KEYS), events), start, limit))
+        visits.append(Visit(log, EventFilter(chance.choice(KEYS), events), start, limit))
 
     for number in range(300):
         match chance.choice(("append", "append", "come", "go", "read", "read", "turn", "turn")):
@@ -154,9 +154,9 @@ async def test_every_reader_sees_what_it_wants_in_order_without_gap_or_repeat(se
 
 async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> None:
     """What was trimmed is not passed over in silence; what comes after the telling is seen."""
-    log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
+    log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     told: list[int] = []
-    reader = Reader(log, stream, Want(), 2, lambda: told.append(log.ring.head))
+    reader = Reader(log, stream, EventFilter(), 2, lambda: told.append(log.ring.head))
     stream.readers.append(reader)
     for seq in range(1, 11):
         log.append(an_entry(seq))
@@ -172,8 +172,8 @@ async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> Non
 
 async def test_full_reader_falls_behind_and_reads_on_when_there_is_room() -> None:
     """A full socket takes little more than what filled it, however much is written meanwhile."""
-    log, stream = Log("epoch", Ring(0, 10_000, 1 << 30)), FakeStream()
-    stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
+    log, stream = BroadcastLog("epoch", Ring(0, 10_000, 1 << 30)), FakeStream()
+    stream.readers.append(reader := Reader(log, stream, EventFilter(), 0, no_trim))
     await settle(stream)
     assert reader.live
 
@@ -194,8 +194,8 @@ async def test_full_reader_falls_behind_and_reads_on_when_there_is_room() -> Non
 
 async def test_page_of_a_reader_that_is_behind_is_bounded() -> None:
     """However far behind, one step writes about one page."""
-    log, stream = Log("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=1 << 30)
-    reader = Reader(log, stream, Want(), 0, no_trim)
+    log, stream = BroadcastLog("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=1 << 30)
+    reader = Reader(log, stream, EventFilter(), 0, no_trim)
     for seq in range(1, 5001):
         log.append(an_entry(seq, size=1000))
 
@@ -209,12 +209,12 @@ async def test_reader_closed_while_the_store_answers_writes_nothing_and_stays_aw
     gate = asyncio.Event()
 
     class SlowLog(StoredLog):
-        async def page(self, after: int, want: Want, most_bytes: int) -> Page:
+        async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
             await gate.wait()
             return await super().page(after, want, most_bytes)
 
     log, stream = SlowLog(3, 10, lambda: 0), FakeStream()
-    reader = Reader(log, stream, Want(), 0, no_trim)
+    reader = Reader(log, stream, EventFilter(), 0, no_trim)
     step = asyncio.create_task(reader.step())
     await asyncio.sleep(0)
     reader.close()
@@ -228,8 +228,8 @@ async def test_reader_closed_while_the_store_answers_writes_nothing_and_stays_aw
 
 async def test_ended_stream_is_handed_nothing_more() -> None:
     """From the very turn in which a stream is told to end, nothing that is written reaches it."""
-    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
-    stream.readers.append(Reader(log, stream, Want(), 0, no_trim))
+    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream()
+    stream.readers.append(Reader(log, stream, EventFilter(), 0, no_trim))
     await settle(stream)
 
     stream.end(LIMIT)
@@ -242,8 +242,8 @@ async def test_ended_stream_is_handed_nothing_more() -> None:
 
 async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
     """What is handed out in one piece with the last one wanted is cut off behind it."""
-    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
-    stream.readers.append(LimitedReader(log, stream, Want(), 0, no_trim, 3))
+    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream()
+    stream.readers.append(LimitedReader(log, stream, EventFilter(), 0, no_trim, 3))
     log.append(an_entry(1))
     await settle(stream)
     assert (stream.seqs, stream.ending) == ([1], None)
@@ -259,8 +259,8 @@ async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
 
 async def test_limited_reader_does_not_age_while_others_are_written_about() -> None:
     """What it never wanted does not trim it: it reads on from where it was served, not from where it began."""
-    log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
-    stream.readers.append(LimitedReader(log, stream, Want("ada"), 0, no_trim, 2))
+    log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
+    stream.readers.append(LimitedReader(log, stream, EventFilter("ada"), 0, no_trim, 2))
     await settle(stream)
     for seq in range(1, 50):
         log.append(an_entry(seq, "bob"))
@@ -276,8 +276,8 @@ async def test_limited_reader_does_not_age_while_others_are_written_about() -> N
 
 async def test_limited_reader_sees_what_came_in_one_turn_with_others() -> None:
     """Entries that gathered in one turn are all behind the place from which it reads on."""
-    log, stream = Log("epoch", Ring(0, 5, 1 << 30)), FakeStream()
-    stream.readers.append(LimitedReader(log, stream, Want("ada"), 0, no_trim, 3))
+    log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
+    stream.readers.append(LimitedReader(log, stream, EventFilter("ada"), 0, no_trim, 3))
     await settle(stream)
 
     for seq, key in enumerate(("bob", "ada", "ada", "bob"), 1):

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from aiohttp import WSMsgType
 
-from service.domain.errors import AnswerGone
+from service.domain.errors import ResponseExpired
 from service.domain.idempotency import Keys
 from service.domain.rooms.rules import RoomRules
 from service.http import app_keys
-from service.realtime.encoding import Form
+from service.realtime.encoding import WireEncoding
 from service.realtime.rooms.registry import Rooms
 from service.realtime.rooms.room import ALL, MESSAGES, Room
 from tests.support.clock import ManualClock
@@ -195,7 +195,7 @@ async def test_message_with_a_key_is_sent_once() -> None:
     assert [send(key) for key in ("a", "b", "a", "b")] == [("1", False), ("2", False), ("1", True), ("2", True)]
     rooms.leave(room, ada)
     await until(lambda: len(room.ring) == 1)
-    with pytest.raises(AnswerGone):
+    with pytest.raises(ResponseExpired):
         send("a")
     assert send("b") == ("2", True)
     clock.advance(100)
@@ -208,12 +208,12 @@ async def test_message_with_a_key_is_sent_once() -> None:
 async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() -> None:
     """A change comes behind the messages sent before it; who reads history still is not told, nor is an event stream."""
     room = Room("lobby", lambda room: rooms_of(ManualClock())._presence(room), history=5)
-    members = [FakeStream(form=Form.WEBSOCKET), FakeStream(form=Form.PLAIN)]
+    members = [FakeStream(form=WireEncoding.WEBSOCKET), FakeStream(form=WireEncoding.PLAIN)]
 
     class Listener:
         def __init__(self, stream: FakeStream) -> None:
             self.stream, self.form, self.put, self.behind = stream, stream.form, stream.put, list[int]()
-            self.want = ALL if stream.form is Form.WEBSOCKET else MESSAGES
+            self.want = ALL if stream.form is WireEncoding.WEBSOCKET else MESSAGES
 
         @property
         def is_full(self) -> bool:
@@ -485,7 +485,7 @@ async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
             for client in (deflated, plain):
                 assert await said(client, 3) == texts
             forms = [stream.form for stream in server.app[app_keys.CONNECTIONS]]
-            assert forms == [Form.DEFLATED, Form.WEBSOCKET]
+            assert forms == [WireEncoding.DEFLATED, WireEncoding.WEBSOCKET]
 
 
 async def test_who_agreed_on_a_smaller_window_reads_plain() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from service.realtime.broadcast_log import Log
-from service.realtime.encoding import Form
+from service.realtime.broadcast_log import BroadcastLog
+from service.realtime.encoding import WireEncoding
 from service.realtime.reader import Reader
 from service.realtime.ring import Ring
-from service.realtime.subscribers import Audience, Want
+from service.realtime.subscribers import EventFilter, SubscriberGroup
 from tests.support.streams import FakeStream, an_entry
 
 
@@ -16,9 +16,9 @@ def no_trim() -> None:
 
 async def test_what_is_handed_out_counts_as_sent() -> None:
     """However it was sent, by the reader or for all at once, before it fell behind or after it was closed."""
-    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream()
+    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream()
     log.append(an_entry(1))
-    stream.readers.append(reader := Reader(log, stream, Want(), 0, no_trim))
+    stream.readers.append(reader := Reader(log, stream, EventFilter(), 0, no_trim))
     while not reader.live:
         await reader.step()
     for seq in (2, 3):
@@ -42,10 +42,10 @@ async def test_what_is_handed_out_counts_as_sent() -> None:
 
 async def test_lane_without_readers_is_gone() -> None:
     """Forms that nobody wants any more are not made."""
-    log, stream = Log("epoch", Ring(0, 100, 1 << 30)), FakeStream(form=Form.CHUNKED)
-    audience, reader = Audience(Want()), Reader(log, stream, Want(), 0, no_trim)
+    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream(form=WireEncoding.CHUNKED)
+    audience, reader = SubscriberGroup(EventFilter()), Reader(log, stream, EventFilter(), 0, no_trim)
     audience.add(reader)
-    assert list(audience.lanes) == [Form.CHUNKED]
+    assert list(audience.lanes) == [WireEncoding.CHUNKED]
     audience.discard(reader)
     audience.discard(reader)
     assert not audience.lanes

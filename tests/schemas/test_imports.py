@@ -26,7 +26,7 @@ def test_line_says_only_what_it_names() -> None:
     line = parse(name="", age=None, active=False).line(3)
     assert dict(line.given) == {"name": "", "age": None, "active": False}
     assert (line.number, line.username, line.email) == (3, "ada", "ada@example.com")
-    assert (line.id, line.created_at, line.password_hash, line.unhashed) == (None, None, None, False)
+    assert (line.id, line.created_at, line.password_hash, line.hash_skipped) == (None, None, None, False)
 
 
 def test_fields_that_only_an_export_has_are_ignored() -> None:

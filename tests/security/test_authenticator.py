@@ -85,7 +85,7 @@ class World:
             "session.ended", self.clock(), self.user.id, self.user.id, session_id=self.session.id, reason="logout"
         )
 
-    async def end_session(self) -> None:
+    async def revoke_session(self) -> None:
         async def work(transaction: Transaction) -> None:
             await transaction.delete_session(self.session.id)
 
@@ -191,7 +191,7 @@ async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> No
     world.store.go_on.clear()
     asking = asyncio.create_task(world.authenticator.bearer(token))
     await asyncio.sleep(0)
-    await world.end_session()
+    await world.revoke_session()
     world.authenticator.follow([world.ended()])
     world.store.go_on.set()
     await asking
@@ -213,7 +213,7 @@ async def test_nobody_is_remembered_while_revocation_is_not_heard_of(world: Worl
     await world.authenticator.bearer(token)
     assert world.authenticator.remembered(f"Bearer {token}") is None
 
-    await world.end_session()
+    await world.revoke_session()
     with pytest.raises(InvalidToken):
         await world.authenticator.bearer(token)
 
@@ -224,7 +224,7 @@ async def test_principal_is_confirmed_while_it_holds(world: World) -> None:
     assert await world.authenticator.confirm(principal)
     assert not await world.authenticator.confirm(replace(principal, caller=replace(principal.caller, role="admin")))
 
-    await world.end_session()
+    await world.revoke_session()
     with pytest.raises(InvalidToken):
         await world.authenticator.confirm(principal)
 
@@ -258,7 +258,7 @@ async def test_nothing_of_an_ended_session_is_good(world: World, by: str, end: s
         "new ticket": lambda: world.authenticator.make_ticket(world.session.id),
     }
     if end == "session deleted":
-        await world.end_session()
+        await world.revoke_session()
     elif end == "session expired":
         world.clock.ahead = timedelta(days=2)
     else:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from service.domain.errors import TooMany
-from service.security.hash_admission import HashPlaces
+from service.security.hash_admission import HashAdmission
 from tests.support.domain import PlainHasher
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Server, serve
 from tests.support.wait import until
@@ -25,7 +25,7 @@ class SlowHasher(PlainHasher):
 async def test_network_takes_a_quarter() -> None:
     """One network has so many waiting and no more, whatever they are for; others have as many again."""
     slow = SlowHasher()
-    places = HashPlaces(slow, 64)
+    places = HashAdmission(slow, 64)
     waiting = [asyncio.create_task(places.of("192.0.2.1").hash("one")) for _ in range(8)]
     waiting += [asyncio.create_task(places.of("::ffff:192.0.2.1").hash("one")) for _ in range(8)]
     await until(lambda: len(slow.hashed) == 16)
@@ -40,7 +40,7 @@ async def test_network_takes_a_quarter() -> None:
     await has_all_places(slow, places)
 
 
-async def has_all_places(slow: SlowHasher, places: HashPlaces) -> None:
+async def has_all_places(slow: SlowHasher, places: HashAdmission) -> None:
     """Sixteen of the first network get in again: none of those before has kept a place."""
     slow.go_on.set()
     await asyncio.gather(*(places.of("192.0.2.1").hash("again") for _ in range(16)))
@@ -49,7 +49,7 @@ async def has_all_places(slow: SlowHasher, places: HashPlaces) -> None:
 async def test_short_queues_have_a_few_for_everybody() -> None:
     """Four of a network may wait however few places there are."""
     slow = SlowHasher()
-    places = HashPlaces(slow, 1)
+    places = HashAdmission(slow, 1)
     waiting = [asyncio.create_task(places.of("192.0.2.1").hash("one")) for _ in range(5)]
     await until(lambda: any(task.done() for task in waiting))
     slow.go_on.set()
@@ -61,7 +61,7 @@ async def test_short_queues_have_a_few_for_everybody() -> None:
 async def test_who_leaves_frees_the_place() -> None:
     """What waits is dropped, whoever waits for it is cancelled, and nothing is begun any more; twice does no harm."""
     slow = SlowHasher()
-    places = HashPlaces(slow, 64)
+    places = HashAdmission(slow, 64)
     place = places.of("192.0.2.1")
     waiting = asyncio.create_task(place.hash("one"))
     await until(lambda: slow.hashed)
@@ -84,7 +84,7 @@ async def test_failed_hash_frees_the_place() -> None:
         raise KeyError
 
     slow.before_hash = breaks
-    places = HashPlaces(slow, 64)
+    places = HashAdmission(slow, 64)
     with pytest.raises(KeyError):
         await places.of("192.0.2.1").hash("one")
     slow.before_hash = slow.go_on.wait

@@ -13,7 +13,7 @@ import pytest
 
 from service.domain.errors import Unavailable
 from service.security import token_usage as module
-from service.security.token_usage import Uses
+from service.security.token_usage import TokenUsageRecorder
 from service.server.tasks import Tasks
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
@@ -43,7 +43,7 @@ class World:
         self.store = ToldStore(self.clock)
         self.tasks = Tasks()
         self.second = 0.0
-        self.uses = Uses(self.store, self.clock, self.tasks, lambda: self.second)
+        self.uses = TokenUsageRecorder(self.store, self.clock, self.tasks, lambda: self.second)
 
     async def look(self, second: float) -> int:
         """Look at that second; how often the store was told by then."""

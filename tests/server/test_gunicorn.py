@@ -79,12 +79,12 @@ async def test_listeners_stay_open_while_readiness_fails() -> None:
             assert answer.status == 200
         service.signal(signal.SIGTERM)
 
-        async def retiring() -> bool:
+        async def shutting_down() -> bool:
             async with server.request("GET", "/health/ready") as answer:
                 return answer.status == 503
 
         async with asyncio.timeout(5):
-            while not await retiring():
+            while not await shutting_down():
                 pass
         async with raw_peer(server.port) as peer:
             await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -14,7 +14,7 @@ import pytest
 
 from service.http import app_keys
 from service.realtime.connection import Connection
-from service.server.memory import give_back
+from service.server.memory import trim_heap
 from tests.support.server import Server
 from tests.support.wait import until
 
@@ -34,7 +34,7 @@ def test_cycles_are_freed() -> None:
     """What the collector would have come to some time is gone at once."""
     for _ in range(10):
         Loop()
-    give_back()
+    trim_heap()
     assert not loops()
 
 

@@ -81,7 +81,7 @@ async def test_readiness_fails_before_anything_else_does() -> None:
         async with server.feed(ada) as feed:
             await feed.expect("hello")
             stop.set()
-            await until(lambda: server.app[CONNECTIONS].retiring)
+            await until(lambda: server.app[CONNECTIONS].shutting_down)
             problem = await server.json("GET", "/health/ready", status=503)
             assert problem["detail"] == "The service is stopping."
             async with raw_peer(server.port) as peer:

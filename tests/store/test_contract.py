@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.domain.auth.sessions import Origin, Session, rotated
-from service.domain.errors import Taken
+from service.domain.errors import AlreadyExists
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Snapshot, Store, Transaction
@@ -53,7 +53,7 @@ async def test_what_is_not_there_is_none(store: Store, clock: ManualClock) -> No
     assert await store.credentials("nobody") is None
     assert await store.credentials("nobody\0") is None
     assert await store.session(nobody) is None
-    assert await store.take_ticket(b"ticket", clock()) is None
+    assert await store.consume_ticket(b"ticket", clock()) is None
 
     async def work(transaction: Transaction) -> list[object]:
         return [
@@ -108,7 +108,12 @@ async def test_fields_come_back_as_they_went_in(store: Store) -> None:
         updated_at=clock() + timedelta(microseconds=999_999),
     )
     session = a_session(
-        ada, clock(), generation=7, secret=bytes(range(32)), ends_by=clock(), origin=Origin("2001:db8::1", "Fox 🦊")
+        ada,
+        clock(),
+        generation=7,
+        secret=bytes(range(32)),
+        absolute_expires_at=clock(),
+        origin=Origin("2001:db8::1", "Fox 🦊"),
     )
     event = Event("session.ended", clock(), None, ada.id, session_id=uuid.uuid4(), reason="reuse")
 
@@ -199,7 +204,7 @@ async def test_names_belong_to_one_user(store: Store, fields: Mapping[str, Any],
     written = await keep(store, ada, bob, eve)
 
     for user in (a_user(**fields), replace(eve, **fields)):
-        with pytest.raises(Taken) as refused:
+        with pytest.raises(AlreadyExists) as refused:
             await keep(store, user)
         assert refused.value.fields == taken
     assert await store.position() == written.position
@@ -421,11 +426,11 @@ async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualC
     assert list(await store.signing_keys()) == []
     clock.advance(0.000001)
     keys = [made("EdDSA", clock(), clock() + timedelta(seconds=1)), a_key("RS256"), a_key("HS256")]
-    await asyncio.gather(*(store.offer_signing_key(key) for key in keys))
+    await asyncio.gather(*(store.add_signing_key_if_none(key) for key in keys))
 
     (kept,) = await store.signing_keys()
     assert kept in keys
-    await store.offer_signing_key(a_key("ES256"))
+    await store.add_signing_key_if_none(a_key("ES256"))
     assert list(await store.signing_keys()) == [kept]
 
 
@@ -435,8 +440,8 @@ async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualC
 async def test_ticket_is_taken_once(store: Store, clock: ManualClock) -> None:
     """A ticket gives its session to the first who takes it, also when several do at once."""
     session_id = uuid.uuid4()
-    await store.keep_ticket(b"a" * 32, session_id, clock() + timedelta(seconds=30))
-    taken = await asyncio.gather(*(store.take_ticket(b"a" * 32, clock()) for _ in range(5)))
+    await store.create_ticket(b"a" * 32, session_id, clock() + timedelta(seconds=30))
+    taken = await asyncio.gather(*(store.consume_ticket(b"a" * 32, clock()) for _ in range(5)))
 
     assert sorted(taken, key=str) == sorted([session_id, None, None, None, None], key=str)
 
@@ -445,21 +450,21 @@ async def test_ticket_expires(store: Store, clock: ManualClock) -> None:
     """From the moment at which it expires a ticket gives nothing, and trying does not prolong it."""
     session_id = uuid.uuid4()
     until_then = clock() + timedelta(seconds=30)
-    await store.keep_ticket(b"a" * 32, session_id, until_then)
-    await store.keep_ticket(b"b" * 32, session_id, until_then)
+    await store.create_ticket(b"a" * 32, session_id, until_then)
+    await store.create_ticket(b"b" * 32, session_id, until_then)
 
-    assert await store.take_ticket(b"a" * 32, until_then - timedelta(microseconds=1)) == session_id
-    assert await store.take_ticket(b"b" * 32, until_then) is None
-    assert await store.take_ticket(b"b" * 32, clock()) is None
+    assert await store.consume_ticket(b"a" * 32, until_then - timedelta(microseconds=1)) == session_id
+    assert await store.consume_ticket(b"b" * 32, until_then) is None
+    assert await store.consume_ticket(b"b" * 32, clock()) is None
 
 
 async def test_tickets_do_not_get_in_each_others_way(store: Store, clock: ManualClock) -> None:
     """Each of many tickets gives its own session, expired ones among them or not."""
     sessions = [uuid.uuid4() for _ in range(20)]
     for number, session_id in enumerate(sessions):
-        await store.keep_ticket(bytes([number]) * 32, session_id, clock() + timedelta(seconds=30))
+        await store.create_ticket(bytes([number]) * 32, session_id, clock() + timedelta(seconds=30))
         clock.advance(2)
-    found = [await store.take_ticket(bytes([number]) * 32, clock()) for number in range(20)]
+    found = [await store.consume_ticket(bytes([number]) * 32, clock()) for number in range(20)]
 
     # The clock stands 40 s after the first one: those made up to 10 s after it have expired.
     assert found == [None] * 6 + sessions[6:]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from service.domain.errors import AnswerGone, InvalidToken, KeyReused, Taken
+from service.domain.errors import AlreadyExists, InvalidToken, KeyReused, ResponseExpired
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Store, Transaction, Writes, Written
@@ -105,7 +105,7 @@ async def test_what_failed_is_not_kept(store: Store, clock: ManualClock, admin: 
     await keep(store, ada := a_user())
     with pytest.raises(Broken):
         await make(store, a_claim(admin, clock), a_user(), error=Broken())
-    with pytest.raises(Taken):
+    with pytest.raises(AlreadyExists):
         await make(store, a_claim(admin, clock), a_user(username=ada.username))
     _, replayed = await make(store, a_claim(admin, clock, body=b"another"), a_user())
 
@@ -169,7 +169,7 @@ async def test_deleted_user_is_in_no_answer(store: Store, clock: ManualClock, ad
     await erase(store, ada)
     position = await store.position()
 
-    with pytest.raises(AnswerGone):
+    with pytest.raises(ResponseExpired):
         await make(store, a_claim(admin, clock), a_user())
     with pytest.raises(KeyReused):
         await make(store, a_claim(admin, clock, body=b"another"), a_user())
@@ -181,7 +181,7 @@ async def test_made_and_deleted_at_once_leaves_no_answer(store: Store, clock: Ma
     """A deletion that shares the transaction of the making empties its answer too."""
     ada = a_user()
     await asyncio.gather(make(store, a_claim(admin, clock), ada), erase(store, ada))
-    with pytest.raises(AnswerGone):
+    with pytest.raises(ResponseExpired):
         await make(store, a_claim(admin, clock), a_user())
 
 

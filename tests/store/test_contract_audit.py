@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.domain.audit import UPKEEP, AuditQuery, By, Entry
+from service.domain.audit import UPKEEP, AuditQuery, AuditSource, Entry
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from tests.support.clock import ManualClock
@@ -29,7 +29,7 @@ async def entries(store: Store, **query: Any) -> list[Entry]:
     return list(reversed(await store.audit(AuditQuery(limit=1_000, **query))))
 
 
-async def record(store: Store, *recorded: tuple[Any, ...], by: By = BY) -> None:
+async def record(store: Store, *recorded: tuple[Any, ...], by: AuditSource = BY) -> None:
     async def work(transaction: Transaction) -> None:
         for one in recorded:
             await transaction.record(*one)
@@ -39,7 +39,7 @@ async def record(store: Store, *recorded: tuple[Any, ...], by: By = BY) -> None:
 
 async def test_event_is_kept_with_who_wrote_it(store: Store) -> None:
     """Each event leaves an entry with actor, subject, what it says beside the user, and the way it came."""
-    by = By("2001:db8::7", "r-1", uuid.uuid4(), None)
+    by = AuditSource("2001:db8::7", "r-1", uuid.uuid4(), None)
     root, ada, session, token = a_user(role="admin"), a_user(), uuid.uuid4(), uuid.uuid4()
 
     async def work(transaction: Transaction) -> None:
@@ -69,7 +69,10 @@ async def test_event_is_kept_with_who_wrote_it(store: Store) -> None:
 
 async def test_record_without_an_event_is_kept(store: Store) -> None:
     """What no event tells of is kept too, in its order, and by another than who writes it where that is said."""
-    other, token = By(client="198.51.100.0"), By(token_id=uuid.uuid4(), request_id="x" * 64, client="c" * 64)
+    other, token = (
+        AuditSource(client="198.51.100.0"),
+        AuditSource(token_id=uuid.uuid4(), request_id="x" * 64, client="c" * 64),
+    )
     await record(store, ("login.failed", None, None, {"failed": 3}, other), ("keys.rotated", None, None), by=UPKEEP)
     await record(store, ("token.created", PEOPLE[0], PEOPLE[0], {"scopes": ["profile"], "ünï": [None, 1.5]}), by=token)
 

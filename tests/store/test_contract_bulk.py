@@ -38,7 +38,7 @@ async def first_kept(store: Store) -> int:
 
 async def hold(store: Store, name: uuid.UUID, clock: ManualClock, seconds: float) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.hold_log(name, clock() + timedelta(seconds=seconds))
+        await transaction.retain_events(name, clock() + timedelta(seconds=seconds))
 
     await store.write(work, BY)
 
@@ -74,7 +74,7 @@ async def test_no_users_and_no_passwords_are_nothing(store: Store) -> None:
     async def work(transaction: Transaction) -> Sequence[Credentials]:
         await transaction.put_users([])
         await transaction.put_passwords({})
-        return await transaction.holders([], [], [])
+        return await transaction.find_by_identity([], [], [])
 
     assert await ask(store, work) == []
 
@@ -106,7 +106,7 @@ async def test_holders_are_everybody_who_has_one_of_the_names(
 
         async def work(transaction: Transaction) -> Sequence[Credentials]:
             await transaction.put_passwords({users[0].id: "hash"})
-            return await transaction.holders(
+            return await transaction.find_by_identity(
                 [users[number].id if number < 4 else uuid.uuid4() for number in ids],
                 [f"name{number}" for number in usernames],
                 [f"mail{number}@example.com" for number in emails],
@@ -127,7 +127,7 @@ async def test_holders_wait_for_versions(store: Store) -> None:
 
     async def look(number: int) -> int:
         async def work(transaction: Transaction) -> Sequence[Credentials]:
-            return await transaction.holders([], [f"name{number}"], [])
+            return await transaction.find_by_identity([], [f"name{number}"], [])
 
         (found,) = await ask(store, work)
         return found.user.version
@@ -148,7 +148,7 @@ async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
     users = [a_user() for _ in range(1_234)]
     await keep_at_once(store, *users)
     found: list[User] = []
-    async with store.every_user() as (pages, position):
+    async with store.stream_users() as (pages, position):
         async for page in pages:
             found += page
             if len(found) == len(page):
@@ -164,11 +164,11 @@ async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
 async def test_who_stops_reading_leaves_nothing_behind(store: Store) -> None:
     """Leaving in the middle lets go; the next one sees what is there then."""
     await keep_at_once(store, *(a_user() for _ in range(1_000)))
-    async with store.every_user() as (pages, _):
+    async with store.stream_users() as (pages, _):
         async for _ in pages:
             break
     await keep(store, a_user())
-    async with store.every_user() as (pages, position):
+    async with store.stream_users() as (pages, position):
         assert sum([len(page) async for page in pages]) == 1_001
     assert position == await store.position()
 
@@ -220,7 +220,7 @@ async def test_failed_write_holds_nothing(opener: Opener, clock: ManualClock) ->
     """A write that fails leaves the log as free as it was."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.hold_log(uuid.uuid4(), clock() + timedelta(hours=1))
+        await transaction.retain_events(uuid.uuid4(), clock() + timedelta(hours=1))
         raise Broken
 
     async with opener(clock, keep_events=5) as store:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.errors import Conflict, IdDeleted, LastAdmin, OwnCredentials, Refusal, Taken
+from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDeleted, LastAdmin, OwnCredentials
 from service.domain.events.event import Event
 from service.domain.ports import Store
 from service.domain.queries import UserQuery
@@ -37,8 +37,10 @@ def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> Line:
     return replace(line, **fields)
 
 
-async def bring_in(store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error") -> Batch:
-    return await bulk_import.bring_in(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
+async def import_batch(
+    store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error"
+) -> Batch:
+    return await bulk_import.import_batch(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
 
 
 async def everybody(store: Store) -> list[User]:
@@ -50,7 +52,7 @@ async def hash_of(store: Store, login: str) -> str | None:
     return None if credentials is None else credentials.password_hash
 
 
-def reasons(batch: Batch) -> list[tuple[int, type[Refusal], tuple[str, ...]]]:
+def reasons(batch: Batch) -> list[tuple[int, type[DomainError], tuple[str, ...]]]:
     return [(number, type(error), getattr(error, "fields", ())) for number, error in batch.refused]
 
 
@@ -88,8 +90,8 @@ async def test_batch_is_what_its_lines_are_one_by_one(
         root = a_user(id=uuid.UUID(int=50), username="root", email="root@example.com", role="admin")
         for store in (together, apart):
             await keep(store, root)
-        batch = await bring_in(together, clock, lines, on_conflict)
-        single = [await bring_in(apart, clock, [line], on_conflict) for line in lines]
+        batch = await import_batch(together, clock, lines, on_conflict)
+        single = [await import_batch(apart, clock, [line], on_conflict) for line in lines]
 
         for count in ("created", "updated", "skipped"):
             assert getattr(batch, count) == sum(getattr(each, count) for each in single)
@@ -115,7 +117,7 @@ def _told(event: Event) -> Event:
 
 async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
     """A line about nobody makes a user with what it says, made now by whoever imports, and tells of it."""
-    batch = await bring_in(store, clock, [a_line(given={"name": "Ada", "age": 36}, password_hash="hash")])
+    batch = await import_batch(store, clock, [a_line(given={"name": "Ada", "age": 36}, password_hash="hash")])
 
     (ada,) = await everybody(store)
     assert (ada.username, ada.email, ada.name, ada.age) == ("ada", "ada@example.com", "Ada", 36)
@@ -129,7 +131,7 @@ async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
 async def test_id_and_age_of_an_account_are_kept(store: Store, clock: ManualClock) -> None:
     """An account moves with its id and the time when it was made; one that lies ahead is now."""
     then = clock() - timedelta(days=1_000)
-    await bring_in(
+    await import_batch(
         store,
         clock,
         [
@@ -158,8 +160,8 @@ async def test_taken_names(store: Store, clock: ManualClock, fields: dict[str, A
     await keep(store, a_user(id=SLOTS[0], username="ada", email="ada@example.com"))
     before = await store.position()
 
-    assert reasons(await bring_in(store, clock, [a_line(7, **fields)])) == [(7, Taken, taken)]
-    assert (await bring_in(store, clock, [a_line(7, **fields)], "skip")).skipped == 1
+    assert reasons(await import_batch(store, clock, [a_line(7, **fields)])) == [(7, AlreadyExists, taken)]
+    assert (await import_batch(store, clock, [a_line(7, **fields)], "skip")).skipped == 1
     assert await store.position() == before
 
 
@@ -173,10 +175,10 @@ async def test_update_changes_what_the_line_says(store: Store, clock: ManualCloc
         (a_line(username="countess", email="new@example.com"), ("email",)),
         (a_line(id=SLOTS[0], username="ada", given={"age": None}), ("username", "email", "age")),
     ):
-        assert (await bring_in(store, clock, [line], "update")).updated == 1
+        assert (await import_batch(store, clock, [line], "update")).updated == 1
         assert (await whole_log(store))[-1].changed == changed
     before = await store.position()
-    assert (await bring_in(store, clock, [a_line(given={"age": None})], "update")).skipped == 1
+    assert (await import_batch(store, clock, [a_line(given={"age": None})], "update")).skipped == 1
     assert await store.position() == before
 
     (ada,) = await everybody(store)
@@ -187,8 +189,8 @@ async def test_update_takes_nothing_from_others(store: Store, clock: ManualClock
     """A line that names two accounts is refused."""
     await keep(store, a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com"))
 
-    batch = await bring_in(store, clock, [a_line(3, username="bob")], "update")
-    assert reasons(batch) == [(3, Taken, ("username",))]
+    batch = await import_batch(store, clock, [a_line(3, username="bob")], "update")
+    assert reasons(batch) == [(3, AlreadyExists, ("username",))]
 
 
 async def test_last_administrator_stays(store: Store, clock: ManualClock) -> None:
@@ -196,7 +198,7 @@ async def test_last_administrator_stays(store: Store, clock: ManualClock) -> Non
     await keep(store, a_user(username="root", email="root@example.com", role="admin"))
     demote, ada = a_line(1, "root", given={"role": "member"}), a_line(2, "ada", given={"role": "admin"})
 
-    batch = await bring_in(
+    batch = await import_batch(
         store, clock, [demote, ada, replace(demote, number=3), a_line(4, given={"active": False})], "update"
     )
     assert reasons(batch) == [(1, LastAdmin, ()), (4, LastAdmin, ())]
@@ -208,7 +210,7 @@ async def test_deactivation_ends_api_tokens(store: Store, clock: ManualClock) ->
     ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
     await keep(store, ada, bob)
     await keep_token(store, of_ada := a_token(ada, clock()), of_bob := a_token(bob, clock()))
-    await bring_in(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+    await import_batch(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
 
     endings = await whole_log(store, types=frozenset({"token.ended"}))
     assert [(event.token_id, event.reason) for event in endings] == [(of_bob.id, "deactivated")]
@@ -221,22 +223,22 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
     ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
     await keep(store, ada, bob)
     await keep_session(store, a_session(ada, clock()), a_session(bob, clock()))
-    await bring_in(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+    await import_batch(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
 
     endings = [event for event in await whole_log(store) if event.type == "session.ended"]
     assert [(event.subject, event.reason) for event in endings] == [(ada.id, "password"), (bob.id, "deactivated")]
     before = await store.position()
-    assert (await bring_in(store, clock, [a_line(password_hash="new")], "update")).skipped == 1
+    assert (await import_batch(store, clock, [a_line(password_hash="new")], "update")).skipped == 1
     assert await store.position() == before
 
 
 async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
     """A password that was not hashed because somebody was there makes no account once that one is gone."""
     assert await bulk_import.there(store, a_line()) is False
-    batch = await bring_in(store, clock, [a_line(4).without_hash()], "skip")
+    batch = await import_batch(store, clock, [a_line(4).without_hash()], "skip")
 
     assert reasons(batch) == [(4, Conflict, ())]
-    await bring_in(store, clock, [a_line(id=SLOTS[0])])
+    await import_batch(store, clock, [a_line(id=SLOTS[0])])
     for line in (a_line(), a_line(username="else"), a_line(email="e@example.com"), a_line(1, "else", id=SLOTS[0])):
         assert await bulk_import.there(store, line)
 
@@ -250,7 +252,7 @@ async def test_refused_lines_leave_the_others(store: Store, clock: ManualClock) 
         a_line(4, email="else@example.com"),
         a_line(5, "eve", username="bob"),
     ]
-    batch = await bring_in(store, clock, lines)
+    batch = await import_batch(store, clock, lines)
 
     assert [number for number, _ in batch.refused] == [2, 4, 5]
     assert [user.username for user in await everybody(store)] == ["ada", "bob"]
@@ -265,7 +267,7 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
         assert await bulk_import.hold(store, clock, BY, ADMIN, name) == await store.position()
         for start in range(0, 60, 20):
             lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
-            await bulk_import.bring_in(store, clock, BY, ADMIN, lines, "error", name)
+            await bulk_import.import_batch(store, clock, BY, ADMIN, lines, "error", name)
             clock.advance(200)
         assert [event.seq for event in await whole_log(store)][-60:] == list(range(2, 62))
         await bulk_import.release(store, clock, BY, ADMIN, name, {})
@@ -282,12 +284,12 @@ async def test_id_of_a_deleted_user_is_refused_while_its_events_are_held(opener:
         await keep(store, ada)
         await erase(store, ada)
 
-        batch = await bring_in(store, clock, [a_line(1, "eve", id=ada.id), a_line(2, "bob", id=SLOTS[1])], "update")
+        batch = await import_batch(store, clock, [a_line(1, "eve", id=ada.id), a_line(2, "bob", id=SLOTS[1])], "update")
         assert (batch.created, reasons(batch)) == (1, [(1, IdDeleted, ())])
         # Events about the user, and its deletion, leave the log together.
         for _ in range(30):
             await keep(store, a_user())
-        assert (await bring_in(store, clock, [a_line(1, "eve", id=ada.id)])).created == 1
+        assert (await import_batch(store, clock, [a_line(1, "eve", id=ada.id)])).created == 1
 
 
 async def test_import_in_the_write_after_a_deletion_knows_of_it(opener: Opener, clock: ManualClock) -> None:
@@ -295,7 +297,7 @@ async def test_import_in_the_write_after_a_deletion_knows_of_it(opener: Opener, 
     async with opener(clock) as store:
         ada = a_user()
         await keep(store, ada)
-        _, batch = await asyncio.gather(erase(store, ada), bring_in(store, clock, [a_line(1, "eve", id=ada.id)]))
+        _, batch = await asyncio.gather(erase(store, ada), import_batch(store, clock, [a_line(1, "eve", id=ada.id)]))
         assert reasons(batch) == [(1, IdDeleted, ())]
 
 
@@ -306,11 +308,11 @@ async def test_own_credentials_are_not_changed(store: Store, clock: ManualClock)
     await keep(store, root)
     mine = a_line(1, "root", id=ADMIN)
     hijack = [replace(mine, email="eve@example.com"), replace(mine, number=2, password_hash="hash")]
-    batch = await bring_in(store, clock, hijack, "update")
+    batch = await import_batch(store, clock, hijack, "update")
     assert (batch.updated, reasons(batch)) == (0, [(1, OwnCredentials, ()), (2, OwnCredentials, ())])
     assert await hash_of(store, "root") is None
 
-    batch = await bring_in(store, clock, [mine, replace(mine, number=2, given={"name": "Root"})], "update")
+    batch = await import_batch(store, clock, [mine, replace(mine, number=2, given={"name": "Root"})], "update")
     assert (batch.skipped, batch.updated, batch.refused) == (1, 1, [])
 
 
@@ -318,9 +320,9 @@ async def test_owner_is_notified_of_a_changed_address_and_password(store: Store,
     """As where another way leads to the change: a mail to the address that the account had."""
     ada = a_user(username="ada", email="ada@example.com")
     await keep(store, ada)
-    await bring_in(store, clock, [a_line(1, "ada", given={"name": "Ada"})], "update")
+    await import_batch(store, clock, [a_line(1, "ada", given={"name": "Ada"})], "update")
     assert await store.due_mails(clock(), 10) == []
 
-    await bring_in(store, clock, [a_line(1, "ada", email="lovelace@example.com", password_hash="hash")], "update")
+    await import_batch(store, clock, [a_line(1, "ada", email="lovelace@example.com", password_hash="hash")], "update")
     mails = await store.due_mails(clock(), 10)
     assert {(mail.kind, mail.email) for mail in mails} == {("changed", ada.email), ("moved", ada.email)}

@@ -86,9 +86,9 @@ async def test_epoch_is_left_once(store: Store) -> None:
     their seqs."""
     await keep(store, a_user())
     before = await store.position()
-    await asyncio.gather(store.leave_epoch(before.epoch), store.leave_epoch(before.epoch))
+    await asyncio.gather(store.start_new_epoch(before.epoch), store.start_new_epoch(before.epoch))
     after = await store.position()
-    await store.leave_epoch(before.epoch)
+    await store.start_new_epoch(before.epoch)
 
     assert await store.position() == after
     assert after.epoch != before.epoch

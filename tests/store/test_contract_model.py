@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.auth.sessions import Session, rotated
-from service.domain.errors import Taken
+from service.domain.errors import AlreadyExists
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from service.domain.queries import UserQuery
@@ -67,7 +67,7 @@ async def take(step: tuple[Any, ...], model: Model, transaction: Transaction, no
             fields = {"username", "email"}
             clash = {name for name in fields for other in others if getattr(other, name) == getattr(user, name)}
             if clash:
-                with pytest.raises(Taken) as refused:
+                with pytest.raises(AlreadyExists) as refused:
                     await transaction.put_user(user)
                 assert set(refused.value.fields) == clash
                 raise refused.value
@@ -158,7 +158,7 @@ async def test_failed_writes_leave_no_trace(opener: Opener, writes: list[list[tu
             try:
                 await store.write(work, BY)
                 model = attempt
-            except (Broken, Taken):
+            except (Broken, AlreadyExists):
                 pass
             clock.advance(1)
         await same(store, model)

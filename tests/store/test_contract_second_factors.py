@@ -47,7 +47,7 @@ async def test_second_factor_comes_back_as_it_went_in(store: Store, clock: Manua
     for factor, codes in ((begun, []), (confirmed, CODES), (begun, CODES[:1])):
         await put(store, ada, factor, *codes)
         inside = await ask(store, lambda transaction: transaction.credentials(ada.id))
-        (held,) = await ask(store, lambda transaction: transaction.holders((ada.id,), (), ()))
+        (held,) = await ask(store, lambda transaction: transaction.find_by_identity((ada.id,), (), ()))
         by_login = await store.credentials(ada.email)
 
         assert inside is not None
@@ -61,7 +61,7 @@ async def test_user_without_one_has_none(store: Store, ada: User) -> None:
     """Nor has a user who is not there; and nothing of it can be taken."""
     for user in (ada, a_user()):
         assert await store.second_factor(user.id) is None
-        assert not await ask(store, lambda transaction, user=user: transaction.take_step(user.id, 1))  # type: ignore[misc]  # bound at once
+        assert not await ask(store, lambda transaction, user=user: transaction.consume_totp_step(user.id, 1))  # type: ignore[misc]  # bound at once
         assert not await ask(
             store,
             lambda transaction, user=user: transaction.take_recovery_code(user.id, CODES[0]),  # type: ignore[misc]  # bound at once
@@ -74,10 +74,10 @@ async def test_user_without_one_has_none(store: Store, ada: User) -> None:
 async def test_step_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
     """By one of those who bring it at once; an older one is taken by nobody any more, a newer one is."""
     await put(store, ada, SecondFactor(new_secret(), clock(), 99))
-    assert await at_once(store, lambda transaction: transaction.take_step(ada.id, 100)) == [False] * 4 + [True]
+    assert await at_once(store, lambda transaction: transaction.consume_totp_step(ada.id, 100)) == [False] * 4 + [True]
 
     for step, taken in ((99, False), (100, False), (102, True), (101, False), (103, True)):
-        assert await ask(store, lambda transaction, step=step: transaction.take_step(ada.id, step)) is taken  # type: ignore[misc]  # bound at once
+        assert await ask(store, lambda transaction, step=step: transaction.consume_totp_step(ada.id, step)) is taken  # type: ignore[misc]  # bound at once
     found = await store.second_factor(ada.id)
     assert found is not None
     assert found[0].last_step == 103
@@ -149,7 +149,7 @@ async def test_failed_write_leaves_it_as_it_was(store: Store, clock: ManualClock
     await put(store, ada, factor, *CODES)
 
     async def fails(transaction: Transaction) -> None:
-        assert await transaction.take_step(ada.id, 8)
+        assert await transaction.consume_totp_step(ada.id, 8)
         assert await transaction.take_recovery_code(ada.id, CODES[0])
         await transaction.put_recovery_codes(ada.id, CODES[:1])
         await transaction.put_second_factor(ada.id, SecondFactor(new_secret()))

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction, Written
 from service.domain.users.accounts import Caller
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _numbers = itertools.count(1)
 
-BY: Final = By("192.0.2.7", "a-request-of-tests")
+BY: Final = AuditSource("192.0.2.7", "a-request-of-tests")
 
 
 class PlainHasher:

@@ -58,7 +58,9 @@ async def fill(store: Store) -> User:
         await transaction.append(updated(renamed, "name"))
 
     await store.write(rename, BY)
-    session = a_session(ada, ada.created_at, ends_by=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x"))
+    session = a_session(
+        ada, ada.created_at, absolute_expires_at=ada.created_at + timedelta(60), origin=Origin("192.0.2.1", "x")
+    )
     await keep_session(store, session)
     await keep_token(store, a_token(ada, ada.created_at, expires_at=None))
 
@@ -67,9 +69,9 @@ async def fill(store: Store) -> User:
         await transaction.put_recovery_codes(ada.id, [b"c" * 32, b"d" * 32])
 
     await store.write(protect, BY)
-    await store.keep_ticket(b"t" * 32, session.id, session.expires_at)
+    await store.create_ticket(b"t" * 32, session.id, session.expires_at)
     await store.secret("cursors")
-    await store.offer_signing_key(a_key("ES256"))
+    await store.add_signing_key_if_none(a_key("ES256"))
     await erase(store, eve)
     return ada
 

@@ -41,7 +41,7 @@ class Imported:
         return summary["created"], summary["updated"], summary["skipped"], summary["refused"]
 
 
-async def bring_in(
+async def import_batch(
     server: Server, by: Login, body: bytes | AsyncIterable[bytes] | Iterable[object], query: str = "", **kwargs: Any
 ) -> Imported:
     """Import a body, or rows; it must be answered with 200."""

@@ -12,9 +12,9 @@ import uuid_utils.compat
 
 from service.domain.users.accounts import Caller
 from service.domain.users.user import Role
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
-from service.realtime.encoding import Entry, Form
+from service.realtime.encoding import Entry, WireEncoding
 from service.realtime.reader import Reader
 from service.realtime.subscribers import FULL_BYTES
 from service.security.authenticator import Principal
@@ -52,7 +52,7 @@ class FakeStream(Connection):
         self,
         principal: Principal | None = None,
         *,
-        form: Form = Form.PLAIN,
+        form: WireEncoding = WireEncoding.PLAIN,
         kind: Literal["feed", "websocket"] = "feed",
         full_bytes: int = FULL_BYTES,
     ) -> None:
@@ -66,12 +66,12 @@ class FakeStream(Connection):
         self.opened_at = 0.0
         self._sent_bytes = 0
         self.silent = False
-        self.ending: Ending | None = None
+        self.ending: CloseReason | None = None
         self.reconnect_after_ms = 0
         self.received = b""
         self.buffered = b""
         self.pings = 0
-        self.told: Ending | None = None
+        self.told: CloseReason | None = None
         self.aborted = False
         self.full_bytes = full_bytes
         self.woken = asyncio.Event()
@@ -119,7 +119,7 @@ class FakeStream(Connection):
     def wake(self) -> None:
         self.woken.set()
 
-    def take_leave(self) -> None:
+    def send_close_notice(self) -> None:
         self.told = self.ending
         self.woken.set()
 

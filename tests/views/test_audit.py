@@ -13,7 +13,7 @@ import pytest
 from service.http import app_keys
 from service.routes import operations
 from tests.support.mail import mailed
-from tests.support.ndjson import NDJSON, bring_in, ndjson, person
+from tests.support.ndjson import NDJSON, import_batch, ndjson, person
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.totp import Phone, protect
 from tests.support.wait import until
@@ -258,7 +258,7 @@ async def log_out(server: Server, admin: Login) -> Asked:
     return Asked("POST", "/v1/auth/logout", ada, member=ada)
 
 
-async def end_session(server: Server, admin: Login) -> Asked:
+async def revoke_session(server: Server, admin: Login) -> Asked:
     ada = await server.member()
     found = await server.json("GET", "/v1/auth/sessions", ada)
     return Asked("DELETE", f"/v1/auth/sessions/{found['items'][0]['id']}", ada, member=ada)
@@ -368,7 +368,7 @@ WRITES: dict[str, tuple[Act, str, Role, Role]] = {
     "forgot_password": (forgot, "password.forgotten", "nobody", "member"),
     "reset_password": (reset, "password.reset", "member", "member"),
     "end_other_sessions": (end_others, "session.ended", "member", "member"),
-    "end_session": (end_session, "session.ended", "member", "member"),
+    "end_session": (revoke_session, "session.ended", "member", "member"),
     "create_user": (post, "user.created", "admin", "made"),
     "replace_user": (put, "user.updated", "admin", "member"),
     "update_user": (patch, "user.updated", "admin", "member"),
@@ -422,8 +422,8 @@ async def test_import_is_told_of_batch_by_batch(kept: Server) -> None:
     """When it began and what became of it, and an entry a batch; who became an administrator, or lost it, has one of its own."""
     admin = await kept.admin()
     people = [person(number) for number in range(600)]
-    await bring_in(kept, admin, [*people, person("deputy", role="admin")])
-    await bring_in(kept, admin, [person("deputy", role="member"), person(3, name="Three")], "?on_conflict=update")
+    await import_batch(kept, admin, [*people, person("deputy", role="admin")])
+    await import_batch(kept, admin, [person("deputy", role="member"), person(3, name="Three")], "?on_conflict=update")
     ended = await at_least(kept, admin, 2, action="import.ended")
     written = await items(kept, admin, action="import.written")
     assert [entry["details"].get("user.created") for entry in written] == [None, 100, 500]
@@ -446,7 +446,7 @@ async def test_audit_holds_no_secret(kept: Server) -> None:
     body = {"email": "ada@elsewhere.example.com", "name": "Ada King", "current_password": PASSWORD}
     await kept.json("PATCH", f"/v1/users/{ada.id}", ada, json=body)
     await kept.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": ANOTHER})
-    await bring_in(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
+    await import_batch(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
     await log_in(kept, "ada", 401, "a wrong password")
     await kept.app[app_keys.TOLD_FAILURES].write()
     phone = await protect(kept, await kept.member("bob"))

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.queries import EventQuery
 from service.domain.users.user import Credentials
 from service.http import app_keys
@@ -319,7 +319,7 @@ async def test_reuse_of_who_hangs_up_is_told(
     store = server.app[app_keys.STORE]
     write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
 
-    async def held(work: Any, by: By) -> Any:
+    async def held(work: Any, by: AuditSource) -> Any:
         began.set()
         await go_on.wait()
         return await write(work, by)

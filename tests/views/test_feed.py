@@ -18,7 +18,7 @@ import pytest
 from service.domain.errors import InvalidToken
 from service.http import app_keys
 from service.realtime.connection import Connection
-from service.realtime.connections import Connections
+from service.realtime.connections import ConnectionRegistry
 from tests.support.domain import a_user, keep
 from tests.support.peer import RawPeer, raw_peer
 from tests.support.readers import seq_of
@@ -82,7 +82,7 @@ async def ids(stream: Stream, last: int) -> list[int]:
     return [int(found) for found in re.findall(rb"^id: [a-z0-9]+-([0-9]+)$", body, re.MULTILINE)]
 
 
-def connections(server: Server) -> Connections:
+def connections(server: Server) -> ConnectionRegistry:
     return server.app[app_keys.CONNECTIONS]
 
 

@@ -37,7 +37,7 @@ async def not_ready(server: Server) -> str:
 
 async def test_service_that_stops_is_not_ready(server: Server) -> None:
     """From the moment at which streams are told to end no further requests should come here."""
-    server.app[app_keys.CONNECTIONS].retiring = True
+    server.app[app_keys.CONNECTIONS].shutting_down = True
 
     assert await not_ready(server) == "The service is stopping."
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.http import app_keys
 from tests.support.mail import Mails, token_in
 from tests.support.server import PASSWORD, Login, Server, serve
@@ -342,7 +342,7 @@ async def test_guess_of_who_hangs_up_counts(store_url: str, monkeypatch: pytest.
         store, told = server.app[app_keys.STORE], server.app[app_keys.TOLD_FAILURES]
         write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
 
-        async def held(work: Any, by: By) -> Any:
+        async def held(work: Any, by: AuditSource) -> Any:
             if by.client is not None:  # mails are sent meanwhile
                 began.set()
                 await go_on.wait()

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError, web
 
 from service.http import app_keys
 from service.realtime.connection import Connection
-from service.realtime.connections import Connections
+from service.realtime.connections import ConnectionRegistry
 from service.realtime.hub import Hub
 from tests.support.peer import RawPeer, raw_peer
 from tests.support.server import Login, Server, serve
@@ -27,7 +27,7 @@ from tests.support.ws import Client, connect
 _DATA_SEGMENTS_IN = 152  # where it stands in `struct tcp_info` (linux/tcp.h)
 
 
-def connections(server: Server) -> Connections:
+def connections(server: Server) -> ConnectionRegistry:
     return server.app[app_keys.CONNECTIONS]
 
 

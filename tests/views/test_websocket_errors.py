@@ -9,7 +9,7 @@ import pytest
 
 from service.domain.errors import Unavailable
 from service.realtime import close_reasons, pending_auth
-from service.realtime.close_reasons import Ending
+from service.realtime.close_reasons import CloseReason
 from service.security.authenticator import Authenticator, Principal
 from tests.support.server import Login, Server, serve
 
@@ -77,7 +77,7 @@ async def unavailable(_: Authenticator, __: str) -> Principal:
 
 def test_close_reasons_are_those_of_the_page() -> None:
     """The table of close codes names each code with its reasons, and no reason that the service does not send."""
-    endings = {(value.code, value.reason) for value in vars(close_reasons).values() if isinstance(value, Ending)}
+    endings = {(value.code, value.reason) for value in vars(close_reasons).values() if isinstance(value, CloseReason)}
     named = {
         (int(code), reason)
         for code, cell in re.findall(r"^\| (\d{4}) \| ([^|]*) \|", section("Close codes"), re.MULTILINE)

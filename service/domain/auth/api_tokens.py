@@ -9,10 +9,10 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.auth import scopes
 from service.domain.auth.api_token import MOST_TOKENS, ApiToken
-from service.domain.auth.revocation import end_token
+from service.domain.auth.revocation import revoke_token
 from service.domain.auth.scopes import Scopes
 from service.domain.errors import Conflict, InvalidToken, NotFound
 from service.domain.ports import Clock, Store, Transaction
@@ -49,7 +49,7 @@ class NewToken:
     expires_at: datetime | None
 
 
-async def make(store: Store, clock: Clock, by: By, maker: Maker, new: NewToken) -> ApiToken:
+async def make(store: Store, clock: Clock, by: AuditSource, maker: Maker, new: NewToken) -> ApiToken:
     """Make an API token of the caller's own.
 
     Raises `InsufficientScope` where it would have what its maker has not, `Forbidden` where nobody of its role has,
@@ -89,19 +89,19 @@ async def make(store: Store, clock: Clock, by: By, maker: Maker, new: NewToken) 
 
 async def tokens_of(store: Store, clock: Clock, caller: Caller, user_id: UUID) -> Sequence[ApiToken]:
     """A user's living API tokens, the oldest first. Raises `NotFound`, also for another's unless the caller is an administrator."""
-    if not caller.sees(user_id) or (await store.user(user_id)).value is None:
+    if not caller.can_view(user_id) or (await store.user(user_id)).value is None:
         raise NotFound()
     now = clock()
     return [token for token in await store.tokens_of(user_id) if token.lives(now)]
 
 
-async def revoke(store: Store, clock: Clock, by: By, caller: Caller, token_id: UUID) -> None:
+async def revoke(store: Store, clock: Clock, by: AuditSource, caller: Caller, token_id: UUID) -> None:
     """End an API token. Raises `NotFound`, also for another's unless the caller is an administrator."""
 
     async def work(transaction: Transaction) -> None:
         token = await transaction.token(token_id)
-        if token is None or not caller.sees(token.user_id):
+        if token is None or not caller.can_view(token.user_id):
             raise NotFound()
-        await end_token(transaction, clock, caller.id, token, "revoked")
+        await revoke_token(transaction, clock, caller.id, token, "revoked")
 
     await store.write(work, by)

@@ -11,25 +11,25 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.auth.mfa import passes
-from service.domain.auth.revocation import end_session, end_sessions
+from service.domain.auth.revocation import revoke_session, revoke_sessions
 from service.domain.auth.sessions import (
     MOST_SESSIONS,
     UNKNOWN,
     Origin,
     Presented,
     Session,
-    judge,
+    classify_refresh_token,
     rotated,
 )
 from service.domain.errors import (
-    GrantReused,
     InvalidCredentials,
     InvalidGrant,
     InvalidOtp,
     NotFound,
     OtpRequired,
+    RefreshTokenReused,
     TooMany,
     Unavailable,
 )
@@ -58,7 +58,7 @@ async def log_in(
     store: Store,
     hasher: Hasher,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     *,
     login: str,
     found: Credentials | None,
@@ -109,13 +109,19 @@ def _opened(user: User, now: datetime, ttl: timedelta, idle: timedelta | None, o
         created_at=now,
         expires_at=now + (ttl if idle is None else min(idle, ttl)),
         rotated_at=now,
-        ends_by=now + ttl,
+        absolute_expires_at=now + ttl,
         origin=origin,
     )
 
 
 async def _keep(
-    store: Store, clock: Clock, by: By, session: Session, checked: str | None, renewed: str | None, otp: str | None
+    store: Store,
+    clock: Clock,
+    by: AuditSource,
+    session: Session,
+    checked: str | None,
+    renewed: str | None,
+    otp: str | None,
 ) -> User:
     """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
 
@@ -155,13 +161,13 @@ async def _make_room(transaction: Transaction, clock: Clock, user: User) -> None
     """End the oldest sessions of a user who has as many as one may have."""
     newest_first = sorted(await transaction.sessions_of(user.id), key=lambda session: session.created_at, reverse=True)
     for session in newest_first[MOST_SESSIONS - 1 :]:
-        await end_session(transaction, clock, None, session, "limit")
+        await revoke_session(transaction, clock, None, session, "limit")
 
 
 async def refresh(
     store: Store,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     session_id: UUID,
     generation: int,
     authentic: Callable[[Session], bool],
@@ -172,11 +178,11 @@ async def refresh(
     """Hand out the next refresh token of a session: the session returned carries its generation.
 
     `authentic` tells whether the caller's token was made with the session's secret. A token that has been used up ends
-    the session, and that is committed although the answer is `GrantReused`: a rollback would undo the very thing
+    the session, and that is committed although the answer is `RefreshTokenReused`: a rollback would undo the very thing
     that the reuse calls for. Raises `InvalidGrant` for any other that renews nothing.
     """
 
-    async def work(transaction: Transaction) -> LoggedIn | GrantReused | None:
+    async def work(transaction: Transaction) -> LoggedIn | RefreshTokenReused | None:
         now = clock()
         session = await transaction.session(session_id)
         if session is None or session.expires_at <= now or not authentic(session):
@@ -184,13 +190,13 @@ async def refresh(
         user = await transaction.user(session.user_id)
         if user is None:
             return None
-        match judge(session, generation, now):
+        match classify_refresh_token(session, generation, now):
             case Presented.NEWEST:
                 session = rotated(session, now, idle, origin)
                 await transaction.put_session(session)
             case Presented.REUSED:
-                await end_session(transaction, clock, None, session, "reuse")
-                return GrantReused(session.id, user.id)
+                await revoke_session(transaction, clock, None, session, "reuse")
+                return RefreshTokenReused(session.id, user.id)
             case Presented.PREDECESSOR:
                 pass
         return LoggedIn(session, user)
@@ -198,23 +204,23 @@ async def refresh(
     renewed = (await store.write(work, by)).value
     if renewed is None:
         raise InvalidGrant()
-    if isinstance(renewed, GrantReused):
+    if isinstance(renewed, RefreshTokenReused):
         raise renewed
     return renewed
 
 
-async def log_out(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
+async def log_out(store: Store, clock: Clock, by: AuditSource, user_id: UUID, session_id: UUID) -> None:
     """End one session; harmless when it has ended already."""
 
     async def work(transaction: Transaction) -> None:
         session = await transaction.session(session_id)
         if session is not None:
-            await end_session(transaction, clock, user_id, session, "logout")
+            await revoke_session(transaction, clock, user_id, session, "logout")
 
     await store.write(work, by)
 
 
-async def revoke(store: Store, clock: Clock, by: By, caller: Caller, session_id: UUID) -> None:
+async def revoke(store: Store, clock: Clock, by: AuditSource, caller: Caller, session_id: UUID) -> None:
     """End a session from elsewhere: one's own, for an administrator anybody's.
 
     Raises `NotFound` for any other, and for one that has ended.
@@ -222,17 +228,17 @@ async def revoke(store: Store, clock: Clock, by: By, caller: Caller, session_id:
 
     async def work(transaction: Transaction) -> None:
         session = await transaction.session(session_id)
-        if session is None or session.expires_at <= clock() or not caller.sees(session.user_id):
+        if session is None or session.expires_at <= clock() or not caller.can_view(session.user_id):
             raise NotFound()
-        await end_session(transaction, clock, caller.id, session, "revoked")
+        await revoke_session(transaction, clock, caller.id, session, "revoked")
 
     await store.write(work, by)
 
 
-async def end_others(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID) -> None:
+async def end_others(store: Store, clock: Clock, by: AuditSource, user_id: UUID, session_id: UUID) -> None:
     """End every session of a user but this one."""
 
     async def work(transaction: Transaction) -> None:
-        await end_sessions(transaction, clock, user_id, user_id, "revoked", but=session_id)
+        await revoke_sessions(transaction, clock, user_id, user_id, "revoked", but=session_id)
 
     await store.write(work, by)

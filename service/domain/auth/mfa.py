@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from service.domain.auth import recovery_codes, totp
 from service.domain.errors import OtpFieldMissing, OtpFieldWrong
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.ports import Clock, Transaction
 from service.domain.users.user import Credentials
 
@@ -17,13 +17,13 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
     now, user, factor = clock(), owner.user, owner.second_factor
     step = None if factor is None else totp.step_of(factor.secret, otp, now)
     if step is not None:
-        return await transaction.take_step(user.id, step)
+        return await transaction.consume_totp_step(user.id, step)
     digest = recovery_codes.digest_of(otp)
     if digest is None or not await transaction.take_recovery_code(user.id, digest):
         return False
     await transaction.record("recovery_code.used", user.id, user.id)
     # Whoever uses a paper that was put away is not always its owner.
-    await tell_owner(transaction, clock, user.email, "code_used")
+    await notify_owner(transaction, clock, user.email, "code_used")
     return True
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from service.domain.audit import By
-from service.domain.auth.password_policy import refuse_common
+from service.domain.audit import AuditSource
+from service.domain.auth.password_policy import reject_common
 from service.domain.auth.reauthentication import hold, prove
-from service.domain.auth.revocation import end_access, end_sessions
+from service.domain.auth.revocation import revoke_access, revoke_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail.mail import (
     Mail,
@@ -16,13 +16,13 @@ from service.domain.mail.mail import (
     Presented,
     is_expired,
 )
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.mail.requests import request_token_mail
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users.user import Credentials, User
 
 
-async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta) -> None:
+async def forgot(store: Store, clock: Clock, by: AuditSource, email: str, ttl: timedelta) -> None:
     """Mail a token for a new password to an address, if an active account has it.
 
     An earlier token stays valid, so that a stranger who requests another does not end it.
@@ -40,7 +40,9 @@ async def forgot(store: Store, clock: Clock, by: By, email: str, ttl: timedelta)
     await store.write(work, by)
 
 
-async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str) -> Credentials:
+async def reset(
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str
+) -> Credentials:
     """Set the password of the account whose address a token proves, end its sessions and API tokens, and tell whose it is.
 
     The previous holder of the password may have created the API tokens, so they end as well.
@@ -51,7 +53,7 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
     user = None if token is None else (await store.user(token.user_id)).value
     _check(token, presented, user, clock)
     if user is not None:
-        refuse_common(password, user.username, user.email, user.name)
+        reject_common(password, user.username, user.email, user.name)
     password_hash = await hasher.hash(password)
 
     async def work(transaction: Transaction) -> Credentials:
@@ -63,7 +65,7 @@ async def reset(store: Store, hasher: Hasher, clock: Clock, by: By, presented: P
         user = _check(taken, presented, owner.user, clock)
         await transaction.record("password.reset", user.id, user.id)
         await _replace(transaction, clock, owner, password_hash)
-        await end_access(transaction, clock, user.id, user.id, "password")
+        await revoke_access(transaction, clock, user.id, user.id, "password")
         return owner
 
     return (await store.write(work, by)).value
@@ -73,7 +75,7 @@ async def change(
     store: Store,
     hasher: Hasher,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     user_id: UUID,
     session_id: UUID,
     current: str,
@@ -88,7 +90,7 @@ async def change(
     user = (await store.user(user_id)).value
     if user is None:
         raise InvalidToken()
-    refuse_common(new, user.username, user.email, user.name, pointer="/new")
+    reject_common(new, user.username, user.email, user.name, pointer="/new")
     proven = await prove(store, hasher, user_id, current, "/current")
     password_hash = await hasher.hash(new)
 
@@ -96,7 +98,7 @@ async def change(
         owner = await hold(transaction, clock, user_id, proven, otp, "/current")
         await transaction.record("password.changed", user_id, user_id)
         await _replace(transaction, clock, owner, password_hash)
-        await end_sessions(transaction, clock, user_id, user_id, "password", but=session_id)
+        await revoke_sessions(transaction, clock, user_id, user_id, "password", but=session_id)
 
     await store.write(work, by)
 
@@ -120,4 +122,4 @@ async def _replace(transaction: Transaction, clock: Clock, owner: Credentials, p
         # Begun with the password of before: whoever knew that must not turn it on.
         await transaction.put_second_factor(user.id, None)
     await transaction.put_password(user.id, password_hash)
-    await tell_owner(transaction, clock, user.email, "changed")
+    await notify_owner(transaction, clock, user.email, "changed")

@@ -24,7 +24,7 @@ def normal(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def refuse_common(password: str, *names: str, pointer: str = "/password") -> None:
+def reject_common(password: str, *names: str, pointer: str = "/password") -> None:
     """Raises `Invalid` for a password that is among the first that anybody tries.
 
     That is one of the commonest 10,000 (ASVS 5.0, 6.2.4 asks for 3,000), or little more than a name of its owner or the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.auth.mfa import demand
 from service.domain.errors import InvalidToken, WrongPassword
 from service.domain.ports import Clock, Hasher, Store, Transaction
@@ -51,7 +51,7 @@ async def show(
     store: Store,
     hasher: Hasher,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     user_id: UUID,
     password: str,
     otp: str | None,

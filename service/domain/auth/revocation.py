@@ -10,7 +10,7 @@ from service.domain.events.event import EndReason, Event
 from service.domain.ports import Clock, Transaction
 
 
-async def end_session(
+async def revoke_session(
     transaction: Transaction, clock: Clock, actor: UUID | None, session: Session, reason: EndReason
 ) -> None:
     await transaction.delete_session(session.id)
@@ -19,14 +19,14 @@ async def end_session(
     )
 
 
-async def end_token(
+async def revoke_token(
     transaction: Transaction, clock: Clock, actor: UUID | None, token: ApiToken, reason: EndReason
 ) -> None:
     await transaction.delete_token(token.id)
     await transaction.append(Event("token.ended", clock(), actor, token.user_id, token_id=token.id, reason=reason))
 
 
-async def end_sessions(
+async def revoke_sessions(
     transaction: Transaction,
     clock: Clock,
     actor: UUID | None,
@@ -41,13 +41,13 @@ async def end_sessions(
     await transaction.forget_mail_tokens(user_id)
     for session in await transaction.sessions_of(user_id):
         if session.id != but:
-            await end_session(transaction, clock, actor, session, reason)
+            await revoke_session(transaction, clock, actor, session, reason)
 
 
-async def end_access(
+async def revoke_access(
     transaction: Transaction, clock: Clock, actor: UUID | None, user_id: UUID, reason: EndReason
 ) -> None:
     """End every session and every API token of a user."""
-    await end_sessions(transaction, clock, actor, user_id, reason)
+    await revoke_sessions(transaction, clock, actor, user_id, reason)
     for token in await transaction.tokens_of(user_id):
-        await end_token(transaction, clock, actor, token, reason)
+        await revoke_token(transaction, clock, actor, token, reason)

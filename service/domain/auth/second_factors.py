@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.auth import recovery_codes, totp
 from service.domain.auth.reauthentication import hold, prove
-from service.domain.auth.revocation import end_sessions
+from service.domain.auth.revocation import revoke_sessions
 from service.domain.auth.totp import SecondFactor
 from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, OtpFieldWrong
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users.accounts import Caller
 from service.domain.users.user import User
@@ -25,7 +25,7 @@ class Begun(NamedTuple):
     user: User
 
 
-async def begin(store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUID, password: str) -> Begun:
+async def begin(store: Store, hasher: Hasher, clock: Clock, by: AuditSource, user_id: UUID, password: str) -> Begun:
     """Make the secret of a second factor, in the place of one that was begun before.
 
     Raises `WrongPassword`; `Conflict` where one is on already: whoever replaces it must have it.
@@ -45,7 +45,7 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUI
     return (await store.write(work, by)).value
 
 
-async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
+async def confirm(store: Store, clock: Clock, by: AuditSource, user_id: UUID, session_id: UUID, otp: str) -> list[str]:
     """Turn on what was begun, as a code of it shows that the app has it; ends all sessions but this one.
 
     Returns its recovery codes, of which only digests are kept. Raises `OtpFieldWrong`; `Conflict` where nothing was begun,
@@ -71,15 +71,15 @@ async def confirm(store: Store, clock: Clock, by: By, user_id: UUID, session_id:
         await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)
         await transaction.record("second_factor.confirmed", user_id, user_id)
-        await tell_owner(transaction, clock, owner.user.email, "totp_on")
-        await end_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
+        await notify_owner(transaction, clock, owner.user.email, "totp_on")
+        await revoke_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
 
     await store.write(work, by)
     return made
 
 
 async def renew_codes(
-    store: Store, hasher: Hasher, clock: Clock, by: By, user_id: UUID, password: str, otp: str | None
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, user_id: UUID, password: str, otp: str | None
 ) -> list[str]:
     """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`, `Conflict`."""
     proven = await prove(store, hasher, user_id, password)
@@ -91,7 +91,7 @@ async def renew_codes(
             raise Conflict("This account has no second factor.")
         await _keep(transaction, user_id, made)
         await transaction.record("recovery_codes.renewed", user_id, user_id)
-        await tell_owner(transaction, clock, owner.user.email, "new_codes")
+        await notify_owner(transaction, clock, owner.user.email, "new_codes")
 
     await store.write(work, by)
     return made
@@ -101,7 +101,7 @@ async def remove(
     store: Store,
     hasher: Hasher,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     user_id: UUID,
     session_id: UUID,
     password: str,
@@ -126,7 +126,7 @@ async def remove(
     return (await store.write(work, by)).value
 
 
-async def remove_from(store: Store, clock: Clock, by: By, caller: Caller, user_id: UUID) -> None:
+async def remove_from(store: Store, clock: Clock, by: AuditSource, caller: Caller, user_id: UUID) -> None:
     """Turn off another's, who has lost it; ends all its sessions. For administrators.
 
     Raises `Forbidden`, also for one's own: that takes a code. `NotFound` where there is none.
@@ -153,5 +153,5 @@ async def _keep(transaction: Transaction, user_id: UUID, made: list[str]) -> Non
 
 
 async def _turned_off(transaction: Transaction, clock: Clock, actor: UUID, owner: User, but: UUID | None) -> None:
-    await tell_owner(transaction, clock, owner.email, "totp_off")
-    await end_sessions(transaction, clock, actor, owner.id, "second_factor", but)
+    await notify_owner(transaction, clock, owner.email, "totp_off")
+    await revoke_sessions(transaction, clock, actor, owner.id, "second_factor", but)

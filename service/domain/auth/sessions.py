@@ -59,7 +59,7 @@ class Session:
     expires_at: datetime
     rotated_at: datetime
     generation: int = 1
-    ends_by: datetime | None = None
+    absolute_expires_at: datetime | None = None
     origin: Origin = UNKNOWN
 
 
@@ -71,7 +71,7 @@ class Presented(enum.Enum):
     REUSED = "end the session"
 
 
-def judge(session: Session, generation: int, now: datetime) -> Presented:
+def classify_refresh_token(session: Session, generation: int, now: datetime) -> Presented:
     """What to do with a refresh token of that generation.
 
     The newest one rotates. The one before it is answered with the newest again for `GRACE`, unless the newest has
@@ -93,6 +93,6 @@ def rotated(session: Session, now: datetime, idle: timedelta | None = None, orig
         idle: how long it lasts from now without another refresh; None: as long as it would have.
     """
     expires_at = session.expires_at
-    if idle is not None and session.ends_by is not None:
-        expires_at = min(now + idle, session.ends_by)
+    if idle is not None and session.absolute_expires_at is not None:
+        expires_at = min(now + idle, session.absolute_expires_at)
     return replace(session, generation=session.generation + 1, rotated_at=now, expires_at=expires_at, origin=origin)

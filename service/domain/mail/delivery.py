@@ -14,7 +14,7 @@ from service.domain.mail.mail import (
     new_token,
 )
 from service.domain.mail.requests import tokens_for
-from service.domain.mail.templates import Letter, Letterhead, write
+from service.domain.mail.templates import RenderedEmail, TemplateContext, write
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users.user import User
 
@@ -23,10 +23,12 @@ class Ready(NamedTuple):
     """A mail that nobody else sends now. `letter` is None where there is nothing to say any more."""
 
     mail: Mail
-    letter: Letter | None
+    letter: RenderedEmail | None
 
 
-async def make_ready(store: Store, clock: Clock, mail: Mail, head: Letterhead, lease: timedelta) -> Ready | None:
+async def claim_and_render(
+    store: Store, clock: Clock, mail: Mail, head: TemplateContext, lease: timedelta
+) -> Ready | None:
     """Claim a mail for the lease and write its letter; None when another process sends it, or when it was sent before.
 
     The token of the letter is generated here; those of earlier tries stay valid, because one of them may have arrived. The
@@ -59,7 +61,7 @@ async def release(store: Store, clock: Clock, mail: Mail) -> None:
 
 
 async def finish(store: Store, clock: Clock, mail: Mail) -> None:
-    """Note that a mail was sent: this delays another of its kind (`request_mail`, `tell_owner`)."""
+    """Note that a mail was sent: this delays another of its kind (`request_mail`, `notify_owner`)."""
 
     async def work(transaction: Transaction) -> None:
         until = min(clock() + RESEND_INTERVAL, mail.expires_at)
@@ -78,7 +80,7 @@ async def drop(store: Store, mail: Mail) -> None:
     await store.write(work, MAIL)
 
 
-async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Letterhead) -> Letter | None:
+async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: TemplateContext) -> RenderedEmail | None:
     user = await _user_of(transaction, mail)
     match mail.kind:
         case "taken" | "moved":
@@ -106,13 +108,13 @@ async def _user_of(transaction: Transaction, mail: Mail) -> User | None:
         token = await transaction.mail_token_to(mail.email, "move")
         user = None if token is None else await transaction.user(token.user_id)
         return user if user is not None and user.active else None
-    found = await transaction.holders((), (), (mail.email,))
+    found = await transaction.find_by_identity((), (), (mail.email,))
     return found[0].user if found else None
 
 
 async def _with_token(
-    transaction: Transaction, clock: Clock, user: User, purpose: Purpose, email: str, head: Letterhead
-) -> Letter:
+    transaction: Transaction, clock: Clock, user: User, purpose: Purpose, email: str, head: TemplateContext
+) -> RenderedEmail:
     """A letter with another token, beside those that were mailed before."""
     now = clock()
     expires_at = now + head.ttls[purpose]

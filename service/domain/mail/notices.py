@@ -13,7 +13,7 @@ from service.domain.ports import Clock, Transaction
 _FOR: Final = timedelta(days=1)
 
 
-async def tell_owner(transaction: Transaction, clock: Clock, email: str, notice: Notice) -> None:
+async def notify_owner(transaction: Transaction, clock: Clock, email: str, notice: Notice) -> None:
     """Have it mailed to the address that the account has, or had until now.
 
     The reader learns of a change that another person has made (ASVS 5.0, 6.3.7). A further notice of its kind to one address

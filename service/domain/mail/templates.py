@@ -10,7 +10,7 @@ from service.domain.mail.mail import MailKind, Purpose
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class RenderedEmail:
     """A mail as it is sent.
 
     Attributes:
@@ -24,7 +24,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Letterhead:
+class TemplateContext:
     """What letters say of this service.
 
     Attributes:
@@ -59,13 +59,13 @@ _NOT_YOU: Final = f"If it was not you, {_SOMEBODY}"
 
 
 def write(  # nosec B107  # the default is no password, but none
-    head: Letterhead, kind: MailKind, to: str, username: str = "", token: str = ""
-) -> Letter:
+    head: TemplateContext, kind: MailKind, to: str, username: str = "", token: str = ""
+) -> RenderedEmail:
     """The letter of a kind; `username` and `token` where it tells them."""
-    return Letter(to, _SUBJECTS[kind], _text(head, kind, username, token))
+    return RenderedEmail(to, _SUBJECTS[kind], _text(head, kind, username, token))
 
 
-def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
+def _text(head: TemplateContext, kind: MailKind, username: str, token: str) -> str:
     where = f" at {head.public_url}" if head.public_url else ""
     match kind:
         case "verify":
@@ -126,7 +126,7 @@ def _text(head: Letterhead, kind: MailKind, username: str, token: str) -> str:
             )
 
 
-def _way(head: Letterhead, purpose: Purpose, token: str) -> str:
+def _way(head: TemplateContext, purpose: Purpose, token: str) -> str:
     """How to use a token, once."""
     within = _spelled(head.ttls[purpose])
     # Whether the address is a first one or another, it is confirmed in one way.

@@ -10,10 +10,10 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import START, By, rights_changed
-from service.domain.auth.password_policy import refuse_common
+from service.domain.audit import START, AuditSource, rights_changed
+from service.domain.auth.password_policy import reject_common
 from service.domain.auth.reauthentication import hold, prove
-from service.domain.auth.revocation import end_access
+from service.domain.auth.revocation import revoke_access
 from service.domain.errors import (
     FieldError,
     Forbidden,
@@ -21,11 +21,11 @@ from service.domain.errors import (
     LastAdmin,
     NotFound,
     PasswordFieldMissing,
-    Stale,
+    VersionMismatch,
     WrongPassword,
 )
 from service.domain.events.event import Event
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
 from service.domain.users.user import Role, User, changed_fields
 
@@ -44,7 +44,7 @@ class Caller:
     def is_admin(self) -> bool:
         return self.role == "admin"
 
-    def sees(self, user_id: UUID) -> bool:
+    def can_view(self, user_id: UUID) -> bool:
         return self.role == "admin" or self.id == user_id
 
 
@@ -83,11 +83,11 @@ class Change:
 
 
 async def create(
-    store: Writes, hasher: Hasher, clock: Clock, by: By, new: NewUser, actor: UUID | None
+    store: Writes, hasher: Hasher, clock: Clock, by: AuditSource, new: NewUser, actor: UUID | None
 ) -> Snapshot[User]:
-    """Make an account; `actor` None means that it registers itself. Raises `Taken`, and `Invalid` for a common password."""
+    """Make an account; `actor` None means that it registers itself. Raises `AlreadyExists`, and `Invalid` for a common password."""
     if new.password is not None:
-        refuse_common(new.password, new.username, new.email, new.name)
+        reject_common(new.password, new.username, new.email, new.name)
     password_hash = None if new.password is None else await hasher.hash(new.password)
     now = clock()
     user = User(
@@ -113,12 +113,12 @@ async def create(
 
 
 async def change(
-    store: Store, hasher: Hasher, clock: Clock, by: By, caller: Caller, user_id: UUID, wanted: Change
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, caller: Caller, user_id: UUID, wanted: Change
 ) -> Snapshot[User]:
     """Change a user; a change that changes nothing writes nothing.
 
-    Raises `NotFound`, `Stale`, `Forbidden`, `Invalid`, `PasswordFieldMissing`, `WrongPassword`, `OtpFieldMissing`,
-    `OtpFieldWrong`, `Taken`, `LastAdmin`.
+    Raises `NotFound`, `VersionMismatch`, `Forbidden`, `Invalid`, `PasswordFieldMissing`, `WrongPassword`, `OtpFieldMissing`,
+    `OtpFieldWrong`, `AlreadyExists`, `LastAdmin`.
     """
     proven = await _prove(store, hasher, caller, user_id, wanted)
 
@@ -145,9 +145,9 @@ async def change(
         now = clock()
         after = await put_changed(transaction, user, after, changed, caller.id, now)
         if "email" in changed:
-            await tell_owner(transaction, clock, user.email, "moved")
+            await notify_owner(transaction, clock, user.email, "moved")
         if user.active and not after.active:
-            await end_access(transaction, clock, caller.id, user_id, "deactivated")
+            await revoke_access(transaction, clock, caller.id, user_id, "deactivated")
         return after
 
     return as_committed(await store.write(work, by))
@@ -167,19 +167,19 @@ async def put_changed(
 async def delete(
     store: Store,
     clock: Clock,
-    by: By,
+    by: AuditSource,
     caller: Caller,
     user_id: UUID,
     versions: frozenset[int] | None,
     excluded: frozenset[int] = frozenset(),
 ) -> Snapshot[None]:
-    """Delete a user with its sessions; `versions` and `excluded` as of a `Change`. Raises `NotFound`, `Stale`, `LastAdmin`."""
+    """Delete a user with its sessions; `versions` and `excluded` as of a `Change`. Raises `NotFound`, `VersionMismatch`, `LastAdmin`."""
 
     async def work(transaction: Transaction) -> None:
         user = await _visible(transaction, caller, user_id, versions, excluded)
         if user.is_active_admin:
             await _keep_an_admin(transaction)
-        await end_access(transaction, clock, caller.id, user_id, "deleted")
+        await revoke_access(transaction, clock, caller.id, user_id, "deleted")
         await transaction.delete_user(user_id)
         await transaction.append(Event("user.deleted", clock(), caller.id, user_id))
 
@@ -190,7 +190,7 @@ async def delete(
 async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUser) -> bool:
     """Make the first administrator unless there is one; whether it was made. Safe to run on two hosts at once.
 
-    Raises `Taken` when somebody who is no administrator has its username or address.
+    Raises `AlreadyExists` when somebody who is no administrator has its username or address.
     """
     password_hash = await hasher.hash(admin.password or "")
     now = clock()
@@ -226,12 +226,12 @@ async def _visible(
     excluded: frozenset[int],
 ) -> User:
     user = await transaction.user(user_id)
-    if user is None or not caller.sees(user_id):
+    if user is None or not caller.can_view(user_id):
         raise NotFound()
     if versions is not None and user.version not in versions:
-        raise Stale()
+        raise VersionMismatch()
     if user.version in excluded:
-        raise Stale(NOT_NONE)
+        raise VersionMismatch(NOT_NONE)
     return user
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.ports import Transaction, Writes
 
 Exported = Literal["users.exported", "audit.exported"]
@@ -25,7 +25,7 @@ class Sent:
     complete: bool = False
 
 
-async def record_export(store: Writes, by: By, actor: UUID, action: Exported, sent: Sent) -> None:
+async def record_export(store: Writes, by: AuditSource, actor: UUID, action: Exported, sent: Sent) -> None:
     """Have the audit keep that the actor exported so much, also where the client left in the middle."""
 
     async def work(transaction: Transaction) -> None:

@@ -10,12 +10,12 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import By, rights_changed
-from service.domain.auth.revocation import end_access, end_sessions
-from service.domain.errors import Conflict, IdDeleted, LastAdmin, OwnCredentials, Refusal, Taken
+from service.domain.audit import AuditSource, rights_changed
+from service.domain.auth.revocation import revoke_access, revoke_sessions
+from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDeleted, LastAdmin, OwnCredentials
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.ports import Clock, Store, Transaction
 from service.domain.users.user import User, changed_fields
 
@@ -48,14 +48,14 @@ class Line:
     id: UUID | None = None
     created_at: datetime | None = None
     password_hash: str | None = None
-    unhashed: bool = False
+    hash_skipped: bool = False
 
     def with_hash(self, password_hash: str) -> Line:
         return replace(self, password_hash=password_hash)
 
     def without_hash(self) -> Line:
         """For a line that will not be carried out, as it seems."""
-        return replace(self, unhashed=True)
+        return replace(self, hash_skipped=True)
 
 
 @dataclass(slots=True)
@@ -71,35 +71,37 @@ class Batch:
     created: int = 0
     updated: int = 0
     skipped: int = 0
-    refused: list[tuple[int, Refusal]] = field(default_factory=list)
+    refused: list[tuple[int, DomainError]] = field(default_factory=list)
     position: Position | None = None
 
 
-async def hold(store: Store, clock: Clock, by: By, actor: UUID, name: UUID) -> Position:
+async def hold(store: Store, clock: Clock, by: AuditSource, actor: UUID, name: UUID) -> Position:
     """Have the log keep what an import of this name brings; the position behind which that lies."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.hold_log(name, clock() + _HELD)
+        await transaction.retain_events(name, clock() + _HELD)
         await transaction.record("import.started", actor, None)
 
     return (await store.write(work, by)).position
 
 
-async def release(store: Store, clock: Clock, by: By, actor: UUID, name: UUID, told: Mapping[str, int]) -> None:
+async def release(
+    store: Store, clock: Clock, by: AuditSource, actor: UUID, name: UUID, told: Mapping[str, int]
+) -> None:
     """Let the log be trimmed as always, once those who follow it have had a moment to read the rest.
 
     `told`: what became of the lines, as counts.
     """
 
     async def work(transaction: Transaction) -> None:
-        await transaction.hold_log(name, clock() + _HELD_ON)
+        await transaction.retain_events(name, clock() + _HELD_ON)
         await transaction.record("import.ended", actor, None, told)
 
     await store.write(work, by)
 
 
-async def bring_in(
-    store: Store, clock: Clock, by: By, actor: UUID, lines: Sequence[Line], on_conflict: OnConflict, name: UUID
+async def import_batch(
+    store: Store, clock: Clock, by: AuditSource, actor: UUID, lines: Sequence[Line], on_conflict: OnConflict, name: UUID
 ) -> Batch:
     """Carry out some lines, in their order, as one write of the import of this name: all that are not refused, or none.
 
@@ -111,7 +113,7 @@ async def bring_in(
 
     async def work(transaction: Transaction) -> Batch:
         now = clock()
-        await transaction.hold_log(name, now + _HELD)
+        await transaction.retain_events(name, now + _HELD)
         return await _Work(transaction, clock, now, actor, on_conflict).carry_out(lines)
 
     written = await store.write(work, by)
@@ -149,12 +151,12 @@ class _Work:
         self._batch = Batch()
 
     async def carry_out(self, lines: Sequence[Line]) -> Batch:
-        holders = await self._transaction.holders(
+        find_by_identity = await self._transaction.find_by_identity(
             [line.id for line in lines if line.id is not None],
             [line.username for line in lines],
             [line.email for line in lines],
         )
-        for holder in holders:
+        for holder in find_by_identity:
             self._hashes[holder.user.id] = holder.password_hash
             self._know(holder.user)
         new_ids = {line.id for line in lines if line.id is not None}.difference(self._by_id)
@@ -163,7 +165,7 @@ class _Work:
         for line in lines:
             try:
                 await self._take(line)
-            except Refusal as refusal:
+            except DomainError as refusal:
                 self._batch.refused.append((line.number, refusal))
         await self._put()
         return self._batch
@@ -173,7 +175,7 @@ class _Work:
         by_email, by_username = self._by_email.get(line.email), self._by_username.get(line.username)
         user = found or by_email or by_username
         if user is None:
-            if line.unhashed:
+            if line.hash_skipped:
                 raise Conflict("The account that had a name of this line has gone meanwhile; send the line again.")
             if line.id in self._deleted:
                 # Its new owner would read the events about the user who had it before.
@@ -190,7 +192,7 @@ class _Work:
             if found is not None and self._on_conflict == "error":
                 taken.insert(0, "id")
             if taken:
-                raise Taken(*taken)
+                raise AlreadyExists(*taken)
             await self._update(user, line)
 
     async def _create(self, line: Line) -> None:
@@ -227,18 +229,18 @@ class _Work:
         if password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = password_hash
             await self._transaction.record("password.changed", self._actor, user.id)
-            await tell_owner(self._transaction, self._clock, user.email, "changed")
+            await notify_owner(self._transaction, self._clock, user.email, "changed")
         if changed:
             await self._keep(after)
             event = Event("user.updated", self._now, self._actor, user.id, after, changed)
             turned = rights_changed(user, after)
             await self._transaction.append(event, turned, together=not turned)
             if "email" in changed:
-                await tell_owner(self._transaction, self._clock, user.email, "moved")
+                await notify_owner(self._transaction, self._clock, user.email, "moved")
         if user.active and not after.active:
-            await end_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
+            await revoke_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:
-            await end_sessions(self._transaction, self._clock, self._actor, user.id, "password")
+            await revoke_sessions(self._transaction, self._clock, self._actor, user.id, "password")
         self._batch.updated += 1
 
     async def _count_admins(self) -> int:

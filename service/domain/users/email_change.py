@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.errors import InvalidMailToken
 from service.domain.mail.mail import (
     Mail,
@@ -14,7 +14,7 @@ from service.domain.mail.mail import (
     Presented,
     is_expired,
 )
-from service.domain.mail.notices import tell_owner
+from service.domain.mail.notices import notify_owner
 from service.domain.mail.requests import request_mail, request_token_mail
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users.accounts import put_changed
@@ -22,7 +22,9 @@ from service.domain.users.registration import confirm_registration, gives_way, r
 from service.domain.users.user import User
 
 
-async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, email: str, ttl: timedelta) -> None:
+async def ask(
+    store: Store, clock: Clock, by: AuditSource, user_id: UUID, proven: str, email: str, ttl: timedelta
+) -> None:
     """Have an address asked whether a user may have it; one that has an account already is told so.
 
     The response is the same whatever it finds; a mail tells the rest. A request for another address ends the tokens of the
@@ -44,7 +46,7 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
         if owner.user.email == email:
             return
         mail = Mail("move", email, now, now + ttl)
-        for holder in await transaction.holders((), (), (email,)):
+        for holder in await transaction.find_by_identity((), (), (email,)):
             if not await gives_way(transaction, holder.user, email, now):
                 mail = replace(mail, kind="known")
         if mail.kind == "move":
@@ -58,12 +60,12 @@ async def ask(store: Store, clock: Clock, by: By, user_id: UUID, proven: str, em
 
 
 async def confirm(
-    store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str | None = None
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str | None = None
 ) -> None:
     """Do what the token of an address was sent for: confirm a registration with a password, or move its user to it.
 
     A token of a move does not look at the password. Raises `InvalidMailToken`; `Invalid` for a registration without a
-    password or with a common one, `Taken` when another account has come to have the address: the token stays valid then.
+    password or with a common one, `AlreadyExists` when another account has come to have the address: the token stays valid then.
     """
     if await store.mail_token("verify", presented) is not None:
         await confirm_registration(store, hasher, clock, by, presented, password)
@@ -90,8 +92,8 @@ async def _move(transaction: Transaction, clock: Clock, user: User, token: MailT
         raise InvalidMailToken()
     if user.email == token.email:
         return
-    for holder in await transaction.holders((), (), (token.email,)):
+    for holder in await transaction.find_by_identity((), (), (token.email,)):
         if await gives_way(transaction, holder.user, token.email, now):
             await remove(transaction, holder.user, now)
     await put_changed(transaction, user, replace(user, email=token.email), ("email",), user.id, now)
-    await tell_owner(transaction, clock, user.email, "moved")
+    await notify_owner(transaction, clock, user.email, "moved")

@@ -9,9 +9,9 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import UPKEEP, By
-from service.domain.auth.password_policy import refuse_common
-from service.domain.auth.revocation import end_access
+from service.domain.audit import UPKEEP, AuditSource
+from service.domain.auth.password_policy import reject_common
+from service.domain.auth.revocation import revoke_access
 from service.domain.errors import FieldError, Invalid, InvalidMailToken
 from service.domain.events.event import Event
 from service.domain.mail.mail import (
@@ -30,7 +30,7 @@ _PASSWORD_MISSING: Final = FieldError(
 )
 
 
-async def register(store: Store, clock: Clock, by: By, new: NewUser, ttl: timedelta) -> None:
+async def register(store: Store, clock: Clock, by: AuditSource, new: NewUser, ttl: timedelta) -> None:
     """Make an account that is not active yet, and have its address asked; or have that told why there is none.
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. The account has no password: the client that
@@ -46,7 +46,7 @@ async def register(store: Store, clock: Clock, by: By, new: NewUser, ttl: timede
         now = clock()
         taken: UUID | None = None
         mail = Mail("verify", new.email, now, now + ttl)
-        for holder in await transaction.holders((), (new.username,), (new.email,)):
+        for holder in await transaction.find_by_identity((), (new.username,), (new.email,)):
             user, token = holder.user, await _pending(transaction, holder.user)
             if token is not None and token.expires_at <= now:
                 await remove(transaction, user, now)
@@ -86,7 +86,7 @@ async def _repeat(transaction: Transaction, mail: Mail, user: User) -> bool:
 
 
 async def confirm_registration(
-    store: Store, hasher: Hasher, clock: Clock, by: By, presented: Presented, password: str | None
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str | None
 ) -> None:
     """Activate the account that a registration token is for, with this password; the token is consumed.
 
@@ -99,7 +99,7 @@ async def confirm_registration(
     user = _check(token, presented, await _user_of(store, token), clock)
     if password is None:
         raise Invalid(_PASSWORD_MISSING)
-    refuse_common(password, user.username, user.email, user.name)
+    reject_common(password, user.username, user.email, user.name)
     password_hash = await hasher.hash(password)
 
     async def work(transaction: Transaction) -> None:
@@ -107,7 +107,7 @@ async def confirm_registration(
         taken = await transaction.take_mail_token("verify", presented)
         user = _check(taken, presented, None if taken is None else await transaction.user(taken.user_id), clock)
         await transaction.put_password(user.id, password_hash)
-        await end_access(transaction, clock, user.id, user.id, "password")
+        await revoke_access(transaction, clock, user.id, user.id, "password")
         if user.active:  # an administrator has activated it meanwhile
             await transaction.record("password.reset", user.id, user.id)
         else:

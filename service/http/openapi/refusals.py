@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from service.http import problems
 from service.http.openapi import headers
-from service.http.problems import Kind
+from service.http.problems import ProblemType
 
 # What any request may meet, before its operation is even found. It stands as `default`: a list of them at each
 # operation would hide those that tell something about it.
@@ -32,7 +32,7 @@ _HEADERS: Final[Mapping[int, tuple[str, ...]]] = {
     507: ("Retry-After",),
 }
 # Where the kind alone does not show what such a document holds.
-_EXAMPLES: Final[Mapping[Kind, Mapping[str, Any]]] = {
+_EXAMPLES: Final[Mapping[ProblemType, Mapping[str, Any]]] = {
     problems.BAD_REQUEST: {
         "detail": "A query parameter is not what it must be; `errors` names each.",
         "instance": "/v1/events",
@@ -62,7 +62,7 @@ _EXAMPLES: Final[Mapping[Kind, Mapping[str, Any]]] = {
 }
 
 
-def references(kinds: Collection[Kind]) -> dict[str, Any]:
+def references(kinds: Collection[ProblemType]) -> dict[str, Any]:
     """The refusals of an operation, by status."""
     found = {
         str(status): {"$ref": f"#/components/responses/{_name(together)}"}
@@ -71,7 +71,7 @@ def references(kinds: Collection[Kind]) -> dict[str, Any]:
     return {**found, "default": {"$ref": f"#/components/responses/{_ANY}"}}
 
 
-def responses(operations: Iterable[Collection[Kind]]) -> dict[str, Any]:
+def responses(operations: Iterable[Collection[ProblemType]]) -> dict[str, Any]:
     """`components.responses`: one for each set of kinds that some operation answers with one status."""
     sets = sorted(
         {together for kinds in operations for together in _by_status(kinds).values()},
@@ -82,7 +82,7 @@ def responses(operations: Iterable[Collection[Kind]]) -> dict[str, Any]:
     return {**described, _ANY: {**anywhere, "description": f"Any request may meet these.\n\n{anywhere['description']}"}}
 
 
-def examples(operations: Iterable[Collection[Kind]]) -> dict[str, Any]:
+def examples(operations: Iterable[Collection[ProblemType]]) -> dict[str, Any]:
     """`components.examples`: a document of each kind that is referred to."""
     used = set(_ANYWHERE).union(*operations)
     return {
@@ -103,7 +103,7 @@ def examples(operations: Iterable[Collection[Kind]]) -> dict[str, Any]:
     }
 
 
-def _response(kinds: Collection[Kind], named: Iterable[str]) -> dict[str, Any]:
+def _response(kinds: Collection[ProblemType], named: Iterable[str]) -> dict[str, Any]:
     return {
         "description": "\n\n".join(f"`{kind.slug}`: {kind.title}. {kind.remedy}" for kind in kinds),
         "headers": headers.references(*named, *headers.ALWAYS, *headers.OF_LIMITED),
@@ -116,13 +116,13 @@ def _response(kinds: Collection[Kind], named: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _by_status(kinds: Collection[Kind]) -> dict[int, tuple[Kind, ...]]:
-    found: dict[int, tuple[Kind, ...]] = {}
+def _by_status(kinds: Collection[ProblemType]) -> dict[int, tuple[ProblemType, ...]]:
+    found: dict[int, tuple[ProblemType, ...]] = {}
     for kind in problems.KINDS.values():  # in the order of the table, which is that of their statuses
         if kind in kinds:
             found[kind.status] = (*found.get(kind.status, ()), kind)
     return found
 
 
-def _name(kinds: Iterable[Kind]) -> str:
+def _name(kinds: Iterable[ProblemType]) -> str:
     return "Or".join(kind.slug.title().replace("-", "") for kind in kinds)

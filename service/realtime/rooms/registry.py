@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.errors import AnswerGone, NotFound
+from service.domain.errors import NotFound, ResponseExpired
 from service.domain.events.position import Position
 from service.domain.idempotency import Claim, Records
 from service.domain.ports import Clock
@@ -15,7 +15,7 @@ from service.domain.rooms.rules import RoomRules
 from service.realtime.encoding import Entry
 from service.realtime.rooms.presence import Member, Presence
 from service.realtime.rooms.room import ALL, MESSAGES, Room
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 
 MOST_ROOMS_PER_CONNECTION: Final = 64
@@ -105,7 +105,7 @@ class Rooms:
         if room.is_deserted:
             self._deserted(room)
 
-    def readable(self, room: Room, principal: Principal) -> Want:
+    def readable(self, room: Room, principal: Principal) -> EventFilter:
         """What a member reads in a room: who may not see the others is not told of them either."""
         return ALL if self._rules.may_see_members(principal.caller, room.name) else MESSAGES
 
@@ -149,7 +149,7 @@ class Rooms:
     def send_once(self, name: str, principal: Principal, data: Any, claim: Claim) -> tuple[Entry, bool]:
         """The same, unless that was done with this key: the message, and whether it was sent earlier.
 
-        Raises `KeyReused`, and `AnswerGone` where the room does not keep that message any more.
+        Raises `KeyReused`, and `ResponseExpired` where the room does not keep that message any more.
         """
         self._rules.check_send(principal.caller, name)
         room = self._rooms.get(name)
@@ -157,7 +157,7 @@ class Rooms:
         seq = None if room is None else self._sent.find(replace(claim, route=room.epoch))
         if room is not None and seq is not None:
             if seq < room.ring.first:
-                raise AnswerGone()
+                raise ResponseExpired()
             return room.ring.after(seq - 1, 0)[0], True
         entry = self.send(name, principal, data)
         self._sent.keep(replace(claim, route=Position.parse(entry.position).epoch), entry.seq)

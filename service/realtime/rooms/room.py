@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.events.position import Position, lost, new_epoch
-from service.realtime.broadcast_log import Log
+from service.realtime.broadcast_log import BroadcastLog
 from service.realtime.encoding import (
     Entry,
     compact,
@@ -18,7 +18,7 @@ from service.realtime.encoding import (
 )
 from service.realtime.ring import Ring
 from service.realtime.rooms.presence import Presence
-from service.realtime.subscribers import Want
+from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 
 _RING_BYTES: Final = 8 << 20
@@ -27,12 +27,12 @@ _PAGE_BYTES: Final = 262_144
 # Readers a little behind must find what they miss here even where no history is kept for those who come back.
 _RING_ENTRIES: Final = 1_000
 
-ALL: Final = Want()
-MESSAGES: Final = Want(events=frozenset({"message"}))
+ALL: Final = EventFilter()
+MESSAGES: Final = EventFilter(events=frozenset({"message"}))
 """For those who may not see who comes and goes, and for event streams."""
 
 
-class Room(Log):
+class Room(BroadcastLog):
     """Positions count its messages; its epoch ends with it.
 
     Args:

@@ -15,7 +15,7 @@ log = logging.getLogger("roster.logins")
 _EVERY_S: Final = 10.0
 
 
-class Alarm:
+class ThrottleAlerts:
     """Hears of accounts, networks and pairs whose wait begins: each is counted, and a line now and then tells of one attempt.
 
     Args:

@@ -23,7 +23,7 @@ class MustWait(Exception):
         self.seconds = seconds
 
 
-class Counts(Protocol):
+class FailureCounters(Protocol):
     """Failed attempts by key, on the terms of a `Backoff`, in memory that is bounded however many keys there are.
 
     Whoever keeps them for several processes looks and counts in one step, and lets an attempt under way whose process
@@ -40,7 +40,7 @@ class Counts(Protocol):
     async def forgive(self, key: Key) -> None:
         """Forget what has failed; attempts under way go on counting."""
 
-    async def vouch(self, key: Key) -> None:
+    async def trust(self, key: Key) -> None:
         """Remember for a window that somebody has proved to belong there."""
 
     async def is_vouched(self, key: Key) -> bool: ...

@@ -7,17 +7,17 @@ from contextlib import asynccontextmanager, nullcontext
 from uuid import UUID
 
 from service.security.login_throttle.limit import LoginLimit
-from service.security.login_throttle.told import ToldFailures
+from service.security.login_throttle.told import FailedLoginAudit
 
 
-class Guard:
+class LoginThrottle:
     """What fails is slowed down, and told.
 
     Args:
         limit: None where it is lifted.
     """
 
-    def __init__(self, limit: LoginLimit | None, told: ToldFailures) -> None:
+    def __init__(self, limit: LoginLimit | None, told: FailedLoginAudit) -> None:
         self._limit = limit
         self._told = told
 

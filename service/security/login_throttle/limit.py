@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from service.domain.auth.sessions import Session
 from service.domain.errors import TooManyFailures
-from service.security.login_throttle.counts import Counts, Key, MustWait
+from service.security.login_throttle.counts import FailureCounters, Key, MustWait
 from service.security.networks import network_of
 
 SITE_BITS: Final = 48
@@ -33,7 +33,7 @@ class LoginLimit:
         sessions: the live sessions of an account.
     """
 
-    def __init__(self, failures: Counts, sessions: Callable[[UUID], Awaitable[Sequence[Session]]]) -> None:
+    def __init__(self, failures: FailureCounters, sessions: Callable[[UUID], Awaitable[Sequence[Session]]]) -> None:
         self._failures = failures
         self._sessions = sessions
 
@@ -83,7 +83,7 @@ class LoginLimit:
             await self._failures.forgive(Key("account", str(account)))
             await self._failures.forgive(pair)
         # Whoever keeps on guessing closes the account again at once, and the reset has ended the sessions.
-        await self._failures.vouch(pair)
+        await self._failures.trust(pair)
 
     async def _is_known(self, account: UUID | str, network: str, pair: Key) -> bool:
         # An id that nobody has costs the same look: time must not tell whether the account is there.

@@ -29,7 +29,7 @@ class _Row:
 
 
 class MemoryCounts:
-    """Keeps `Counts`.
+    """Keeps `FailureCounters`.
 
     A kind of key has a bounded number of rows. When all are taken by what has failed and is not forgiven yet, those keys
     that have none share one: strangers then wait for each other, which is safe, and known pairs, being of another kind, do
@@ -89,7 +89,7 @@ class MemoryCounts:
             row.count = NONE
             self._drop_if_empty(key)
 
-    async def vouch(self, key: Key) -> None:
+    async def trust(self, key: Key) -> None:
         now = self._clock()
         self._vouched.pop(key, None)  # so that the oldest stay in front
         self._vouched[key] = now + self._backoff.window_s

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from service.domain.audit import UPKEEP, By
+from service.domain.audit import UPKEEP, AuditSource
 from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
 from service.domain.ports import Transaction, Writes
 from service.security.networks import network_of
@@ -50,7 +50,7 @@ class _Count:
         return {"failed": self.failed, "codes": self.codes, "refused": self.refused}
 
 
-class ToldFailures:
+class FailedLoginAudit:
     """Counts by account and network, so that who tries passwords fills no disk.
 
     The first failure after a quiet minute is written at the next look, others a minute after what was written last: those
@@ -137,7 +137,7 @@ class ToldFailures:
 def _entries(most: Sequence[tuple[_Tried, _Count]], others: _Count) -> Callable[[Transaction], Awaitable[None]]:
     async def work(transaction: Transaction) -> None:
         for tried, count in most:
-            await transaction.record("login.failed", None, tried.account, count.told, By(client=tried.network))
+            await transaction.record("login.failed", None, tried.account, count.told, AuditSource(client=tried.network))
         if others != _Count():
             await transaction.record("login.failed", None, None, {**others.told, "others": True})
 

@@ -18,7 +18,7 @@ class MemorySecondFactors(MemoryRows):
         if factor is None:
             self._set(self._tables.recovery_codes, user_id, None)
 
-    async def take_step(self, user_id: UUID, step: int) -> bool:
+    async def consume_totp_step(self, user_id: UUID, step: int) -> bool:
         factor = self._tables.second_factors.get(user_id)
         if factor is None or factor.last_step >= step:
             return False

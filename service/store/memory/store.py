@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import Final, TypeVar
 from uuid import UUID
 
-from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry
+from service.domain.audit import KEEP_AUDIT_S, AuditQuery, AuditSource, Entry
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
@@ -33,7 +33,7 @@ from service.store.memory.audit import MemoryAudit
 from service.store.memory.log import MemoryLog
 from service.store.memory.tables import Tables, matches
 from service.store.memory.transaction import MemoryTransaction
-from service.store.run_sync import run_through
+from service.store.run_sync import run_sync
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class MemoryStore:
     async def signing_keys(self) -> Sequence[SigningKey]:
         return list(self._signing_keys)
 
-    async def offer_signing_key(self, key: SigningKey) -> None:
+    async def add_signing_key_if_none(self, key: SigningKey) -> None:
         if not self._signing_keys:
             self._signing_keys.append(key)
 
@@ -87,7 +87,7 @@ class MemoryStore:
     async def position(self) -> Position:
         return self._log.position
 
-    async def leave_epoch(self, epoch: str) -> None:
+    async def start_new_epoch(self, epoch: str) -> None:
         if self._log.position.epoch == epoch:
             self._log.position = Position(new_epoch(), self._log.position.seq)
 
@@ -109,7 +109,7 @@ class MemoryStore:
         return Snapshot(found, position)
 
     @asynccontextmanager
-    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         # Users never change, others take their place: a list of them is a snapshot.
         users = list(self._tables.users.values())
 
@@ -160,10 +160,10 @@ class MemoryStore:
     async def audit(self, query: AuditQuery) -> Sequence[Entry]:
         return self._audit.page(query)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         transaction = MemoryTransaction(self._tables, self._log, self._answers, by)
         try:
-            value = run_through(work(transaction))
+            value = run_sync(work(transaction))
         except BaseException:
             transaction.undo()
             raise
@@ -197,7 +197,7 @@ class MemoryStore:
         if deleted and len(self._answers):
             self._answers.empty(lambda answer: answer.subject in deleted)
 
-    async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
+    async def create_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
         now = self._clock()
         # All tickets live equally long: the oldest come first, and the first that still lives ends the search.
         expired = list(takewhile(lambda kept: self._tickets[kept][1] <= now, self._tickets))
@@ -205,7 +205,7 @@ class MemoryStore:
             del self._tickets[kept]
         self._tickets[digest] = (session_id, expires_at)
 
-    async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
+    async def consume_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         session_id, expires_at = self._tickets.pop(digest, (None, now))
         return session_id if expires_at > now else None
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from datetime import datetime
 from uuid import UUID
 
-from service.domain.audit import By
+from service.domain.audit import AuditSource
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
-from service.domain.errors import InvalidToken, Taken
+from service.domain.errors import AlreadyExists, InvalidToken
 from service.domain.idempotency import Answer, Claim, Records
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
@@ -23,7 +23,7 @@ from service.store.recording import Recording
 class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
-    def __init__(self, tables: Tables, log: MemoryLog, answers: Records[Answer], by: By) -> None:
+    def __init__(self, tables: Tables, log: MemoryLog, answers: Records[Answer], by: AuditSource) -> None:
         super().__init__()
         self.by = by
         self.claimed: tuple[Claim, Render] | None = None
@@ -43,7 +43,7 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
     async def credentials(self, user_id: UUID) -> Credentials | None:
         return self._tables.credentials(user_id)
 
-    async def holders(
+    async def find_by_identity(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
     ) -> Sequence[Credentials]:
         tables = self._tables
@@ -72,7 +72,7 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
             if index.get(getattr(user, column), user.id) != user.id
         ]
         if taken:
-            raise Taken(*taken)
+            raise AlreadyExists(*taken)
         await self._drop_user(user.id)
         tables.set_user(user)
         self._undo.append(lambda: tables.drop_user(user.id))
@@ -156,5 +156,5 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
             self.claimed = claim, render
         return answer
 
-    async def hold_log(self, hold: UUID, until: datetime) -> None:
+    async def retain_events(self, hold: UUID, until: datetime) -> None:
         self.holds[hold] = until

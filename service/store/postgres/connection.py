@@ -112,11 +112,11 @@ class PostgresConnection:
     def is_undone(self) -> bool:
         return self.raw.is_closed()
 
-    def came_between(self, error: Exception) -> bool:
-        return came_between(error)
+    def is_write_conflict(self, error: Exception) -> bool:
+        return is_write_conflict(error)
 
 
-def came_between(error: Exception) -> bool:
+def is_write_conflict(error: Exception) -> bool:
     return isinstance(
         error,
         (

@@ -13,7 +13,7 @@ import asyncpg
 from sqlalchemy import func, select
 
 from service.domain.audit import KEEP_AUDIT_S
-from service.domain.errors import Refusal, Unavailable
+from service.domain.errors import DomainError, Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
 from service.domain.users.user import User
@@ -245,7 +245,7 @@ class PostgresStore(SqlStore):
                 try:
                     await self._say(lambda transaction: self._lease.renew(transaction.connection))
                     renewed_at, self._can_write = now, True
-                except Refusal as error:
+                except DomainError as error:
                     self._can_write = False
                     log.debug("the lease is not renewed: %s", error)
                 except Exception:
@@ -290,7 +290,7 @@ class PostgresStore(SqlStore):
             await self._pool.release(acquired)
 
     @asynccontextmanager
-    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         try:
             # Whoever reads may pause: for how long is not for the server to say.
             connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import asyncpg
 
-from service.domain.errors import Conflict, Taken, Unavailable
+from service.domain.errors import AlreadyExists, Conflict, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.store.postgres.connection import PostgresConnection, came_between
-from service.store.sql.batch import Batch, Kept, Outcome, Spoilt, Work, carry_out
+from service.store.postgres.connection import PostgresConnection, is_write_conflict
+from service.store.sql.batch import Batch, BatchAborted, Outcome, RetentionPolicy, Work, carry_out
 from service.store.sql.write_queue import Queue, Waiting
 
 CHANNEL: Final = "roster"
@@ -38,7 +38,7 @@ class Gatherer:
         self,
         connection: asyncpg.Connection[Any],
         connect: Callable[[], Awaitable[asyncpg.Connection[Any]]],
-        kept: Callable[[], Kept],
+        kept: Callable[[], RetentionPolicy],
         on_commit: Callable[[Sequence[Event]], None],
     ) -> None:
         self._connect = connect
@@ -87,7 +87,7 @@ class Gatherer:
     async def _commit(self, together: Sequence[Waiting]) -> None:
         try:
             batch = await self._carry_out([waiting.work for waiting in together])
-        except Spoilt as spoilt:
+        except BatchAborted as spoilt:
             await self._roll_back()
             self._careful_until = time.monotonic() + _CAREFUL_S
             rest = list(together)
@@ -107,9 +107,9 @@ class Gatherer:
             if outcome is None:
                 again.append(waiting)
                 continue
-            if outcome.came_between:
+            if outcome.is_write_conflict:
                 waiting.tries += 1
-                is_taken = isinstance(outcome.error, Taken)
+                is_taken = isinstance(outcome.error, AlreadyExists)
                 if waiting.tries < (2 if is_taken else _MOST_TRIES):
                     again.append(waiting)
                     continue
@@ -120,7 +120,7 @@ class Gatherer:
 
     def _give_back(self, together: Sequence[Waiting], error: Exception) -> None:
         """What becomes of writes whose transaction came to nothing."""
-        if came_between(error):
+        if is_write_conflict(error):
             for waiting in together:
                 waiting.tries += 1
             self._queue.put_back(waiting for waiting in together if waiting.tries < _MOST_TRIES)

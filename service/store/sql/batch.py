@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from service.domain.audit import place_of
-from service.domain.errors import Refusal, Taken, Unavailable
+from service.domain.errors import AlreadyExists, DomainError, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
 from service.store.recording import Recording
 from service.store.sql import rows, statements
-from service.store.sql.transaction import Connection, Duplicate, Entangled, SqlTransaction, refuse_taken
+from service.store.sql.transaction import Connection, Duplicate, NeedsPredecessor, SqlTransaction, refuse_taken
 
 # A long import leaves as much to trim: at once it would take longer than a write may.
 _MOST_TRIMMED: Final = 2_000
@@ -40,7 +40,7 @@ class BatchConnection(Connection, Protocol):
     def is_undone(self) -> bool:
         """Whether an error has ended the whole transaction, so that there is nothing to go back to."""
 
-    def came_between(self, error: Exception) -> bool:
+    def is_write_conflict(self, error: Exception) -> bool:
         """Whether this is for another transaction's sake: the same work, carried out again, may find something else."""
 
 
@@ -57,14 +57,14 @@ class Outcome:
 
     value: Any = None
     error: Exception | None = None
-    came_between: bool = False
+    is_write_conflict: bool = False
     events: tuple[Event, ...] = ()
     recorded: Recording | None = None
     claimed: tuple[Claim, Render] | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class RetentionPolicy:
     """How much of the log is kept: events among the newest `count`, or not older than `since`; None: no matter.
 
     And those that are held at this moment, `now`.
@@ -92,7 +92,7 @@ class Batch:
     position: Position
 
 
-class Spoilt(Exception):
+class BatchAborted(Exception):
     """A work failed in a transaction without savepoints: all of it has to be undone, and the others to be run again.
 
     Attributes:
@@ -109,14 +109,14 @@ class Spoilt(Exception):
 async def carry_out(
     connection: BatchConnection,
     works: Sequence[Work],
-    kept: Kept,
+    kept: RetentionPolicy,
     last: Position | None = None,
     *,
     savepoints: bool = True,
 ) -> Batch:
     """Run the works, each whole or not at all, inside a transaction that the caller has begun and commits.
 
-    Without `savepoints` it raises `Spoilt` where it would have needed one: who has to go a long way for each may try so
+    Without `savepoints` it raises `BatchAborted` where it would have needed one: who has to go a long way for each may try so
     first, since few works fail once they have begun to write.
 
     Where the log does not reach to `last`, the position of the batch before, an older state was put back, and the log
@@ -150,7 +150,7 @@ async def _run(connection: BatchConnection, work: Work, transaction: SqlTransact
     await connection.savepoint()
     try:
         value = await work(transaction)
-    except Entangled:
+    except NeedsPredecessor:
         await connection.undo()
         return None
     except Duplicate as duplicate:
@@ -160,7 +160,7 @@ async def _run(connection: BatchConnection, work: Work, transaction: SqlTransact
         if connection.is_undone:
             raise
         await connection.undo()
-        return Outcome(error=error, came_between=connection.came_between(error))
+        return Outcome(error=error, is_write_conflict=connection.is_write_conflict(error))
     await connection.release()
     return _outcome(value, transaction)
 
@@ -168,17 +168,21 @@ async def _run(connection: BatchConnection, work: Work, transaction: SqlTransact
 async def _run_at_risk(
     connection: BatchConnection, work: Work, transaction: SqlTransaction, place: int
 ) -> Outcome | None:
-    """The same without a savepoint. Raises `Spoilt`, unless there is nothing to undo."""
+    """The same without a savepoint. Raises `BatchAborted`, unless there is nothing to undo."""
     before = connection.changes
     try:
         value = await work(transaction)
     except Exception as error:
         if connection.is_undone:
             raise
-        if connection.changes != before or not isinstance(error, Entangled | Refusal) or isinstance(error, Unavailable):
-            again = isinstance(error, Entangled | Duplicate) or connection.came_between(error)
-            raise Spoilt(place, None if again else error) from None
-        return None if isinstance(error, Entangled) else Outcome(error=error)
+        if (
+            connection.changes != before
+            or not isinstance(error, NeedsPredecessor | DomainError)
+            or isinstance(error, Unavailable)
+        ):
+            again = isinstance(error, NeedsPredecessor | Duplicate) or connection.is_write_conflict(error)
+            raise BatchAborted(place, None if again else error) from None
+        return None if isinstance(error, NeedsPredecessor) else Outcome(error=error)
     return _outcome(value, transaction)
 
 
@@ -190,12 +194,14 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
     """What to answer, if it is the same once more: whoever took the name may have come in between."""
     try:
         await refuse_taken(connection, duplicate.user)
-    except Taken as error:
-        return Outcome(error=error, came_between=True)
-    return Outcome(error=Taken(duplicate.field), came_between=True)
+    except AlreadyExists as error:
+        return Outcome(error=error, is_write_conflict=True)
+    return Outcome(error=AlreadyExists(duplicate.field), is_write_conflict=True)
 
 
-async def _append(connection: Connection, done: Sequence[Outcome], kept: Kept, last: Position | None) -> Position:
+async def _append(
+    connection: Connection, done: Sequence[Outcome], kept: RetentionPolicy, last: Position | None
+) -> Position:
     count = sum(len(outcome.events) for outcome in done)
     entries = sum(outcome.recorded.count for outcome in done if outcome.recorded is not None)
     if kept.audit_from is not None:
@@ -253,7 +259,7 @@ async def _keep_answers(connection: Connection, done: Sequence[Outcome], positio
                 await connection.run(statements.EMPTY_ANSWERS, id=event.subject)
 
 
-async def _trim(connection: Connection, head: int, first: int, kept: Kept) -> None:
+async def _trim(connection: Connection, head: int, first: int, kept: RetentionPolicy) -> None:
     before = min(head - kept.count + 1, first + _MOST_TRIMMED)
     if before <= first:
         return

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from service.domain.audit import By, Entry
+from service.domain.audit import AuditSource, Entry
 from service.domain.auth import scopes
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Origin, Session
@@ -110,7 +110,7 @@ def of_session(session: Session) -> dict[str, Any]:
         "expires_at": session.expires_at,
         "rotated_at": session.rotated_at,
         "generation": session.generation,
-        "ends_by": session.ends_by,
+        "ends_by": session.absolute_expires_at,
         "client": session.origin.client,
         "agent": session.origin.agent,
     }
@@ -240,7 +240,7 @@ def entry_of(row: Row, dialect: Dialect) -> Entry:
     actor, subject, session_id, token_id = (
         None if one is None else dialect.identity(one) for one in (actor, subject, session_id, token_id)
     )
-    by = By(client, request_id, session_id, token_id, part)
+    by = AuditSource(client, request_id, session_id, token_id, part)
     return Entry(action, actor, subject, by, None if details is None else json.loads(details), place)
 
 

@@ -23,7 +23,7 @@ class SqlSecondFactors:
         if factor is None:
             await self.connection.run(statements.FORGET_RECOVERY_CODES, of_user=user_id)
 
-    async def take_step(self, user_id: UUID, step: int) -> bool:
+    async def consume_totp_step(self, user_id: UUID, step: int) -> bool:
         return bool(await self.connection.rows(statements.TAKE_STEP, user=user_id, step=step))
 
     async def put_recovery_codes(self, user_id: UUID, digests: Collection[bytes]) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from service.domain.audit import KEEP_AUDIT_S, AuditQuery, By, Entry, place_of
+from service.domain.audit import KEEP_AUDIT_S, AuditQuery, AuditSource, Entry, place_of
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
@@ -27,7 +27,7 @@ from service.domain.ports import Clock, Snapshot, Transaction, Written
 from service.domain.queries import EventPage, EventQuery, UserQuery
 from service.domain.users.user import Credentials, User
 from service.store.sql import queries, rows, statements
-from service.store.sql.batch import Kept, Outcome, Work
+from service.store.sql.batch import Outcome, RetentionPolicy, Work
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.transaction import SqlTransaction
 
@@ -67,12 +67,12 @@ class SqlStore(ABC):
         """Have a work carried out, with what others want written."""
 
     @abstractmethod
-    def every_user(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]: ...
+    def stream_users(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]: ...
 
     def _users_of(self, found: Sequence[rows.Row]) -> list[User]:
         return [rows.user_of(row, self._dialect) for row in found]
 
-    def _kept(self) -> Kept:
+    def _kept(self) -> RetentionPolicy:
         """How much of the log and the audit is kept, counted from now."""
         now = self._clock()
         since = now - timedelta(seconds=self._keep_s) if self._keep_s else None
@@ -81,7 +81,7 @@ class SqlStore(ABC):
         if abs(now - self._audit_trimmed_at) >= _TRIM_AUDIT_EVERY:
             self._audit_trimmed_at = now
             audit_from = place_of(now - self._keep_audit)
-        return Kept(self._keep_events, since, now, audit_from)
+        return RetentionPolicy(self._keep_events, since, now, audit_from)
 
     async def audit(self, query: AuditQuery) -> Sequence[Entry]:
         statement, given = queries.audit(query)
@@ -90,7 +90,7 @@ class SqlStore(ABC):
         found = await (self._find if is_short else self._search)(statement, **given)
         return [rows.entry_of(row, self._dialect) for row in found]
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         async def signed(transaction: SqlTransaction) -> T:
             transaction.by = by
             return await work(transaction)
@@ -123,7 +123,7 @@ class SqlStore(ABC):
         ((epoch, seq, _),) = await self._find(statements.POSITION)
         return Position(epoch, seq)
 
-    async def leave_epoch(self, epoch: str) -> None:
+    async def start_new_epoch(self, epoch: str) -> None:
         async def work(transaction: SqlTransaction) -> None:
             await transaction.connection.run(statements.LEAVE_EPOCH, epoch=epoch, new=new_epoch())
 
@@ -213,7 +213,7 @@ class SqlStore(ABC):
     async def signing_keys(self) -> Sequence[SigningKey]:
         return [rows.signing_key_of(row, self._dialect) for row in await self._find(statements.SIGNING_KEYS)]
 
-    async def offer_signing_key(self, key: SigningKey) -> None:
+    async def add_signing_key_if_none(self, key: SigningKey) -> None:
         async def work(transaction: SqlTransaction) -> None:
             await transaction.connection.rows(statements.LOCK_LOG)
             if not await transaction.connection.rows(statements.SIGNING_KEYS):
@@ -221,7 +221,7 @@ class SqlStore(ABC):
 
         await self._say(work)
 
-    async def keep_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
+    async def create_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
         now = self._clock()
 
         async def work(transaction: SqlTransaction) -> None:
@@ -232,7 +232,7 @@ class SqlStore(ABC):
 
         await self._say(work)
 
-    async def take_ticket(self, digest: bytes, now: datetime) -> UUID | None:
+    async def consume_ticket(self, digest: bytes, now: datetime) -> UUID | None:
         async def work(transaction: SqlTransaction) -> UUID | None:
             found = await transaction.connection.rows(statements.TAKE_TICKET, digest=digest)
             if not found or self._dialect.moment(found[0][1]) <= now:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
-from service.domain.errors import AnswerGone, InvalidToken, Taken
+from service.domain.errors import AlreadyExists, InvalidToken, ResponseExpired
 from service.domain.idempotency import Answer, Claim
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
@@ -43,7 +43,7 @@ class Connection(Protocol):
         """Which field of a user another row has already, where that is the error."""
 
 
-class Entangled(Exception):
+class NeedsPredecessor(Exception):
     """This write depends on an earlier one of the same transaction, whose seqs are not known yet."""
 
 
@@ -79,24 +79,24 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
 
     async def _user(self, user_id: UUID) -> Credentials | None:
         if user_id in self._changed:
-            raise Entangled()
+            raise NeedsPredecessor()
         found = await self.connection.rows(statements.USER_BY_ID, id=user_id)
         return rows.credentials_of(found[0], self._dialect) if found else None
 
-    async def holders(
+    async def find_by_identity(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
     ) -> Sequence[Credentials]:
         found = await self.connection.rows(
             statements.HOLDERS, ids=list(ids), usernames=list(usernames), emails=list(emails)
         )
-        holders = [rows.credentials_of(row, self._dialect) for row in found]
-        if any(holder.user.id in self._changed for holder in holders):
-            raise Entangled()
-        return holders
+        find_by_identity = [rows.credentials_of(row, self._dialect) for row in found]
+        if any(holder.user.id in self._changed for holder in find_by_identity):
+            raise NeedsPredecessor()
+        return find_by_identity
 
     async def deleted_ids(self, ids: Collection[UUID]) -> Set[UUID]:
         if not self._changed.isdisjoint(ids):
-            raise Entangled()
+            raise NeedsPredecessor()
         found = await self.connection.rows(statements.DELETED_IDS, ids=list(ids))
         return {self._dialect.identity(row[0]) for row in found}
 
@@ -171,19 +171,19 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
         fingerprint, status, _, body, _ = found[0]
         claim.check(bytes(fingerprint))
         if status is None:
-            raise Entangled()
+            raise NeedsPredecessor()
         if body is None:
-            raise AnswerGone()
+            raise ResponseExpired()
         return rows.answer_of(found[0][1:], self._dialect)
 
-    async def hold_log(self, hold: UUID, until: datetime) -> None:
+    async def retain_events(self, hold: UUID, until: datetime) -> None:
         await self.connection.run(statements.HOLD, hold=hold, until=until)
 
 
 async def refuse_taken(connection: Connection, user: User) -> None:
-    """Raises `Taken` where others have a name of this user."""
+    """Raises `AlreadyExists` where others have a name of this user."""
     others = await connection.rows(statements.WITH_NAMES, username=user.username, email=user.email, id=user.id)
     if others:
         fields = {"username": user.username, "email": user.email}
         taken = [name for place, name in enumerate(fields) if any(other[place] == fields[name] for other in others)]
-        raise Taken(*taken)
+        raise AlreadyExists(*taken)

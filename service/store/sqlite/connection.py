@@ -119,7 +119,7 @@ class SqliteConnection:
     def is_undone(self) -> bool:
         return not self.raw.in_transaction
 
-    def came_between(self, error: Exception) -> bool:
+    def is_write_conflict(self, error: Exception) -> bool:
         return False  # nobody else writes
 
     def close(self) -> None:

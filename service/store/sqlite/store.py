@@ -18,7 +18,7 @@ from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
 from service.domain.users.user import User
 from service.store.identity import adopt
-from service.store.run_sync import run_through
+from service.store.run_sync import run_sync
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
@@ -105,7 +105,7 @@ class SqliteStore(SqlStore):
         write_record(owner, RunRecord((*kept, run), before.head), to_disk=self._full)
         try:
             connection.begin()
-            run_through(adopt(connection, run, before.is_known))
+            run_sync(adopt(connection, run, before.is_known))
             connection.commit()
         except (StorageFull, Unavailable):
             connection.roll_back()
@@ -179,7 +179,7 @@ class SqliteStore(SqlStore):
             connection.close()
 
     @asynccontextmanager
-    async def every_user(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         # A connection of its own holds the state that its first read saw. A page is a short read.
         connection = SqliteConnection(self._path, writes=False)
         try:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from service.domain.errors import Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.store.run_sync import run_through
-from service.store.sql.batch import Kept, Outcome, Work, carry_out
+from service.store.run_sync import run_sync
+from service.store.sql.batch import Outcome, RetentionPolicy, Work, carry_out
 from service.store.sql.write_queue import Queue, Waiting
 from service.store.sqlite.connection import SqliteConnection
 
@@ -24,7 +24,10 @@ class Writer:
     """
 
     def __init__(
-        self, connection: SqliteConnection, kept: Callable[[], Kept], on_commit: Callable[[Sequence[Event]], None]
+        self,
+        connection: SqliteConnection,
+        kept: Callable[[], RetentionPolicy],
+        on_commit: Callable[[Sequence[Event]], None],
     ) -> None:
         self._connection = connection
         self._kept = kept
@@ -70,7 +73,7 @@ class Writer:
         try:
             connection.begin()
             try:
-                batch = run_through(
+                batch = run_sync(
                     carry_out(connection, [waiting.work for waiting in together], self._kept(), self._last)
                 )
                 connection.commit()

@@ -29,7 +29,7 @@ from service.http.operations import (
 )
 from service.http.view import NO_STORE, View, json_answer
 from service.schemas.auth import Accepted, AddressChange, Forgotten, PasswordReset, Verification
-from service.views.auth.reauth import ProvingView
+from service.views.auth.reauth import ReauthView
 
 _TAG = "auth"
 _ACCEPTED = Accepted().model_dump_json().encode()
@@ -65,7 +65,7 @@ class Verify(View):
         return web.Response(status=204, headers=NO_STORE)
 
 
-class ChangeAddress(ProvingView):
+class ChangeAddress(ReauthView):
     @operation(
         Operation(
             id="change_address",
@@ -89,7 +89,7 @@ class ChangeAddress(ProvingView):
         count(self, body.email)
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
         showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
-        proven = await self.guarded(showing, "prove who asks")
+        proven = await self.throttled(showing, "prove who asks")
         ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
         asking = email_change.ask(app[STORE], app[CLOCK], self.by, user_id, proven, body.email, ttl)
         app[POSTBOX].later(asking, "ask an address")

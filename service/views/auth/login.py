@@ -24,7 +24,7 @@ from service.http.operations import Access, Operation, operation
 from service.http.view import View
 from service.schemas.auth import LoginRequest
 from service.schemas.fields import spelled_login
-from service.views.auth.reauth import guarded
+from service.views.auth.reauth import throttled
 from service.views.auth.session_tokens import TOKENS_REPLY, origin_of, tokens_answer
 
 
@@ -91,7 +91,7 @@ class LogIn(View):
         # By whichever name it is tried, it is one account.
         account = spelled if known is None else known.user.id
         try:
-            entered = await guarded(self, account, enter(), "log in")
+            entered = await throttled(self, account, enter(), "log in")
         except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
             attempts.labels(problems.kind_of(error).code).inc()
             raise

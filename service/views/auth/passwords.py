@@ -14,10 +14,10 @@ from service.http.operations import (
 )
 from service.http.view import NO_STORE
 from service.schemas.auth import PasswordChange
-from service.views.auth.reauth import ProvingView
+from service.views.auth.reauth import ReauthView
 
 
-class ChangePassword(ProvingView):
+class ChangePassword(ReauthView):
     @operation(
         Operation(
             id="change_password",
@@ -48,6 +48,6 @@ class ChangePassword(ProvingView):
             body.new,
             body.otp,
         )
-        await self.guarded(change, "change a password")
+        await self.throttled(change, "change a password")
         app[POSTBOX].ring()
         return web.Response(status=204, headers=NO_STORE)

@@ -12,7 +12,7 @@ from service.http.view import View
 T = TypeVar("T")
 
 
-async def guarded(
+async def throttled(
     view: View,
     account: UUID | str,
     work: Coroutine[Any, Any, T],
@@ -42,15 +42,15 @@ async def guarded(
     return await view.write(attempt(), name)
 
 
-class ProvingView(View):
+class ReauthView(View):
     """Asks somebody who is signed in once more: a stolen token must not try passwords and codes faster than a login may."""
 
-    async def guarded(self, work: Coroutine[Any, Any, T], name: str, *, proves: bool = True) -> T:
-        """As `guarded`, for the caller.
+    async def throttled(self, work: Coroutine[Any, Any, T], name: str, *, proves: bool = True) -> T:
+        """As `throttled`, for the caller.
 
         Args:
             proves: whether `work` does not end well unless it has looked at the password, and at the code where there is a
                 second factor: then what failed before is forgotten.
         """
         guard, user_id, client = self.request.app[GUARD], self.caller.id, self.request[CONTEXT].client
-        return await guarded(self, user_id, work, name, (lambda: guard.entered(user_id, client)) if proves else None)
+        return await throttled(self, user_id, work, name, (lambda: guard.entered(user_id, client)) if proves else None)

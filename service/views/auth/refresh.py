@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.domain.auth import login
 from service.domain.auth.login import LoggedIn
-from service.domain.errors import GrantReused, InvalidGrant, Unavailable
+from service.domain.errors import InvalidGrant, RefreshTokenReused, Unavailable
 from service.http import problems
 from service.http.app_keys import (
     CONTEXT,
@@ -68,7 +68,7 @@ class RefreshTokens(View):
                 idle=timedelta(seconds=app[SETTINGS].session_idle_s),
                 origin=origin_of(self.request),
             )
-        except GrantReused as error:
+        except RefreshTokenReused as error:
             results.labels("reused").inc()
             ended = {"user": str(error.user_id), "session": str(error.session_id)}
             extra = ended | {"client": context.client, "request_id": context.request_id}

@@ -27,7 +27,7 @@ from service.http.operations import (
 from service.http.path_ids import id_in_path
 from service.http.view import NO_STORE, json_answer
 from service.schemas.totp import RecoveryCodeSet, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
-from service.views.auth.reauth import ProvingView
+from service.views.auth.reauth import ReauthView
 
 _TAG: Final = "auth"
 _CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodeSet, headers=("Cache-Control",))
@@ -35,7 +35,7 @@ _CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodeSet, h
 log = logging.getLogger("roster.auth")
 
 
-class TotpView(ProvingView):
+class TotpView(ReauthView):
     """What changes a second factor."""
 
     def done(self, change: str) -> None:
@@ -82,7 +82,7 @@ class Totp(TotpView):
         app = self.request.app
         body = await self.body(TotpBegin)
         beginning = second_factors.begin(app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password)
-        begun = await self.guarded(beginning, "begin a second factor")
+        begun = await self.throttled(beginning, "begin a second factor")
         issuer = urlsplit(app[SETTINGS].public_url).hostname or "Roster"
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
 
@@ -115,7 +115,7 @@ class TotpConfirmation(TotpView):
             self.done("on")
             return codes
 
-        codes = await self.guarded(confirm(), "confirm a second factor", proves=False)
+        codes = await self.throttled(confirm(), "confirm a second factor", proves=False)
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
@@ -145,7 +145,7 @@ class TotpCodes(TotpView):
             self.done("codes")
             return codes
 
-        codes = await self.guarded(renew(), "renew recovery codes")
+        codes = await self.throttled(renew(), "renew recovery codes")
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
@@ -179,7 +179,7 @@ class TotpRemoval(TotpView):
             if was_on:
                 self.done("off")
 
-        await self.guarded(remove(), "remove a second factor")
+        await self.throttled(remove(), "remove a second factor")
         return web.Response(status=204, headers=NO_STORE)
 
 

@@ -68,7 +68,7 @@ class UsersExport(View):
         if self.request.method == "HEAD":
             return web.StreamResponse(headers={**headers, "Roster-Position": str(await store.position())})
         with transfers.one("export"):
-            async with store.every_user() as (pages, position):
+            async with store.stream_users() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
                 end = partial(users_end, position=position)
                 await send_export(self, response, pages, user_line, end, "users.exported", "export")

@@ -8,7 +8,7 @@ from uuid import UUID
 import uuid_utils.compat
 from aiohttp import web
 
-from service.domain.errors import Forbidden, Refusal
+from service.domain.errors import DomainError, Forbidden
 from service.domain.users import bulk_import
 from service.http import problems
 from service.http.app_keys import (
@@ -24,7 +24,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
-from service.http.problems import CutShort, Refused
+from service.http.problems import HttpProblem, ImportAborted
 from service.http.view import PRIVATE, View
 from service.schemas.imports import ImportQuery, UserImport
 from service.views.users.importing import Importing
@@ -88,8 +88,8 @@ class UsersImport(View):
                 importing = Importing(self, wanted.on_conflict, position, name)
                 try:
                     await importing.run()
-                except (Refusal, Refused) as reason:
-                    raise CutShort(reason, importing.progress) from None
+                except (DomainError, HttpProblem) as reason:
+                    raise ImportAborted(reason, importing.progress) from None
             finally:
                 _ = app[TASKS].start(self._release(name, importing), "let go of the log")
         headers = {**PRIVATE, "Roster-Position": importing.progress.position}

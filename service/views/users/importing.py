@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from service.domain.errors import Forbidden, Invalid, Refusal, Unavailable
+from service.domain.errors import DomainError, Forbidden, Invalid, Unavailable
 from service.domain.events.position import Position
 from service.domain.users import bulk_import
 from service.domain.users.bulk_import import (
@@ -28,7 +28,7 @@ from service.http.app_keys import (
     TRANSFERS,
 )
 from service.http.ndjson import Numbered, lines
-from service.http.problems import Refused, kind_of
+from service.http.problems import HttpProblem, kind_of
 from service.http.strict_json import Malformed, parse_json
 from service.http.view import View
 from service.middleware.problems import field_problems
@@ -66,7 +66,7 @@ class Importing:
         self._refused = 0
 
     async def run(self) -> None:
-        """Carry out every line; raises `Refusal` or `Refused` where it ends before: `progress` tells where."""
+        """Carry out every line; raises `DomainError` or `HttpProblem` where it ends before: `progress` tells where."""
         try:
             async for several in lines(self._view.request):
                 for start in range(0, len(several), _TURN):
@@ -79,11 +79,11 @@ class Importing:
 
     async def _take(self, numbered: Numbered) -> None:
         if self._is_ended:
-            raise Refused(problems.BAD_REQUEST, f"Line {numbered.number} follows the end line.")
+            raise HttpProblem(problems.BAD_REQUEST, f"Line {numbered.number} follows the end line.")
         try:
             value = _parse(numbered)
             read = None if is_end(value) else _read(numbered, value)
-        except (Refusal, Refused) as error:
+        except (DomainError, HttpProblem) as error:
             self._seen += 1
             self._last = numbered.number
             self._unfit.append((numbered.number, error))
@@ -99,15 +99,15 @@ class Importing:
             await self._carry_out()
 
     def _end(self, numbered: Numbered, value: Any) -> None:
-        """Check the last line of an export; raises `Refused` where lines are missing, or are too many."""
+        """Check the last line of an export; raises `HttpProblem` where lines are missing, or are too many."""
         try:
             end = ExportEnd.model_validate(value)
         except ValidationError:
             detail = f"Line {numbered.number} must be an end line as an export writes it."
-            raise Refused(problems.BAD_REQUEST, detail) from None
+            raise HttpProblem(problems.BAD_REQUEST, detail) from None
         if end.users != self._seen:
             detail = f"The end line counts {end.users} users; {self._seen} lines came before it."
-            raise Refused(problems.BAD_REQUEST, detail)
+            raise HttpProblem(problems.BAD_REQUEST, detail)
         self._is_ended = True
 
     async def _with_hash(self, line: Line, password: str) -> Line:
@@ -141,7 +141,7 @@ class Importing:
         # Rights may end while the lines come; an import takes as long as it takes.
         if not await app[AUTHENTICATOR].confirm(view.principal):
             raise Forbidden("This account is no administrator any more.")
-        work = bulk_import.bring_in(
+        work = bulk_import.import_batch(
             app[STORE], app[CLOCK], view.by, view.caller.id, self._batch, self._on_conflict, self._name
         )
         # Not `view.write`: nobody waits for it here. Whoever is cancelled waits for it on the way out.
@@ -202,13 +202,13 @@ class Importing:
 
 
 def _parse(numbered: Numbered) -> Any:
-    """The JSON value of a line; raises `Refused`."""
+    """The JSON value of a line; raises `HttpProblem`."""
     if numbered.text is None:
-        raise Refused(problems.TOO_LARGE, "The line is longer than a body may be.")
+        raise HttpProblem(problems.TOO_LARGE, "The line is longer than a body may be.")
     try:
         return parse_json(numbered.text)
     except Malformed as error:
-        raise Refused(problems.MALFORMED_JSON, str(error).replace("The body", "The line", 1)) from None
+        raise HttpProblem(problems.MALFORMED_JSON, str(error).replace("The body", "The line", 1)) from None
 
 
 def _read(numbered: Numbered, value: Any) -> tuple[Line, str | None]:

@@ -14,7 +14,7 @@ from service.http.operations import (
     operation,
 )
 from service.schemas.users import UserAnswer, UserPatch
-from service.views.auth.reauth import ProvingView
+from service.views.auth.reauth import ReauthView
 from service.views.users.users import (
     CHANGE_REFUSALS,
     VERSIONED,
@@ -26,7 +26,7 @@ from service.views.users.users import (
 _TAG = "users"
 
 
-class Me(ProvingView):
+class Me(ReauthView):
     method_hint = "`POST /v1/auth/password` changes your own password."
 
     @operation(

@@ -45,7 +45,7 @@ from service.schemas.users import (
     user_json,
     users_json,
 )
-from service.views.auth.reauth import ProvingView
+from service.views.auth.reauth import ReauthView
 
 _TAG = "users"
 VERSIONED = ("ETag", "Roster-Position")
@@ -141,7 +141,7 @@ class Users(View):
             raise Forbidden("Only administrators may list and create users; /v1/users/me is yours.")
 
 
-class UserById(ProvingView):
+class UserById(ReauthView):
     @operation(
         Operation(
             id="get_user",
@@ -234,7 +234,7 @@ async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
     request = view.request
     user, position = await request.app[STORE].user(user_id)
-    if user is None or not view.principal.caller.sees(user_id):
+    if user is None or not view.principal.caller.can_view(user_id):
         raise NotFound()
     headers = _headers(user, position)
     if hdrs.IF_NONE_MATCH in request.headers and not_modified(request, headers[hdrs.ETAG]):
@@ -242,7 +242,7 @@ async def read(view: View, user_id: UUID) -> web.Response:
     return web.Response(body=user_json(user), content_type="application/json", headers=headers)
 
 
-async def change(view: ProvingView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
+async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
     """Change a user as a request wants it, and answer with the user."""
     app = view.request.app
     versions, excluded = await _conditions(view, user_id)
@@ -260,7 +260,7 @@ async def change(view: ProvingView, user_id: UUID, body: UserReplace | UserPatch
         changed = await view.write(work, "change user")
     else:
         # A password that comes with the change of a name is not looked at.
-        changed = await view.guarded(work, "change user", proves=False)
+        changed = await view.throttled(work, "change user", proves=False)
     if "email" in wanted.fields:
         app[POSTBOX].ring()
     return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
@@ -282,7 +282,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
         return None, frozenset()
     # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
     found = await request.app[STORE].user(user_id)
-    if found.value is None or not view.caller.sees(user_id):
+    if found.value is None or not view.caller.can_view(user_id):
         raise NotFound()
     epoch = found.position.epoch
     return accepted_versions(request, epoch), excluded_versions(request, epoch)

@@ -14,7 +14,7 @@ import pytest
 from service.config.values import Rate
 from service.domain.auth.sessions import Origin, Session
 from service.domain.errors import InvalidCredentials, TooMany
-from service.security.login_throttle.alarm import Alarm
+from service.security.login_throttle.alarm import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
 from service.security.login_throttle.counts import Key
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
@@ -235,7 +235,7 @@ def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
     """Each wait is counted; a line in ten seconds names one, and what was typed for a login that nobody has never."""
     counted: list[str] = []
     now = 1_000.0
-    alarm = Alarm(counted.append, clock=lambda: now)
+    alarm = ThrottleAlerts(counted.append, clock=lambda: now)
     with caplog.at_level(logging.WARNING, "roster.logins"):
         account, network = Key("account", str(ADA)), Key("network", "192.0.2.1")
         alarm((account, network), (account, network))

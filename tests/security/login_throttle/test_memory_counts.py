@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from service.config.values import Rate
 from service.domain.errors import InvalidCredentials, WrongPassword
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.counts import Counts, Key, MustWait
+from service.security.login_throttle.counts import FailureCounters, Key, MustWait
 from service.security.login_throttle.memory_counts import MemoryCounts
 from tests.support.domain import finish
 
@@ -57,7 +57,7 @@ class World:
 
 def test_keeps_to_the_protocol() -> None:
     """It can stand wherever failures are counted."""
-    failures: Counts = World().failures
+    failures: FailureCounters = World().failures
     assert failures is not None
 
 
@@ -159,7 +159,7 @@ async def test_vouching_lasts_a_window_and_is_bounded() -> None:
     world = World(most_keys=3)
     pairs = [Key("pair", str(number)) for number in range(4)]
     for pair in (pairs[0], *pairs):
-        await world.failures.vouch(pair)
+        await world.failures.trust(pair)
         world.clock.now += 1
 
     assert [await world.failures.is_vouched(pair) for pair in pairs] == [False, True, True, True]

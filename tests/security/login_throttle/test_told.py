@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.audit import UPKEEP, AuditQuery, By, Entry
+from service.domain.audit import UPKEEP, AuditQuery, AuditSource, Entry
 from service.domain.errors import (
     InvalidCredentials,
     InvalidOtp,
@@ -22,7 +22,7 @@ from service.domain.errors import (
     WrongPassword,
 )
 from service.domain.ports import Transaction, Written
-from service.security.login_throttle.told import ToldFailures
+from service.security.login_throttle.told import FailedLoginAudit
 from service.server.tasks import Tasks
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
@@ -39,9 +39,9 @@ class World(MemoryStore):
         self.error: Exception | None = None
         self.tasks = Tasks()
         self.second = 1000.0
-        self.failures = ToldFailures(self, self.tasks, lambda: self.second)
+        self.failures = FailedLoginAudit(self, self.tasks, lambda: self.second)
 
-    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: By) -> Written[T]:
+    async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         if self.error is not None:
             raise self.error
         assert by == UPKEEP

@@ -70,7 +70,7 @@ async def test_pgbouncer_in_session_mode_serves_with_its_defaults(database: str)
             assert await store.healthy()
             row = await store._find(_SETTINGS)
             assert row[0][0] == "1400ms"
-            async with store.every_user() as users:
+            async with store.stream_users() as users:
                 assert [len(page) async for page in users.value] == [1]
         finally:
             await store.close()

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from service.domain.auth import login
 from service.domain.auth.login import LoggedIn
-from service.domain.errors import Conflict, InvalidToken, LastAdmin, StorageFull, Taken, Unavailable
+from service.domain.errors import AlreadyExists, Conflict, InvalidToken, LastAdmin, StorageFull, Unavailable
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Transaction, Writes, Written
@@ -232,7 +232,7 @@ async def test_name_is_taken_once(place: str) -> None:
                 *(keep(store, a_user(username=f"ada{number}")) for store in (one, other)), return_exceptions=True
             )
             (refused,) = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-            assert isinstance(refused, Taken)
+            assert isinstance(refused, AlreadyExists)
             assert refused.fields == ("username",)
 
 
@@ -537,7 +537,7 @@ async def test_processes_that_begin_together_make_one_key(place: str) -> None:
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             keys = [made("HS256", clock(), clock()) for _ in range(2)]
-            await asyncio.gather(one.offer_signing_key(keys[0]), other.offer_signing_key(keys[1]))
+            await asyncio.gather(one.add_signing_key_if_none(keys[0]), other.add_signing_key_if_none(keys[1]))
             (key,) = await one.signing_keys()
             assert list(await other.signing_keys()) == [key]
             connection = await asyncpg.connect(place)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.errors import Stale, Unavailable
+from service.domain.errors import Unavailable, VersionMismatch
 from service.domain.events.event import Event
 from service.domain.ports import Transaction
 from service.domain.queries import EventQuery
@@ -118,7 +118,7 @@ async def test_write_sees_the_version_of_the_one_before_it(path: Path) -> None:
                 user = await transaction.user(ada.id)
                 assert user is not None
                 if user.version != 1:
-                    raise Stale()
+                    raise VersionMismatch()
                 await transaction.put_user(renamed := replace(user, name=name))
                 await transaction.append(updated(renamed, "name"))
 
@@ -127,7 +127,7 @@ async def test_write_sees_the_version_of_the_one_before_it(path: Path) -> None:
         outcomes = await asyncio.gather(*(rename(f"Ada {n}") for n in range(10)), return_exceptions=True)
 
         assert outcomes[0] == 2
-        assert all(isinstance(outcome, Stale) for outcome in outcomes[1:])
+        assert all(isinstance(outcome, VersionMismatch) for outcome in outcomes[1:])
 
 
 async def test_log_is_kept_by_age_or_count(path: Path) -> None:
