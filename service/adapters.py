@@ -21,10 +21,14 @@ log = logging.getLogger("roster")
 
 
 def chosen_store(settings: Settings, clock: Clock) -> Store:
-    keep_events, keep_s, keep_audit_s = settings.log_keep_events, settings.log_keep_s, settings.audit_keep_s
+    keep_events, keep_s, keep_audit_s = (
+        settings.event_retention_count,
+        settings.event_retention_s,
+        settings.audit_retention_s,
+    )
     if settings.store_url == "memory://":
         return MemoryStore(
-            clock, keep_events=keep_events, keep_bytes=settings.log_keep_bytes, keep_audit_s=keep_audit_s
+            clock, keep_events=keep_events, keep_bytes=settings.event_retention_bytes, keep_audit_s=keep_audit_s
         )
     # As long as the worker that was here before may take to stop.
     wait_s = settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s + 10
@@ -55,9 +59,9 @@ def chosen_hasher(settings: Settings) -> ProcessHasher:
     return Argon2Hasher(
         settings.hash_workers or None,
         settings.hash_queue,
-        settings.hash_memory_kib,
-        settings.hash_passes,
-        settings.hash_lanes,
+        settings.argon2_memory_kib,
+        settings.argon2_time_cost,
+        settings.argon2_parallelism,
     )
 
 
@@ -75,7 +79,7 @@ def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
 def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
     if settings.login_rate is None:
         return None
-    alarm = ThrottleAlerts(lambda kind: metrics.login_waits.labels(kind).inc())
+    alarm = ThrottleAlerts(lambda kind: metrics.login_throttled.labels(kind).inc())
     rate = settings.login_rate
     sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
     return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions)

@@ -78,9 +78,9 @@ def create_app(
     connections = ConnectionRegistry(
         metrics,
         most_per_user=settings.max_connections_per_user,
-        stall_s=settings.stall_s,
+        slow_client_timeout_s=settings.slow_client_timeout_s,
         most_buffered=settings.send_buffer_total_bytes,
-        ping_s={"feed": settings.ping_s, "websocket": settings.heartbeat_s},
+        keepalive_s={"feed": settings.sse_keepalive_s, "websocket": settings.ws_heartbeat_s},
     )
 
     def on_principal(event: Event) -> None:
@@ -101,10 +101,10 @@ def create_app(
     rooms = Rooms(
         clock,
         settings.rules_of_rooms,
-        history=settings.room_history,
+        history=settings.room_history_count,
         history_s=settings.room_history_s,
-        gather_s=settings.presence_gather_s,
-        leave_s=settings.presence_leave_s,
+        gather_s=settings.presence_batch_s,
+        leave_s=settings.presence_grace_s,
     )
     _watch(metrics, hub, rooms)
     mail_rate = settings.mail_rate
@@ -151,11 +151,13 @@ def create_app(
 
 
 def _watch(metrics: Metrics, hub: Hub, rooms: Rooms) -> None:
-    metrics.watch("roster_log_seq", "Events of this life of the log, as far as readers see it.", lambda: hub.ring.head)
+    metrics.watch(
+        "roster_event_log_head", "Events of this life of the log, as far as readers see it.", lambda: hub.ring.head
+    )
     metrics.watch(
         "roster_feed_live_readers",
         "Readers of the feed at the head of the log; the others read on from behind.",
         lambda: sum(1 for _ in hub.live_readers()),
     )
-    metrics.watch("roster_log_silent_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
+    metrics.watch("roster_event_log_lag_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
     metrics.watch("roster_rooms", "Rooms with members, readers or history.", lambda: len(rooms))

@@ -68,7 +68,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    """A running service with the settings of tests. For other settings: `async with serve(ping_s=0.05) as server`."""
+    """A running service with the settings of tests. For other settings: `async with serve(sse_keepalive_s=0.05) as server`."""
     async with serve() as running:
         yield running
 

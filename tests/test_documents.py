@@ -115,9 +115,9 @@ async def test_every_metric_is_named_for_operators(server: Server) -> None:
 
     assert named.keys() == shown
     endings = {value.reason for value in vars(close_reasons).values() if isinstance(value, CloseReason)}
-    assert named["roster_stream_ends_total"] == endings | {"kind", "reason", "left"}
-    assert named["roster_mails_total"] >= set(get_args(MailKind))
-    assert named["roster_login_waits_total"] >= set(get_args(Kind))
+    assert named["roster_streams_closed_total"] == endings | {"kind", "reason", "left"}
+    assert named["roster_emails_total"] >= set(get_args(MailKind))
+    assert named["roster_login_throttled_total"] >= set(get_args(Kind))
 
 
 _LEVELS = {"warning": "warning", "error": "error", "exception": "error", "critical": "critical", "log": "warning"}

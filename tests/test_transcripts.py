@@ -32,7 +32,7 @@ async def request(server: Server, by: Login, text: str) -> None:
 async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
     """Every frame that is shown comes, in its order and with nothing between, and the close code behind the last."""
     names = Names()
-    async with serve(presence_gather_s=0.05, ws_messages_per_s=50) as server, AsyncExitStack() as stack:
+    async with serve(presence_batch_s=0.05, ws_messages_per_s=50) as server, AsyncExitStack() as stack:
         ada, bob = await server.member("ada"), await server.member("bob")
         sockets = {"": await stack.enter_async_context(server.ws(ada))}
         for mark, text in steps:

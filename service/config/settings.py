@@ -121,14 +121,14 @@ class Settings(BaseSettings):
     """Whether a commit waits for the disk (`full`), or may be lost with the power (`normal`)."""
     store_migrate: bool = True
     """Whether a start brings the tables of a store up to date; if not, `roster db upgrade` has to."""
-    log_keep_events: Rows = 100_000
+    event_retention_count: Rows = 100_000
     """Events that the log keeps for readers who come back; older ones are trimmed."""
-    log_keep_s: RetentionOrNone = 604_800
+    event_retention_s: RetentionOrNone = 604_800
     """Events younger than this are kept however many they are, on stores that last, in seconds; 0: by count alone."""
-    log_keep_bytes: MemoryBytes = 67_108_864
+    event_retention_bytes: MemoryBytes = 67_108_864
     """Memory that those events may take on the memory store, in bytes."""
 
-    audit_keep_s: Retention = 31_536_000
+    audit_retention_s: Retention = 31_536_000
     """How long the audit tells who did what, in seconds; on the memory store the newest 10,000 entries of that time."""
 
     jwt_secret: SigningSecrets = ""
@@ -137,9 +137,9 @@ class Settings(BaseSettings):
     """PEM, or path of a file, with the private key that signs instead: P-256, Ed25519 or RSA; of several the first signs, all check."""
     access_ttl_s: Lifetime = 900
     """Life of an access token, in seconds."""
-    refresh_ttl_s: Lifetime = 2_592_000
+    session_ttl_s: Lifetime = 2_592_000
     """Life of a session, however often it is refreshed, in seconds."""
-    session_idle_s: Lifetime = 1_209_600
+    session_idle_timeout_s: Lifetime = 1_209_600
     """How long a session lasts without a refresh, in seconds."""
     api_token_ttl_s: LifetimeOrNone = 31_536_000
     """Longest life of an API token, in seconds; 0: as long as is asked for, also without an end."""
@@ -159,11 +159,11 @@ class Settings(BaseSettings):
     """Threads that hash passwords; 0: CPU cores minus one, at most 16, within the CPU and a quarter of the memory of the container."""
     hash_queue: Count = 64
     """Passwords that may wait for those threads, a quarter of them from one network; over it logins get 503, and 429 over the quarter."""
-    hash_passes: Annotated[int, Field(ge=1, le=64)] = 1
+    argon2_time_cost: Annotated[int, Field(ge=1, le=64)] = 1
     """Passes of argon2id over its memory. Hashes that cost another price are made anew at the next login."""
-    hash_memory_kib: HashMemory = 47_104
+    argon2_memory_kib: HashMemory = 47_104
     """Memory that argon2id takes for a password, in KiB: at least 47104 with one pass, 19456 with two, 12288 with more."""
-    hash_lanes: Annotated[int, Field(ge=1, le=16)] = 1
+    argon2_parallelism: Annotated[int, Field(ge=1, le=16)] = 1
     """Lanes of argon2id."""
 
     rate_limit: RateText = "1200/minute"
@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     """Largest request body, in bytes; over it 413."""
     body_timeout_s: Wait = 30
     """Time for a request body to arrive, in seconds; over it 408."""
-    idempotency_keep_s: Lifetime = 86_400
+    idempotency_ttl_s: Lifetime = 86_400
     """How long a request with an `Idempotency-Key` is answered again instead of carried out again, in seconds."""
     keepalive_s: Wait = 75
     """How long an idle connection stays open, in seconds; keep it above that of the proxy in front."""
@@ -192,11 +192,11 @@ class Settings(BaseSettings):
 
     max_connections_per_user: CountOrNone = 100
     """Open feeds and WebSockets of one user; 0: no bound."""
-    ping_s: Wait = 15
+    sse_keepalive_s: Wait = 15
     """Time between two pings on a feed, in seconds."""
-    heartbeat_s: Wait = 25
+    ws_heartbeat_s: Wait = 25
     """Time between two heartbeats on a WebSocket, in seconds."""
-    stall_s: Wait = 30
+    slow_client_timeout_s: Wait = 30
     """How long a client may take nothing of a response, or of a stream whose send buffer is full, in seconds; over it the
     connection ends (a stream with 4408)."""
     send_buffer_total_bytes: MemoryBytes = 268_435_456
@@ -211,13 +211,13 @@ class Settings(BaseSettings):
     """Time for the first `auth` frame where a WebSocket came without credentials, in seconds."""
     room_rules: RoomRulesByPattern = {"admin.*": {"read": "admin"}}
     """JSON object of room name patterns and who, `admin` or `user`, may `read`, `send`, see `members`; the first fit decides."""
-    room_history: CountOrNone = 100
+    room_history_count: CountOrNone = 100
     """Messages that a room keeps for those who come back."""
     room_history_s: Retention = 3600
     """How long it keeps them, in seconds."""
-    presence_gather_s: Wait = 0.25
+    presence_batch_s: Wait = 0.25
     """Joins and leaves of a room are told together once in so many seconds."""
-    presence_leave_s: WaitOrNone = 10
+    presence_grace_s: WaitOrNone = 10
     """How long a member who left may take to come back unnoticed, in seconds."""
     echo: bool = True
     """Whether `/v1/echo` is served."""

@@ -131,9 +131,9 @@ def _rate(text: str) -> str:
 
 def _hash_memory(memory_kib: int, others: ValidationInfo) -> int:
     # ASVS 5.0, appendix C. Passes that cannot be read have a sentence of their own.
-    least = {1: 47_104, 2: 19_456}.get(others.data.get("hash_passes", 1), 12_288)
+    least = {1: 47_104, 2: 19_456}.get(others.data.get("argon2_time_cost", 1), 12_288)
     if memory_kib < least:
-        raise ValueError(f"must be at least {least}; fewer KiB need more passes (ROSTER_HASH_PASSES)")
+        raise ValueError(f"must be at least {least}; fewer KiB need more passes (ROSTER_ARGON2_TIME_COST)")
     return memory_kib
 
 

@@ -22,7 +22,7 @@ log = logging.getLogger("roster.exports")
 async def send_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
     """Begin the answer and send every page, or cut the connection: an answer that has begun cannot become a refusal.
 
-    Who takes nothing for `ROSTER_STALL_S`, or more than an hour for all of it, is cut off. `name` is for the log line that
+    Who takes nothing for `ROSTER_SLOW_CLIENT_TIMEOUT_S`, or more than an hour for all of it, is cut off. `name` is for the log line that
     tells of it.
     """
     await finish_headers(view.request, response)
@@ -32,7 +32,7 @@ async def send_lines(view: View, response: web.StreamResponse, pages: AsyncItera
     try:
         async with asyncio.timeout(_LONGEST_S):
             async for page in pages:
-                async with asyncio.timeout(view.request.app[SETTINGS].stall_s):
+                async with asyncio.timeout(view.request.app[SETTINGS].slow_client_timeout_s):
                     await response.write(page)
                 context.streamed_bytes += len(page)
                 await asyncio.sleep(0)  # writing to a socket that takes it all waits for nothing

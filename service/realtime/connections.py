@@ -32,9 +32,9 @@ class ConnectionRegistry:
 
     Args:
         most_per_user: 0 for no bound.
-        stall_s: how long the socket of a full buffer may take nothing.
+        slow_client_timeout_s: how long the socket of a full buffer may take nothing.
         most_buffered: bytes of all send buffers together; over it the fullest ends first.
-        ping_s: by kind, how often a stream shows that it lives.
+        keepalive_s: by kind, how often a stream shows that it lives.
 
     Attributes:
         anteroom: of those who will be streams.
@@ -43,19 +43,25 @@ class ConnectionRegistry:
     """
 
     def __init__(
-        self, metrics: Metrics, *, most_per_user: int, stall_s: float, most_buffered: int, ping_s: dict[str, float]
+        self,
+        metrics: Metrics,
+        *,
+        most_per_user: int,
+        slow_client_timeout_s: float,
+        most_buffered: int,
+        keepalive_s: dict[str, float],
     ) -> None:
         self._metrics = metrics
         self._most_per_user = most_per_user
-        self.stall_s = stall_s
+        self.slow_client_timeout_s = slow_client_timeout_s
         self._most_buffered = most_buffered
-        self._ping_s = ping_s
+        self._ping_s = keepalive_s
         self._by_user: dict[UUID, set[Connection]] = {}
         self._pinged_at: dict[Connection, float] = {}
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes that the socket had taken, and since when
         self._abort_at: dict[Connection, float] = {}
         # Often enough for the shortest of what is promised.
-        self._look_every_s = min(1.0, stall_s / 4, *(interval / 2 for interval in ping_s.values()))
+        self._look_every_s = min(1.0, slow_client_timeout_s / 4, *(interval / 2 for interval in keepalive_s.values()))
         self._left = 0
         self._left_at = 0.0
         self._give_back_at = 0.0
@@ -104,7 +110,7 @@ class ConnectionRegistry:
         self._left_at = time.monotonic()
         self._metrics.streams.labels(connection.kind).dec()
         reason = connection.ending.reason if connection.ending else "left"
-        self._metrics.stream_ends.labels(connection.kind, reason).inc()
+        self._metrics.streams_closed.labels(connection.kind, reason).inc()
         log.info("stream ended", extra=_fields(connection) | {"reason": reason})
 
     def follow(self, event: Event) -> None:
@@ -199,7 +205,7 @@ class ConnectionRegistry:
         if taken > before:
             since = now
         self._stuck[connection] = (taken, since)
-        return now - since >= self.stall_s
+        return now - since >= self.slow_client_timeout_s
 
     def _end_fattest(self, buffered: int, now: float) -> None:
         for connection in sorted(self._pinged_at, key=lambda stream: stream.buffered_bytes, reverse=True):

@@ -113,7 +113,7 @@ class EventStream(Connection):
         """Serve the stream until it ends or the client leaves. Cancelling is safe: it is how a client leaves."""
         await self.response.prepare(self._request)
         connections.add(self)
-        _give_up_on_the_dead(self._request, max(_DEAD_AFTER_S, 3 * connections.stall_s))
+        _give_up_on_the_dead(self._request, max(_DEAD_AFTER_S, 3 * connections.slow_client_timeout_s))
         try:
             await self._say_goodbye(await self._serve(reading, start, confirm))
         except ConnectionError:

@@ -19,7 +19,7 @@ class Hello(Answer):
 
 
 class Keepalive(Answer):
-    """Sent every `ROSTER_PING_S`; its id and position move the reader on while no event of its own happens."""
+    """Sent every `ROSTER_SSE_KEEPALIVE_S`; its id and position move the reader on while no event of its own happens."""
 
     position: _Position
     """Up to here the stream was served."""

@@ -58,7 +58,7 @@ class Keyring:
         self._until = {key.kid: checks_until(key, kept, self._ttl) for key in kept}
         self._kept = kept
         if lost:
-            log.warning("keys were taken away: all access tokens have to be renewed", extra={"kids": sorted(lost)})
+            log.warning("signing keys removed early; their access tokens are invalid", extra={"kids": sorted(lost)})
             self._on_loss()
 
     @property

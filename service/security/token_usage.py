@@ -62,6 +62,6 @@ class TokenUsageRecorder:
         except Unavailable as error:
             log.debug("the use of tokens is not told: %s", error)
         except Exception:
-            log.exception("the use of tokens cannot be told")
+            log.exception("cannot persist token last-used times")
         finally:
             self._is_writing = False

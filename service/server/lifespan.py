@@ -40,7 +40,7 @@ async def open_store(app: web.Application) -> AsyncIterator[None]:
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
     app[app_keys.CURSORS] = Cursors(await store.secret("cursors"))
-    app[app_keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[app_keys.SETTINGS].idempotency_keep_s)
+    app[app_keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[app_keys.SETTINGS].idempotency_ttl_s)
     yield
     await store.close()
 

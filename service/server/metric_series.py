@@ -43,13 +43,13 @@ def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operati
     for kind in _STREAMS:
         metrics.streams.labels(kind)
     for kind, reason in product(_STREAMS, reasons):
-        metrics.stream_ends.labels(kind, reason)
+        metrics.streams_closed.labels(kind, reason)
     for result in ("ok", *(kind.code for kind in _LOGINS)):
         metrics.logins.labels(result)
     for result in ("ok", "reused", *(kind.code for kind in _REFRESHES)):
         metrics.refreshes.labels(result)
     for kind in get_args(Kind):
-        metrics.login_waits.labels(kind)
+        metrics.login_throttled.labels(kind)
     for reason in REASONS:
         metrics.connections_refused.labels(reason)
     for change in ("on", "off", "removed", "codes"):

@@ -70,7 +70,7 @@ class Runner(web.AppRunner):
             metrics.descriptors_exhausted.inc,
         )
         http = HttpServer(server, peers, settings.head_timeout_s)
-        unread = UnreadResponses(settings.stall_s, self.app[CONNECTIONS].transports)
+        unread = UnreadResponses(settings.slow_client_timeout_s, self.app[CONNECTIONS].transports)
         self._watching = asyncio.create_task(unread.watch(http.find_transports), name="watch unread responses")
         return http
 
@@ -87,7 +87,7 @@ class Runner(web.AppRunner):
         """Say in the log what the service is told to stop by. The first is what it stops for."""
         if self._told_at is None:
             self._told_at = time.monotonic()
-            log.info("told to stop", extra={"signal": number.name})
+            log.info("shutdown requested", extra={"signal": number.name})
 
     async def cleanup(self) -> None:
         """Fail readiness, wait, take no more connections, end streams, answer requests, close resources, in this order.
@@ -118,7 +118,7 @@ class Runner(web.AppRunner):
             now = time.monotonic()
             took_s = None if told_at is None else round(now - told_at, 3)
             served_s = None if since is None else round(now - since)
-            log.info("stopped", extra={"took_s": took_s, "served_s": served_s})
+            log.info("shutdown complete", extra={"took_s": took_s, "served_s": served_s})
             self._serving_since = self._told_at = None
         self._close_log()
 

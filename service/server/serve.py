@@ -60,7 +60,7 @@ def _process_runner() -> Runner:
     writer = logs.set_up(chosen.log_level, form)
     for unknown in unknown_variables():
         extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
-        log.warning("no setting has this name", extra=extra)
+        log.warning("unknown environment variable", extra=extra)
     access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
     app = create_app(chosen, access_log=access_log)
 

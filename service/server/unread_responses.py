@@ -39,13 +39,13 @@ class UnreadResponses:
     does not read holds memory and a descriptor. Streams are exempt, because `ConnectionRegistry` ends them with a reason.
 
     Args:
-        stall_s: seconds for which a client may take nothing.
+        slow_client_timeout_s: seconds for which a client may take nothing.
         find_streams: the transports of open streams.
     """
 
-    def __init__(self, stall_s: float, find_streams: Callable[[], Collection[asyncio.Transport]]) -> None:
-        self.look_every_s = min(1.0, stall_s / 4)
-        self._stall_s = stall_s
+    def __init__(self, slow_client_timeout_s: float, find_streams: Callable[[], Collection[asyncio.Transport]]) -> None:
+        self.look_every_s = min(1.0, slow_client_timeout_s / 4)
+        self._stall_s = slow_client_timeout_s
         self._find_streams = find_streams
         self._unread: dict[asyncio.Transport, _Unread] = {}
 

@@ -78,7 +78,7 @@ class RequestMetrics(Collector):
             "roster_http_requests", "Requests answered, by route template.", labels=("method", "route", "status")
         )
         took = HistogramMetricFamily(
-            "roster_http_request_seconds",
+            "roster_http_request_duration_seconds",
             "Time from request to answer; for streams, how long they lasted.",
             labels=("method", "route"),
         )
@@ -108,8 +108,8 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)
         self.streams = Gauge("roster_streams", "Open streams.", ("kind",), registry=self.registry)
-        self.stream_ends = Counter(
-            "roster_stream_ends",
+        self.streams_closed = Counter(
+            "roster_streams_closed",
             "Streams that the service ended, by reason.",
             ("kind", "reason"),
             registry=self.registry,
@@ -121,8 +121,8 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
-        self.login_waits = Counter(
-            "roster_login_waits",
+        self.login_throttled = Counter(
+            "roster_login_throttled",
             "Accounts, networks, IPv6 sites and known pairs of account and network that began to wait after failed logins.",
             ("kind",),
             registry=self.registry,
@@ -145,7 +145,7 @@ class Metrics:
             registry=self.registry,
         )
         self.mails = Counter(
-            "roster_mails",
+            "roster_emails",
             "Mails, by what they are for and what became of them.",
             ("kind", "outcome"),
             registry=self.registry,

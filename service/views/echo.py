@@ -55,7 +55,7 @@ class Echo(View):
             await finish_headers(request, socket)
             await socket.prepare(request)
             try:
-                await _echo(socket, settings.stall_s)
+                await _echo(socket, settings.slow_client_timeout_s)
             except (ConnectionError, TimeoutError):
                 pass  # the peer left, or does not read
             finally:
@@ -63,11 +63,11 @@ class Echo(View):
         return socket
 
 
-async def _echo(socket: Response, stall_s: float) -> None:
+async def _echo(socket: Response, slow_client_timeout_s: float) -> None:
     while True:
         message = await socket.receive()
         # This task alone waits for the socket, so ending its wait disturbs nobody else's.
-        async with asyncio.timeout(stall_s):
+        async with asyncio.timeout(slow_client_timeout_s):
             is_message = message.type in (WSMsgType.TEXT, WSMsgType.BINARY)
             if socket.limit.exceeded or (is_message and not socket.limit.take()):
                 await socket.close(

@@ -28,7 +28,7 @@ def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
     return Response(
         timeout=_CLOSE_S,
         protocols=protocols,
-        heartbeat=settings.heartbeat_s,
+        heartbeat=settings.ws_heartbeat_s,
         messages_per_s=settings.ws_messages_per_s,
         compress=settings.ws_deflate,  # what comes in is bounded by max_msg_size inflated, too
         max_msg_size=settings.ws_max_message_bytes + 1,  # aiohttp refuses a message of this size, not only above it

@@ -66,7 +66,7 @@ async def test_event_source_lives_through_a_restart(browse: Browse) -> None:
 async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: Browse) -> None:
     """Cut off for longer than the log keeps, it is told so once, stands at the reset's id and goes on from there."""
     cut = r"net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|INTERNET_DISCONNECTED)$"
-    async with serve(log_keep_events=10) as server, browse(server.url, faults=cut) as page:
+    async with serve(event_retention_count=10) as server, browse(server.url, faults=cut) as page:
         admin = await server.admin()
         start = await change(server, admin)
         spent = await ticket(page, "admin", ADMIN_PASSWORD)
@@ -98,7 +98,7 @@ async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: 
 
 async def test_event_source_of_a_quiet_member_does_not_age(browse: Browse) -> None:
     """Pings move its place and dispatch nothing, so that others' events, trimmed meanwhile, are not taken for missed."""
-    async with serve(log_keep_events=10, ping_s=0.05) as server, browse(server.url) as page:
+    async with serve(event_retention_count=10, sse_keepalive_s=0.05) as server, browse(server.url) as page:
         admin, ada = await server.admin(), await server.member("ada")
         spent = await ticket(page, "ada", PASSWORD)
         feed = await Listener.event_source(page, f"/v1/feed?ticket={spent}&after={await change(server, ada)}")

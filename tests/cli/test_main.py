@@ -51,8 +51,8 @@ async def test_log_tells_of_the_beginning_and_the_end(number: signal.Signals, tm
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", *serving["addresses"])
     assert (serving["store"], serving["version"]) == ("postgresql", __version__)
     assert place not in log()
-    assert (told["msg"], told["signal"]) == ("told to stop", number.name)
-    assert (stopped["msg"], set(stopped) >= {"took_s", "served_s"}) == ("stopped", True)
+    assert (told["msg"], told["signal"]) == ("shutdown requested", number.name)
+    assert (stopped["msg"], set(stopped) >= {"took_s", "served_s"}) == ("shutdown complete", True)
 
 
 async def test_bad_setting_is_one_line() -> None:

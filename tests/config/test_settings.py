@@ -48,7 +48,7 @@ def test_nothing_has_to_be_set() -> None:
     settings = load()
 
     assert (settings.host, settings.port, settings.store_url) == ("127.0.0.1", 8080, "memory://")
-    assert (settings.access_ttl_s, settings.refresh_ttl_s) == (900, 2_592_000)
+    assert (settings.access_ttl_s, settings.session_ttl_s) == (900, 2_592_000)
     assert (settings.request_rate, settings.login_rate) == (Rate(1200, 60), Rate(10, 900))
     assert (settings.admin_username, settings.admin_email, settings.registration) == (
         "admin",
@@ -65,7 +65,7 @@ def test_arguments_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ROSTER_WORKERS", "2")
     settings = load(port=3)
 
-    assert (settings.port, settings.workers, settings.ping_s) == (3, 2, 1)
+    assert (settings.port, settings.workers, settings.sse_keepalive_s) == (3, 2, 1)
 
 
 def test_settings_do_not_change() -> None:
@@ -131,7 +131,7 @@ def test_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 @pytest.mark.parametrize(("passes", "least"), [(1, 47_104), (2, 19_456), (3, 12_288), (64, 12_288)])
 def test_hash_costs_what_asvs_asks_at_least(monkeypatch: pytest.MonkeyPatch, passes: int, least: int) -> None:
     """More passes take less memory; a KiB below is refused with what would do (ASVS 5.0, appendix C)."""
-    assert load(hash_passes=passes, hash_memory_kib=least).hash_memory_kib == least
+    assert load(argon2_time_cost=passes, argon2_memory_kib=least).argon2_memory_kib == least
     assert f"at least {least}" in refused(monkeypatch, HASH_PASSES=str(passes), HASH_MEMORY_KIB=str(least - 1))
 
 
@@ -270,7 +270,15 @@ def greatest(name: str) -> int:
 
 async def test_greatest_numbers_are_borne() -> None:
     """With every number at its upper bound users log in, write, read feeds and use sockets."""
-    left = {"port", "hash_passes", "hash_memory_kib", "hash_lanes", "hash_workers", "drain_delay_s", "drain_spread_s"}
+    left = {
+        "port",
+        "argon2_time_cost",
+        "argon2_memory_kib",
+        "argon2_parallelism",
+        "hash_workers",
+        "drain_delay_s",
+        "drain_spread_s",
+    }
     numbers: dict[str, Any] = {name: greatest(name) for name in NUMBERS if name not in left}
     async with serve(**numbers) as server:
         ada = await server.member()

@@ -88,7 +88,7 @@ class World:
         return [mail for mail in found if mail.state != "sent"]
 
     def counted(self, outcome: str, kind: str = "reset") -> float:
-        return self.metrics.registry.get_sample_value("roster_mails_total", {"kind": kind, "outcome": outcome}) or 0
+        return self.metrics.registry.get_sample_value("roster_emails_total", {"kind": kind, "outcome": outcome}) or 0
 
     @asynccontextmanager
     async def running(self, *postboxes: Postbox) -> AsyncIterator[None]:
@@ -356,7 +356,7 @@ async def test_service_sends_by_its_mail_server() -> None:
             await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})
             await server.log_in("ada")
             assert server.app[app_keys.METRICS].registry.get_sample_value(
-                "roster_mails_total", {"kind": "verify", "outcome": "sent"}
+                "roster_emails_total", {"kind": "verify", "outcome": "sent"}
             )
     assert mail.seen == [(True, b"roster")]
 
@@ -370,7 +370,7 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
         await server.json("POST", "/v1/auth/register", status=202, json=body)
         registry = server.app[app_keys.METRICS].registry
         failed = {"kind": "verify", "outcome": "failed"}
-        await until(lambda: registry.get_sample_value("roster_mails_total", failed))
+        await until(lambda: registry.get_sample_value("roster_emails_total", failed))
     async with mail_server() as mail:
         there = gone | {"smtp_url": f"smtp://127.0.0.1:{mail.port}"}
         async with serve(registration="verify", store_url=store_url, **there) as server:

@@ -273,7 +273,7 @@ async def test_socket_that_is_full_is_full_in_every_room() -> None:
 
 async def test_connection_lost_in_64_rooms_leaves_all() -> None:
     """A reset without a word is a leave of every room, and rooms without history go with it."""
-    async with serve(presence_leave_s=0) as server:
+    async with serve(presence_grace_s=0) as server:
         ada = await server.member()
         async with raw_peer(server.port) as peer:
             await peer.upgrade("/v1/ws", bearer(ada))

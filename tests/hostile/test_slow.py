@@ -31,7 +31,7 @@ BODY = json.dumps({"login": "nobody", "password": "x"})
 async def impatient() -> AsyncIterator[Server]:
     """A service that waits for nobody."""
     async with serve(
-        keepalive_s=KEEPALIVE_S, body_timeout_s=BODY_TIMEOUT_S, heartbeat_s=HEARTBEAT_S, max_body_bytes=MOST
+        keepalive_s=KEEPALIVE_S, body_timeout_s=BODY_TIMEOUT_S, ws_heartbeat_s=HEARTBEAT_S, max_body_bytes=MOST
     ) as running:
         yield running
 

@@ -288,7 +288,7 @@ async def test_answer_outlives_the_process(tmp_path: Path) -> None:
 
 async def test_key_is_remembered_as_long_as_settings_say() -> None:
     """Then it is a new one: the user is there already, and that is said."""
-    async with serve(idempotency_keep_s=1) as server:
+    async with serve(idempotency_ttl_s=1) as server:
         admin = await server.admin()
         began = time.monotonic()
         again = await post(server, admin)
@@ -374,7 +374,7 @@ async def test_rights_in_a_room_are_asked_for_each_time() -> None:
 
 async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
     """Its key is still known, as long as the room lives; a room made anew knows nothing."""
-    async with serve(room_history=2) as server:
+    async with serve(room_history_count=2) as server:
         ada = await server.member("ada")
         first = await post(server, ada, HELLO, LOBBY)
         for number in range(2):
@@ -391,6 +391,6 @@ async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
 
 async def test_room_without_history_takes_keys() -> None:
     """A message to nobody, of which nothing is kept, is a message each time."""
-    async with serve(room_history=0) as server:
+    async with serve(room_history_count=0) as server:
         ada = await server.member("ada")
         assert [(await post(server, ada, HELLO, LOBBY))[0] for _ in range(2)] == [201, 201]

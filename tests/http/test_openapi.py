@@ -313,7 +313,7 @@ async def test_feed_says_what_is_described(server: Server) -> None:
     async with server.feed(admin, headers={"Last-Event-ID": "elsewhere-1"}) as stream:
         frames += [await stream.expect("hello"), await stream.expect("reset")]
 
-    async with serve(ping_s=0.05) as other, other.feed(await other.admin()) as stream:
+    async with serve(sse_keepalive_s=0.05) as other, other.feed(await other.admin()) as stream:
         await stream.expect("hello")
         ping = await stream.frame()
         assert ping is not None

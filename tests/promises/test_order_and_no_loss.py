@@ -25,7 +25,7 @@ async def test_readers_that_drop_and_stall_and_come_back_miss_nothing(
     while others write in bursts, 500 a second: each takes every event that it may read, once, in order, and none is
     reset."""
     # Small buffers of the kernel's, so that a stall of a moment fills the service's own as well.
-    async with serve(ping_s=0.3, heartbeat_s=10, send_buffer=16_384) as server:
+    async with serve(sse_keepalive_s=0.3, ws_heartbeat_s=10, send_buffer=16_384) as server:
         admin = await server.admin()
         members = [await server.member() for _ in range(of_kind // 2)]
         readers = [

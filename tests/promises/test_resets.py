@@ -61,7 +61,7 @@ async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None
     """Over SSE by header and by address, over WebSocket, and as a 410 in pages: the same reason, the same place to go on
     from, the same path to read again; and what comes next over a stream is what is written next. Of a change of role the
     pages tell by its event, which is in them."""
-    async with serve(log_keep_events=KEPT) as server:
+    async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, who, reason)
         here = await server.head(ada)
         async with (
@@ -113,7 +113,7 @@ async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Ser
 async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
     """At whatever byte the connection breaks: EventSource comes back with a place that is not lost only once it has been
     told of the loss."""
-    async with serve(log_keep_events=KEPT) as server:
+    async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
         here = await server.head(ada)
 
@@ -139,7 +139,7 @@ async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
 
 async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
     """A socket that asks for a lost place is named no other before it was told: whoever is cut off earlier asks again."""
-    async with serve(log_keep_events=KEPT) as server:
+    async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
         for _ in range(2):
             async with connect(server, ada) as socket:
@@ -154,7 +154,7 @@ async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
 async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: bool) -> None:
     """Who stalls until what comes next is gone is told so in its stream, in the place of what is missing; and if it is cut
     off before it reads that, when it comes back."""
-    async with serve(log_keep_events=300, send_buffer=16_384) as server:
+    async with serve(event_retention_count=300, send_buffer=16_384) as server:
         ada = (
             await server.member()
         )  # whose events are read from the store: the ring that others read reaches further back
@@ -187,7 +187,7 @@ async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: 
 async def test_resuming_from_any_place_of_a_short_memory_is_never_silent_about_what_is_missing() -> None:
     """Of twenty events and twenty messages five are kept: from every place behind which something is gone every wire says
     so, from every other place everything comes, and then what is new."""
-    async with serve(log_keep_events=KEPT, room_history=KEPT) as server, AsyncExitStack() as stack:
+    async with serve(event_retention_count=KEPT, room_history_count=KEPT) as server, AsyncExitStack() as stack:
         admin = await server.admin()
         begin = seq_of(await server.head(admin))
         speaker = await stack.enter_async_context(connect(server, admin))

@@ -77,9 +77,9 @@ def records(service: Gunicorn, message: str) -> list[dict[str, Any]]:
 @pytest.mark.gunicorn
 async def test_twenty_peers_that_never_read_again_cost_next_to_nothing_and_are_gone_in_time() -> None:
     """Stalled readers, over SSE and WebSocket, of 3,000 messages of 10 KB that healthy ones beside them get at once and
-    whole, cost less than one such queue would, and after `stall_s` and five seconds are gone with memory and descriptor;
+    whole, cost less than one such queue would, and after `slow_client_timeout_s` and five seconds are gone with memory and descriptor;
     a log line for each names connection, user, bytes and age."""
-    async with gunicorn(ROSTER_STALL_S="1", **UNBOUNDED) as service, lobby(service.server) as room:
+    async with gunicorn(ROSTER_SLOW_CLIENT_TIMEOUT_S="1", **UNBOUNDED) as service, lobby(service.server) as room:
         ada, bob = await service.server.member("ada"), await service.server.member("bob")
         healthy = await room.readers(ada, 10)
         await room.speak(1_000)  # the room's ring is full from here on
@@ -117,7 +117,7 @@ async def test_twenty_peers_that_never_read_again_cost_next_to_nothing_and_are_g
 @pytest.mark.gunicorn
 async def test_peer_that_answers_no_heartbeat_is_gone_with_all_that_was_written_to_it() -> None:
     """A WebSocket whose buffer is full does not outlive its heartbeat: neither does its descriptor."""
-    async with gunicorn(ROSTER_HEARTBEAT_S="1", **UNBOUNDED) as service, lobby(service.server) as room:
+    async with gunicorn(ROSTER_WS_HEARTBEAT_S="1", **UNBOUNDED) as service, lobby(service.server) as room:
         bob = await service.server.member("bob")
         descriptors = service.descriptors()
         for reader in await room.readers(bob, 5, ("websocket",), receive_buffer=8192):

@@ -27,14 +27,16 @@ ABORT_AFTER_S = 5.0
 class Registry(ConnectionRegistry):
     """With the intervals of tests, and metrics to look at."""
 
-    def __init__(self, *, most_per_user: int = 0, stall_s: float = 30, most_buffered: int = 1 << 30) -> None:
+    def __init__(
+        self, *, most_per_user: int = 0, slow_client_timeout_s: float = 30, most_buffered: int = 1 << 30
+    ) -> None:
         self.metrics = Metrics()
         super().__init__(
             self.metrics,
             most_per_user=most_per_user,
-            stall_s=stall_s,
+            slow_client_timeout_s=slow_client_timeout_s,
             most_buffered=most_buffered,
-            ping_s={"feed": 15, "websocket": 25},
+            keepalive_s={"feed": 15, "websocket": 25},
         )
 
     def opened(self, user_id: UUID | None = None, **kwargs: Any) -> FakeStream:
@@ -179,8 +181,8 @@ def test_nothing_is_kept_of_a_stream_that_was_removed() -> None:
     kept = [value for value in vars(registry).values() if isinstance(value, (dict, set)) and value != registry._ping_s]
     assert kept
     assert not any(kept)
-    assert registry.metric("roster_stream_ends_total", kind="feed", reason="left") == 1
-    assert registry.metric("roster_stream_ends_total", kind="feed", reason="restart") == 1
+    assert registry.metric("roster_streams_closed_total", kind="feed", reason="left") == 1
+    assert registry.metric("roster_streams_closed_total", kind="feed", reason="restart") == 1
     assert registry.metric("roster_streams", kind="feed") == 0
 
 
@@ -211,8 +213,8 @@ def test_credentials_that_ran_out_end_their_stream() -> None:
 
 
 def test_full_buffer_that_nothing_is_taken_from_ends_its_stream() -> None:
-    """After `stall_s` without progress the stream ends, five seconds later it is torn down."""
-    registry, stream, begin = Registry(stall_s=30), FakeStream(), time.monotonic()
+    """After `slow_client_timeout_s` without progress the stream ends, five seconds later it is torn down."""
+    registry, stream, begin = Registry(slow_client_timeout_s=30), FakeStream(), time.monotonic()
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
 
@@ -230,7 +232,7 @@ def test_full_buffer_that_nothing_is_taken_from_ends_its_stream() -> None:
 
 def test_slow_peer_that_reads_is_not_stuck() -> None:
     """A buffer that is filled up again as fast as it is read never shrinks, but its peer is alive."""
-    registry, stream, begin = Registry(stall_s=30), FakeStream(), time.monotonic()
+    registry, stream, begin = Registry(slow_client_timeout_s=30), FakeStream(), time.monotonic()
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
 
@@ -244,7 +246,7 @@ def test_slow_peer_that_reads_is_not_stuck() -> None:
 
 def test_buffer_below_full_is_never_stuck() -> None:
     """A peer that lies still with little in its buffer is only quiet, and its time starts anew when it fills up."""
-    registry, stream, begin = Registry(stall_s=30), FakeStream(), time.monotonic()
+    registry, stream, begin = Registry(slow_client_timeout_s=30), FakeStream(), time.monotonic()
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
     registry.look(begin, 0)
@@ -334,7 +336,7 @@ async def test_anteroom_is_left_when_the_time_is_over_or_the_service_stops() -> 
 
 async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
     """One look that fails is told in the log; the next one comes."""
-    registry, looks = Registry(stall_s=0.04), 0
+    registry, looks = Registry(slow_client_timeout_s=0.04), 0
 
     def look() -> None:
         nonlocal looks
@@ -352,7 +354,7 @@ async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("count", [3, 400, 4000])
 async def test_streams_end_spread_over_the_time(count: int) -> None:
     """However many they are: not all at once, and not later; each is told to come back when the last has gone."""
-    registry = Registry(stall_s=10)
+    registry = Registry(slow_client_timeout_s=10)
     streams = [FakeStream() for _ in range(count)]
     for stream in streams:
         registry.add(stream)

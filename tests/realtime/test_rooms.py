@@ -302,7 +302,7 @@ async def test_messages_of_all_senders_come_in_one_order(server: Server) -> None
 @pytest.mark.parametrize(("history", "expected"), [(0, []), (2, [5, 6]), (100, [2, 3, 4, 5, 6])])
 async def test_history_comes_behind_the_answer_and_before_what_is_new(history: int, expected: list[int]) -> None:
     """`joined` first, then as many messages as were asked for and are kept, then live ones, without a seam."""
-    async with serve(room_history=5) as server:
+    async with serve(room_history_count=5) as server:
         ada = await server.member()
         async with connect(server, ada) as speaker, connect(server, ada) as client:
             await speaker.ask("join", room="lobby")
@@ -328,7 +328,7 @@ async def test_history_comes_behind_the_answer_and_before_what_is_new(history: i
 )
 async def test_coming_back_reads_on_where_it_can(after: str, recovered: bool, expected: list[int]) -> None:
     """`recovered` says whether anything is missing; `after` wins over `history`."""
-    async with serve(room_history=5) as server:
+    async with serve(room_history_count=5) as server:
         ada = await server.member()
         async with connect(server, ada) as speaker, connect(server, ada) as client:
             epoch = (await speaker.ask("join", room="lobby"))["position"].rpartition("-")[0]
@@ -397,7 +397,7 @@ async def test_who_comes_and_goes_is_told(server: Server) -> None:
 
 async def test_quick_return_over_a_new_connection_is_not_told() -> None:
     """A page that is loaded again does not make its user leave."""
-    async with serve(presence_leave_s=3600) as server:
+    async with serve(presence_grace_s=3600) as server:
         ada, bob = await server.member(), await server.member()
         async with connect(server, ada) as watcher:
             await watcher.ask("join", room="lobby")

@@ -100,7 +100,7 @@ async def test_second_subscription_replaces_the_first(server: Server) -> None:
 @pytest.mark.parametrize(("after", "reason"), [("other-3", "epoch"), ("EPOCH-1000", "ahead"), ("EPOCH-2", "trimmed")])
 async def test_lost_place_is_told_by_a_reset(after: str, reason: str) -> None:
     """`subscribed` and `reset` name the new place; the subscription goes on from there."""
-    async with serve(log_keep_events=5) as server:
+    async with serve(event_retention_count=5) as server:
         admin = await server.admin()
         await write(server, 10)
         await until(lambda: server.app[app_keys.HUB].ring.head == 11)
@@ -126,7 +126,7 @@ async def test_heartbeat_tells_up_to_where_the_feed_was_served(server: Server) -
             for _ in range(4):
                 await asyncio.sleep(0)
                 for connection in server.app[app_keys.CONNECTIONS]:
-                    connection.ping()  # what the registry does every `heartbeat_s`
+                    connection.ping()  # what the registry does every `ws_heartbeat_s`
 
     async with connect(server, admin) as client, connect(server, ada) as quiet, connect(server, ada) as silent:
         await client.ask("subscribe", after=f"{epoch(server)}-0")

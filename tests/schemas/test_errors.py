@@ -16,7 +16,7 @@ from service.schemas.aggregate import Sources
 from service.schemas.audit import AuditFilter
 from service.schemas.auth import Forgotten, PasswordReset
 from service.schemas.errors import field_errors
-from service.schemas.events import EventFilter
+from service.schemas.events import EventListQuery
 from service.schemas.fields import Body, Query
 from service.schemas.imports import UserImport
 from service.schemas.tokens import TokenCreate
@@ -102,9 +102,9 @@ def test_answer_stays_small() -> None:
         (AuditFilter, {"since": "x"}, "datetime_parsing", "Must be a moment, as `2026-11-21T09:30:00.123456Z`."),
         (AuditFilter, {"since": []}, "datetime_type", "Must be a moment, as `2026-11-21T09:30:00.123456Z`."),
         (AuditFilter, {"cursor": "%"}, "string_pattern_mismatch", "Must be a cursor that this list gave out."),
-        (EventFilter, {"types": "x"}, "string_pattern_mismatch",
+        (EventListQuery, {"types": "x"}, "string_pattern_mismatch",
          "Must be of user.created, user.updated, user.deleted, session.ended, token.ended, with commas between and no spaces."),
-        (EventFilter, {"after": "x"}, "string_pattern_mismatch",
+        (EventListQuery, {"after": "x"}, "string_pattern_mismatch",
          "Must be a position, as `k3f9q2xw-1042`, or `0` for the oldest that is kept."),
         (Sources, {"sources": "A"}, "string_pattern_mismatch",
          "Must be names of upstreams, 32 at most, with commas between and no spaces."),

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from service.domain.events.event import EVENT_TYPES, Event
 from service.domain.users.user import CHANGEABLE
-from service.schemas.events import EventAnswer, EventFilter, event_answer, event_json
+from service.schemas.events import EventAnswer, EventListQuery, event_answer, event_json
 from service.schemas.users import user_json
 from tests.support.domain import a_user, created, updated
 
@@ -98,7 +98,7 @@ def test_user_that_is_gone_is_null() -> None:
 @pytest.mark.parametrize("types", ["user.created", "user.created,session.ended"])
 def test_part_of_the_log_is_asked_for(after: str, types: str) -> None:
     """A position or 0, and types with commas between, say which part of the log."""
-    wanted = EventFilter.model_validate({"after": after, "types": types, "limit": "100"})
+    wanted = EventListQuery.model_validate({"after": after, "types": types, "limit": "100"})
 
     assert (wanted.after, wanted.types, wanted.limit) == (after, types, 100)
 
@@ -122,4 +122,4 @@ def test_part_of_the_log_is_asked_for(after: str, types: str) -> None:
 def test_other_questions_are_refused(query: dict[str, str]) -> None:
     """Malformed positions, unknown types and unknown parameters are refused."""
     with pytest.raises(ValidationError):
-        EventFilter.model_validate(query)
+        EventListQuery.model_validate(query)

@@ -130,7 +130,7 @@ async def test_parameters_are_those_of_the_settings() -> None:
     """What a hash costs can be chosen, and hashes of before are outdated then."""
     before = Argon2Hasher(workers=1, memory_kib=64)
     hashed = await before.hash("correct horse")
-    app = create_app(settings_for_tests(hash_memory_kib=19_456, hash_passes=2, hash_lanes=2))
+    app = create_app(settings_for_tests(argon2_memory_kib=19_456, argon2_time_cost=2, argon2_parallelism=2))
     hasher = app[app_keys.HASHER]
     parameters = extract_parameters(await hasher.hash("correct horse"))
 

@@ -65,8 +65,8 @@ async def test_log_tells_of_the_beginning_and_the_end() -> None:
     assert (serving["msg"], serving["level"]) == ("serving", "info")
     assert serving["addresses"] == [f"http://127.0.0.1:{service.server.port}"]
     assert (serving["store"], serving["version"]) == ("memory", __version__)
-    assert (told["msg"], told["signal"]) == ("told to stop", "SIGTERM")
-    assert stopped["msg"] == "stopped"
+    assert (told["msg"], told["signal"]) == ("shutdown requested", "SIGTERM")
+    assert stopped["msg"] == "shutdown complete"
     assert 0 <= stopped["took_s"] < 5
     assert stopped["served_s"] < 60
 

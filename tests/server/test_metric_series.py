@@ -28,7 +28,7 @@ async def test_documented_label_values_exist_from_the_start(server: Server) -> N
     for name, words in documented.items():
         found = [sample.labels for sample in samples if sample.name == name]
         values = {value for given in found for value in given.values()}
-        streams = {"feed", "websocket"} if name == "roster_stream_ends_total" else set()
+        streams = {"feed", "websocket"} if name == "roster_streams_closed_total" else set()
         assert values | found[0].keys() == words | streams
 
 

@@ -53,7 +53,7 @@ async def test_stop_is_told_once(serving: bool, caplog: pytest.LogCaptureFixture
     await runner.cleanup()  # harmless
 
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["serving"] * serving + ["told to stop", "stopped"]
+    assert messages == ["serving"] * serving + ["shutdown requested", "shutdown complete"]
     assert closed == [len(messages)] * 2
     assert vars(caplog.records[-2])["signal"] == "SIGTERM"
     assert vars(caplog.records[-1])["served_s"] == (0 if serving else None)

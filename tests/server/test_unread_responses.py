@@ -41,7 +41,7 @@ def is_reset(client: socket.socket) -> bool:
 
 @asynccontextmanager
 async def impatient() -> AsyncIterator[Server]:
-    async with serve(send_buffer=8_192, stall_s=0.2, keepalive_s=0.1, ping_s=0.1) as server:
+    async with serve(send_buffer=8_192, slow_client_timeout_s=0.2, keepalive_s=0.1, sse_keepalive_s=0.1) as server:
         yield server
 
 
@@ -54,7 +54,7 @@ async def impatient() -> AsyncIterator[Server]:
     ],
 )
 async def test_response_that_is_not_read_is_given_up(data: bytes) -> None:
-    """A client that takes nothing for `stall_s` is reset, whether the connection is kept alive, closing, or full."""
+    """A client that takes nothing for `slow_client_timeout_s` is reset, whether the connection is kept alive, closing, or full."""
     async with impatient() as server:
         with silent_client(server, data) as client:
             began = time.monotonic()
@@ -116,7 +116,7 @@ def test_only_a_client_that_takes_nothing_is_late() -> None:
 async def test_response_of_a_connection_that_is_closed_by_force_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is closed before the first look, with a response in its buffer, is reset as any other."""
     monkeypatch.setattr(peers, "MOST_HALF_SENT_HEADS", 0)
-    async with serve(send_buffer=8_192, stall_s=0.4) as server:
+    async with serve(send_buffer=8_192, slow_client_timeout_s=0.4) as server:
         with silent_client(server, request(PATH)) as client:
 
             def has_response() -> bool:

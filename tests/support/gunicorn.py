@@ -79,7 +79,7 @@ class Gunicorn:
 
 @asynccontextmanager
 async def gunicorn(**settings: str) -> AsyncIterator[Gunicorn]:
-    """Run it until the end of the block, with these variables: `gunicorn(ROSTER_PING_S="1")`."""
+    """Run it until the end of the block, with these variables: `gunicorn(ROSTER_SSE_KEEPALIVE_S="1")`."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stderr:
         process = await start(*COMMAND, folder=folder, stderr=stderr, **settings)
         try:

@@ -43,8 +43,8 @@ def settings_for_tests(**overrides: Any) -> Settings:
         "ws_messages_per_s": 0,
         "metrics_token": "none",
         "max_connections_per_user": 0,
-        "presence_gather_s": 0.02,
-        "presence_leave_s": 0.05,
+        "presence_batch_s": 0.02,
+        "presence_grace_s": 0.05,
         "drain_spread_s": 0.0,
         "shutdown_timeout_s": 2.0,
     }

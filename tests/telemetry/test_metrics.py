@@ -53,11 +53,17 @@ def test_times_fall_into_buckets(times: list[float]) -> None:
     buckets = {
         dict(given)["le"]: value
         for (name, given), value in found.items()
-        if name == "roster_http_request_seconds_bucket"
+        if name == "roster_http_request_duration_seconds_bucket"
     }
     assert {le: sum(seconds <= float(le) for seconds in times) for le in buckets} == buckets
-    assert buckets["+Inf"] == len(times) == found["roster_http_request_seconds_count", labels(method="GET", route="/")]
-    assert found["roster_http_request_seconds_sum", labels(method="GET", route="/")] == pytest.approx(sum(times))
+    assert (
+        buckets["+Inf"]
+        == len(times)
+        == found["roster_http_request_duration_seconds_count", labels(method="GET", route="/")]
+    )
+    assert found["roster_http_request_duration_seconds_sum", labels(method="GET", route="/")] == pytest.approx(
+        sum(times)
+    )
 
 
 def test_made_up_methods_are_one_label() -> None:

@@ -330,7 +330,7 @@ async def test_revoked_token_is_refused_within_a_second(kept: Server) -> None:
 
 async def test_token_ends_with_the_clock() -> None:
     """From its last second on it is refused, remembered or not, and its streams end."""
-    async with serve(ping_s=0.1) as server:
+    async with serve(sse_keepalive_s=0.1) as server:
         ada = await server.member("ada")
         program = await server.token(ada, "profile", "events:read", expires_in=1)
         assert (await status_of(server, program))[0] == 200

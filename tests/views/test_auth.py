@@ -203,8 +203,8 @@ async def test_failed_logins_are_limited() -> None:
         assert (answer.status, problem["type"]) == (429, "/problems/too-many-requests")
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
         shown = server.app[app_keys.METRICS].text()
-        assert b'roster_login_waits_total{kind="account"} 1.0' in shown
-        assert b'roster_login_waits_total{kind="network"} 0.0' in shown
+        assert b'roster_login_throttled_total{kind="account"} 1.0' in shown
+        assert b'roster_login_throttled_total{kind="network"} 0.0' in shown
         headers = {"X-Forwarded-For": "192.0.2.9", **basic("ada", PASSWORD)}
         await server.json("POST", "/v1/auth/login", status=429, headers=headers)
         assert await try_login(server, "admin", ADMIN_PASSWORD, **{"X-Forwarded-For": "192.0.2.9"}) == 200
@@ -366,7 +366,7 @@ async def test_refresh_ends_with_logout(server: Server) -> None:
 
 async def test_session_ends_by_itself() -> None:
     """A session that has expired renews nothing and answers nothing."""
-    async with serve(refresh_ttl_s=1) as server:
+    async with serve(session_ttl_s=1) as server:
         ada = await server.member("ada")
         authenticator = server.app[app_keys.AUTHENTICATOR]
         header = ada.headers["Authorization"]

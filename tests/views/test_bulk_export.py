@@ -154,7 +154,7 @@ async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> Non
 
 async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
     """Who asks for everything and reads nothing is cut off after `STALL_S`; until then two have the places there are."""
-    async with serve(store_url=store_url, stall_s=0.5, send_buffer=8_192) as server:
+    async with serve(store_url=store_url, slow_client_timeout_s=0.5, send_buffer=8_192) as server:
         admin = await server.admin()
         await import_batch(server, admin, (person(number, name="x" * 100) for number in range(3_000)))
         running = server.app[app_keys.TRANSFERS].running

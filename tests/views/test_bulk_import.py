@@ -73,7 +73,7 @@ async def test_reader_of_the_feed_sees_every_line_once_in_order(store_url: str) 
     """Ten thousand lines become ten thousand users and as many events, which a live reader gets in the order of the lines,
     although the log keeps a tenth of them."""
     many = 10_000
-    async with serve(store_url=store_url, log_keep_events=1_000, log_keep_s=0) as server:
+    async with serve(store_url=store_url, event_retention_count=1_000, event_retention_s=0) as server:
         admin = await server.admin()
         async with server.feed(admin) as stream:
             hello = await stream.expect("hello")
@@ -93,7 +93,7 @@ async def test_reader_of_the_feed_sees_every_line_once_in_order(store_url: str) 
 
 async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) -> None:
     """While an import runs the log holds all of it: who follows from where it began, however late, misses nothing."""
-    async with serve(store_url=store_url, log_keep_events=100, log_keep_s=0) as server:
+    async with serve(store_url=store_url, event_retention_count=100, event_retention_s=0) as server:
         admin = await server.admin()
         began = await server.app[app_keys.STORE].position()
         go_on = asyncio.Event()

@@ -92,9 +92,9 @@ async def test_pages_of_other_origins_may_not_connect(server: Server) -> None:
 
 
 async def test_peer_that_does_not_read_is_let_go() -> None:
-    """After `stall_s` without progress its buffer and descriptor are given back; others are served meanwhile."""
+    """After `slow_client_timeout_s` without progress its buffer and descriptor are given back; others are served meanwhile."""
     async with (
-        serve(stall_s=0.2, send_buffer=16_384) as server,
+        serve(slow_client_timeout_s=0.2, send_buffer=16_384) as server,
         raw_peer(server.port, receive_buffer=1024, send_buffer=16_384) as peer,
         server.ws(path="/v1/echo") as other,
     ):

@@ -85,7 +85,7 @@ async def test_types_are_chosen(server: Server) -> None:
 
 async def test_place_that_is_lost_is_410() -> None:
     """A place that was trimmed, of another log or not written yet answers 410 with why, where to go on and how."""
-    async with serve(log_keep_events=3) as server:
+    async with serve(event_retention_count=3) as server:
         admin, ada = await server.admin(), await server.member("ada")
         for number in range(5):
             await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": str(number)})

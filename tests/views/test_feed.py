@@ -162,7 +162,7 @@ async def test_last_event_id_wins_over_the_address(server: Server) -> None:
 )
 async def test_lost_place_is_told_in_the_stream(place: str, reason: str) -> None:
     """`hello` has no id, `reset` carries the new one, and the stream goes on from there."""
-    async with serve(log_keep_events=5) as server:
+    async with serve(event_retention_count=5) as server:
         admin = await server.admin()
         await write(server, 10)
         position = await server.head(admin)
@@ -301,7 +301,7 @@ async def test_member_sees_itself_and_an_admin_everybody(server: Server) -> None
 
 async def test_ping_moves_the_place_of_a_quiet_member() -> None:
     """Pings carry the position served: others' events do not age a member's place into a false reset."""
-    async with serve(ping_s=0.05, log_keep_events=5) as server:
+    async with serve(sse_keepalive_s=0.05, event_retention_count=5) as server:
         ada = await server.member()
         async with server.feed(ada) as stream:
             await stream.expect("hello")
@@ -315,7 +315,7 @@ async def test_ping_moves_the_place_of_a_quiet_member() -> None:
 
 async def test_ping_never_runs_ahead_of_the_events() -> None:
     """Whatever id a reader holds, pings included, it has received every event up to it."""
-    async with serve(ping_s=0.002) as server:
+    async with serve(sse_keepalive_s=0.002) as server:
         admin = await server.admin()
         async with server.feed(admin, params={"after": "0"}) as stream:
             await stream.expect("hello")
@@ -675,9 +675,9 @@ async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
 
 
 async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.LogCaptureFixture) -> None:
-    """After `stall_s` without progress it is told to go, five seconds later torn down; the log names it."""
+    """After `slow_client_timeout_s` without progress it is told to go, five seconds later torn down; the log names it."""
     caplog.set_level("INFO", "roster.streams")
-    async with serve(send_buffer=16_384, stall_s=0.3) as server:
+    async with serve(send_buffer=16_384, slow_client_timeout_s=0.3) as server:
         admin = await server.admin()
         async with stalled(server, admin):
             (connection,) = await fill(server)
@@ -714,7 +714,7 @@ async def test_reader_that_is_late_reads_on_from_its_place() -> None:
 
 async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> None:
     """What is gone is told by `reset trimmed` in the stream, with the place from which it goes on."""
-    async with serve(send_buffer=16_384, log_keep_events=300) as server:
+    async with serve(send_buffer=16_384, event_retention_count=300) as server:
         admin, ada = await server.admin(), await server.member()
         async with stalled(server, ada) as peer:
             ring = server.app[app_keys.HUB].ring
@@ -746,7 +746,7 @@ async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> 
 
 async def test_fattest_buffer_goes_when_all_together_are_too_much() -> None:
     """The memory of all buffers is bounded: the fullest is torn down, the others stay."""
-    async with serve(send_buffer=16_384, send_buffer_total_bytes=100_000, ping_s=0.05) as server:
+    async with serve(send_buffer=16_384, send_buffer_total_bytes=100_000, sse_keepalive_s=0.05) as server:
         admin, ada = await server.admin(), await server.member()
         async with server.feed(ada) as quiet, stalled(server, admin), stalled(server, admin):
             await quiet.expect("hello")

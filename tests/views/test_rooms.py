@@ -77,7 +77,7 @@ async def test_history_is_read_in_pages(server: Server) -> None:
 @pytest.mark.parametrize("place", ["trimmed", "epoch", "ahead"])
 async def test_lost_place_in_history_answers_410(place: str) -> None:
     """With the reason, where to go on, and what to read again."""
-    async with serve(room_history=2) as server:
+    async with serve(room_history_count=2) as server:
         ada = await server.member()
         sent = await say(server, ada, "lobby", *range(4))
         epoch = sent[0]["id"].split("-")[0]
@@ -176,7 +176,7 @@ async def test_reader_goes_on_where_it_was(server: Server) -> None:
 @pytest.mark.parametrize("reason", ["trimmed", "epoch", "ahead", "invalid"])
 async def test_lost_place_is_told_in_the_stream_of_a_room(reason: str) -> None:
     """`hello` without an id, then `reset` with one and the history to read again; then what comes."""
-    async with serve(room_history=1) as server:
+    async with serve(room_history_count=1) as server:
         ada = await server.member()
         sent = await say(server, ada, "lobby", *range(3))
         epoch, head = sent[-1]["id"].split("-")[0], sent[-1]["id"]
@@ -192,7 +192,7 @@ async def test_lost_place_is_told_in_the_stream_of_a_room(reason: str) -> None:
 
 async def test_ping_of_a_room_moves_the_place_on() -> None:
     """A `ping` carries the position, so that a reader of a room resumes from where it was."""
-    async with serve(ping_s=0.05) as server:
+    async with serve(sse_keepalive_s=0.05) as server:
         ada = await server.member()
         async with open_stream(server, "/v1/rooms/lobby/feed", ada) as stream:
             hello = await stream.frame()
@@ -204,7 +204,7 @@ async def test_ping_of_a_room_moves_the_place_on() -> None:
 
 async def test_room_lives_while_somebody_reads_its_feed() -> None:
     """Neither the last member nor the end of its history takes a room from under a reader; the reader's end does."""
-    async with serve(room_history=0, presence_leave_s=0) as server:
+    async with serve(room_history_count=0, presence_grace_s=0) as server:
         ada = await server.member()
         rooms = server.app[app_keys.ROOMS]
         async with open_stream(server, "/v1/rooms/lobby/feed", ada) as stream:
@@ -293,7 +293,7 @@ async def test_room_that_one_may_only_read() -> None:
 
 async def test_room_whose_members_one_may_not_see() -> None:
     """Neither `members` nor presence tells who is there; messages do come."""
-    async with serve(room_rules=json.loads(RULES), presence_gather_s=0.01) as server:
+    async with serve(room_rules=json.loads(RULES), presence_batch_s=0.01) as server:
         ada, admin = await server.member(), await server.admin()
         async with connect(server, ada) as client, connect(server, admin) as watcher:
             await client.ask("join", room="quiet.place")

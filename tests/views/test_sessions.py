@@ -149,8 +149,8 @@ async def test_other_spellings_are_no_sessions(server: Server, name: str) -> Non
 
 
 async def test_session_that_is_not_refreshed_ends() -> None:
-    """After `session_idle_s` without a refresh it renews and answers nothing, however long it might have lasted."""
-    async with serve(session_idle_s=1) as server:
+    """After `session_idle_timeout_s` without a refresh it renews and answers nothing, however long it might have lasted."""
+    async with serve(session_idle_timeout_s=1) as server:
         ada = await server.member("ada")
         header = ada.headers["Authorization"]
         await until(lambda: server.app[app_keys.AUTHENTICATOR].remembered(header) is None)

@@ -296,7 +296,7 @@ async def test_hello_says_what_a_client_has_to_know(server: Server) -> None:
         assert hello["connection"] != other.hello["connection"]
     assert hello["user"] == {"id": ada.id, "username": ada.username}
     assert hello["position"] == position
-    assert hello["heartbeat_s"] == 25
+    assert hello["ws_heartbeat_s"] == 25
     assert hello["limits"] == {"message_bytes": 65_536, "messages_per_s": 0, "rooms": 64}
     assert hello["expires_at"].endswith("Z")
 
@@ -457,7 +457,7 @@ async def test_heartbeats_of_the_protocol_are_answered(server: Server) -> None:
 
 async def test_peer_that_answers_no_ping_is_let_go() -> None:
     """A half-open connection is found out by heartbeat and gives back its place."""
-    async with serve(heartbeat_s=0.1) as server:
+    async with serve(ws_heartbeat_s=0.1) as server:
         ada = await server.member()
         async with raw_peer(server.port) as peer:
             await peer.upgrade("/v1/ws", f"Authorization: {ada.headers['Authorization']}")
@@ -505,8 +505,8 @@ async def test_reading_stops_while_a_client_does_not_read() -> None:
 
 
 async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
-    """4408 is queued after `stall_s`; five seconds later the connection is torn down with all that lies in its buffer."""
-    async with serve(send_buffer=16_384, stall_s=0.2) as server:
+    """4408 is queued after `slow_client_timeout_s`; five seconds later the connection is torn down with all that lies in its buffer."""
+    async with serve(send_buffer=16_384, slow_client_timeout_s=0.2) as server:
         ada, bob = await server.member(), await server.member()
         async with raw_peer(server.port, receive_buffer=1024) as peer, connect(server, bob) as other:
             await peer.upgrade("/v1/ws", f"Authorization: {ada.headers['Authorization']}")

@@ -78,8 +78,8 @@ class LogIn(View):
                 login=spelled,
                 found=known,
                 password=login.password,
-                ttl=timedelta(seconds=app[SETTINGS].refresh_ttl_s),
-                idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                ttl=timedelta(seconds=app[SETTINGS].session_ttl_s),
+                idle=timedelta(seconds=app[SETTINGS].session_idle_timeout_s),
                 origin=origin_of(self.request),
                 otp=login.otp,
             )

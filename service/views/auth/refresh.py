@@ -35,8 +35,8 @@ class RefreshTokens(View):
             description=(
                 "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
                 "gets that same successor: two tabs, or an answer that got lost, do no harm. An older one was copied by "
-                "somebody, and ends the whole session. A session that is not refreshed for `ROSTER_SESSION_IDLE_S` ends, and "
-                "each `ROSTER_REFRESH_TTL_S` after its login."
+                "somebody, and ends the whole session. A session that is not refreshed for `ROSTER_SESSION_IDLE_TIMEOUT_S` ends, and "
+                "each `ROSTER_SESSION_TTL_S` after its login."
             ),
             tag="auth",
             access=Access.PUBLIC,
@@ -65,7 +65,7 @@ class RefreshTokens(View):
                 grant.session_id,
                 grant.generation,
                 lambda session: grant.authentic("refresh", session),
-                idle=timedelta(seconds=app[SETTINGS].session_idle_s),
+                idle=timedelta(seconds=app[SETTINGS].session_idle_timeout_s),
                 origin=origin_of(self.request),
             )
         except RefreshTokenReused as error:
