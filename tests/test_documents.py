@@ -227,11 +227,11 @@ async def test_readme_walk_works_twice_word_for_word(tmp_path: Path) -> None:
             text = output.decode()
 
             assert shell.returncode == 0, text
-            assert ("/problems/taken" in text) is known
+            assert ("/problems/already-exists" in text) is known
             assert "event: user.updated" in text
             assert '"changed":["name"]' in text
             assert '"name":"Ada Lovelace"' in text
-            assert "/problems/stale" in text
+            assert "/problems/precondition-failed" in text
             assert '"data":"hello, room"' in text
             assert "/problems/invalid-token" in text
             assert not (tmp_path / "feed.txt").exists()

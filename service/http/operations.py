@@ -116,18 +116,21 @@ class Operation:
 _CREDENTIALS: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
 _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[ProblemType]]] = {
     Access.PUBLIC: (),
-    Access.BEARER: (*_CREDENTIALS, problems.UNAVAILABLE),  # whether a token was revoked cannot be told without the log
+    Access.BEARER: (
+        *_CREDENTIALS,
+        problems.SERVICE_UNAVAILABLE,
+    ),  # whether a token was revoked cannot be told without the log
     # Credentials in two places; a cookie from a foreign page; a ticket that cannot be marked as used.
     Access.STREAM: (
         *_CREDENTIALS,
-        problems.UNAVAILABLE,
+        problems.SERVICE_UNAVAILABLE,
         problems.BAD_REQUEST,
         problems.FORBIDDEN,
         problems.INSUFFICIENT_STORAGE,
     ),
     Access.OPERATOR: (*_CREDENTIALS, problems.NOT_FOUND),  # 404 while no token is set
 }
-_REFUSALS_OF_WRITES: Final = (problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
+_REFUSALS_OF_WRITES: Final = (problems.SERVICE_UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
 _REFUSALS_OF_BODIES: Final = (
     problems.BAD_REQUEST,
     problems.MALFORMED_JSON,
@@ -136,10 +139,15 @@ _REFUSALS_OF_BODIES: Final = (
     problems.UNSUPPORTED_MEDIA_TYPE,
     problems.INVALID_FIELDS,
 )
-_REFUSALS_OF_KEYS: Final = (problems.BAD_REQUEST, problems.CONFLICT, problems.STILL_RUNNING, problems.KEY_REUSED)
+_REFUSALS_OF_KEYS: Final = (
+    problems.BAD_REQUEST,
+    problems.CONFLICT,
+    problems.REQUEST_IN_PROGRESS,
+    problems.IDEMPOTENCY_KEY_REUSED,
+)
 
 # An event stream answers 200 and says these in `closing`: EventSource does not reconnect after another status.
-_TOLD_IN_STREAMS: Final = frozenset((problems.TOO_MANY, problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE))
+_TOLD_IN_STREAMS: Final = frozenset((problems.TOO_MANY, problems.SERVICE_UNAVAILABLE, problems.INSUFFICIENT_STORAGE))
 
 _REFUSALS_OF_LINES: Final = (problems.BAD_REQUEST, problems.TIMEOUT, problems.UNSUPPORTED_MEDIA_TYPE)
 

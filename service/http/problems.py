@@ -126,8 +126,8 @@ INSUFFICIENT_SCOPE: Final = ProblemType(
     "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was made with them. What a token may do "
     "stays as it was made.",
 )
-FOREIGN_ORIGIN: Final = ProblemType(
-    "foreign-origin",
+ORIGIN_NOT_ALLOWED: Final = ProblemType(
+    "origin-not-allowed",
     403,
     "Pages of this origin may not connect",
     "Have the operator add the page's origin to ROSTER_CORS_ORIGINS, or set ROSTER_PUBLIC_URL to where the service is reached.",
@@ -147,26 +147,29 @@ TIMEOUT: Final = ProblemType(
 CONFLICT: Final = ProblemType(
     "conflict", 409, "The present state does not allow this", "Read the state again, then decide."
 )
-TAKEN: Final = ProblemType(
-    "taken", 409, "Another account has this already", "Choose another value for the fields that `errors` names."
+ALREADY_EXISTS: Final = ProblemType(
+    "already-exists",
+    409,
+    "Another account has this already",
+    "Choose another value for the fields that `errors` names.",
 )
 LAST_ADMIN: Final = ProblemType(
     "last-admin", 409, "The last administrator must stay", "Make another active administrator first."
 )
-STILL_RUNNING: Final = ProblemType(
-    "still-running",
+REQUEST_IN_PROGRESS: Final = ProblemType(
+    "request-in-progress",
     409,
     "The request with this key is still being carried out",
     "Send it again, with the same `Idempotency-Key`, after as many seconds as `Retry-After` says.",
 )
-POSITION_LOST: Final = ProblemType(
-    "position-lost",
+POSITION_UNAVAILABLE: Final = ProblemType(
+    "position-unavailable",
     410,
     "The log cannot be read from there",
     "Read what `resync` names again, then go on from `position`.",
 )
-STALE: Final = ProblemType(
-    "stale",
+PRECONDITION_FAILED: Final = ProblemType(
+    "precondition-failed",
     412,
     "The version is not the present one",
     "Read it again and repeat the change with the new `ETag` in `If-Match`.",
@@ -180,8 +183,8 @@ UNSUPPORTED_MEDIA_TYPE: Final = ProblemType(
     "The body is not of a type that is read here",
     "Send what the `Accept` or `Accept-Encoding` header of the answer names.",
 )
-MISDIRECTED: Final = ProblemType(
-    "misdirected",
+MISDIRECTED_REQUEST: Final = ProblemType(
+    "misdirected-request",
     421,
     "This host is not served here",
     "Use the name under which the service is reached, or have the operator add it to ROSTER_ALLOWED_HOSTS.",
@@ -189,8 +192,8 @@ MISDIRECTED: Final = ProblemType(
 INVALID_FIELDS: Final = ProblemType(
     "invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule."
 )
-KEY_REUSED: Final = ProblemType(
-    "key-reused",
+IDEMPOTENCY_KEY_REUSED: Final = ProblemType(
+    "idempotency-key-reused",
     422,
     "The key stands for another request",
     "Send a new `Idempotency-Key` with a new request; the same one goes with the same body only.",
@@ -217,8 +220,8 @@ INTERNAL: Final = ProblemType(
 NOT_IMPLEMENTED: Final = ProblemType(
     "not-implemented", 501, "This is not understood here", "Send the request without that method or transfer coding."
 )
-UNAVAILABLE: Final = ProblemType(
-    "unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
+SERVICE_UNAVAILABLE: Final = ProblemType(
+    "service-unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
 )
 INSUFFICIENT_STORAGE: Final = ProblemType(
     "insufficient-storage",
@@ -245,14 +248,14 @@ _BY_ERROR: Final[Mapping[type[Exception], ProblemType]] = {
     errors.InsufficientScope: INSUFFICIENT_SCOPE,
     errors.NotFound: NOT_FOUND,
     errors.Conflict: CONFLICT,
-    errors.AlreadyExists: TAKEN,
+    errors.AlreadyExists: ALREADY_EXISTS,
     errors.LastAdmin: LAST_ADMIN,
-    errors.StillRunning: STILL_RUNNING,
-    errors.KeyReused: KEY_REUSED,
-    errors.PositionLost: POSITION_LOST,
-    errors.VersionMismatch: STALE,
+    errors.StillRunning: REQUEST_IN_PROGRESS,
+    errors.KeyReused: IDEMPOTENCY_KEY_REUSED,
+    errors.PositionLost: POSITION_UNAVAILABLE,
+    errors.VersionMismatch: PRECONDITION_FAILED,
     errors.TooMany: TOO_MANY,
-    errors.Unavailable: UNAVAILABLE,
+    errors.Unavailable: SERVICE_UNAVAILABLE,
     errors.StorageFull: INSUFFICIENT_STORAGE,
 }
 

@@ -68,7 +68,7 @@ def _check_absolute_form(request: web.Request) -> None:
     # RFC 9112, 3.2.2: the authority of the target replaces Host. Nothing here is a proxy, so they must agree.
     authority = request.url.raw_authority if request.url.absolute else None
     if authority is not None and authority.lower() != request.headers.get(hdrs.HOST, "").lower():
-        raise HttpProblem(problems.MISDIRECTED, "The target names another authority than the Host header.")
+        raise HttpProblem(problems.MISDIRECTED_REQUEST, "The target names another authority than the Host header.")
 
 
 def _check_host(host: str, allowed: Collection[str]) -> None:
@@ -77,7 +77,7 @@ def _check_host(host: str, allowed: Collection[str]) -> None:
         # RFC 9112, 3.2: 400 for a value that is not valid; what it means to a proxy in front is anybody's guess.
         raise HttpProblem(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
     if allowed and match[1].lower() not in allowed:
-        raise HttpProblem(problems.MISDIRECTED)
+        raise HttpProblem(problems.MISDIRECTED_REQUEST)
 
 
 def _check_path(path: str) -> None:

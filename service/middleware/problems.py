@@ -94,7 +94,7 @@ def field_problems(error: Exception) -> list[FieldProblem]:
             return [FieldProblem(pointer=found.pointer, code=found.code, detail=found.detail) for found in error.errors]
         case errors.AlreadyExists():
             return [
-                FieldProblem(pointer=f"/{name}", code="taken", detail="Another account has this already.")
+                FieldProblem(pointer=f"/{name}", code="already_exists", detail="Another account has this already.")
                 for name in error.fields
             ]
         case _:

@@ -101,7 +101,7 @@ class ImportQuery(Query):
 class ImportSummary(ImportProgress):
     """First line of the answer to an import."""
 
-    untold: Annotated[int, Field(examples=[0])]
+    omitted: Annotated[int, Field(examples=[0])]
     """Refused lines that are not among those that follow: too many to keep."""
 
 

@@ -24,10 +24,10 @@ _LOGINS: Final = (
     problems.OTP_REQUIRED,
     problems.INVALID_OTP,
     problems.TOO_MANY,
-    problems.UNAVAILABLE,
+    problems.SERVICE_UNAVAILABLE,
     problems.INSUFFICIENT_STORAGE,
 )
-_REFRESHES: Final = (problems.INVALID_GRANT, problems.UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
+_REFRESHES: Final = (problems.INVALID_GRANT, problems.SERVICE_UNAVAILABLE, problems.INSUFFICIENT_STORAGE)
 
 
 def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operation]]) -> None:

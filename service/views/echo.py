@@ -38,10 +38,10 @@ class Echo(View):
             replies={101: Reply("The connection is a WebSocket now.", headers=HANDSHAKE_HEADERS)},
             refusals=(
                 problems.BAD_REQUEST,
-                problems.FOREIGN_ORIGIN,
+                problems.ORIGIN_NOT_ALLOWED,
                 problems.NOT_FOUND,
                 problems.UPGRADE_REQUIRED,
-                problems.UNAVAILABLE,
+                problems.SERVICE_UNAVAILABLE,
             ),
         )
     )

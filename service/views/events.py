@@ -54,7 +54,7 @@ class Events(View):
             scope="events:read",
             query=EventListQuery,
             replies={200: Reply("A page of events, oldest first.", EventList, headers=("Roster-Position",))},
-            refusals=(problems.POSITION_LOST,),
+            refusals=(problems.POSITION_UNAVAILABLE,),
         )
     )
     async def get(self) -> web.Response:

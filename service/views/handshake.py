@@ -24,7 +24,7 @@ def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
     settings = request.app[SETTINGS]
     check_handshake(request)
     if not may_connect(request, settings.public_url, settings.cors_origins):
-        raise HttpProblem(problems.FOREIGN_ORIGIN)
+        raise HttpProblem(problems.ORIGIN_NOT_ALLOWED)
     return Response(
         timeout=_CLOSE_S,
         protocols=protocols,

@@ -53,7 +53,7 @@ class Ready(View):
             access=Access.PUBLIC,
             limited=False,
             replies={200: Reply("They should.", Health)},
-            refusals=(problems.BAD_REQUEST, problems.UNAVAILABLE),
+            refusals=(problems.BAD_REQUEST, problems.SERVICE_UNAVAILABLE),
         )
     )
     async def get(self) -> web.Response:

@@ -112,7 +112,7 @@ class Messages(RoomView):
             scope="rooms:read",
             query=MessageFilter,
             replies={200: Reply("A page of messages, oldest first.", MessageList)},
-            refusals=(problems.NOT_FOUND, problems.POSITION_LOST),
+            refusals=(problems.NOT_FOUND, problems.POSITION_UNAVAILABLE),
         )
     )
     async def get(self) -> web.Response:

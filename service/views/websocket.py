@@ -57,7 +57,7 @@ class Socket(View):
             replies={
                 101: Reply("The connection is a WebSocket now.", headers=(*HANDSHAKE_HEADERS, "Sec-WebSocket-Protocol"))
             },
-            refusals=(problems.FOREIGN_ORIGIN, problems.UPGRADE_REQUIRED),
+            refusals=(problems.ORIGIN_NOT_ALLOWED, problems.UPGRADE_REQUIRED),
         )
     )
     async def get(self) -> web.StreamResponse:

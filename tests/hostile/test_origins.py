@@ -60,7 +60,7 @@ async def test_origin_of_a_websocket(target: Server, path: str, status: int, ori
     assert outcome.status == status
     assert outcome.answer is not None
     if status == 403:
-        assert json.loads(outcome.answer.body)["type"] == "/problems/foreign-origin"
+        assert json.loads(outcome.answer.body)["type"] == "/problems/origin-not-allowed"
         assert not outcome.goes_on
 
 

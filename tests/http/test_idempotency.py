@@ -168,7 +168,7 @@ async def test_other_body_is_refused(server: Server) -> None:
     async with server.request("POST", "/v1/users", admin, data=json.dumps(GRACE) + " ", headers=JSON | KEY) as spaced:
         pass
 
-    assert kind(other) == (422, "key-reused")
+    assert kind(other) == (422, "idempotency-key-reused")
     assert spaced.status == 422
     assert await made(server) == ["grace"]
 
@@ -203,7 +203,7 @@ async def test_one_that_still_runs_is_told_of(each_store_url: str) -> None:
             )
             await until(lambda: len(waiting) == 2)
 
-        assert [kind(answer) for answer in meanwhile] == [(409, "still-running")] * 2
+        assert [kind(answer) for answer in meanwhile] == [(409, "request-in-progress")] * 2
         assert meanwhile[0][1]["Retry-After"] == "1"
         assert {(await first)[0], (await other)[0]} == {201, 409}  # one of them has the name
         assert await made(server) == ["grace"]
@@ -223,7 +223,7 @@ async def test_client_that_went_away_gets_its_answer(store_url: str) -> None:
                 )
                 await until(lambda: len(waiting) == 1)
             await until(lambda: b'route="/v1/users",status="499"' in server.app[app_keys.METRICS].text())
-            assert kind(await post(server, admin)) == (409, "still-running")
+            assert kind(await post(server, admin)) == (409, "request-in-progress")
         await until(lambda: "create user" not in [task.get_name() for task in asyncio.all_tasks()])
         again = await post(server, admin)
 
@@ -241,7 +241,7 @@ async def test_refusal_is_not_kept(server: Server) -> None:
     await server.json("DELETE", f"/v1/users/{ada.id}", admin, status=204)
     done = await post(server, admin)
 
-    assert [kind(answer) for answer in refused] == [(409, "taken"), (422, "invalid-fields")]
+    assert [kind(answer) for answer in refused] == [(409, "already-exists"), (422, "invalid-fields")]
     assert done[0] == 201
     assert "Idempotent-Replayed" not in done[1]
 
@@ -252,7 +252,7 @@ async def test_rights_are_asked_for_each_time(server: Server) -> None:
     await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "admin"})
     ada = await server.log_in("ada")
     assert (await post(server, ada))[0] == 201
-    assert kind(await post(server, admin)) == (409, "taken")
+    assert kind(await post(server, admin)) == (409, "already-exists")
     await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "member"})
     ada = await server.log_in("ada")
 
@@ -279,7 +279,7 @@ async def test_answer_outlives_the_process(tmp_path: Path) -> None:
         first = await post(server, await server.admin())
     async with serve(store_url=store_url) as server:
         again = await post(server, await server.admin())
-        assert kind(await post(server, await server.admin(), {**GRACE, "name": ""})) == (422, "key-reused")
+        assert kind(await post(server, await server.admin(), {**GRACE, "name": ""})) == (422, "idempotency-key-reused")
         assert await made(server) == ["grace"]
 
     assert again[1].pop("Idempotent-Replayed") == "true"
@@ -296,7 +296,7 @@ async def test_key_is_remembered_as_long_as_settings_say() -> None:
             again = await post(server, admin)
 
         assert time.monotonic() >= began + 1
-        assert kind(again) == (409, "taken")
+        assert kind(again) == (409, "already-exists")
 
 
 @pytest.mark.parametrize("value", [KEY["Idempotency-Key"], "", "two words"])
@@ -341,7 +341,7 @@ async def test_message_sent_twice_is_heard_once(server: Server) -> None:
     assert (first[0], again[0], again[2]) == (201, 201, first[2])
     assert "Idempotent-Replayed" not in first[1]
     assert again[1]["Idempotent-Replayed"] == "true"
-    assert kind(reused) == (422, "key-reused")
+    assert kind(reused) == (422, "idempotency-key-reused")
     for by, path in ((bob, LOBBY), (ada, "/v1/rooms/other/messages")):
         assert "Idempotent-Replayed" not in (await post(server, by, HELLO, path))[1]
     assert await said(server, ada) == [{"text": "hello"}, "between", {"text": "hello"}]

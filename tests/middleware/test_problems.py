@@ -52,18 +52,18 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     (
         errors.AlreadyExists("email"),
         409,
-        "taken",
+        "already-exists",
         {},
-        {"errors": [{"pointer": "/email", "code": "taken", "detail": "Another account has this already."}]},
+        {"errors": [{"pointer": "/email", "code": "already_exists", "detail": "Another account has this already."}]},
     ),
     (
         errors.PositionLost("trimmed", "k3f9-7"),
         410,
-        "position-lost",
+        "position-unavailable",
         {},
         {"reason": "trimmed", "position": "k3f9-7", "resync": "/v1/users"},
     ),
-    (errors.VersionMismatch(), 412, "stale", {}, {}),
+    (errors.VersionMismatch(), 412, "precondition-failed", {}, {}),
     (
         errors.Invalid(FieldError("/age", "too_high", "Too high")),
         422,
@@ -73,7 +73,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
     ),
     (errors.TooMany(0.2), 429, "too-many-requests", {"Retry-After": "1"}, {}),
     (errors.TooMany(59.1), 429, "too-many-requests", {"Retry-After": "60"}, {}),
-    (errors.Unavailable(), 503, "unavailable", {"Retry-After": "1"}, {}),
+    (errors.Unavailable(), 503, "service-unavailable", {"Retry-After": "1"}, {}),
     (errors.StorageFull(), 507, "insufficient-storage", {"Retry-After": "30"}, {}),
     (HttpProblem(problems.TOO_LARGE, "Too much.", {"X-More": "y"}), 413, "payload-too-large", {"X-More": "y"}, {}),
 ]

@@ -100,7 +100,7 @@ async def test_place_that_is_lost_is_410() -> None:
         for by, resync in ((admin, "/v1/users"), (ada, "/v1/users/me")):
             for after, reason in lost.items():
                 problem = await page(server, by, f"after={after}", status=410)
-                assert problem["type"] == "/problems/position-lost"
+                assert problem["type"] == "/problems/position-unavailable"
                 assert (problem["reason"], problem["position"], problem["resync"]) == (reason, str(head), resync)
                 await server.json("GET", problem["resync"], by)
 

@@ -29,7 +29,7 @@ async def not_ready(server: Server) -> str:
     """Why the service is not ready; it must be alive all the same."""
     async with server.request("GET", "/health/ready") as answer:
         problem = await answer.json()
-    assert (answer.status, problem["type"]) == (503, "/problems/unavailable")
+    assert (answer.status, problem["type"]) == (503, "/problems/service-unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
     await server.json("GET", "/health/live")
     return str(problem["detail"])

@@ -299,10 +299,10 @@ async def test_taken_names_are_409(server: Server) -> None:
     body = {"username": "ada", "email": "ADA@example.com"}
     problem = await server.json("POST", "/v1/users", admin, status=409, json=body)
 
-    assert problem["type"] == "/problems/taken"
+    assert problem["type"] == "/problems/already-exists"
     assert [(error["pointer"], error["code"]) for error in problem["errors"]] == [
-        ("/username", "taken"),
-        ("/email", "taken"),
+        ("/username", "already_exists"),
+        ("/email", "already_exists"),
     ]
 
 
@@ -446,7 +446,7 @@ async def test_stale_version_is_412(server: Server, method: str) -> None:
     version = tag.strip('"').split("-")[1]
     for stale in ('"x"', f"W/{tag}", f'"otherone-{version}"', f'{tag[:-2]}0"', f'"{version}"', '"", "y"'):
         problem = await server.json(method, path, admin, status=412, json=body, headers={"If-Match": stale})
-        assert problem["type"] == "/problems/stale"
+        assert problem["type"] == "/problems/precondition-failed"
     for nonsense in ("x", '"x', tag + "x", "*, *"):
         await server.json(method, path, admin, status=400, json=body, headers={"If-Match": nonsense})
     assert await head(server) == before

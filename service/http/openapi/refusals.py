@@ -16,7 +16,7 @@ _ANYWHERE: Final = (
     problems.METHOD_NOT_ALLOWED,
     problems.TOO_LARGE,
     problems.UNSUPPORTED_MEDIA_TYPE,
-    problems.MISDIRECTED,
+    problems.MISDIRECTED_REQUEST,
     problems.UPGRADE_REQUIRED,
     problems.INTERNAL,
     problems.NOT_IMPLEMENTED,
@@ -49,11 +49,11 @@ _EXAMPLES: Final[Mapping[ProblemType, Mapping[str, Any]]] = {
             },
         ],
     },
-    problems.TAKEN: {
+    problems.ALREADY_EXISTS: {
         "detail": "Another account already has this username.",
-        "errors": [{"pointer": "/username", "code": "taken", "detail": "Another account has this already."}],
+        "errors": [{"pointer": "/username", "code": "already_exists", "detail": "Another account has this already."}],
     },
-    problems.POSITION_LOST: {
+    problems.POSITION_UNAVAILABLE: {
         "instance": "/v1/events",
         "reason": "trimmed",
         "position": "k3f9q2xw-1042",

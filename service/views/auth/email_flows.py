@@ -52,7 +52,7 @@ class Verify(View):
             writes=True,
             body=Verification,
             replies={204: Reply("The address is confirmed.", headers=("Cache-Control",))},
-            refusals=(problems.INVALID_MAIL_TOKEN, problems.TAKEN),
+            refusals=(problems.INVALID_MAIL_TOKEN, problems.ALREADY_EXISTS),
         )
     )
     async def post(self) -> web.Response:

@@ -59,7 +59,7 @@ class Register(View):
                 201: Reply("The account that was made.", UserAnswer, headers=("Location", "ETag", "Roster-Position")),
                 202: Reply("The address will be asked.", Accepted, headers=("Cache-Control",)),
             },
-            refusals=(problems.FORBIDDEN, problems.TAKEN),
+            refusals=(problems.FORBIDDEN, problems.ALREADY_EXISTS),
         )
     )
     async def post(self) -> web.Response:

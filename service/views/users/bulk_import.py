@@ -30,9 +30,9 @@ from service.schemas.imports import ImportQuery, UserImport
 from service.views.users.importing import Importing
 
 _ANSWER = (
-    '{"lines":3,"created":2,"updated":0,"skipped":0,"refused":1,"position":"k3f9q2xw-1044","untold":0}\n'
-    '{"line":3,"type":"/problems/taken","detail":"Another account already has this username.",'
-    '"errors":[{"pointer":"/username","code":"taken","detail":"Another account has this already."}]}\n'
+    '{"lines":3,"created":2,"updated":0,"skipped":0,"refused":1,"position":"k3f9q2xw-1044","omitted":0}\n'
+    '{"line":3,"type":"/problems/already-exists","detail":"Another account already has this username.",'
+    '"errors":[{"pointer":"/username","code":"already_exists","detail":"Another account has this already."}]}\n'
 )
 
 

@@ -197,7 +197,7 @@ class Importing:
 
     def report(self) -> bytes:
         """The summary, and a line for each refusal that was kept."""
-        summary = ImportSummary(**self.progress.model_dump(), untold=self._refused - len(self._told))
+        summary = ImportSummary(**self.progress.model_dump(), omitted=self._refused - len(self._told))
         return b"".join(line + b"\n" for line in (summary.model_dump_json().encode(), *self._told))
 
 

@@ -82,7 +82,7 @@ class Me(ReauthView):
             writes=True,
             headers=("If-Match", "If-None-Match"),
             replies={204: Reply("It is gone.", headers=("Roster-Position",))},
-            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE),
+            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.PRECONDITION_FAILED),
         )
     )
     def delete(self) -> Awaitable[web.Response]:

@@ -50,7 +50,13 @@ from service.views.auth.reauth import ReauthView
 _TAG = "users"
 VERSIONED = ("ETag", "Roster-Position")
 
-CHANGE_REFUSALS = (problems.FORBIDDEN, problems.NOT_FOUND, problems.TAKEN, problems.LAST_ADMIN, problems.STALE)
+CHANGE_REFUSALS = (
+    problems.FORBIDDEN,
+    problems.NOT_FOUND,
+    problems.ALREADY_EXISTS,
+    problems.LAST_ADMIN,
+    problems.PRECONDITION_FAILED,
+)
 
 
 class Users(View):
@@ -120,7 +126,7 @@ class Users(View):
                     "The user that was made.", UserAnswer, headers=("Location", *VERSIONED, "Idempotent-Replayed")
                 )
             },
-            refusals=(problems.FORBIDDEN, problems.TAKEN),
+            refusals=(problems.FORBIDDEN, problems.ALREADY_EXISTS),
         )
     )
     async def post(self) -> web.Response:
@@ -223,7 +229,7 @@ class UserById(ReauthView):
             writes=True,
             headers=("If-Match", "If-None-Match"),
             replies={204: Reply("It is gone.", headers=("Roster-Position",))},
-            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.STALE),
+            refusals=(problems.BAD_REQUEST, problems.NOT_FOUND, problems.LAST_ADMIN, problems.PRECONDITION_FAILED),
         )
     )
     async def delete(self) -> web.Response:
