@@ -1,6 +1,6 @@
 """What can be refused, in the words of the rules. No HTTP here: `service/http/problems.py` gives each its status.
 
-Refusal
+DomainError
 ├── Invalid              fields that break a rule
 │   ├── PasswordFieldMissing  the current password was asked for and is not there
 │   ├── WrongPassword    the current password was asked for and does not match
@@ -15,22 +15,22 @@ Refusal
 │   ├── OtpRequired      the password is right, and there is a second factor
 │   └── InvalidToken
 ├── InvalidGrant         a refresh token that no longer renews anything
-│   └── GrantReused      it was used up before, and its session has ended; carries which
+│   └── RefreshTokenReused      it was used up before, and its session has ended; carries which
 ├── InvalidMailToken     a token from a mail that no longer proves anything
 ├── Forbidden            who is asking is known and may not
 │   ├── RegistrationClosed
 │   └── InsufficientScope  the credentials were not made for this; carries the scopes that were asked for
 ├── NotFound
 ├── Conflict             the present state does not allow it
-│   ├── Taken            another account has this username or e-mail address
+│   ├── AlreadyExists            another account has this username or e-mail address
 │   ├── IdDeleted        an account with this id was deleted, and the log still holds events about it
 │   ├── OwnCredentials   an import must not change the e-mail address or password of the caller
 │   ├── LastAdmin
-│   ├── StillRunning     the request with this key is being carried out; carries when to come back
-│   └── AnswerGone       the request with this key was carried out, and its answer is not kept any more
-├── KeyReused            this key stands for another request
-├── Stale                the version named by the caller is not the present one
-├── PositionLost         the log no longer reaches back to the place named
+│   ├── RequestInProgress     the request with this key is being carried out; carries when to come back
+│   └── ResponseExpired       the request with this key was carried out, and its answer is not kept any more
+├── IdempotencyKeyReused            this key stands for another request
+├── VersionMismatch                the version named by the caller is not the present one
+├── PositionUnavailable         the log no longer reaches back to the place named
 ├── TooMany              a limit was reached; carries when to come back
 │   └── TooManyFailures  that of passwords and codes that were wrong
 └── Unavailable          something the answer depends on is not there now
@@ -201,7 +201,7 @@ class LastAdmin(Conflict):
     sentence = "The last active administrator cannot be deleted, demoted or deactivated."
 
 
-class StillRunning(Conflict):
+class RequestInProgress(Conflict):
     """`retry_after_s`: seconds until it may be done."""
 
     sentence = "The request with this Idempotency-Key is still being carried out; send it again shortly."
@@ -214,7 +214,7 @@ class ResponseExpired(Conflict):
     )
 
 
-class KeyReused(DomainError):
+class IdempotencyKeyReused(DomainError):
     sentence = "This Idempotency-Key came with another body before; a new request needs a new key."
 
 
@@ -222,7 +222,7 @@ class VersionMismatch(DomainError):
     sentence = "The user has changed since; read it again and repeat the change with its new ETag."
 
 
-class PositionLost(DomainError):
+class PositionUnavailable(DomainError):
     """The log no longer reaches back to the place named.
 
     Attributes:

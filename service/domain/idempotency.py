@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 from uuid import UUID
 
-from service.domain.errors import KeyReused, ResponseExpired, StillRunning
+from service.domain.errors import IdempotencyKeyReused, RequestInProgress, ResponseExpired
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class Claim:
         return self.user_id.int, self.route, self.key
 
     def check(self, fingerprint: bytes) -> None:
-        """Raises `KeyReused` where the key stands for another body, which has this fingerprint."""
+        """Raises `IdempotencyKeyReused` where the key stands for another body, which has this fingerprint."""
         if not hmac.compare_digest(self.fingerprint, fingerprint):
-            raise KeyReused()
+            raise IdempotencyKeyReused()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ class Keys:
 
     @contextmanager
     def alone(self, claim: Claim) -> Iterator[None]:
-        """Carry out one claim at a time with the same key; raises `StillRunning` for any other meanwhile."""
+        """Carry out one claim at a time with the same key; raises `RequestInProgress` for any other meanwhile."""
         if claim.id in self._running:
-            raise StillRunning()
+            raise RequestInProgress()
         self._running.add(claim.id)
         try:
             yield
@@ -106,7 +106,7 @@ class Records(Generic[T]):
         return len(self._records)
 
     def find(self, claim: Claim) -> T | None:
-        """What was done; None for a key that is new. Raises `KeyReused` and `ResponseExpired`."""
+        """What was done; None for a key that is new. Raises `IdempotencyKeyReused` and `ResponseExpired`."""
         record = self._records.get(claim.id)
         if record is None or record[0].expires_at <= claim.now:
             return None

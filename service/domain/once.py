@@ -22,7 +22,7 @@ async def once(
     Args:
         act: a use case that writes once, to what it is given.
 
-    Raises `KeyReused`, `ResponseExpired`, `InvalidToken`, and what `act` raises, of which nothing is kept.
+    Raises `IdempotencyKeyReused`, `ResponseExpired`, `InvalidToken`, and what `act` raises, of which nothing is kept.
     """
     rendered: list[Answer] = []
 

@@ -176,7 +176,7 @@ class Transaction(Protocol):
     async def claim(self, claim: Claim, render: Render) -> Answer | None:
         """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
 
-        At most once a write. Raises `KeyReused`, `ResponseExpired`, and `InvalidToken` when there is no such user any more.
+        At most once a write. Raises `IdempotencyKeyReused`, `ResponseExpired`, and `InvalidToken` when there is no such user any more.
         """
 
 

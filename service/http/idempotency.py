@@ -55,7 +55,7 @@ async def carry_out_once(
 ) -> web.Response:
     """The answer to a request with a key, whether it is the first with it or was there before.
 
-    Raises what `once` raises, and `StillRunning`.
+    Raises what `once` raises, and `RequestInProgress`.
     """
     app = view.request.app
     claim = await claim_of(view, key)

@@ -64,11 +64,11 @@ def _of_refusal(
     match error:
         case HttpProblem():
             headers.update(error.headers)
-        case errors.PositionLost():
+        case errors.PositionUnavailable():
             principal = context.principal
             resync = error.resync or (visibility.resync_of(principal.caller) if principal is not None else None)
             more |= {"reason": error.reason, "position": error.position, "resync": resync}
-        case errors.TooMany() | errors.Unavailable() | errors.StillRunning():
+        case errors.TooMany() | errors.Unavailable() | errors.RequestInProgress():
             if isinstance(error, LimitReached):
                 # The answer tells the limit that refuses, not one of which something is left.
                 context.limit, context.used_s = error.limit, error.used_s

@@ -93,7 +93,7 @@ class RequestMetrics(Collector):
                 buckets.append((bound, total))
             took.add_metric((method, route), buckets, served.times[-1])
             names = {"method": method, "route": route}
-            took.add_sample("roster_http_request_seconds_created", names, min(served.created.values()))
+            took.add_sample("roster_http_request_duration_seconds_created", names, min(served.created.values()))
         yield requests
         yield took
 

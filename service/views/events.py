@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.domain.errors import PositionLost
+from service.domain.errors import PositionUnavailable
 from service.domain.events import visibility
 from service.domain.events.event import EVENT_TYPES
 from service.domain.events.position import Position, lost
@@ -66,7 +66,7 @@ class Events(View):
         )
         reason = asked and lost(asked, page.position, page.first)
         if reason:
-            raise PositionLost(reason, str(page.position))
+            raise PositionUnavailable(reason, str(page.position))
         epoch = page.position.epoch
         following = f'"{Position(epoch, page.seen)}"' if page.seen < page.position.seq else "null"
         items = b",".join(event_json(event, epoch) for event in page.events)

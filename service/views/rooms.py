@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import NotFound, PositionLost
+from service.domain.errors import NotFound, PositionUnavailable
 from service.domain.events.position import Position
 from service.domain.idempotency import Answer
 from service.domain.rooms.rules import is_room_name
@@ -120,7 +120,7 @@ class Messages(RoomView):
         room = self.room
         after = Position(room.epoch, room.oldest) if wanted.after in (None, "0") else Position.parse(wanted.after)
         if reason := room.lost_now(after):
-            raise PositionLost(reason, str(room.head), self.request.path)
+            raise PositionUnavailable(reason, str(room.head), self.request.path)
         found = room.messages(after.seq, wanted.limit)
         seen = str(Position(room.epoch, found[-1].seq if found else after.seq))
         following = f'"{seen}"' if found and found[-1].seq < room.ring.head else "null"

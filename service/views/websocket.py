@@ -133,7 +133,7 @@ class Socket(View):
                 "type": "hello",
                 "connection": peer.id,
                 "user": {"id": str(principal.caller.id), "username": principal.username},
-                "ws_heartbeat_s": settings.ws_heartbeat_s,
+                "heartbeat_s": settings.ws_heartbeat_s,
                 "expires_at": expiry(principal),
                 "limits": {
                     "message_bytes": settings.ws_max_message_bytes,

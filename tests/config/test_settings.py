@@ -60,7 +60,7 @@ def test_nothing_has_to_be_set() -> None:
 
 def test_arguments_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An argument beats the environment, and that beats `.env`."""
-    (tmp_path / ".env").write_text("ROSTER_PORT=1\nROSTER_WORKERS=1\nROSTER_PING_S=1\n")
+    (tmp_path / ".env").write_text("ROSTER_PORT=1\nROSTER_WORKERS=1\nROSTER_SSE_KEEPALIVE_S=1\n")
     monkeypatch.setenv("ROSTER_PORT", "2")
     monkeypatch.setenv("ROSTER_WORKERS", "2")
     settings = load(port=3)
@@ -80,7 +80,7 @@ def test_settings_do_not_change() -> None:
         ("PORT", "65536", "less than or equal to 65535"),
         ("PORT", "eighty", "valid integer"),
         ("WORKERS", "0", "greater than 0"),
-        ("PING_S", "0", "greater than 0"),
+        ("SSE_KEEPALIVE_S", "0", "greater than 0"),
         ("KEEPALIVE_S", "inf", "finite"),
         ("REGISTRATION", "maybe", "'open', 'verify' or 'closed'"),
         ("STORE_URL", "mysql://localhost", "sqlite:///path or postgresql://"),
@@ -104,10 +104,10 @@ def test_settings_do_not_change() -> None:
         ("UPSTREAMS", "{", "is not JSON"),
         ("UPSTREAMS", '{"Weather":"https://example.com"}', "'Weather' is not a name"),
         ("UPSTREAMS", '{"weather":"file:///etc/passwd"}', "http or https"),
-        ("HASH_MEMORY_KIB", "47103", "at least 47104"),
-        ("HASH_MEMORY_KIB", "4194305", "less than or equal to 4194304"),
-        ("HASH_PASSES", "0", "greater than or equal to 1"),
-        ("HASH_LANES", "17", "less than or equal to 16"),
+        ("ARGON2_MEMORY_KIB", "47103", "at least 47104"),
+        ("ARGON2_MEMORY_KIB", "4194305", "less than or equal to 4194304"),
+        ("ARGON2_TIME_COST", "0", "greater than or equal to 1"),
+        ("ARGON2_PARALLELISM", "17", "less than or equal to 16"),
         ("MAIL_FROM", "roster", "not an e-mail address"),
         ("MAIL_FROM", "roster@example.com\n", "not an e-mail address"),
         ("MAIL_LINK_URL", "app.example.com", "http or https URL"),
@@ -132,7 +132,7 @@ def test_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: s
 def test_hash_costs_what_asvs_asks_at_least(monkeypatch: pytest.MonkeyPatch, passes: int, least: int) -> None:
     """More passes take less memory; a KiB below is refused with what would do (ASVS 5.0, appendix C)."""
     assert load(argon2_time_cost=passes, argon2_memory_kib=least).argon2_memory_kib == least
-    assert f"at least {least}" in refused(monkeypatch, HASH_PASSES=str(passes), HASH_MEMORY_KIB=str(least - 1))
+    assert f"at least {least}" in refused(monkeypatch, ARGON2_TIME_COST=str(passes), ARGON2_MEMORY_KIB=str(least - 1))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_password_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: s
 
 def test_misspelt_name_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A name with our prefix that no setting reads is listed with the nearest setting, from the environment and from `.env`."""
-    (tmp_path / ".env").write_text("ROSTER_REGISTRATON=closed\nroster_ping_s=1\nOTHER=1\nroster_xyzzy=1\n")
+    (tmp_path / ".env").write_text("ROSTER_REGISTRATON=closed\nroster_sse_keepalive_s=1\nOTHER=1\nroster_xyzzy=1\n")
     monkeypatch.setenv("ROSTER_PROT", "80")
     monkeypatch.setenv("ROSTER_PORT", "80")
 

@@ -13,7 +13,7 @@ from service.domain.errors import (
     FieldError,
     Invalid,
     LastAdmin,
-    PositionLost,
+    PositionUnavailable,
     TooMany,
     Unavailable,
 )
@@ -45,7 +45,7 @@ def test_drawing_shows_the_tree() -> None:
 def test_refusal_is_a_sentence(kind: type[DomainError]) -> None:
     """Every refusal says in one sentence what a caller may know."""
     arguments: dict[type[DomainError], tuple[object, ...]] = {
-        PositionLost: ("trimmed", "k3f9-7"),
+        PositionUnavailable: ("trimmed", "k3f9-7"),
         TooMany: (1.5,),
         errors.TooManyFailures: (1.5,),
         errors.RefreshTokenReused: (UUID(int=1), UUID(int=2)),
@@ -74,7 +74,7 @@ def test_taken_names_every_field() -> None:
 
 def test_refusals_carry_their_data() -> None:
     """What a program needs to go on stands in fields, not in the sentence."""
-    lost = PositionLost("trimmed", "k3f9-7")
+    lost = PositionUnavailable("trimmed", "k3f9-7")
     invalid = Invalid(FieldError("/age", "too_high", "Must not be above 150"))
 
     assert (lost.reason, lost.position) == ("trimmed", "k3f9-7")

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from service.domain.errors import KeyReused, ResponseExpired, StillRunning
+from service.domain.errors import IdempotencyKeyReused, RequestInProgress, ResponseExpired
 from service.domain.idempotency import Claim, Keys, Records
 from tests.support.clock import ManualClock
 
@@ -43,7 +43,10 @@ def test_one_at_a_time_runs_with_a_key() -> None:
         for other in others:
             with keys.alone(other):
                 pass
-        with pytest.raises(StillRunning) as refused, keys.alone(keys.claim(USER, "POST /v1/users", "k", b"x", clock())):
+        with (
+            pytest.raises(RequestInProgress) as refused,
+            keys.alone(keys.claim(USER, "POST /v1/users", "k", b"x", clock())),
+        ):
             raise AssertionError("not alone")
         assert refused.value.retry_after_s > 0
     with pytest.raises(ZeroDivisionError), keys.alone(claim):
@@ -61,7 +64,7 @@ def test_record_is_found_until_it_expires() -> None:
     clock.advance(9.999)
     assert records.find(a_claim(clock)) == "done"
     assert records.find(a_claim(clock, "other")) is None
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         records.find(a_claim(clock, body=b"[]"))
     clock.advance(0.001)
     assert records.find(a_claim(clock, body=b"[]")) is None
@@ -89,6 +92,6 @@ def test_emptied_record_still_keeps_its_key() -> None:
 
     with pytest.raises(ResponseExpired):
         records.find(a_claim(clock, "one"))
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         records.find(a_claim(clock, "one", b"[]"))
     assert records.find(a_claim(clock, "two")) == 2

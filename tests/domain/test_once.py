@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.errors import InvalidToken, KeyReused, ResponseExpired
+from service.domain.errors import IdempotencyKeyReused, InvalidToken, ResponseExpired
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Writes, Written
@@ -93,7 +93,7 @@ async def test_key_with_another_body_is_refused(world: World) -> None:
     """A key that came with another body is refused, and nothing is written."""
     await world.run(world.claim(), a_user())
     other = a_user()
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await world.run(world.claim(body=b"{ }"), other)
     assert not await world.exists(other)
 

@@ -57,7 +57,7 @@ CASES: list[tuple[BaseException, int, str, dict[str, str], dict[str, Any]]] = [
         {"errors": [{"pointer": "/email", "code": "already_exists", "detail": "Another account has this already."}]},
     ),
     (
-        errors.PositionLost("trimmed", "k3f9-7"),
+        errors.PositionUnavailable("trimmed", "k3f9-7"),
         410,
         "position-unavailable",
         {},

@@ -40,7 +40,7 @@ def test_cycles_are_freed() -> None:
 
 def test_what_is_set_aside_is_not_looked_at_again() -> None:
     """What is there is out of the collector's sight; what comes after is not."""
-    script = "import gc; from service.server.memory import set_aside; set_aside(); a = []; " + (
+    script = "import gc; from service.server.memory import freeze_gc; freeze_gc(); a = []; " + (
         "print(gc.get_freeze_count() > 1_000, gc.is_tracked(a), len(gc.get_objects()) < 1_000)"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -55,7 +55,7 @@ async def test_memory_is_given_back_after_many_have_left(
     monkeypatch.setattr("service.realtime.connections._MANY", 5)
     monkeypatch.setattr("service.realtime.connections._QUIET_S", 0.05)
     ada, connections = await server.member(), server.app[app_keys.CONNECTIONS]
-    with mock.patch("service.realtime.connections.give_back", return_value=0.001) as given_back:
+    with mock.patch("service.realtime.connections.trim_heap", return_value=0.001) as given_back:
         for count in (4, 1):
             async with AsyncExitStack() as stack:
                 opened = server.feed if path == "/v1/feed" else server.ws

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from service.domain.errors import AlreadyExists, InvalidToken, KeyReused, ResponseExpired
+from service.domain.errors import AlreadyExists, IdempotencyKeyReused, InvalidToken, ResponseExpired
 from service.domain.idempotency import Answer, Claim, Keys
 from service.domain.once import once
 from service.domain.ports import Store, Transaction, Writes, Written
@@ -83,7 +83,7 @@ async def test_key_stands_for_one_body(store: Store, clock: ManualClock, admin: 
     """Another body with the key is refused and changes nothing; the first answer is still there."""
     first, _ = await make(store, a_claim(admin, clock), a_user())
     position = await store.position()
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await make(store, a_claim(admin, clock, body=b"[]"), a_user())
 
     assert await store.position() == position
@@ -171,7 +171,7 @@ async def test_deleted_user_is_in_no_answer(store: Store, clock: ManualClock, ad
 
     with pytest.raises(ResponseExpired):
         await make(store, a_claim(admin, clock), a_user())
-    with pytest.raises(KeyReused):
+    with pytest.raises(IdempotencyKeyReused):
         await make(store, a_claim(admin, clock, body=b"another"), a_user())
     assert await make(store, a_claim(admin, clock, key="other"), a_user()) == (kept, True)
     assert await store.position() == position

@@ -296,7 +296,7 @@ async def test_hello_says_what_a_client_has_to_know(server: Server) -> None:
         assert hello["connection"] != other.hello["connection"]
     assert hello["user"] == {"id": ada.id, "username": ada.username}
     assert hello["position"] == position
-    assert hello["ws_heartbeat_s"] == 25
+    assert hello["heartbeat_s"] == 25
     assert hello["limits"] == {"message_bytes": 65_536, "messages_per_s": 0, "rooms": 64}
     assert hello["expires_at"].endswith("Z")
 

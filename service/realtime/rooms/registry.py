@@ -149,7 +149,7 @@ class Rooms:
     def send_once(self, name: str, principal: Principal, data: Any, claim: Claim) -> tuple[Entry, bool]:
         """The same, unless that was done with this key: the message, and whether it was sent earlier.
 
-        Raises `KeyReused`, and `ResponseExpired` where the room does not keep that message any more.
+        Raises `IdempotencyKeyReused`, and `ResponseExpired` where the room does not keep that message any more.
         """
         self._rules.check_send(principal.caller, name)
         room = self._rooms.get(name)

@@ -27,7 +27,7 @@ from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT
 
-MIGRATIONS = ROOT / "service" / "store" / "sql" / "migrations"
+MIGRATIONS = ROOT / "service" / "store" / "migrations"
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ async def test_start_on_tables_up_to_date_does_without_alembic(path: Path, empty
     places = {"sqlite": f"SqliteStore(Path({str(path)!r}), now)", "postgres": f"PostgresStore({empty_place!r}, now)"}
     script = (
         "import asyncio, sys; from pathlib import Path; from service.app import now\n"
-        f"from service.store.sql.{kind} import *\n"
+        f"from service.store.{kind}.store import *\n"
         f"async def main(): store = {places[kind]}; await store.open(); await store.close()\n"
         "asyncio.run(main()); print('alembic' in sys.modules)\n"
     )
