@@ -13,11 +13,11 @@ from service import middleware
 from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
 from service.config.settings import Settings
 from service.domain.events.event import Event
-from service.domain.ports import Clock, Store
+from service.domain.ports import Store
 from service.domain.steady_clock import SteadyClock
-from service.http import app_keys
 from service.http.bulk_limit import BulkJobLimiter
 from service.http.openapi.text import OpenApi
+from service.http.services import SERVICES, Services
 from service.middleware.cors import set_up_cors
 from service.realtime import close_reasons
 from service.realtime.connections import ConnectionRegistry
@@ -71,7 +71,7 @@ def create_app(
     keyring.use(chosen)
     tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
     tasks = Tasks()
-    uses, told_failures = TokenUsageRecorder(store, clock, tasks), FailedLoginAudit(store, tasks)
+    uses, failed_logins = TokenUsageRecorder(store, clock, tasks), FailedLoginAudit(store, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     # Whoever is told that a session has ended finds it ended: no answer waits for the log to be read.
     store.on_commit(authenticator.follow)
@@ -107,42 +107,39 @@ def create_app(
         leave_s=settings.presence_grace_s,
     )
     _watch(metrics, hub, rooms)
-    mail_rate = settings.mail_rate
+    mail_rate, registration_rate = settings.mail_rate, settings.registration_rate
 
-    app = web.Application(
-        client_max_size=settings.max_body_bytes,
-    )
-    app[app_keys.SETTINGS] = settings
-    app[app_keys.CLOCK] = clock
-    steady: Clock = SteadyClock(clock)
-    app[app_keys.STEADY_CLOCK] = steady
-    app[app_keys.STORE] = store
-    app[app_keys.HASHER] = hasher
-    app[app_keys.HASH_PLACES] = HashAdmission(hasher, settings.hash_queue)
-    app[app_keys.TOKENS] = tokens
-    app[app_keys.KEYRING] = keyring
-    app[app_keys.AUTHENTICATOR] = authenticator
-    app[app_keys.GUARD] = LoginThrottle(chosen_login_limit(settings, store, metrics), told_failures)
-    registration_rate = settings.registration_rate
-    app[app_keys.REGISTRATION_LIMIT] = RegistrationLimit(registration_rate) if registration_rate else None
-    app[app_keys.MAIL_LIMIT] = MailLimit(mail_rate) if mail_rate else None
-    app[app_keys.HUB] = hub
-    app[app_keys.ROOMS] = rooms
-    app[app_keys.CONNECTIONS] = connections
-    app[app_keys.ECHOES] = Echoes(settings.echo_connections_per_address)
-    app[app_keys.TASKS] = tasks
-    app[app_keys.USES] = uses
-    app[app_keys.TOLD_FAILURES] = told_failures
-    app[app_keys.TRANSFERS] = BulkJobLimiter()
-    app[app_keys.METRICS] = metrics
-    app[app_keys.SERVE] = middleware.in_order(settings, authenticator, metrics, access_log)
-    app[app_keys.OPENAPI] = OpenApi(settings.public_url or "/")
-
+    app = web.Application(client_max_size=settings.max_body_bytes)
     app.add_routes(routes)
     app.add_routes(files)
     create_series(metrics, operations())
     aiohttp_jinja2.setup(app, loader=jinja2.FileSystemLoader(_WEB / "templates"), autoescape=True)
-    app[app_keys.GRANT] = set_up_cors(app, settings.cors_origins)
+    app[SERVICES] = Services(
+        settings=settings,
+        clock=clock,
+        steady_clock=SteadyClock(clock),
+        metrics=metrics,
+        tasks=tasks,
+        store=store,
+        hub=hub,
+        rooms=rooms,
+        connections=connections,
+        echoes=Echoes(settings.echo_connections_per_address),
+        hasher=hasher,
+        hash_admission=HashAdmission(hasher, settings.hash_queue),
+        keyring=keyring,
+        access_tokens=tokens,
+        authenticator=authenticator,
+        token_usage=uses,
+        login_throttle=LoginThrottle(chosen_login_limit(settings, store, metrics), failed_logins),
+        failed_logins=failed_logins,
+        mail_limit=MailLimit(mail_rate) if mail_rate else None,
+        registration_limit=RegistrationLimit(registration_rate) if registration_rate else None,
+        bulk_jobs=BulkJobLimiter(),
+        api_description=OpenApi(settings.public_url or "/"),
+        serve=middleware.in_order(settings, authenticator, metrics, access_log),
+        grant_cors=set_up_cors(app, settings.cors_origins),
+    )
     app.router.register_resource(Anywhere())
 
     app.cleanup_ctx.extend(lifespan.IN_ORDER)

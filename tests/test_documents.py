@@ -21,7 +21,7 @@ from service import __version__
 from service.cli.reference import markdown_table, scopes_table
 from service.domain.audit import ACTIONS
 from service.domain.mail.mail import MailKind
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.commands import COMMANDS
@@ -109,7 +109,7 @@ async def test_every_metric_is_named_for_operators(server: Server) -> None:
     }
     shown = {
         line.split()[2]
-        for line in server.app[app_keys.METRICS].text().decode().splitlines()
+        for line in server.app[SERVICES].metrics.text().decode().splitlines()
         if line.startswith("# TYPE roster_") and not line.endswith("_created gauge")
     }
 

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from service.app import now
-from service.http.app_keys import CONNECTIONS
+from service.http.services import SERVICES
 from service.store.memory.store import MemoryStore
 from tests.support.examples import EXAMPLES, run_example
 from tests.support.hosts import host
@@ -93,7 +93,7 @@ async def test_websockets_reads_a_room() -> None:
         ) as example:
             assert await example.next() == "joined"
             assert await example.next() == 'message ada "from ada"'
-            for connection in first.app[CONNECTIONS]:
+            for connection in first.app[SERVICES].connections:
                 connection.abort()
             await send(first, "while it was cut")
             assert await example.until("message ") == 'message bob "while it was cut"'

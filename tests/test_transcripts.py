@@ -13,7 +13,7 @@ import pytest
 from aiohttp import WSMsgType
 from pyotp import TOTP
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.mail import Mails, token_in
 from tests.support.server import Login, Server, serve
 from tests.support.transcripts import Names, Step, transcripts
@@ -68,7 +68,7 @@ async def test_conversation_over_http(steps: list[Step]) -> None:
             (_, text), *steps = steps
             code, secret = text.split(" from ")
             totp = TOTP(names.translate(secret))
-            assert names.bind(code, totp.at(server.app[app_keys.CLOCK](), counter_offset=shown))
+            assert names.bind(code, totp.at(server.app[SERVICES].clock(), counter_offset=shown))
             shown += 1
 
 

@@ -28,7 +28,7 @@ _TIDY_EVERY_S: Final = 600.0
 log = logging.getLogger("roster.mail")
 
 
-class Postbox:
+class MailWorker:
     """Sends mails that wait in the store, those of other processes and of before a crash among them.
 
     A mail is sent at least once. The process that sends it has claimed it for longer than a conversation with the mail server

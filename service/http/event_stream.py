@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.http.app_keys import (
-    AUTHENTICATOR,
-    CONNECTIONS,
-    CONTEXT,
-    HUB,
-)
+from service.http.services import CONTEXT, SERVICES
 from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
@@ -26,10 +21,10 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     await finish_headers(request, stream.response)
     if context.rate_limited is not None:
         stream.end(close_reasons.TOO_MANY_REQUESTS, context.rate_limited.retry_after_s)
-    elif not request.app[HUB].is_current:
+    elif not request.app[SERVICES].hub.is_current:
         stream.end(close_reasons.FEED_FAILED)
     try:
-        await stream.run(reading, start, request.app[CONNECTIONS], request.app[AUTHENTICATOR].confirm)
+        await stream.run(reading, start, request.app[SERVICES].connections, request.app[SERVICES].authenticator.confirm)
     finally:
         context.streamed_bytes = stream.sent_bytes
     return stream.response

@@ -9,7 +9,6 @@ from typing import TypeVar
 from aiohttp import web
 
 from service.domain.users.bulk_export import Exported, Sent, record_export
-from service.http.app_keys import STORE, TASKS
 from service.http.ndjson_response import send_lines
 from service.http.view import View
 
@@ -42,12 +41,12 @@ async def send_export(
         await send_lines(view, response, lines(), name)
     finally:
         # A task: the client may have left, which cancels this one.
-        _ = view.request.app[TASKS].start(_record(view, action, sent), "record an export")
+        _ = view.services.tasks.start(_record(view, action, sent), "record an export")
 
 
 async def _record(view: View, action: Exported, sent: Sent) -> None:
     try:
-        await record_export(view.request.app[STORE], view.by, view.caller.id, action, sent)
+        await record_export(view.services.store, view.by, view.caller.id, action, sent)
     except Exception:
         extra = {"user": view.principal.user, "action": action, "count": sent.count}
         log.exception("audit entry of an export not written", extra=extra)

@@ -12,7 +12,7 @@ from service.domain.errors import BadRequest
 from service.domain.idempotency import KEY_MAX, Answer, Claim
 from service.domain.once import once
 from service.domain.ports import Render, Writes
-from service.http.app_keys import CLOCK, IDEMPOTENCY, STORE
+from service.http.services import SERVICES
 from service.http.view import View, json_answer
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -47,7 +47,9 @@ async def claim_of(view: View, key: str) -> Claim:
     """What a request with that key claims, in the name of who asks."""
     request = view.request
     route = f"{request.method} {request.path}"
-    return request.app[IDEMPOTENCY].claim(view.caller.id, route, key, await view.read(), request.app[CLOCK]())
+    return request.app[SERVICES].idempotency.claim(
+        view.caller.id, route, key, await view.read(), request.app[SERVICES].clock()
+    )
 
 
 async def carry_out_once(
@@ -57,13 +59,13 @@ async def carry_out_once(
 
     Raises what `once` raises, and `RequestInProgress`.
     """
-    app = view.request.app
+    services = view.services
     claim = await claim_of(view, key)
 
     async def alone() -> tuple[Answer, bool]:
         # Until the write has ended, which a client that goes away does not do.
-        with app[IDEMPOTENCY].alone(claim):
-            return await once(app[STORE], claim, render, act)
+        with services.idempotency.alone(claim):
+            return await once(services.store, claim, render, act)
 
     return answered(*await view.write(alone(), name))
 

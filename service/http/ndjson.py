@@ -10,9 +10,9 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Unavailable
 from service.http import problems
-from service.http.app_keys import SETTINGS, TRANSFERS
 from service.http.content_coding import CodingError, create_decoder
 from service.http.problems import HttpProblem
+from service.http.services import SERVICES
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 _TURN: Final = 10_000  # lines
@@ -43,7 +43,7 @@ async def lines(request: web.Request) -> AsyncIterator[Sequence[Numbered]]:
     Nothing more is taken from the socket than what is asked for, and a line may be as long as another body as a whole.
     Raises `HttpProblem` where nothing comes for too long, or what comes is no body, and `Unavailable` when the service stops.
     """
-    most = request.app[SETTINGS].max_body_bytes
+    most = request.app[SERVICES].settings.max_body_bytes
     number = 0
     rest = bytearray()
     overlong = False  # the line that is being read; what has come of it is thrown away
@@ -95,7 +95,7 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
 
 async def _arriving(request: web.Request) -> bytes:
     """The next bytes of the body, empty at its end."""
-    settings, transfers = request.app[SETTINGS], request.app[TRANSFERS]
+    settings, transfers = request.app[SERVICES].settings, request.app[SERVICES].bulk_jobs
     while True:
         try:
             async with transfers.wait(settings.body_timeout_s):

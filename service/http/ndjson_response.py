@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.http.app_keys import CONTEXT, SETTINGS
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.middleware.headers import finish_headers
 
@@ -32,7 +32,7 @@ async def send_lines(view: View, response: web.StreamResponse, pages: AsyncItera
     try:
         async with asyncio.timeout(_LONGEST_S):
             async for page in pages:
-                async with asyncio.timeout(view.request.app[SETTINGS].slow_client_timeout_s):
+                async with asyncio.timeout(view.services.settings.slow_client_timeout_s):
                     await response.write(page)
                 context.streamed_bytes += len(page)
                 await asyncio.sleep(0)  # writing to a socket that takes it all waits for nothing

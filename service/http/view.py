@@ -14,17 +14,10 @@ from service.domain.audit import AuditSource
 from service.domain.errors import Invalid, InvalidToken, Unauthenticated
 from service.domain.users.accounts import Caller
 from service.http import problems
-from service.http.app_keys import (
-    AUTHENTICATOR,
-    CONTEXT,
-    HASH_PLACES,
-    SERVE,
-    SETTINGS,
-    TASKS,
-)
 from service.http.content_coding import CodingError, create_decoder
 from service.http.operations import Operation, operation_of
 from service.http.problems import HttpProblem
+from service.http.services import CONTEXT, SERVICES, Services
 from service.http.strict_json import Malformed, parse_json
 from service.middleware.cors import CorsMixin, is_preflight
 from service.schemas.errors import field_errors
@@ -64,10 +57,14 @@ class View(web.View, CorsMixin):
         cls.operations = operations
         cls._methods = {method: method.lower() for method in (*operations, hdrs.METH_OPTIONS)}
 
+    @property
+    def services(self) -> Services:
+        return self.request.app[SERVICES]
+
     def __await__(self) -> Generator[Any, None, StreamResponse]:
         """What aiohttp waits for: everything that stands around a view, and the view in the middle."""
         request = self._request
-        return request.app[SERVE](request, self).__await__()
+        return request.app[SERVICES].serve(request, self).__await__()
 
     def respond(self) -> Awaitable[StreamResponse]:
         """Call the method that the request names; raises 405 for one that the view lacks."""
@@ -107,7 +104,7 @@ class View(web.View, CorsMixin):
     def hasher(self) -> AdmittedHasher:
         """What this request hashes with: no more at once than its network may, and nothing once its client has gone."""
         if self._place is None:
-            self._place = self.request.app[HASH_PLACES].of(self.request[CONTEXT].client)
+            self._place = self.services.hash_admission.of(self.request[CONTEXT].client)
         return self._place
 
     @property
@@ -124,7 +121,7 @@ class View(web.View, CorsMixin):
     async def write(self, work: Coroutine[Any, Any, T], name: str) -> T:
         """Carry a write to its end, whether the client waits for it or goes away; in the latter case it hashes nothing more."""
         try:
-            return await self.request.app[TASKS].finish(work, name)
+            return await self.services.tasks.finish(work, name)
         except asyncio.CancelledError:
             if self._place is not None:
                 self._place.leave()
@@ -154,7 +151,7 @@ class View(web.View, CorsMixin):
         """The whole body, within the limits of size and time; raises `InvalidToken` where rights ended meanwhile."""
         here_already = self.request.content.is_eof()
         try:
-            async with asyncio.timeout(self.request.app[SETTINGS].body_timeout_s):
+            async with asyncio.timeout(self.services.settings.body_timeout_s):
                 body = await self._decode(await self.request.read())
         except TimeoutError:
             raise HttpProblem(problems.TIMEOUT, headers={hdrs.CONNECTION: "close"}) from None
@@ -165,7 +162,7 @@ class View(web.View, CorsMixin):
             ) from None
         principal = self.request[CONTEXT].principal
         # Who sends the last byte half a minute after its credentials may have lost them since.
-        if principal is not None and not here_already and not await self.request.app[AUTHENTICATOR].confirm(principal):
+        if principal is not None and not here_already and not await self.services.authenticator.confirm(principal):
             raise InvalidToken()
         return body
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from service.config.settings import Settings
-from service.http.app_keys import Serve
+from service.http.services import Serve
 from service.middleware.auth import auth
 from service.middleware.client_address import ClientAddresses
 from service.middleware.guards import guards

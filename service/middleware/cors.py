@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import aiohttp_cors
 from aiohttp import hdrs, web
 
-from service.http.app_keys import Grant
+from service.http.services import Grant
 from service.telemetry.quiet import Quiet
 
 log = logging.getLogger("roster")

@@ -7,8 +7,8 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict, istr
 
-from service.http.app_keys import CONTEXT, GRANT
 from service.http.context import Context
+from service.http.services import CONTEXT, SERVICES
 
 # istr is spelled in the right case once, not for every answer.
 _CONTENT_TYPE_OPTIONS: Final = istr("X-Content-Type-Options")
@@ -33,4 +33,4 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     """The same for an answer that a view begins by itself: call it before `prepare`."""
     stamp(response.headers, request[CONTEXT])
     if hdrs.ORIGIN in request.headers:
-        await request.app[GRANT](request, response)
+        await request.app[SERVICES].grant_cors(request, response)

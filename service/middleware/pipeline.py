@@ -11,14 +11,8 @@ from time import perf_counter
 
 from aiohttp import hdrs, web
 
-from service.http.app_keys import (
-    CONNECTIONS,
-    CONTEXT,
-    GRANT,
-    Endpoint,
-    Serve,
-)
 from service.http.context import Context
+from service.http.services import CONTEXT, SERVICES, Endpoint, Serve
 from service.middleware.headers import stamp
 from service.middleware.problems import problem
 from service.middleware.request_id import request_ids
@@ -70,8 +64,8 @@ def pipeline(
             if not response.prepared:
                 stamp(response.headers, context)
                 if hdrs.ORIGIN in request.headers:
-                    await request.app[GRANT](request, response)
-                if request.app[CONNECTIONS].shutting_down:
+                    await request.app[SERVICES].grant_cors(request, response)
+                if request.app[SERVICES].connections.shutting_down:
                     # RFC 9112, 9.6: who was told so sends nothing more on a connection that is about to be closed.
                     response.force_close()
                 body = response.body if isinstance(response, web.Response) else None

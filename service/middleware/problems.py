@@ -11,9 +11,9 @@ from aiohttp import hdrs, web
 from service.domain import errors
 from service.domain.events import visibility
 from service.http import problems as kinds
-from service.http.app_keys import CONTEXT
 from service.http.context import Context
 from service.http.problems import HttpProblem, ImportAborted, ProblemType
+from service.http.services import CONTEXT
 from service.realtime.event_stream import rate_limited
 from service.schemas.problems import FieldProblem, Problem
 from service.security.rate_limits import LimitReached

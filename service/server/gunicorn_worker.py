@@ -13,7 +13,7 @@ from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.arbiter import Arbiter
 
 from service.config.settings import PREFIX, Settings, SettingsError
-from service.http.app_keys import SETTINGS
+from service.http.services import SERVICES
 from service.server.runner import Runner
 
 _LOOK_AGAIN_S: Final = 0.05
@@ -42,7 +42,7 @@ class Worker(GunicornUVLoopWebWorker):
 
         async def made() -> Runner:
             runner: Runner = await make()
-            self._refuse_shared_limits(runner.app[SETTINGS])
+            self._refuse_shared_limits(runner.app[SERVICES].settings)
             self._runner = runner
             return runner
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from service.adapters import chosen_mailer
 from service.config.settings import PREFIX, SettingsError
-from service.delivery.mail_worker import Postbox
+from service.delivery.mail_worker import MailWorker
 from service.domain.auth.password_policy import reject_common
 from service.domain.errors import AlreadyExists, Invalid, Unavailable
 from service.domain.idempotency import Keys
@@ -22,7 +22,7 @@ from service.domain.mail.mail import Purpose
 from service.domain.mail.templates import TemplateContext
 from service.domain.users import accounts
 from service.domain.users.accounts import NewUser
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.outbound.aggregate import Aggregator
 from service.outbound.session import open_session
 from service.security.cursors import Cursors
@@ -34,13 +34,13 @@ log = logging.getLogger("roster")
 @contextlib.asynccontextmanager
 async def open_store(app: web.Application) -> AsyncIterator[None]:
     """Open the store, and take from it the secrets that all who use it share."""
-    store = app[app_keys.STORE]
+    store = app[SERVICES].store
     try:
         await store.open()
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
-    app[app_keys.CURSORS] = Cursors(await store.secret("cursors"))
-    app[app_keys.IDEMPOTENCY] = Keys(await store.secret("idempotency"), app[app_keys.SETTINGS].idempotency_ttl_s)
+    app[SERVICES].cursors = Cursors(await store.secret("cursors"))
+    app[SERVICES].idempotency = Keys(await store.secret("idempotency"), app[SERVICES].settings.idempotency_ttl_s)
     yield
     await store.close()
 
@@ -48,11 +48,11 @@ async def open_store(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def follow_keys(app: web.Application) -> AsyncIterator[None]:
     """Where no setting names the keys of access tokens, take them from the store, and follow those that others make."""
-    store, keyring = app[app_keys.STORE], app[app_keys.KEYRING]
+    store, keyring = app[SERVICES].store, app[SERVICES].keyring
     if not keyring.is_kept:
         yield
         return
-    moment = app[app_keys.CLOCK]()
+    moment = app[SERVICES].clock()
     await store.add_signing_key_if_none(made("HS256", moment, moment))
     try:
         await keyring.look()
@@ -67,21 +67,21 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def make_admin(app: web.Application) -> AsyncIterator[None]:
     """Make the first administrator, so that somebody can let others in."""
-    settings, hasher = app[app_keys.SETTINGS], app[app_keys.HASHER]
+    settings, hasher = app[SERVICES].settings, app[SERVICES].hasher
     password = settings.admin_password or secrets.token_urlsafe(12)
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
     try:
-        made = await accounts.ensure_admin(app[app_keys.STORE], hasher, app[app_keys.CLOCK], admin)
+        made = await accounts.ensure_admin(app[SERVICES].store, hasher, app[SERVICES].clock, admin)
     except AlreadyExists as error:
         made = False
-        app[app_keys.ADMIN] = "missing"
+        app[SERVICES].admin_state = "missing"
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     else:
-        app[app_keys.ADMIN] = "made" if made else "found"
+        app[SERVICES].admin_state = "created" if made else "found"
     # Only a password that nobody knows yet has to be told.
     if made and _is_common(admin):
         log.warning("the password of the administrator is one that anybody would try; change it")
-    app[app_keys.MADE_PASSWORD] = password if made and not settings.admin_password else None
+    app[SERVICES].generated_password = password if made and not settings.admin_password else None
     yield
     hasher.close()
 
@@ -97,10 +97,10 @@ def _is_common(admin: NewUser) -> bool:
 @contextlib.asynccontextmanager
 async def follow_log(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and look after those who read it."""
-    hub, rooms = app[app_keys.HUB], app[app_keys.ROOMS]
+    hub, rooms = app[SERVICES].hub, app[SERVICES].rooms
     await hub.open()
-    watch = app[app_keys.CONNECTIONS].watch(
-        hub.check, rooms.sweep, app[app_keys.USES].look, app[app_keys.TOLD_FAILURES].look
+    watch = app[SERVICES].connections.watch(
+        hub.check, rooms.sweep, app[SERVICES].token_usage.look, app[SERVICES].failed_logins.look
     )
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
@@ -113,10 +113,10 @@ async def follow_log(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def open_outbound(app: web.Application) -> AsyncIterator[None]:
     """The one session for calls out."""
-    settings = app[app_keys.SETTINGS]
+    settings = app[SERVICES].settings
     async with open_session(settings) as session:
-        app[app_keys.OUTBOUND] = session
-        app[app_keys.AGGREGATOR] = Aggregator(
+        app[SERVICES].outbound = session
+        app[SERVICES].aggregator = Aggregator(
             session,
             settings.upstreams,
             concurrency=settings.aggregate_concurrency,
@@ -129,15 +129,15 @@ async def open_outbound(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def send_mails(app: web.Application) -> AsyncIterator[None]:
     """Send mails that wait, those of before the last stop among them."""
-    settings, clock = app[app_keys.SETTINGS], app[app_keys.CLOCK]
+    settings, clock = app[SERVICES].settings, app[SERVICES].clock
     ttls: dict[Purpose, timedelta] = {
         "verify": timedelta(seconds=settings.verify_ttl_s),
         "move": timedelta(seconds=settings.verify_ttl_s),
         "reset": timedelta(seconds=settings.reset_ttl_s),
     }
     head = TemplateContext(settings.public_url, settings.mail_link_url, ttls)
-    postbox = app[app_keys.POSTBOX] = Postbox(
-        app[app_keys.STORE], chosen_mailer(settings, clock), clock, head, app[app_keys.TASKS], app[app_keys.METRICS]
+    postbox = app[SERVICES].mail_worker = MailWorker(
+        app[SERVICES].store, chosen_mailer(settings, clock), clock, head, app[SERVICES].tasks, app[SERVICES].metrics
     )
     sending = asyncio.create_task(postbox.run(), name="send mails")
     yield
@@ -149,14 +149,14 @@ async def send_mails(app: web.Application) -> AsyncIterator[None]:
 async def finish_tasks(app: web.Application) -> AsyncIterator[None]:
     """Bring to its end what was begun, before anything that it uses closes."""
     yield
-    await app[app_keys.TASKS].close(app[app_keys.SETTINGS].shutdown_timeout_s)
+    await app[SERVICES].tasks.close(app[SERVICES].settings.shutdown_timeout_s)
 
 
 @contextlib.asynccontextmanager
 async def tell_failures(app: web.Application) -> AsyncIterator[None]:
     """Write what has failed since the last look: a stop must not hide who came before it."""
     yield
-    await app[app_keys.TOLD_FAILURES].close()
+    await app[SERVICES].failed_logins.close()
 
 
 # Opened in this order, closed in the reverse one.
@@ -174,9 +174,9 @@ IN_ORDER: Final = (
 
 async def end_streams(app: web.Application) -> None:
     """Tell every stream to come back later; a handler that is not told costs twice the shutdown timeout."""
-    settings = app[app_keys.SETTINGS]
-    app[app_keys.TRANSFERS].end()
+    settings = app[SERVICES].settings
+    app[SERVICES].bulk_jobs.end()
     await asyncio.gather(
-        app[app_keys.CONNECTIONS].drain(settings.drain_spread_s, settings.shutdown_timeout_s),
-        app[app_keys.ECHOES].drain(),
+        app[SERVICES].connections.drain(settings.drain_spread_s, settings.shutdown_timeout_s),
+        app[SERVICES].echoes.drain(),
     )

@@ -16,7 +16,7 @@ from typing import Any, Final
 from aiohttp import web, web_response
 
 from service import __version__
-from service.http.app_keys import CONNECTIONS, METRICS, SETTINGS
+from service.http.services import SERVICES
 from service.server.http_protocol import HttpServer
 from service.server.peers import Peers
 from service.server.unread_responses import UnreadResponses
@@ -53,7 +53,7 @@ class Runner(web.AppRunner):
             # What is still unanswered after `shutdown_timeout_s` costs this twice: it is told, then cancelled.
             shutdown_timeout=_CANCEL_S,
             # aiohttp's own default keeps half-sent headers for an hour.
-            keepalive_timeout=app[SETTINGS].keepalive_s,
+            keepalive_timeout=app[SERVICES].settings.keepalive_s,
             # One line a request is written by our own middleware, in a quarter of the time.
             access_log=None,
             # Views decode bodies: aiohttp takes a gzip body without its trailer as whole.
@@ -62,7 +62,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        settings, metrics = self.app[SETTINGS], self.app[METRICS]
+        settings, metrics = self.app[SERVICES].settings, self.app[SERVICES].metrics
         peers = Peers(
             settings.connections_per_network,
             settings.proxies,
@@ -70,17 +70,17 @@ class Runner(web.AppRunner):
             metrics.descriptors_exhausted.inc,
         )
         http = HttpServer(server, peers, settings.head_timeout_s)
-        unread = UnreadResponses(settings.slow_client_timeout_s, self.app[CONNECTIONS].transports)
+        unread = UnreadResponses(settings.slow_client_timeout_s, self.app[SERVICES].connections.transports)
         self._watching = asyncio.create_task(unread.watch(http.find_transports), name="watch unread responses")
         return http
 
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
         self._serving_since = time.monotonic()
-        store = self.app[SETTINGS].store_url.partition(":")[0]  # behind it a password may stand
+        store = self.app[SERVICES].settings.store_url.partition(":")[0]  # behind it a password may stand
         where = [_shown(address) for address in self.addresses]
         log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
-        if not self.app[SETTINGS].metrics_token:
+        if not self.app[SERVICES].settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
     def told(self, number: signal.Signals) -> None:
@@ -97,8 +97,8 @@ class Runner(web.AppRunner):
         try:
             if self.sites:
                 # Who sends requests here learns from readiness that it should not; until then they are answered.
-                self.app[CONNECTIONS].shutting_down = True
-                await asyncio.sleep(self.app[SETTINGS].drain_delay_s)
+                self.app[SERVICES].connections.shutting_down = True
+                await asyncio.sleep(self.app[SERVICES].settings.drain_delay_s)
             for site in self.sites:
                 await site.stop()
             if self.server is not None:
@@ -127,7 +127,7 @@ class Runner(web.AppRunner):
 
     async def _drain(self, server: web.Server) -> None:
         # Meanwhile connections that are kept alive have their last request answered, and are told that it was the last.
-        settings = self.app[SETTINGS]
+        settings = self.app[SERVICES].settings
         began = time.monotonic()
         await self.app.shutdown()
         # Requests had the same time as streams that did not go; so both together end within one timeout, and a second.

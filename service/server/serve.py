@@ -21,7 +21,7 @@ from service.config.settings import (
     unknown_variables,
 )
 from service.domain.ports import Store
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security.hash_admission import ProcessHasher
 from service.server import memory
 from service.server.listener import find_free_port, open_listener, reachable_host
@@ -79,9 +79,9 @@ async def _set_aside(_: web.Application) -> None:
 
 async def _tell_password(app: web.Application) -> None:
     """Say in the log what `serve` says on the terminal."""
-    password = app[app_keys.MADE_PASSWORD]
+    password = app[SERVICES].generated_password
     if password is not None:
-        extra = {"login": app[app_keys.SETTINGS].admin_username, "password": password}
+        extra = {"login": app[SERVICES].settings.admin_username, "password": password}
         # Nobody gets in without it, so no level keeps it back.
         level = max(logging.WARNING, log.getEffectiveLevel())
         log.log(level, "first administrator made; this password is shown once", extra=extra)
@@ -109,7 +109,7 @@ async def serve() -> None:
         loop.add_signal_handler(number, on_signal, number)
     try:
         await runner.setup()
-        settled = runner.app[app_keys.SETTINGS]
+        settled = runner.app[SERVICES].settings
         try:
             listener = open_listener(settled.host, settled.port, _BACKLOG)
             if listener is not None:
@@ -137,15 +137,17 @@ def _cannot_listen(settled: Settings, error: OSError) -> str:
 
 def banner(app: web.Application, port: int) -> str:
     """What a person who has just started the service wants to know."""
-    settled = app[app_keys.SETTINGS]
+    settled = app[SERVICES].settings
     address = f"http://{reachable_host(settled.host)}:{port}"
-    password = app[app_keys.MADE_PASSWORD]
-    shown = f"password {password}  (made now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
+    password = app[SERVICES].generated_password
+    shown = (
+        f"password {password}  (generated now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
+    )
     admin = {
-        "made": f"login {settled.admin_username}  {shown}",
+        "created": f"login {settled.admin_username}  {shown}",
         "found": "as before; its password was shown, or set, at the first start (lost: docs/auth.md)",
         "missing": "there is none, as the log says",
-    }[app[app_keys.ADMIN]]
+    }[app[SERVICES].admin_state]
     kept = "kept in memory: it is gone when this process ends"
     if settled.sqlite_path is not None:
         kept = f"kept in {settled.sqlite_path}"

@@ -7,7 +7,6 @@ import json
 from aiohttp import web
 
 from service.http import problems
-from service.http.app_keys import AGGREGATOR, CONTEXT, SETTINGS
 from service.http.operations import (
     Access,
     Operation,
@@ -15,6 +14,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.problems import HttpProblem
+from service.http.services import CONTEXT
 from service.http.view import NO_STORE, View, json_answer
 from service.outbound.failures import Failed
 from service.schemas.aggregate import AggregateAnswer, Sources
@@ -37,14 +37,14 @@ class Aggregate(View):
         )
     )
     async def get(self) -> web.Response:
-        app = self.request.app
-        known = app[SETTINGS].upstreams
+        services = self.services
+        known = services.settings.upstreams
         names = self.query(Sources).sources.split(",")
         unknown = [name for name in names if name not in known]
         if unknown:
             there_are = f"there are {', '.join(known)}" if known else "ROSTER_UPSTREAMS names none"
             raise HttpProblem(problems.BAD_REQUEST, f"There is no source {unknown[0]!r}; {there_are}.")
-        came = await app[AGGREGATOR].fetch(names, self.request[CONTEXT].request_id)
+        came = await services.aggregator.fetch(names, self.request[CONTEXT].request_id)
         results = {
             name: {"error": {"code": result.code, "detail": result.detail}}
             if isinstance(result, Failed)

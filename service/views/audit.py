@@ -12,7 +12,6 @@ from service.domain.audit import AuditQuery, Entry
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
 from service.http import problems
-from service.http.app_keys import CURSORS, STORE, TRANSFERS
 from service.http.export_response import send_export
 from service.http.ndjson import MEDIA_TYPE
 from service.http.operations import (
@@ -59,11 +58,11 @@ class Audit(View):
         if not self.caller.is_admin:
             raise Forbidden("Only administrators may read the audit.")
         wanted = self.query(AuditFilter)
-        app = self.request.app
+        services = self.services
         filters = {"list": "audit"} | wanted.model_dump(mode="json", exclude={"cursor", "limit"}, exclude_none=True)
         query = AuditQuery(
             limit=wanted.limit + 1,  # one more tells whether there is another page
-            before=None if wanted.cursor is None else app[CURSORS].unseal(wanted.cursor, filters),
+            before=None if wanted.cursor is None else services.cursors.unseal(wanted.cursor, filters),
             actor=wanted.actor,
             subject=wanted.subject,
             action=wanted.action,
@@ -72,9 +71,9 @@ class Audit(View):
         )
         if _wants_lines(self.request):
             return await self._send(query)
-        found = await app[STORE].audit(query)
+        found = await services.store.audit(query)
         items = found[: wanted.limit]
-        following = app[CURSORS].seal(items[-1].place, filters) if len(found) > wanted.limit else None
+        following = services.cursors.seal(items[-1].place, filters) if len(found) > wanted.limit else None
         page = EntryList.model_construct(items=[entry_answer(entry) for entry in items], next=following)
         return json_answer(page.model_dump_json().encode(), headers=_HEADERS)
 
@@ -82,8 +81,8 @@ class Audit(View):
         response = web.StreamResponse(headers={**_HEADERS, hdrs.CONTENT_TYPE: MEDIA_TYPE})
         if self.request.method == "HEAD":
             return response
-        with self.request.app[TRANSFERS].one("audit export"):
-            pages = _pages(self.request.app[STORE], query)
+        with self.services.bulk_jobs.one("audit export"):
+            pages = _pages(self.services.store, query)
             await send_export(self, response, pages, entry_line, audit_end, "audit.exported", "audit")
         return response
 

@@ -8,13 +8,13 @@ from aiohttp import WSMsgType, web
 
 from service.domain.errors import NotFound
 from service.http import problems
-from service.http.app_keys import CONTEXT, ECHOES, SETTINGS
 from service.http.operations import (
     Access,
     Operation,
     Reply,
     operation,
 )
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
@@ -46,12 +46,12 @@ class Echo(View):
         )
     )
     async def get(self) -> web.StreamResponse:
-        request, app = self.request, self.request.app
-        settings = app[SETTINGS]
+        request, services = self.request, self.services
+        settings = services.settings
         if not settings.echo:
             raise NotFound()
         socket = accept(request)
-        with app[ECHOES].place(network_of(request[CONTEXT].client), socket):
+        with services.echoes.place(network_of(request[CONTEXT].client), socket):
             await finish_headers(request, socket)
             await socket.prepare(request)
             try:

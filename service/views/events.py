@@ -10,7 +10,6 @@ from service.domain.events.event import EVENT_TYPES
 from service.domain.events.position import Position, lost
 from service.domain.queries import EventQuery
 from service.http import problems
-from service.http.app_keys import HUB, STORE
 from service.http.event_stream import serve_stream
 from service.http.operations import (
     Access,
@@ -61,7 +60,7 @@ class Events(View):
         wanted = self.query(EventListQuery)
         asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        page = await self.request.app[STORE].events(
+        page = await self.services.store.events(
             EventQuery(asked.seq if asked else 0, wanted.limit, None, visibility.subject_of(self.caller), types)
         )
         reason = asked and lost(asked, page.position, page.first)
@@ -113,5 +112,5 @@ class Feed(View):
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
         want = EventFilter(visibility.subject_of(self.caller), types)
-        reading = Reading(self.request.app[HUB], want, visibility.resync_of(self.caller), wanted.limit)
+        reading = Reading(self.services.hub, want, visibility.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)

@@ -10,8 +10,8 @@ from typing import Final
 from aiohttp import HttpVersion11, hdrs, web
 
 from service.http import problems
-from service.http.app_keys import SETTINGS
 from service.http.problems import HttpProblem
+from service.http.services import SERVICES
 from service.realtime.websocket import Response
 from service.security.origins import may_connect
 
@@ -21,7 +21,7 @@ _CLOSE_S: Final = 2.0
 
 def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
     """A WebSocket that is ready to be prepared; raises `HttpProblem`."""
-    settings = request.app[SETTINGS]
+    settings = request.app[SERVICES].settings
     check_handshake(request)
     if not may_connect(request, settings.public_url, settings.cors_origins):
         raise HttpProblem(problems.ORIGIN_NOT_ALLOWED)

@@ -6,12 +6,6 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Unavailable
 from service.http import problems
-from service.http.app_keys import (
-    CONNECTIONS,
-    HUB,
-    METRICS,
-    STORE,
-)
 from service.http.operations import (
     Access,
     Operation,
@@ -57,12 +51,12 @@ class Ready(View):
         )
     )
     async def get(self) -> web.Response:
-        app = self.request.app
-        if app[CONNECTIONS].shutting_down:
+        services = self.services
+        if services.connections.shutting_down:
             raise Unavailable(5, "The service is stopping.")
-        if not app[HUB].is_current:
+        if not services.hub.is_current:
             raise Unavailable(1, "The log cannot be followed.")
-        if not await app[STORE].healthy():
+        if not await services.store.healthy():
             raise Unavailable(1, "The store does not answer.")
         return json_answer(_OK, headers=NO_STORE)
 
@@ -90,5 +84,5 @@ class MetricsPage(View):
     )
     async def get(self) -> web.Response:
         accept = ",".join(self.request.headers.getall(hdrs.ACCEPT, ()))
-        body, media_type = render(self.request.app[METRICS].registry, accept)
+        body, media_type = render(self.services.metrics.registry, accept)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type, hdrs.VARY: "Origin, Accept", **NO_STORE})

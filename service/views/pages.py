@@ -11,7 +11,6 @@ from aiohttp import hdrs, web
 from service import __version__
 from service.domain.errors import NotFound
 from service.http import problems
-from service.http.app_keys import OPENAPI, SETTINGS
 from service.http.operations import (
     Access,
     Operation,
@@ -49,7 +48,7 @@ class Home(View):
         )
     )
     async def get(self) -> web.Response:
-        settings = self.request.app[SETTINGS]
+        settings = self.services.settings
         # Never from the Host header: whoever sends it would choose where these commands go.
         origin = settings.public_url or f"http://127.0.0.1:{settings.port}"
         return _page(self.request, "home.html", version=__version__, origin=origin)
@@ -116,7 +115,7 @@ class OpenApiYaml(View):
         )
     )
     async def get(self) -> web.Response:
-        described = self.request.app[OPENAPI]
+        described = self.services.api_description
         text = await asyncio.to_thread(lambda: described.yaml)  # 0.2 s of work, the first time
         return web.Response(text=text, headers={hdrs.CONTENT_TYPE: "application/yaml; charset=utf-8"})
 
@@ -133,7 +132,7 @@ class OpenApiJson(View):
         )
     )
     async def get(self) -> web.Response:
-        described = self.request.app[OPENAPI]
+        described = self.services.api_description
         text = await asyncio.to_thread(lambda: described.json)
         return web.Response(text=text, content_type="application/json")
 

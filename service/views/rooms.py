@@ -11,7 +11,6 @@ from service.domain.events.position import Position
 from service.domain.idempotency import Answer
 from service.domain.rooms.rules import is_room_name
 from service.http import problems
-from service.http.app_keys import ROOMS, SETTINGS
 from service.http.event_stream import serve_stream
 from service.http.idempotency import answered, claim_of, key_of
 from service.http.operations import (
@@ -54,7 +53,7 @@ class RoomView(View):
 
     @property
     def room(self) -> Room:
-        return self.request.app[ROOMS].find(self.room_name, self.principal)
+        return self.services.rooms.find(self.room_name, self.principal)
 
 
 class Rooms(View):
@@ -72,7 +71,7 @@ class Rooms(View):
     )
     async def get(self) -> web.Response:
         wanted = self.query(RoomFilter)
-        page, following = self.request.app[ROOMS].page(self.principal, wanted.cursor or "", wanted.limit)
+        page, following = self.services.rooms.page(self.principal, wanted.cursor or "", wanted.limit)
         items = [RoomSummaryAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
         return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
@@ -93,7 +92,7 @@ class Members(RoomView):
     )
     async def get(self) -> web.Response:
         wanted = self.query(MemberFilter)
-        page, following = self.request.app[ROOMS].members(self.room_name, self.principal, wanted.cursor, wanted.limit)
+        page, following = self.services.rooms.members(self.room_name, self.principal, wanted.cursor, wanted.limit)
         items = [MemberAnswer(id=member.id, username=member.username, since=member.since) for member in page]
         return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
@@ -147,12 +146,12 @@ class Messages(RoomView):
         )
     )
     async def post(self) -> web.Response:
-        most = self.request.app[SETTINGS].ws_max_message_bytes
+        most = self.services.settings.ws_max_message_bytes
         key = key_of(self.request)
         body = await self.body(MessageBody)
         if len(await self.read()) > most:
             raise HttpProblem(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
-        rooms = self.request.app[ROOMS]
+        rooms = self.services.rooms
         if key is None:
             return json_answer(rooms.send(self.room_name, self.principal, body.data).data, status=201)
         claim = await claim_of(self, key)
@@ -189,7 +188,7 @@ class RoomFeed(RoomView):
     async def get(self) -> web.StreamResponse:
         wanted = self.query(RoomFeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
-        rooms = self.request.app[ROOMS]
+        rooms = self.services.rooms
         room = rooms.visit(self.room_name, self.principal)
         try:
             resync = f"/v1/rooms/{room.name}/messages"

@@ -9,7 +9,6 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import NotFound
 from service.http import problems
-from service.http.app_keys import CLOCK, SETTINGS
 from service.http.operations import (
     Access,
     Operation,
@@ -42,11 +41,11 @@ class SecurityTxt(View):
         )
     )
     async def get(self) -> web.Response:
-        settings = self.request.app[SETTINGS]
+        settings = self.services.settings
         if not settings.security_contact:
             raise NotFound()
         return web.Response(
-            text=security_txt(settings.security_contact, settings.public_url, self.request.app[CLOCK]()),
+            text=security_txt(settings.security_contact, settings.public_url, self.services.clock()),
             headers={hdrs.CONTENT_TYPE: "text/plain; charset=utf-8", hdrs.CACHE_CONTROL: "max-age=86400"},
         )
 

@@ -8,21 +8,13 @@ from aiohttp import WSMessage, WSMsgType, web
 
 from service.domain.errors import BadRequest, DomainError, TooMany
 from service.http import problems
-from service.http.app_keys import (
-    AUTHENTICATOR,
-    CONNECTIONS,
-    CONTEXT,
-    HUB,
-    ROOMS,
-    SETTINGS,
-    TASKS,
-)
 from service.http.operations import (
     Access,
     Operation,
     Reply,
     operation,
 )
+from service.http.services import CONTEXT
 from service.http.strict_json import Malformed
 from service.http.view import View
 from service.middleware.headers import finish_headers
@@ -88,11 +80,11 @@ class Socket(View):
 
     async def _first_frame(self, response: Response) -> Principal | None:
         """Wait for `auth`; None when it did not come, after the socket was closed."""
-        app = self.request.app
+        services = self.services
         network = network_of(self.request[CONTEXT].client)
         ending = close_reasons.UNAUTHENTICATED
         try:
-            async with app[CONNECTIONS].pending_auth.wait(network, app[SETTINGS].ws_auth_timeout_s):
+            async with services.connections.pending_auth.wait(network, services.settings.ws_auth_timeout_s):
                 message = await response.receive()
                 if message.type is WSMsgType.CLOSE:
                     await response.close(code=close_code(message.data))
@@ -100,7 +92,7 @@ class Socket(View):
                 if response.limit.exceeded:
                     ending = close_reasons.TOO_MANY_MESSAGES
                 elif message.type is WSMsgType.TEXT:
-                    principal = await app[AUTHENTICATOR].bearer(parse_auth(message.data).token)
+                    principal = await services.authenticator.bearer(parse_auth(message.data).token)
                     await response.send_str(
                         compact({"type": "authenticated", "expires_at": expiry(principal)}).decode()
                     )
@@ -111,23 +103,23 @@ class Socket(View):
             await response.send_str(compact(error_frame(error)).decode())
             if isinstance(error, TooMany):
                 ending = close_reasons.TOO_MANY_CONNECTIONS
-        ending = app[CONNECTIONS].draining or ending
+        ending = services.connections.draining or ending
         await response.close(code=ending.code, message=ending.reason.encode())
         return None
 
     async def _serve(self, response: Response, principal: Principal) -> None:
-        request, app = self.request, self.request.app
-        settings, connections = app[SETTINGS], app[CONNECTIONS]
+        request, services = self.request, self.services
+        settings, connections = services.settings, services.connections
         peer = WebSocket(
             request,
             response,
             principal,
             request[CONTEXT].client,
-            hub=app[HUB],
-            rooms=app[ROOMS],
-            tasks=app[TASKS],
+            hub=services.hub,
+            rooms=services.rooms,
+            tasks=services.tasks,
         )
-        commands = Commands(peer, app[AUTHENTICATOR].bearer, app[AUTHENTICATOR].confirm)
+        commands = Commands(peer, services.authenticator.bearer, services.authenticator.confirm)
         peer.send(
             {
                 "type": "hello",
@@ -140,18 +132,18 @@ class Socket(View):
                     "messages_per_s": settings.ws_messages_per_s,
                     "rooms": MOST_ROOMS_PER_CONNECTION,
                 },
-                "position": str(app[HUB].head),
+                "position": str(services.hub.head),
             }
         )
         uncork(request.transport)
         # After `hello`, which comes first also where the connection is one too many and ends here.
         connections.add(peer)
-        if not app[HUB].is_current:
+        if not services.hub.is_current:
             peer.end(close_reasons.FEED_FAILED)
         elif response.limit.exceeded:
             peer.end(close_reasons.TOO_MANY_MESSAGES)
         try:
-            await peer.confirm(app[AUTHENTICATOR].confirm)
+            await peer.confirm(services.authenticator.confirm)
             await self._receive(response, peer, commands)
         finally:
             peer.close()

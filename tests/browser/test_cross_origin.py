@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from service.app import now
-from service.http.app_keys import CONNECTIONS
+from service.http.services import SERVICES
 from service.store.memory.store import MemoryStore
 from tests.support.browser import Browse
 from tests.support.hosts import host
@@ -73,7 +73,7 @@ async def test_page_of_another_origin_follows_through_a_restart(browse: Browse) 
             await page.get_by_text("reconnecting").wait_for()
             key = "another secret of tests, of 32 bytes at least"
             async with host(store, first.port, cors_origins=[origin], jwt_secret=key) as second:
-                await until(lambda: len(second.app[CONNECTIONS]), 10)
+                await until(lambda: len(second.app[SERVICES].connections), 10)
                 written.append(await change("after"))
                 await page.locator("li").nth(2).wait_for()
                 assert await shown() == written

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.app import now
-from service.http.app_keys import CONNECTIONS, HUB
+from service.http.services import SERVICES
 from service.realtime import close_reasons
 from service.store.memory.store import MemoryStore
 from tests.browser.listener import Listener, ticket
@@ -52,7 +52,7 @@ async def test_event_source_lives_through_a_restart(browse: Browse) -> None:
             gone = await feed.until("closing")
             written += [await change(elsewhere, admin) for _ in range(5)]
             second = await life.enter_async_context(host(store, first.port))
-            await until(lambda: len(second.app[CONNECTIONS]), 10)
+            await until(lambda: len(second.app[SERVICES].connections), 10)
             written += [await change(elsewhere, admin) for _ in range(20)]  # in the very turns in which it is taken in
 
             assert gone.data["reason"] == "restart"
@@ -76,9 +76,9 @@ async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: 
         assert (await feed.expect("user.updated")).id == before
 
         await page.context.set_offline(True)  # ends nothing that is open, but lets nothing come back
-        for connection in server.app[CONNECTIONS]:
+        for connection in server.app[SERVICES].connections:
             connection.abort()
-        await until(lambda: not len(server.app[CONNECTIONS]))
+        await until(lambda: not len(server.app[SERVICES].connections))
         lost = [await change(server, admin) for _ in range(30)]
         await page.context.set_offline(False)
 
@@ -89,7 +89,7 @@ async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: 
         live = await change(server, admin)
         assert (await feed.expect("user.updated")).id == live
 
-        server.app[CONNECTIONS].end_all(close_reasons.FEED_FAILED)
+        server.app[SERVICES].connections.end_all(close_reasons.FEED_FAILED)
         assert (await feed.expect("closing")).id == live
         assert (await feed.expect("hello")).id == live
         live = await change(server, admin)
@@ -107,11 +107,11 @@ async def test_event_source_of_a_quiet_member_does_not_age(browse: Browse) -> No
         assert (await feed.expect("user.updated")).id == own
 
         others = [await change(server, admin) for _ in range(30)]
-        await until(lambda: str(server.app[HUB].head) == others[-1])
-        (connection,) = server.app[CONNECTIONS]
+        await until(lambda: str(server.app[SERVICES].hub.head) == others[-1])
+        (connection,) = server.app[SERVICES].connections
         sent = connection.sent_bytes
         await until(lambda: connection.sent_bytes > sent)
-        server.app[CONNECTIONS].end_all(close_reasons.FEED_FAILED)
+        server.app[SERVICES].connections.end_all(close_reasons.FEED_FAILED)
 
         assert (await feed.expect("closing")).id == others[-1]
         others += [await change(server, admin) for _ in range(5)]

@@ -13,7 +13,7 @@ import asyncpg
 import jwt
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.command import run_command
 from tests.support.keys import SECRET, a_key
 from tests.support.places import LASTING, NewPlace
@@ -46,20 +46,20 @@ async def test_first_key_is_made_by_the_service(new_place: NewPlace, kind: str) 
     code, text = await roster(url, "keys", "list")
     assert (code, text.startswith("roster: ")) == (1, True)
     async with serve(store_url=url, jwt_secret="") as server:
-        kid = server.app[app_keys.KEYRING].signing.kid
+        kid = server.app[SERVICES].keyring.signing.kid
         assert await roster(url, "keys", "list") == (0, f"{kid:<43}  HS256  signs\n")
 
 
 async def test_next_key_is_known_before_it_signs(service: Server, url: str) -> None:
     """A running service publishes it within a few seconds, and goes on signing with the one before it until its time."""
-    first = service.app[app_keys.KEYRING].signing.kid
+    first = service.app[SERVICES].keyring.signing.kid
     code, text = await roster(url, "keys", "rotate", "--algorithm", "ES256")
     match = re.fullmatch(r"(\S{43})  ES256  signs from \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\n", text)
     assert code == 0
     assert match is not None, text
-    await until(lambda: service.app[app_keys.KEYRING].published)
+    await until(lambda: service.app[SERVICES].keyring.published)
     ((published,),) = (await service.json("GET", "/.well-known/jwks.json")).values()
-    assert (published["kid"], service.app[app_keys.KEYRING].signing.kid) == (match[1], first)
+    assert (published["kid"], service.app[SERVICES].keyring.signing.kid) == (match[1], first)
 
     _, listed = await roster(url, "keys", "list")
     assert [line.split()[:3] for line in listed.splitlines()] == [
@@ -95,7 +95,7 @@ async def test_keys_can_be_replaced_at_once(service: Server, url: str) -> None:
 async def test_expired_keys_are_forgotten(service: Server, url: str) -> None:
     """By the rotation after the one that followed them, when no token of theirs can be left."""
     settings = {"ROSTER_ACCESS_TTL_S": "1"}
-    first = service.app[app_keys.KEYRING].signing.kid
+    first = service.app[SERVICES].keyring.signing.kid
     await roster(url, "keys", "rotate", **settings)
     table = f"UPDATE signing_keys SET signs_from = '2026-01-0{{}}T00:00:00.000000Z' WHERE kid {{}} '{first}'"
     await execute(url, table.format(1, "="), table.format(2, "<>"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.delivery.mail_worker import Postbox
+from service.delivery.mail_worker import MailWorker
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import (
     Mail,
@@ -22,7 +22,7 @@ from service.domain.mail.mail import (
 )
 from service.domain.mail.templates import RenderedEmail, TemplateContext
 from service.domain.ports import Store, Transaction
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.server.tasks import Tasks
 from service.store.memory.store import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -70,10 +70,10 @@ class World:
         self.postbox = self.another()
         self.ada = a_user(email="ada@example.com")
 
-    def another(self) -> Postbox:
+    def another(self) -> MailWorker:
         """Another one beside it, as in another process."""
         head = TemplateContext("", "", {"verify": HOUR, "reset": HOUR})
-        return Postbox(self.store, self.carrier, self.clock, head, self.tasks, self.metrics)
+        return MailWorker(self.store, self.carrier, self.clock, head, self.tasks, self.metrics)
 
     async def put(self, kind: MailKind = "reset", email: str = "ada@example.com") -> None:
         now = self.clock()
@@ -91,7 +91,7 @@ class World:
         return self.metrics.registry.get_sample_value("roster_emails_total", {"kind": kind, "outcome": outcome}) or 0
 
     @asynccontextmanager
-    async def running(self, *postboxes: Postbox) -> AsyncIterator[None]:
+    async def running(self, *postboxes: MailWorker) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(postbox.run()) for postbox in postboxes or (self.postbox,)]
         try:
             yield
@@ -355,7 +355,7 @@ async def test_service_sends_by_its_mail_server() -> None:
             token = token_in(text_of(mail.letters[0]))
             await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})
             await server.log_in("ada")
-            assert server.app[app_keys.METRICS].registry.get_sample_value(
+            assert server.app[SERVICES].metrics.registry.get_sample_value(
                 "roster_emails_total", {"kind": "verify", "outcome": "sent"}
             )
     assert mail.seen == [(True, b"roster")]
@@ -368,20 +368,20 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
     async with serve(registration="verify", store_url=store_url, **gone) as server:
         body = {"username": "ada", "email": "ada@example.com", "password": PASSWORD}
         await server.json("POST", "/v1/auth/register", status=202, json=body)
-        registry = server.app[app_keys.METRICS].registry
+        registry = server.app[SERVICES].metrics.registry
         failed = {"kind": "verify", "outcome": "failed"}
         await until(lambda: registry.get_sample_value("roster_emails_total", failed))
     async with mail_server() as mail:
         there = gone | {"smtp_url": f"smtp://127.0.0.1:{mail.port}"}
         async with serve(registration="verify", store_url=store_url, **there) as server:
-            store, clock = server.app[app_keys.STORE], server.app[app_keys.CLOCK]
+            store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
             (waiting,) = await store.due_mails(clock() + HOUR, 10)
 
             async def sooner(transaction: Transaction) -> None:
                 assert await transaction.claim_mail(waiting, clock()) is not None
 
             await store.write(sooner, BY)
-            server.app[app_keys.POSTBOX].ring()
+            server.app[SERVICES].mail_worker.ring()
             await until(lambda: mail.letters)
             token = token_in(text_of(mail.letters[0]))
             await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})

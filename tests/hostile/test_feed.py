@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.places import KINDS
 from tests.support.server import Login, Server
@@ -24,7 +24,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 def placed(text: str, target: Server) -> str:
     """A place with what it says of this log filled in."""
-    head = target.app[app_keys.HUB].head
+    head = target.app[SERVICES].hub.head
     return text.format(epoch=head.epoch, ahead=head.seq + 1, seq=head.seq)
 
 
@@ -86,7 +86,7 @@ async def test_place_that_is_no_header_is_refused_by_the_parser(target: Server, 
 async def test_place_of_somebody_else_shows_nothing_of_theirs(target: Server, ada: Login) -> None:
     """A member that resumes from a position before others' events gets its own and no other's, live or behind."""
     other = await target.member()
-    begin = str(target.app[app_keys.HUB].head)
+    begin = str(target.app[SERVICES].hub.head)
     await target.json("PATCH", f"/v1/users/{other.id}", other, json={"name": "theirs"}, headers=_CLOSE)
     await target.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": f"hers, after {begin}"}, headers=_CLOSE)
     async with target.feed(ada, headers={"Last-Event-ID": begin}) as stream:

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from service.domain.rooms.rules import ROOM_NAME
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.connection import Connection
 from service.realtime.subscribers import FULL_BYTES
 from tests.support.frames import TEXT, frame
@@ -70,7 +70,7 @@ async def test_name_that_is_none_is_not_found(target: Server, ada: Login, path: 
     """The same 404 as for a room that is not there, and no room begins to be."""
     outcome = await exchange(target, message("GET", f"/v1/rooms/{name}/{path}", bearer(ada)))
     assert outcome.status == 404
-    assert all(re.fullmatch(ROOM_NAME, made) for made in target.app[app_keys.ROOMS]._rooms)
+    assert all(re.fullmatch(ROOM_NAME, made) for made in target.app[SERVICES].rooms._rooms)
     await assert_serves(target)
 
 
@@ -162,7 +162,7 @@ async def test_place_that_is_no_place_here_is_told(
     """`Last-Event-ID` is never a reason to refuse a reader: it is told in the stream, and the stream goes on."""
     here, elsewhere = await say(target, ada, "lobby", 1), await say(target, ada, "elsewhere", 1)
     place = place.replace("{epoch}", here.split("-")[0]).replace("{elsewhere}", elsewhere)
-    place = place.replace("{feed}", str(target.app[app_keys.HUB].head))
+    place = place.replace("{feed}", str(target.app[SERVICES].hub.head))
     async with raw_peer(target.port) as peer:
         headers = (bearer(ada), f"Last-Event-ID: {place}")
         await peer.send(message("GET", f"{ROOM}/feed", *headers, version=version))
@@ -279,13 +279,13 @@ async def test_connection_lost_in_64_rooms_leaves_all() -> None:
             await peer.upgrade("/v1/ws", bearer(ada))
             for number in range(64):
                 await peer.send(frame(TEXT, json.dumps({"type": "join", "room": f"room{number}"})))
-            await until(lambda: len(server.app[app_keys.ROOMS]) == 64)
+            await until(lambda: len(server.app[SERVICES].rooms) == 64)
             peer.writer.transport.abort()
-            await until(lambda: not len(server.app[app_keys.ROOMS]))
+            await until(lambda: not len(server.app[SERVICES].rooms))
         await assert_serves(server)
 
 
 async def _connections(server: Server, count: int) -> list[Connection]:
-    connections = server.app[app_keys.CONNECTIONS]
+    connections = server.app[SERVICES].connections
     await until(lambda: len(connections) == count)
     return list(connections)

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.gunicorn import gunicorn
 from tests.support.hostile import HOST, PROBE, Outcome, assert_serves, exchange, message
 from tests.support.peer import RawPeer, raw_peer
@@ -361,9 +361,9 @@ async def test_body_that_ends_after_the_rights_of_its_sender_does_nothing(
         await peer.send(request + data[:-1])
         assert (await peer.answer()).status == 100  # its credentials are looked at in the same turn
         await end(server, mallory, admin)
-        before = server.app[app_keys.HUB].head
+        before = server.app[SERVICES].hub.head
         await peer.send(data[-1:])
         answer = await peer.answer()
     assert (answer.status, json.loads(answer.body)["type"]) == (401, "/problems/invalid-token")
-    assert server.app[app_keys.HUB].head == before
-    assert not len(server.app[app_keys.ROOMS])
+    assert server.app[SERVICES].hub.head == before
+    assert not len(server.app[SERVICES].rooms)

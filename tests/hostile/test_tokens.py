@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.domain.auth.signing_key import ALGORITHMS, Algorithm
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security.keys import Key
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.keys import a_key
@@ -120,7 +120,7 @@ async def target(kind: str, algorithm: Algorithm, new_place: NewPlace) -> AsyncI
 
 @pytest.fixture(scope="module")
 def forge(target: Server, ada: Login) -> Forge:
-    return Forge(target.app[app_keys.KEYRING].signing, ada.access_token)
+    return Forge(target.app[SERVICES].keyring.signing, ada.access_token)
 
 
 async def call(server: Server, method: str, path: str, *headers: str, body: Any = None) -> Answer:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.frames import (
     BINARY,
     CLOSE,
@@ -483,11 +483,11 @@ async def test_connection_ends_with_the_rights_of_its_user(
 
 async def test_peers_that_vanish_leave_nothing(target: Server, ada: Login) -> None:
     """Fifty peers that reset their connections, some in the middle of a frame, are forgotten at once."""
-    before = len(target.app[app_keys.CONNECTIONS])
+    before = len(target.app[SERVICES].connections)
     for number in range(50):
         async with connected(target, "/v1/ws", ada) as peer:
             await say(peer, type="join", room="crowd")
             if number % 2:
                 await peer.send(head(TEXT, 100) + struct.pack("!I", 0) + b"half")
-    await until(lambda: len(target.app[app_keys.CONNECTIONS]) == before)
+    await until(lambda: len(target.app[SERVICES].connections) == before)
     await assert_serves(target)

@@ -10,7 +10,7 @@ import pytest
 
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.ndjson import import_batch, person
 from tests.support.server import Login, Server
 from tests.support.wait import until
@@ -70,7 +70,7 @@ class EndlessUsers:
 async def test_export_that_its_client_breaks_off_leaves_an_audit_entry(server: Server) -> None:
     """What was sent until then is counted, and the entry says that it was not all."""
     admin = await server.admin()
-    store = server.app[app_keys.STORE]
+    store = server.app[SERVICES].store
     store.stream_users = EndlessUsers(store).stream_users  # type: ignore[method-assign]  # an export that does not end
     async with server.request("GET", "/v1/users/export", admin) as answer:
         await answer.content.readany()

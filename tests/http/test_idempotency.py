@@ -19,8 +19,8 @@ from service.domain.audit import AuditSource
 from service.domain.errors import BadRequest
 from service.domain.idempotency import KEY_MAX
 from service.domain.ports import Transaction, Written
-from service.http import app_keys
 from service.http.idempotency import parse_key
+from service.http.services import SERVICES
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.stores import whole_log
@@ -44,14 +44,14 @@ async def post(
 
 async def made(server: Server) -> list[str]:
     """Who was made since the first administrator, in order."""
-    users = [event.user for event in await whole_log(server.app[app_keys.STORE]) if event.type == "user.created"]
+    users = [event.user for event in await whole_log(server.app[SERVICES].store) if event.type == "user.created"]
     return [user.username for user in users[1:] if user is not None]
 
 
 @asynccontextmanager
 async def held_up(server: Server) -> AsyncIterator[list[object]]:
     """Have writes wait until the end of the block; those that do are in the list."""
-    store: Any = server.app[app_keys.STORE]
+    store: Any = server.app[SERVICES].store
     write, gate = store.write, asyncio.Event()
     waiting: list[object] = []
 
@@ -222,7 +222,7 @@ async def test_client_that_went_away_gets_its_answer(store_url: str) -> None:
                     f"Idempotency-Key: {KEY['Idempotency-Key']}\r\n\r\n{body}"
                 )
                 await until(lambda: len(waiting) == 1)
-            await until(lambda: b'route="/v1/users",status="499"' in server.app[app_keys.METRICS].text())
+            await until(lambda: b'route="/v1/users",status="499"' in server.app[SERVICES].metrics.text())
             assert kind(await post(server, admin)) == (409, "request-in-progress")
         await until(lambda: "create user" not in [task.get_name() for task in asyncio.all_tasks()])
         again = await post(server, admin)
@@ -381,7 +381,7 @@ async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
             await server.json("POST", LOBBY, ada, json={"data": number}, status=201)
         assert kind(await post(server, ada, HELLO, LOBBY)) == (409, "conflict")
         assert await said(server, ada) == [0, 1]
-        server.app[app_keys.ROOMS].close()
+        server.app[SERVICES].rooms.close()
         anew = await post(server, ada, HELLO, LOBBY)
 
         assert anew[0] == 201

@@ -14,20 +14,17 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.http import app_keys
-from service.http.bulk_limit import BulkJobLimiter
+from service.app import create_app
 from service.http.ndjson import lines
 from tests.support.server import settings_for_tests
 
 MOST = 10
+APP = create_app(settings_for_tests(max_body_bytes=MOST))
 
 
 def request_of(content: Any) -> web.Request:
     """A request with this body."""
-    app = web.Application()
-    app[app_keys.SETTINGS] = settings_for_tests(max_body_bytes=MOST)
-    app[app_keys.TRANSFERS] = BulkJobLimiter()
-    return make_mocked_request("POST", "/", app=app, payload=content)
+    return make_mocked_request("POST", "/", app=APP, payload=content)
 
 
 async def read(pieces: list[bytes]) -> list[tuple[int, bytes | None]]:

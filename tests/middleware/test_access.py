@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from service.app import create_app
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security.argon2_hasher import Argon2Hasher
 from service.server.runner import Runner
 from service.store.memory.store import MemoryStore
@@ -63,7 +63,7 @@ async def logged() -> AsyncIterator[Logged]:
 def counted(server: Server, method: str, route: str, status: int) -> int:
     """How many requests ended so, by the metrics."""
     line = f'roster_http_requests_total{{method="{method}",route="{route}",status="{status}"}} '
-    text = server.app[app_keys.METRICS].text().decode()
+    text = server.app[SERVICES].metrics.text().decode()
     return int(float(text.split(line)[1].split("\n")[0])) if line in text else 0
 
 
@@ -179,7 +179,7 @@ async def test_client_that_left_is_a_499(logged: Logged) -> None:
             "POST /v1/auth/login HTTP/1.1\r\nHost: x\r\nX-Request-Id: r-1\r\n"
             "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
-        await until(lambda: len(logged.app[app_keys.METRICS].text()) > 0)
+        await until(lambda: len(logged.app[SERVICES].metrics.text()) > 0)
 
     assert (await logged.line("r-1"))["status"] == 499
     assert counted(logged, "POST", "/v1/auth/login", 499) == 1

@@ -10,8 +10,8 @@ import pytest
 from service.domain.auth import scopes
 from service.domain.auth.scopes import Scope
 from service.domain.users.user import Role
-from service.http import app_keys
 from service.http.operations import Access, Operation, Reply
+from service.http.services import SERVICES
 from service.realtime.commands import COMMANDS
 from service.routes import operations
 from tests.support.server import Login, Server
@@ -38,7 +38,7 @@ def access_token(server: Server, ada: Login, scope: str) -> Login:
     """Her login with an access token of these scopes alone."""
     claims = jwt.decode(ada.access_token, options={"verify_signature": False})
     header = jwt.get_unverified_header(ada.access_token)
-    secret = server.app[app_keys.SETTINGS].jwt_secret
+    secret = server.app[SERVICES].settings.jwt_secret
     text = jwt.encode(claims | {"scope": scope}, secret, header["alg"], headers=header)
     return Login(ada.id, ada.username, ada.password, text, ada.refresh_token)
 

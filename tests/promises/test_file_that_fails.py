@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from service.config.settings import SettingsError
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.store.sqlite.store import SqliteStore
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.wait import BUSY_S
@@ -200,7 +200,7 @@ async def test_file_that_is_none_is_one_sentence(path: Path, spoil: Callable[[Pa
 
 
 def store_of(server: Server) -> SqliteStore:
-    store = server.app[app_keys.STORE]
+    store = server.app[SERVICES].store
     assert isinstance(store, SqliteStore)
     return store
 

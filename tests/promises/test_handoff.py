@@ -16,7 +16,7 @@ import pytest
 
 from service.domain.ports import Transaction
 from service.domain.users.user import User
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.domain import BY, a_user, keep, updated
 from tests.support.readers import Kind, Reader, seq_of
 from tests.support.server import Login, Server
@@ -37,8 +37,8 @@ class Writer:
 
     def __init__(self, server: Server, ada: User, chance: random.Random) -> None:
         self.about_ada: list[int] = []
-        self._store = server.app[app_keys.STORE]
-        self._epoch = server.app[app_keys.HUB].epoch
+        self._store = server.app[SERVICES].store
+        self._epoch = server.app[SERVICES].hub.epoch
         self._head = 0
         self._ada = ada
         self._chance = chance
@@ -77,7 +77,7 @@ class Writer:
 @asynccontextmanager
 async def writing(server: Server, ada: Login, chance: random.Random) -> AsyncIterator[Writer]:
     """Somebody writes until the end of the block."""
-    user = (await server.app[app_keys.STORE].user(UUID(ada.id))).value
+    user = (await server.app[SERVICES].store.user(UUID(ada.id))).value
     assert user is not None
     writer = Writer(server, user, chance)
     task = asyncio.create_task(writer.run(), name="write without end")
@@ -110,7 +110,7 @@ async def test_readers_that_open_at_the_head_during_writes_see_every_event_behin
             assert (reader.faults, reader.resets, reader.refused) == ([], [], 0)
 
         await asyncio.gather(*(over_and_over(read) for _ in range(AT_ONCE)))
-    await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+    await until(lambda: not len(server.app[SERVICES].connections))
 
 
 @pytest.mark.parametrize("who", ["admin", "member"])
@@ -221,4 +221,4 @@ async def test_readers_of_a_room_that_open_while_another_speaks_see_every_messag
             assert (reader.faults, reader.resets, reader.refused) == ([], [], 0)
 
         await asyncio.gather(*(over_and_over(read) for _ in range(AT_ONCE)))
-    await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+    await until(lambda: not len(server.app[SERVICES].connections))

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.domain import a_user, keep
 from tests.support.places import NewPlace
 from tests.support.readers import KINDS, Reader, seq_of
@@ -73,7 +73,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
     sees what happens there."""
     async with store(new_place) as (server, take, put_back):
         admin = await server.admin()
-        kept = server.app[app_keys.STORE]
+        kept = server.app[SERVICES].store
         await take()
         before = await kept.position()
         for _ in range(10):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.server import Login, Server, serve
 from tests.support.wait import until
@@ -51,7 +51,7 @@ async def test_readers_that_drop_and_stall_and_come_back_miss_nothing(
         for first in range(0, writes, BURST):
             answers, _ = await asyncio.gather(burst(server, admin, members, first), asyncio.sleep(0.5))
             answered |= answers
-            full = max(full, sum(connection.is_full for connection in server.app[app_keys.CONNECTIONS]))
+            full = max(full, sum(connection.is_full for connection in server.app[SERVICES].connections))
         stop.set()
         await asyncio.gather(*roaming)
 
@@ -76,7 +76,7 @@ async def test_readers_that_drop_and_stall_and_come_back_miss_nothing(
         assert answered <= {seq for seq, _ in log}
         for reader in readers:
             reader.drop(how="goodbye")
-        await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+        await until(lambda: not len(server.app[SERVICES].connections))
 
     # It was as said: sockets were full, readers came and went, and the version rule was needed.
     assert full

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.peer import raw_peer
 from tests.support.readers import KINDS, Kind, Reader, seq_of
 from tests.support.server import Login, Server, serve
@@ -162,7 +162,7 @@ async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: 
         await reader.open()
         begin = seq_of(reader.place)
         reader.stall()
-        (connection,) = server.app[app_keys.CONNECTIONS]
+        (connection,) = server.app[SERVICES].connections
         while not connection.is_full:
             await rename(server, ada, 50)
         await rename(server, ada, 800)  # nearer by, what the store has not is still in the ring
@@ -181,7 +181,7 @@ async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: 
         assert reader.taken == [*range(begin + 1, begin + 1 + len(old)), new, new + 1, new + 2]
         assert reader.faults == []
         reader.drop(how="vanish")
-        await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+        await until(lambda: not len(server.app[SERVICES].connections))
 
 
 async def test_resuming_from_any_place_of_a_short_memory_is_never_silent_about_what_is_missing() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.app import now
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.store.postgres.store import PostgresStore
 from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import Login, Server, serve
@@ -92,7 +92,7 @@ async def test_ending_reaches_other_processes_within_a_second(place: str, act: A
     async with two(place) as (one, other):
         admin, ada = await one.admin(), await one.member("ada")
         await other.json("GET", "/v1/users/me", ada)
-        assert other.app[app_keys.AUTHENTICATOR].remembered(ada.headers["Authorization"]) is not None
+        assert other.app[SERVICES].authenticator.remembered(ada.headers["Authorization"]) is not None
         async with other.feed(ada) as stream, connect(other, ada) as socket:
             await stream.expect("hello")
             began = time.monotonic()
@@ -127,7 +127,7 @@ async def test_token_that_comes_from_elsewhere_is_asked_for(place: str) -> None:
     async with two(place) as (one, other):
         ada = await one.member("ada")
         await one.json("POST", "/v1/auth/logout", ada, status=204)
-        assert other.app[app_keys.AUTHENTICATOR].remembered(ada.headers["Authorization"]) is None
+        assert other.app[SERVICES].authenticator.remembered(ada.headers["Authorization"]) is None
         await other.json("GET", "/v1/users/me", ada, status=401)
 
 
@@ -145,6 +145,6 @@ async def test_everything_but_this_session_ends_everywhere(place: str) -> None:
             assert frame is not None
             assert frame.data["reason"] == "session_ended"
             await goes_on.expect("session.ended")
-            await until(lambda: len(other.app[app_keys.CONNECTIONS]) == 1)
+            await until(lambda: len(other.app[SERVICES].connections) == 1)
         assert await refused_after_s(other, lost) < 1.0
         await other.json("GET", "/v1/users/me", ada)

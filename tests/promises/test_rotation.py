@@ -13,7 +13,7 @@ import jwt
 from service.app import now
 from service.cli.keys import rotate
 from service.domain.auth.signing_key import Algorithm
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.store.postgres.store import PostgresStore
 from tests.support.server import Login, Server, serve, settings_for_tests
 from tests.support.wait import until
@@ -46,12 +46,12 @@ async def hold(one: Server, other: Server, url: str) -> None:
     stop, seen = asyncio.Event(), Counter[str]()
     logins = [await one.member() for _ in range(4)]
     load = [asyncio.create_task(go_on((one, other), login, stop, seen)) for login in logins]
-    signed = [one.app[app_keys.KEYRING].signing.algorithm]
+    signed = [one.app[SERVICES].keyring.signing.algorithm]
     for algorithm in _NEXT:
         key, signs = await rotate(settings, algorithm, lead_s=4)
         assert not signs
         await until(functools.partial(is_used, seen, key.kid), timeout=15)
-        signed.append(one.app[app_keys.KEYRING].signing.algorithm)
+        signed.append(one.app[SERVICES].keyring.signing.algorithm)
     stop.set()
     await asyncio.gather(*load)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.frames import TEXT, close, frame, receive
 from tests.support.gunicorn import Gunicorn, gunicorn
 from tests.support.peer import raw_peer
@@ -143,11 +143,11 @@ async def test_peer_that_says_goodbye_and_then_reads_on_is_let_go_without_a_faul
         while (await receive(peer)).json["type"] != "joined":
             pass
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
-        (connection,) = (one for one in server.app[app_keys.CONNECTIONS] if one.principal.user == bob.id)
+        (connection,) = (one for one in server.app[SERVICES].connections if one.principal.user == bob.id)
         while not connection.is_full:
             await room.speak(10)
         await peer.send(close(1000))
-        await until(lambda: connection not in server.app[app_keys.CONNECTIONS])
+        await until(lambda: connection not in server.app[SERVICES].connections)
         peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # as above
         assert await peer.is_closed()
         await asyncio.sleep(1.1)  # a second is the time that it would have had
@@ -162,7 +162,7 @@ async def test_one_stalled_member_delays_nobody() -> None:
         healthy = await room.readers(ada, 50)
         (stalled,) = await room.readers(bob, 1, ("websocket",), receive_buffer=8192)
         stalled.stall()
-        (connection,) = [one for one in server.app[app_keys.CONNECTIONS] if one.principal.user == bob.id]
+        (connection,) = [one for one in server.app[SERVICES].connections if one.principal.user == bob.id]
         while not connection.is_full:
             await room.speak(10, MESSAGE * 2)
         before = len(healthy[0].taken)

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from service.app import now
-from service.http.app_keys import CONNECTIONS
+from service.http.services import SERVICES
 from service.store.memory.store import MemoryStore
 from tests.support.event_source import EventSource
 from tests.support.hosts import host
@@ -91,4 +91,4 @@ async def test_proxy_may_hold_many_connections(behind: Server, outside: aiohttp.
         for _ in range(300):
             answer = await stack.enter_async_context(outside.get("/v1/feed", headers=ada.headers))
             assert answer.status == 200
-        await until(lambda: len(behind.app[CONNECTIONS]) == 300)
+        await until(lambda: len(behind.app[SERVICES].connections) == 300)

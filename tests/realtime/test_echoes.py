@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from service.domain.errors import TooMany, Unavailable
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.echoes import Echoes
 from tests.support.peer import raw_peer
 from tests.support.server import serve
@@ -78,7 +78,7 @@ async def test_draining_is_not_held_up_by_a_peer_that_does_not_read() -> None:
         raw_peer(server.port, receive_buffer=1024, send_buffer=16_384) as stalled,
         server.ws(path="/v1/echo") as socket,
     ):
-        echoes = server.app[app_keys.ECHOES]
+        echoes = server.app[SERVICES].echoes
         await stalled.upgrade("/v1/echo")
         stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
         message = bytes((0x82, 0xFE, 0xF0, 0x00, 0, 0, 0, 0)) + bytes(0xF000)

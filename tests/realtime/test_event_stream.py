@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.errors import InvalidPosition
 from service.domain.events.position import Position
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.event_stream import Start
 from tests.support.server import Server
 
@@ -48,6 +48,6 @@ async def test_kernel_gives_up_on_a_peer_that_is_gone(server: Server) -> None:
     ada = await server.member()
     async with server.feed(ada) as stream:
         await stream.expect("hello")
-        (connection,) = server.app[app_keys.CONNECTIONS]
+        (connection,) = server.app[SERVICES].connections
         peer = connection._transport.get_extra_info("socket")
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 90_000

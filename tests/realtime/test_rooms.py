@@ -14,7 +14,7 @@ from aiohttp import WSMsgType
 from service.domain.errors import ResponseExpired
 from service.domain.idempotency import Keys
 from service.domain.rooms.rules import RoomRules
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.encoding import WireEncoding
 from service.realtime.rooms.registry import Rooms
 from service.realtime.rooms.room import ALL, MESSAGES, Room
@@ -266,7 +266,7 @@ async def test_renamed_member_speaks_by_its_new_name(server: Server) -> None:
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
         await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
-        await until(lambda: server.app[app_keys.HUB].ring.head == 3)
+        await until(lambda: server.app[SERVICES].hub.ring.head == 3)
         await client.ask("broadcast", room="lobby", data=1)
         assert (await client.until("message"))["from"]["username"] == "lovelace"
         async with connect(server, ada) as other:
@@ -455,7 +455,7 @@ async def test_reader_that_falls_off_the_ring_is_ended() -> None:
             assert transport is not None
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
             transport.pause_reading()
-            connection = next(one for one in server.app[app_keys.CONNECTIONS] if one.principal.user == ada.id)
+            connection = next(one for one in server.app[SERVICES].connections if one.principal.user == ada.id)
             while not connection.is_full:
                 await speaker.ask("broadcast", room="lobby", data="x" * 60_000)
             for number in range(1100):
@@ -465,7 +465,7 @@ async def test_reader_that_falls_off_the_ring_is_ended() -> None:
             closing, code = await slow.closing()
             assert (closing["reason"], code) == ("too_slow", 4408)
             assert closing["reconnect_after_ms"] >= 250
-        await until(lambda: len(server.app[app_keys.CONNECTIONS]) == 0)
+        await until(lambda: len(server.app[SERVICES].connections) == 0)
 
 
 async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
@@ -484,7 +484,7 @@ async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
                 await deflated.ask("broadcast", room="lobby", data=text)
             for client in (deflated, plain):
                 assert await said(client, 3) == texts
-            forms = [stream.form for stream in server.app[app_keys.CONNECTIONS]]
+            forms = [stream.form for stream in server.app[SERVICES].connections]
             assert forms == [WireEncoding.DEFLATED, WireEncoding.WEBSOCKET]
 
 
@@ -557,5 +557,5 @@ async def test_members_are_shown_by_their_present_names(server: Server) -> None:
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
         await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"username": "lovelace"})
-        await until(lambda: server.app[app_keys.HUB].ring.head == 3)
+        await until(lambda: server.app[SERVICES].hub.ring.head == 3)
         assert [one["username"] for one in (await client.ask("members", room="lobby"))["members"]] == ["lovelace"]

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.websocket import close_code
 from tests.support.domain import a_user, keep
 from tests.support.revocation import deactivate, delete, log_out, promote
@@ -21,7 +21,7 @@ from tests.support.ws import Client, Json, connect
 
 
 def epoch(server: Server) -> str:
-    return server.app[app_keys.HUB].epoch
+    return server.app[SERVICES].hub.epoch
 
 
 def seq(frame: Json) -> int:
@@ -30,7 +30,7 @@ def seq(frame: Json) -> int:
 
 async def write(server: Server, count: int) -> None:
     for number in range(count):
-        await keep(server.app[app_keys.STORE], a_user())
+        await keep(server.app[SERVICES].store, a_user())
         if not number % 10:
             await asyncio.sleep(0)
 
@@ -94,7 +94,7 @@ async def test_second_subscription_replaces_the_first(server: Server) -> None:
         await write(server, 5)
         assert await client.ask("unsubscribe") == {"type": "unsubscribed"}
         assert not client._aside
-    assert list(server.app[app_keys.HUB].live_readers()) == []
+    assert list(server.app[SERVICES].hub.live_readers()) == []
 
 
 @pytest.mark.parametrize(("after", "reason"), [("other-3", "epoch"), ("EPOCH-1000", "ahead"), ("EPOCH-2", "trimmed")])
@@ -103,7 +103,7 @@ async def test_lost_place_is_told_by_a_reset(after: str, reason: str) -> None:
     async with serve(event_retention_count=5) as server:
         admin = await server.admin()
         await write(server, 10)
-        await until(lambda: server.app[app_keys.HUB].ring.head == 11)
+        await until(lambda: server.app[SERVICES].hub.ring.head == 11)
         async with connect(server, admin) as client:
             await client.send("subscribe", after=after.replace("EPOCH", epoch(server)))
             # First, so that no drop can hide it: who has the new place has been told.
@@ -122,10 +122,10 @@ async def test_heartbeat_tells_up_to_where_the_feed_was_served(server: Server) -
 
     async def write_and_beat() -> None:
         for _ in range(100):
-            await keep(server.app[app_keys.STORE], a_user())
+            await keep(server.app[SERVICES].store, a_user())
             for _ in range(4):
                 await asyncio.sleep(0)
-                for connection in server.app[app_keys.CONNECTIONS]:
+                for connection in server.app[SERVICES].connections:
                     connection.ping()  # what the registry does every `ws_heartbeat_s`
 
     async with connect(server, admin) as client, connect(server, ada) as quiet, connect(server, ada) as silent:
@@ -157,14 +157,14 @@ async def test_sockets_that_subscribe_during_writes_see_exactly_what_lies_behind
         clients = [await stack.enter_async_context(connect(server, admin)) for _ in range(60)]
 
         async def read(client: Client) -> None:
-            start = chance.randint(0, server.app[app_keys.HUB].ring.head)
+            start = chance.randint(0, server.app[SERVICES].hub.ring.head)
             await client.send("subscribe", after=f"{epoch(server)}-{start}")
             await client.expect("subscribed")
             assert await take(client, total - start) == list(range(start + 1, total + 1))
 
         readers = []
         for number in range(total - 1):
-            await keep(server.app[app_keys.STORE], a_user())
+            await keep(server.app[SERVICES].store, a_user())
             if not number % 8 and clients:
                 readers.append(asyncio.create_task(read(clients.pop())))
             for _ in range(chance.randint(0, 6)):
@@ -209,7 +209,7 @@ async def test_socket_does_not_outlive_its_feed(server: Server, caplog: pytest.L
     """A reader that fails closes the connection with 1013, whatever else it is used for."""
     admin = await server.admin()
     async with connect(server, admin) as client:
-        with mock.patch.object(type(server.app[app_keys.HUB]), "page", side_effect=OSError("the disk is gone")):
+        with mock.patch.object(type(server.app[SERVICES].hub), "page", side_effect=OSError("the disk is gone")):
             await client.send("subscribe", after=f"{epoch(server)}-0")
             closing, code = await client.closing()
     assert (closing["reason"], code) == ("feed_failed", 1013)
@@ -223,9 +223,9 @@ async def test_idle_socket_costs_no_task_of_ours(server: Server) -> None:
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
         await client.ask("subscribe")
-        (connection,) = server.app[app_keys.CONNECTIONS]
+        (connection,) = server.app[SERVICES].connections
         await until(lambda: all(reader.live for reader in connection.readers))
-        await until(lambda: not server.app[app_keys.TASKS]._tasks)
+        await until(lambda: not server.app[SERVICES].tasks._tasks)
         assert len(connection.readers) == 2
 
 

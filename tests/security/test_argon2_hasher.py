@@ -16,7 +16,7 @@ from argon2 import PasswordHasher, Type, extract_parameters
 
 from service.app import create_app
 from service.domain.errors import Unavailable
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security.argon2_hasher import Argon2Hasher, usual_workers
 from tests.support.server import settings_for_tests
 from tests.support.wait import until
@@ -131,7 +131,7 @@ async def test_parameters_are_those_of_the_settings() -> None:
     before = Argon2Hasher(workers=1, memory_kib=64)
     hashed = await before.hash("correct horse")
     app = create_app(settings_for_tests(argon2_memory_kib=19_456, argon2_time_cost=2, argon2_parallelism=2))
-    hasher = app[app_keys.HASHER]
+    hasher = app[SERVICES].hasher
     parameters = extract_parameters(await hasher.hash("correct horse"))
 
     assert (parameters.memory_cost, parameters.time_cost, parameters.parallelism) == (19_456, 2, 2)

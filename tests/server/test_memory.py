@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.connection import Connection
 from service.server.memory import trim_heap
 from tests.support.server import Server
@@ -54,7 +54,7 @@ async def test_memory_is_given_back_after_many_have_left(
     """Once, when nobody has left for a while, and not after a few."""
     monkeypatch.setattr("service.realtime.connections._MANY", 5)
     monkeypatch.setattr("service.realtime.connections._QUIET_S", 0.05)
-    ada, connections = await server.member(), server.app[app_keys.CONNECTIONS]
+    ada, connections = await server.member(), server.app[SERVICES].connections
     with mock.patch("service.realtime.connections.trim_heap", return_value=0.001) as given_back:
         for count in (4, 1):
             async with AsyncExitStack() as stack:
@@ -83,7 +83,7 @@ async def test_socket_that_breaks_off_leaves_little_to_the_collector(server: Ser
                 assert socket._response.connection is not None
                 assert socket._response.connection.transport is not None
                 socket._response.connection.transport.abort()
-        await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+        await until(lambda: not len(server.app[SERVICES].connections))
         await asyncio.sleep(0)
         assert not [one for one in gc.get_objects() if isinstance(one, Connection)]
     finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.server import Server
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -22,7 +22,7 @@ async def test_documented_label_values_exist_from_the_start(server: Server) -> N
     ):
         documented[name] = set(re.findall(r"`(\w+)`", cell))
     assert len(documented) == 8
-    families = text_string_to_metric_families(server.app[app_keys.METRICS].text().decode())
+    families = text_string_to_metric_families(server.app[SERVICES].metrics.text().decode())
     samples = [sample for family in families for sample in family.samples if sample.name in documented]
     assert [sample for sample in samples if sample.value != 0] == []
     for name, words in documented.items():
@@ -34,7 +34,7 @@ async def test_documented_label_values_exist_from_the_start(server: Server) -> N
 
 async def test_every_operation_counts_from_zero(server: Server) -> None:
     """Each operation has its successful statuses and 500 at 0 before its first request."""
-    text = server.app[app_keys.METRICS].text().decode()
+    text = server.app[SERVICES].metrics.text().decode()
     for line in (
         'method="GET",route="/v1/users/{id}",status="200"',
         'method="POST",route="/v1/users",status="201"',

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.config.settings import load
-from service.http.app_keys import CONNECTIONS
+from service.http.services import SERVICES
 from service.server.runner import Runner
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Server, serve
@@ -68,7 +68,7 @@ async def test_request_whose_body_is_on_its_way_is_answered() -> None:
             await peer.announce("/v1/auth/login", len(body))
 
             stop.set()
-            await until(lambda: server.app[CONNECTIONS].draining)
+            await until(lambda: server.app[SERVICES].connections.draining)
             await peer.send(body)
 
             assert (await peer.answer()).status == 200
@@ -81,7 +81,7 @@ async def test_readiness_fails_before_anything_else_does() -> None:
         async with server.feed(ada) as feed:
             await feed.expect("hello")
             stop.set()
-            await until(lambda: server.app[CONNECTIONS].shutting_down)
+            await until(lambda: server.app[SERVICES].connections.shutting_down)
             problem = await server.json("GET", "/health/ready", status=503)
             assert problem["detail"] == "The service is stopping."
             async with raw_peer(server.port) as peer:
@@ -89,7 +89,7 @@ async def test_readiness_fails_before_anything_else_does() -> None:
                 assert (await peer.answer()).status == 200
             async with server.feed(ada) as late:
                 await late.expect("hello")
-                assert server.app[CONNECTIONS].draining is None
+                assert server.app[SERVICES].connections.draining is None
                 for stream in (feed, late):
                     assert (await stream.expect("closing")).data["reason"] == "restart"
 
@@ -105,7 +105,7 @@ async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
             # The head is begun before the stop, so that the connection is not an idle one.
             await peer.send(head)
             stop.set()
-            await until(lambda: server.app[CONNECTIONS].draining)
+            await until(lambda: server.app[SERVICES].connections.draining)
             await peer.send("\r\n")
             answer = await peer.answer()
             assert answer.status == 200
@@ -132,13 +132,13 @@ async def test_connection_that_was_kept_alive_gets_its_last_answer_while_streams
                 answer = await peer.answer()
                 assert (answer.status, answer.headers.get("connection")) == (200, None)
             stop.set()
-            await until(lambda: server.app[CONNECTIONS].draining)
+            await until(lambda: server.app[SERVICES].connections.draining)
             await asyncio.sleep(0.1)  # for longer than the service waits between two looks
             await busy.send("GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = await busy.answer()
             assert (answer.status, answer.headers.get("connection")) == (200, "close")
             assert await busy.is_closed()
-            assert len(server.app[CONNECTIONS]) == 1
+            assert len(server.app[SERVICES].connections) == 1
             assert await idle.is_closed()
 
 

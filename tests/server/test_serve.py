@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.server.serve import banner
 from tests.support.mail import Mails, token_in
 from tests.support.places import NewPlace
@@ -24,9 +24,9 @@ async def test_made_password_is_shown_once(new_place: NewPlace) -> None:
     """The start that makes the administrator shows the password; a later one says that it was shown, and shows none."""
     store_url = await new_place("sqlite")
     async with serve(store_url=store_url, admin_password="") as server:
-        password = server.app[app_keys.MADE_PASSWORD]
+        password = server.app[SERVICES].generated_password
         assert password is not None
-        assert told(server) == f"login admin  password {password}  (made now, shown once)"
+        assert told(server) == f"login admin  password {password}  (generated now, shown once)"
         await server.log_in("admin", password)
     async with serve(store_url=store_url, admin_password=PASSWORD) as server:
         assert told(server) == "as before; its password was shown, or set, at the first start (lost: docs/auth.md)"

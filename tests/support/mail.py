@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from service.domain.mail.mail import MailToken, Purpose, new_token
 from service.domain.ports import Transaction
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.domain import BY
 from tests.support.server import Server
 from tests.support.wait import until
@@ -158,10 +158,10 @@ async def mail_server(
 
 async def mailed(server: Server, user: str, purpose: Purpose) -> str:
     """A token as a mail would bring it."""
-    store, user_id = server.app[app_keys.STORE], UUID(user)
+    store, user_id = server.app[SERVICES].store, UUID(user)
     found = (await store.user(user_id)).value
     assert found is not None
-    expires_at = server.app[app_keys.CLOCK]() + timedelta(hours=1)
+    expires_at = server.app[SERVICES].clock() + timedelta(hours=1)
     text, digest = new_token(user_id, expires_at)
     token = MailToken(user_id, purpose, found.email, expires_at, (digest,))
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from service.config.settings import Settings, load
 from service.domain.ports import Store
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security.argon2_hasher import Argon2Hasher
 from service.security.hash_admission import ProcessHasher
 from service.server.serve import make_runner
@@ -171,4 +171,4 @@ async def serve(
             await runner.cleanup()
     # Transports close in the turn after; a test must not leave that to the next one.
     await asyncio.sleep(0)
-    assert not len(runner.app[app_keys.CONNECTIONS]), "streams were left open"
+    assert not len(runner.app[SERVICES].connections), "streams were left open"

@@ -9,7 +9,7 @@ from uuid import UUID
 from pyotp import TOTP
 
 from service.domain.ports import Transaction
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.domain import BY
 from tests.support.server import Login, Server
 
@@ -25,7 +25,7 @@ class Phone:
 
     def shown(self, steps: int = 0) -> str:
         """The code of now, or so many steps from now; it may have been taken."""
-        now = self.server.app[app_keys.CLOCK]()
+        now = self.server.app[SERVICES].clock()
         return TOTP(self.secret).at(now + timedelta(seconds=30 * steps))
 
     async def code(self) -> str:
@@ -38,7 +38,7 @@ class Phone:
             assert found.second_factor is not None
             await transaction.put_second_factor(user_id, replace(found.second_factor, last_step=0))
 
-        await self.server.app[app_keys.STORE].write(work, BY)
+        await self.server.app[SERVICES].store.write(work, BY)
         return self.shown()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from service.app import now
 from service.domain.auth.api_token import MOST_TOKENS
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.security import api_token_secret
 from service.store.postgres.store import PostgresStore
 from tests.support.revocation import deactivate, delete, promote
@@ -426,7 +426,7 @@ async def test_end_reaches_every_process_within_a_second(place: str) -> None:
             await revoke(here, ada, program)
             assert await closing(feed) == "session_ended"
             assert (await client.closing())[1] == 4401
-            authenticator = there.app[app_keys.AUTHENTICATOR]
+            authenticator = there.app[SERVICES].authenticator
             await until(lambda: authenticator.remembered(f"Bearer {program.access_token}") is None)
             assert await status_of(there, program) == (401, CHALLENGE)
             assert time.monotonic() - began < 1

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.routes import operations
 from tests.support.mail import mailed
 from tests.support.ndjson import NDJSON, import_batch, ndjson, person
@@ -171,7 +171,7 @@ async def test_failed_logins_are_told_as_counts(server: Server) -> None:
     found: list[dict[str, Any]] = []
 
     async def are_told() -> bool:
-        await server.app[app_keys.TOLD_FAILURES].write()  # else a minute after the first
+        await server.app[SERVICES].failed_logins.write()  # else a minute after the first
         found[:] = await items(server, admin, action="login.failed")
         return bool(sum(entry["details"]["failed"] for entry in found) == 5)
 
@@ -448,7 +448,7 @@ async def test_audit_holds_no_secret(kept: Server) -> None:
     await kept.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": ANOTHER})
     await import_batch(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
     await log_in(kept, "ada", 401, "a wrong password")
-    await kept.app[app_keys.TOLD_FAILURES].write()
+    await kept.app[SERVICES].failed_logins.write()
     phone = await protect(kept, await kept.member("bob"))
 
     text = json.dumps(await items(kept, admin))

@@ -15,7 +15,7 @@ import pytest
 from service.domain.audit import AuditSource
 from service.domain.queries import EventQuery
 from service.domain.users.user import Credentials
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
 
@@ -57,13 +57,13 @@ async def test_anybody_registers(server: Server) -> None:
 async def test_registration_keeps_the_rules(server: Server) -> None:
     """Broken rules are 422, rights among them; names that are taken 409; nothing is made then."""
     await server.json("POST", "/v1/auth/register", status=201, json=ADA)
-    before = await server.app[app_keys.STORE].position()
+    before = await server.app[SERVICES].store.position()
     for more in ({"role": "admin"}, {"active": True}, {"id": "x"}, {"password": "short"}, {"age": "36"}):
         problem = await server.json("POST", "/v1/auth/register", status=422, json=ADA | more)
         assert [error["pointer"] for error in problem["errors"]] == [f"/{name}" for name in more]
     await server.json("POST", "/v1/auth/register", status=409, json=ADA)
 
-    assert await server.app[app_keys.STORE].position() == before
+    assert await server.app[SERVICES].store.position() == before
 
 
 async def test_registration_can_be_closed() -> None:
@@ -158,7 +158,7 @@ async def test_basic_is_refused(server: Server) -> None:
 async def test_login_reads_the_credentials_once(server: Server) -> None:
     """Before the transaction that opens the session; as often for a login that is not known."""
     await server.json("POST", "/v1/auth/register", status=201, json=ADA)
-    store, reads = server.app[app_keys.STORE], list[str]()
+    store, reads = server.app[SERVICES].store, list[str]()
     read = store.credentials
 
     async def reading(login: str) -> Credentials | None:
@@ -202,7 +202,7 @@ async def test_failed_logins_are_limited() -> None:
 
         assert (answer.status, problem["type"]) == (429, "/problems/too-many-requests")
         assert 1 <= int(answer.headers["Retry-After"]) <= 60
-        shown = server.app[app_keys.METRICS].text()
+        shown = server.app[SERVICES].metrics.text()
         assert b'roster_login_throttled_total{kind="account"} 1.0' in shown
         assert b'roster_login_throttled_total{kind="network"} 0.0' in shown
         headers = {"X-Forwarded-For": "192.0.2.9", **basic("ada", PASSWORD)}
@@ -306,7 +306,7 @@ async def test_operator_is_told_of_a_reuse(server: Server, caplog: pytest.LogCap
     assert (told["user"], told["client"], told["request_id"]) == (ada.id, "127.0.0.1", "r-1")
     assert told["session"].replace("-", "") == token.split(".")[0]
     assert token.split(".")[2] not in str(told)
-    figures = server.app[app_keys.METRICS].text().decode()
+    figures = server.app[SERVICES].metrics.text().decode()
     for result, count in (("ok", 2), ("reused", 1), ("invalid_grant", 2)):
         assert f'roster_refreshes_total{{result="{result}"}} {count}.0' in figures
 
@@ -316,7 +316,7 @@ async def test_reuse_of_who_hangs_up_is_told(
 ) -> None:
     """Going away before the answer keeps nobody from hearing of it."""
     _, token = await copied(server)
-    store = server.app[app_keys.STORE]
+    store = server.app[SERVICES].store
     write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
 
     async def held(work: Any, by: AuditSource) -> Any:
@@ -332,7 +332,7 @@ async def test_reuse_of_who_hangs_up_is_told(
     go_on.set()
     await until(lambda: reuses(caplog))
 
-    assert 'roster_refreshes_total{result="reused"} 1.0' in server.app[app_keys.METRICS].text().decode()
+    assert 'roster_refreshes_total{result="reused"} 1.0' in server.app[SERVICES].metrics.text().decode()
 
 
 async def test_made_up_refresh_tokens_end_nothing(server: Server) -> None:
@@ -368,7 +368,7 @@ async def test_session_ends_by_itself() -> None:
     """A session that has expired renews nothing and answers nothing."""
     async with serve(session_ttl_s=1) as server:
         ada = await server.member("ada")
-        authenticator = server.app[app_keys.AUTHENTICATOR]
+        authenticator = server.app[SERVICES].authenticator
         header = ada.headers["Authorization"]
         assert authenticator.remembered(header) is not None
         await until(lambda: authenticator.remembered(header) is None)
@@ -556,7 +556,7 @@ async def test_nothing_secret_is_kept_in_the_log(server: Server) -> None:
     ticket, cookie, _ = await ticket_for(server, ada)
     async with server.request("POST", "/v1/auth/logout", ada):
         pass
-    events = (await server.app[app_keys.STORE].events(EventQuery(0, 100))).events
+    events = (await server.app[SERVICES].store.events(EventQuery(0, 100))).events
 
     for secret in (PASSWORD, "argon2", ada.access_token, ada.refresh_token, ticket, cookie):
         assert secret not in str(events)

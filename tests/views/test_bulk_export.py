@@ -14,7 +14,7 @@ from aiohttp import ClientPayloadError
 from service.domain.errors import Unavailable
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.ndjson import export, import_batch, ndjson, person
 from tests.support.peer import raw_peer
 from tests.support.server import Login, Server, serve
@@ -42,7 +42,7 @@ async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
             await server.json("PATCH", f"/v1/users/{exports[-1][0][1]['id']}", admin, json={"name": f"{len(exports)}"})
         await writing
         await server.json("PATCH", f"/v1/users/{exports[0][0][2]['id']}", admin, json=change)
-        head = (await server.app[app_keys.STORE].position()).seq
+        head = (await server.app[SERVICES].store.position()).seq
 
         wanted = (await export(server, admin))[0]
         for users, position in (exports[0], exports[len(exports) // 2], exports[-1]):
@@ -79,7 +79,7 @@ async def test_export_can_be_imported_elsewhere(store_url: str) -> None:
         moved, position = await export(other, there)
         again = await import_batch(other, there, ndjson(moved), "?on_conflict=update")
         assert again.counts == (0, 0, 705, 0)
-        assert str(await other.app[app_keys.STORE].position()) == position
+        assert str(await other.app[SERVICES].store.position()) == position
 
     same = ("id", "username", "email", "name", "age", "role", "active", "created_at")
     assert [{name: user[name] for name in same} for user in moved[1:]] == [
@@ -143,13 +143,13 @@ async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> Non
     """Where the store goes away in the middle the connection is cut, and the client knows; the next one is served."""
     admin = await server.admin()
     await import_batch(server, admin, map(person, range(2_000)))
-    store = server.app[app_keys.STORE]
+    store = server.app[SERVICES].store
     store.stream_users = Breaking(store).stream_users  # type: ignore[method-assign]  # a store that goes away
     async with server.request("GET", PATH, admin) as answer:
         assert answer.status == 200
         with pytest.raises((ClientPayloadError, ConnectionError)):
             await answer.read()
-    assert server.app[app_keys.TRANSFERS].running("export") == 0
+    assert server.app[SERVICES].bulk_jobs.running("export") == 0
 
 
 async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
@@ -157,7 +157,7 @@ async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
     async with serve(store_url=store_url, slow_client_timeout_s=0.5, send_buffer=8_192) as server:
         admin = await server.admin()
         await import_batch(server, admin, (person(number, name="x" * 100) for number in range(3_000)))
-        running = server.app[app_keys.TRANSFERS].running
+        running = server.app[SERVICES].bulk_jobs.running
         peers = []
         for _ in range(2):
             raw = socket.create_connection(("127.0.0.1", server.port))
@@ -183,7 +183,7 @@ async def test_client_that_leaves_frees_its_place(server: Server) -> None:
     async with raw_peer(server.port) as peer:
         await peer.send(asking(admin))
         await peer.reader.readuntil(b"\r\n\r\n")
-    await until(lambda: server.app[app_keys.TRANSFERS].running("export") == 0)
+    await until(lambda: server.app[SERVICES].bulk_jobs.running("export") == 0)
 
 
 async def test_import_compares_the_end_line_of_an_export(server: Server) -> None:

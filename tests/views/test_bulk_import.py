@@ -17,7 +17,7 @@ from argon2 import PasswordHasher
 from service.domain.audit import AuditQuery, AuditSource
 from service.domain.errors import Unavailable
 from service.domain.queries import EventQuery
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.views.users.importing import Importing
 from tests.support.ndjson import NDJSON, import_batch, ndjson, person
 from tests.support.peer import raw_peer
@@ -53,7 +53,7 @@ async def problem_of(server: Server, by: Login, body: Any, status: int, **kwargs
 
 
 async def seq(server: Server) -> int:
-    return (await server.app[app_keys.STORE].position()).seq
+    return (await server.app[SERVICES].store.position()).seq
 
 
 async def reached(server: Server, wanted: int) -> None:
@@ -95,7 +95,7 @@ async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) 
     """While an import runs the log holds all of it: who follows from where it began, however late, misses nothing."""
     async with serve(store_url=store_url, event_retention_count=100, event_retention_s=0) as server:
         admin = await server.admin()
-        began = await server.app[app_keys.STORE].position()
+        began = await server.app[SERVICES].store.position()
         go_on = asyncio.Event()
 
         async def body() -> AsyncIterator[bytes]:
@@ -269,12 +269,12 @@ async def test_hashes_of_others_log_in_and_are_made_anew(store_url: str) -> None
         for name in hashes:
             wrong = {"login": f"person{name}", "password": "not " + PASSWORD}
             await server.json("POST", "/v1/auth/login", status=401, json=wrong)
-            kept = await server.app[app_keys.STORE].credentials(f"person{name}")
+            kept = await server.app[SERVICES].store.credentials(f"person{name}")
             assert kept is not None
             assert kept.password_hash == hashes[name]
             for _ in range(2):
                 await server.log_in(f"person{name}")
-            kept = await server.app[app_keys.STORE].credentials(f"person{name}")
+            kept = await server.app[SERVICES].store.credentials(f"person{name}")
             assert kept is not None
             assert (kept.password_hash or "").startswith("$argon2id$v=19$m=64,t=1,p=1$")
         await server.log_in("personclear")
@@ -289,14 +289,14 @@ async def test_passwords_of_those_who_are_there_are_not_hashed(server: Server) -
     await import_batch(server, admin, rows)
     before = await server.log_in("person0")
     hashed = 0
-    real = server.app[app_keys.HASHER].hash
+    real = server.app[SERVICES].hasher.hash
 
     async def counting(password: str) -> str:
         nonlocal hashed
         hashed += 1
         return await real(password)
 
-    server.app[app_keys.HASHER].hash = counting  # type: ignore[method-assign]  # only to be counted
+    server.app[SERVICES].hasher.hash = counting  # type: ignore[method-assign]  # only to be counted
     assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (0, 0, 3, 0)
     assert hashed == 0
     assert (await import_batch(server, admin, rows[:1], "?on_conflict=update")).counts == (0, 1, 0, 0)
@@ -308,7 +308,7 @@ async def test_import_waits_where_logins_keep_the_threads_busy(server: Server) -
     """A password that cannot be hashed now is hashed a little later."""
     admin = await server.admin()
     refused = 0
-    real = server.app[app_keys.HASHER].hash
+    real = server.app[SERVICES].hasher.hash
 
     async def busy(password: str) -> str:
         nonlocal refused
@@ -317,7 +317,7 @@ async def test_import_waits_where_logins_keep_the_threads_busy(server: Server) -
             raise Unavailable
         return await real(password)
 
-    server.app[app_keys.HASHER].hash = busy  # type: ignore[method-assign]  # a queue that is full just now
+    server.app[SERVICES].hasher.hash = busy  # type: ignore[method-assign]  # a queue that is full just now
     assert (await import_batch(server, admin, [person(1, password=PASSWORD)])).counts == (1, 0, 0, 0)
     await server.log_in("person1")
 
@@ -359,7 +359,7 @@ async def test_so_many_run_at_once(server: Server) -> None:
         await go_on.wait()
 
     running = [asyncio.create_task(import_batch(server, admin, body(name))) for name in ("a", "b")]
-    await until(lambda: server.app[app_keys.TRANSFERS].running("import") == 2)
+    await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 2)
     async with server.request("POST", PATH, admin, data=b"", headers=NDJSON) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
     go_on.set()
@@ -380,10 +380,10 @@ async def test_client_that_dies_leaves_whole_batches(store_url: str) -> None:
             await peer.send(head(admin) + chunked(ndjson(rows[:1_250])))
             await reached(server, before + 1_000)
             peer.writer.transport.abort()
-        await until(lambda: server.app[app_keys.TRANSFERS].running("import") == 0)
+        await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 0)
         assert await seq(server) == before + 1_000
         assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (700, 0, 1_000, 0)
-        page = await server.app[app_keys.STORE].events(EventQuery(before, 5_000))
+        page = await server.app[SERVICES].store.events(EventQuery(before, 5_000))
         assert [event.user and event.user.username for event in page.events] == [row["username"] for row in rows]
 
 
@@ -392,7 +392,7 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
 ) -> None:
     """The audit entry of the end counts every batch, also one that was committed after its client had gone."""
     admin = await server.admin()
-    store, tasks, gate = server.app[app_keys.STORE], asyncio.all_tasks, asyncio.Event()
+    store, tasks, gate = server.app[SERVICES].store, asyncio.all_tasks, asyncio.Event()
     real, settle = store.write, Importing._settle
     writes = settles = 0
 
@@ -414,7 +414,7 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
         await peer.send(head(admin) + chunked(ndjson(person(number) for number in range(1_100))))
         await until(lambda: settles == 2)  # the second batch waits for the first
         peer.writer.transport.abort()
-        running = server.app[app_keys.TRANSFERS].running
+        running = server.app[SERVICES].bulk_jobs.running
         await until(lambda: not running("import") or any(task.cancelling() for task in tasks()))
     gate.set()
     ended = AuditQuery(limit=1, action="import.ended")
@@ -443,7 +443,7 @@ async def test_client_that_says_nothing_for_long_is_told_how_far_it_got(framing:
             answer = await peer.answer()
         problem = json.loads(answer.body)
         assert (answer.status, problem["type"]) == (408, "/problems/request-timeout")
-        epoch = (await server.app[app_keys.STORE].position()).epoch
+        epoch = (await server.app[SERVICES].store.position()).epoch
         assert problem["progress"] == {
             "lines": 500,
             "created": 500,
@@ -473,7 +473,7 @@ async def test_coding_that_breaks_is_told_with_the_progress(server: Server) -> N
 async def test_store_that_fails_is_told_with_the_progress(server: Server) -> None:
     """Where the store goes away in the middle, the answer is its 503, when to come back, and how far it got."""
     admin = await server.admin()
-    real = server.app[app_keys.STORE].write
+    real = server.app[SERVICES].store.write
     writes = 0
 
     async def failing(work: Any, by: AuditSource) -> Any:
@@ -483,13 +483,13 @@ async def test_store_that_fails_is_told_with_the_progress(server: Server) -> Non
             raise Unavailable(3)
         return await real(work, by)
 
-    server.app[app_keys.STORE].write = failing  # type: ignore[method-assign]  # a store that goes away
+    server.app[SERVICES].store.write = failing  # type: ignore[method-assign]  # a store that goes away
     rows = [person(number) for number in range(2_000)]
     async with server.request("POST", PATH, admin, data=ndjson(rows), headers=NDJSON) as answer:
         problem = await answer.json()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
     assert (problem["progress"]["lines"], problem["progress"]["created"]) == (1_000, 1_000)
-    server.app[app_keys.STORE].write = real  # type: ignore[method-assign]  # it is back
+    server.app[SERVICES].store.write = real  # type: ignore[method-assign]  # it is back
     assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (1_000, 0, 1_000, 0)
 
 
@@ -508,7 +508,7 @@ async def test_import_ends_with_the_rights_to_it(server: Server, change: dict[st
         answer = await peer.answer()
     assert answer.status == (403 if "role" in change else 401)
     assert json.loads(answer.body)["progress"]["created"] == 500
-    assert await server.app[app_keys.STORE].credentials("person500") is None
+    assert await server.app[SERVICES].store.credentials("person500") is None
 
 
 async def test_import_that_runs_when_the_service_stops_says_how_far_it_got() -> None:
@@ -532,7 +532,7 @@ async def test_import_that_runs_when_the_service_stops_says_how_far_it_got() -> 
 async def test_no_more_is_taken_than_is_written(server: Server) -> None:
     """While a batch waits to be written, the client has to wait as well: nothing piles up here."""
     admin = await server.admin()
-    store = server.app[app_keys.STORE]
+    store = server.app[SERVICES].store
     go_on, real = asyncio.Event(), store.write
 
     async def slow(work: Any, by: AuditSource) -> Any:
@@ -549,7 +549,7 @@ async def test_no_more_is_taken_than_is_written(server: Server) -> None:
             sent += 500 * len(row)
 
     importing = asyncio.create_task(import_batch(server, admin, body(), "?on_conflict=skip"))
-    await until(lambda: server.app[app_keys.TRANSFERS].running("import") == 1)
+    await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 1)
     store.write = slow  # type: ignore[method-assign]  # a store that takes its time
     before = -1
     while sent > before:  # until nothing more goes out for half a second
@@ -559,7 +559,7 @@ async def test_no_more_is_taken_than_is_written(server: Server) -> None:
     importing.cancel()  # what follows would be written like any other import
     await asyncio.wait([importing])
     go_on.set()
-    await until(lambda: server.app[app_keys.TRANSFERS].running("import") == 0)
+    await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 0)
 
 
 async def test_bomb_of_one_line_is_not_kept(server: Server) -> None:

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.peer import raw_peer
 from tests.support.server import Server, serve
 from tests.support.wait import until
@@ -78,7 +78,7 @@ async def test_address_has_so_many_connections() -> None:
         assert refused.value.headers is not None
         assert int(refused.value.headers["Retry-After"]) > 0
         await second.close()
-        await until(lambda: len(server.app[app_keys.ECHOES]._sockets) == 1)
+        await until(lambda: len(server.app[SERVICES].echoes._sockets) == 1)
         async with server.ws(path="/v1/echo") as third:
             await third.send_str("here")
             assert await third.receive_str(timeout=5) == "here"
@@ -106,7 +106,7 @@ async def test_peer_that_does_not_read_is_let_go() -> None:
         await other.send_str("here")
         assert await other.receive_str(timeout=5) == "here"
         assert time.monotonic() - began < 0.5
-        await until(lambda: len(server.app[app_keys.ECHOES]._sockets) == 1)
+        await until(lambda: len(server.app[SERVICES].echoes._sockets) == 1)
         with pytest.raises(ConnectionError):
             await asyncio.wait_for(sending, 5)
 
@@ -114,7 +114,7 @@ async def test_peer_that_does_not_read_is_let_go() -> None:
 async def test_stopping_service_closes_echoes() -> None:
     """1012, and the next one is told to come back."""
     async with serve() as server, server.ws(path="/v1/echo") as socket:
-        drain = asyncio.create_task(server.app[app_keys.ECHOES].drain())
+        drain = asyncio.create_task(server.app[SERVICES].echoes.drain())
         assert (await socket.receive(timeout=5)).data == 1012
         await asyncio.wait_for(drain, 1)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

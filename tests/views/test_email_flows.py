@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.domain.ports import Hasher
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.mail import Mails, token_in
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.wait import until
@@ -56,12 +56,12 @@ async def logs_in(server: Server, login: str, password: str = PASSWORD) -> bool:
 
 async def settled(server: Server) -> None:
     """All that was asked for has been done, and every mail that was due has been sent."""
-    store, clock = server.app[app_keys.STORE], server.app[app_keys.CLOCK]
+    store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
 
     async def nothing_is_due() -> bool:
         return not await store.due_mails(clock(), 1)
 
-    await until(lambda: not server.app[app_keys.POSTBOX]._waiting)
+    await until(lambda: not server.app[SERVICES].mail_worker._waiting)
     await until(nothing_is_due)
 
 
@@ -471,7 +471,7 @@ async def test_tokens_are_nowhere_but_in_the_mail(server: Server, ada: Any, mail
     """What is kept of a token is its hash, and only once the mail is sent."""
     await forgot(server, ada["email"])
     token = token_in((await mails.newest(ada["email"])).text)
-    store, clock = server.app[app_keys.STORE], server.app[app_keys.CLOCK]
+    store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
     await settled(server)
 
     (kept,) = await store.expired_mail_tokens(clock().replace(year=9999), 10)
@@ -548,7 +548,7 @@ async def test_admin_gets_in_again(mails: Mails) -> None:
 
 def _count_hashes(server: Server) -> list[str]:
     """Every password that is hashed or checked from now on."""
-    hasher: Hasher = server.app[app_keys.HASHER]
+    hasher: Hasher = server.app[SERVICES].hasher
     seen: list[str] = []
     hash_, verify_ = hasher.hash, hasher.verify
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from service.domain.errors import InvalidToken
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.connection import Connection
 from service.realtime.connections import ConnectionRegistry
 from tests.support.domain import a_user, keep
@@ -30,7 +30,7 @@ from tests.support.ws import connect
 
 
 def epoch(server: Server) -> str:
-    return server.app[app_keys.HUB].epoch
+    return server.app[SERVICES].hub.epoch
 
 
 async def rename(server: Server, by: Login, name: str) -> int:
@@ -43,7 +43,7 @@ async def rename(server: Server, by: Login, name: str) -> int:
 async def write(server: Server, count: int, *, a_turn: int = 20) -> None:
     """Commit so many events, as fast as the store takes them, several in a turn of the loop."""
     for number in range(count):
-        await keep(server.app[app_keys.STORE], a_user(name="x" * 100))
+        await keep(server.app[SERVICES].store, a_user(name="x" * 100))
         if not number % a_turn:
             await asyncio.sleep(0)
 
@@ -83,7 +83,7 @@ async def ids(stream: Stream, last: int) -> list[int]:
 
 
 def connections(server: Server) -> ConnectionRegistry:
-    return server.app[app_keys.CONNECTIONS]
+    return server.app[SERVICES].connections
 
 
 @asynccontextmanager
@@ -258,7 +258,7 @@ async def test_limit_ends_the_stream_after_so_many(server: Server) -> None:
     async with server.feed(admin, params={"after": f"{epoch(server)}-2", "limit": "5"}) as stream:
         await stream.expect("hello")
         assert seqs(await take(stream, 2)) == [3, 4]
-        await keep(server.app[app_keys.STORE], *(a_user() for _ in range(9)))
+        await keep(server.app[SERVICES].store, *(a_user() for _ in range(9)))
         assert seqs(await take(stream, 3)) == [5, 6, 7]
         ending = await stream.expect("closing")
         assert await stream.next() is None
@@ -463,7 +463,7 @@ async def test_demoted_admin_sees_nothing_that_was_committed_behind(server: Serv
     admin, second = await server.admin(), await server.member()
     await promote(server, admin, second)
     second = await server.log_in(second.username)
-    store, gate = server.app[app_keys.STORE], asyncio.Event()
+    store, gate = server.app[SERVICES].store, asyncio.Event()
     events = store.events
 
     async def late(query: Any) -> Any:
@@ -496,7 +496,7 @@ async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
         place = stream.last_id
     assert place is not None
     ada = await server.log_in(ada.username)
-    head = str(server.app[app_keys.HUB].head)
+    head = str(server.app[SERVICES].hub.head)
 
     async with server.feed(ada, headers={"Last-Event-ID": place}) as stream:
         assert (await stream.expect("hello")).id is None
@@ -523,7 +523,7 @@ async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
 async def test_session_that_ends_while_its_stream_opens_ends_the_stream(server: Server, path: str) -> None:
     """Between the look at its credentials and the moment from which endings reach it, nothing falls through."""
     ada = await server.member()
-    with mock.patch.object(server.app[app_keys.AUTHENTICATOR], "confirm", side_effect=InvalidToken):
+    with mock.patch.object(server.app[SERVICES].authenticator, "confirm", side_effect=InvalidToken):
         if path == "/v1/feed":
             async with server.feed(ada) as stream:
                 assert (await closing(stream))["reason"] == "session_ended"
@@ -590,7 +590,7 @@ async def test_failing_store_ends_the_stream_with_a_word(server: Server, monkeyp
     ada = await server.member()
     async with server.feed(ada) as stream:
         await stream.expect("hello")
-        with mock.patch.object(server.app[app_keys.STORE], "events", side_effect=OSError("the disk is gone")):
+        with mock.patch.object(server.app[SERVICES].store, "events", side_effect=OSError("the disk is gone")):
             ending = await closing(stream)
             async with server.feed(ada, params={"after": "0"}) as begun:
                 assert (await closing(begun))["reason"] == "feed_failed"
@@ -600,7 +600,7 @@ async def test_failing_store_ends_the_stream_with_a_word(server: Server, monkeyp
                 assert (await client.closing())[1] == 1013
     assert ending["reason"] == "feed_failed"
     assert ending["reconnect_after_ms"] >= 250
-    await until(lambda: server.app[app_keys.HUB].is_current)
+    await until(lambda: server.app[SERVICES].hub.is_current)
     async with server.feed(ada, params={"after": "0"}) as stream:
         await stream.expect("hello")
         await stream.expect("user.created")
@@ -615,7 +615,7 @@ async def test_client_that_leaves_is_forgotten_at_once(server: Server) -> None:
             assert len(connections(server)) == 1
             stream.response.close()
             await until(lambda: len(connections(server)) == 0)
-    assert list(server.app[app_keys.HUB].live_readers()) == []
+    assert list(server.app[SERVICES].hub.live_readers()) == []
 
 
 # --- Order, density and slow peers ------------------------------------------------------------------------------------
@@ -628,13 +628,13 @@ async def test_feeds_that_open_during_writes_see_exactly_what_lies_behind_their_
         admin = await server.admin()
 
         async def read() -> None:
-            start = chance.randint(0, server.app[app_keys.HUB].ring.head)
+            start = chance.randint(0, server.app[SERVICES].hub.ring.head)
             async with server.feed(admin, params={"after": f"{epoch(server)}-{start}"}) as stream:
                 assert await ids(stream, total) == list(range(start, total + 1))
 
         readers = []
         for number in range(total - 1):
-            await keep(server.app[app_keys.STORE], a_user())
+            await keep(server.app[SERVICES].store, a_user())
             if not number % 5:
                 readers.append(asyncio.create_task(read()))
             for _ in range(chance.randint(0, 6)):
@@ -691,7 +691,7 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
             connections(server).look(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
             await until(lambda: len(connections(server)) == 0)
             assert connection._transport.is_closing()
-        assert list(server.app[app_keys.HUB].live_readers()) == []
+        assert list(server.app[SERVICES].hub.live_readers()) == []
     slow = next(record for record in caplog.records if record.message == "stream too slow")
     assert vars(slow)["user"] == admin.id
     assert vars(slow)["buffered_bytes"] >= 65_536
@@ -703,7 +703,7 @@ async def test_reader_that_is_late_reads_on_from_its_place() -> None:
         admin = await server.admin()
         async with stalled(server, admin, "/v1/feed?after=0&limit=10000") as peer:
             await fill(server)
-            total = server.app[app_keys.HUB].ring.head
+            total = server.app[SERVICES].hub.ring.head
             await write(server, 10_000 - total)
             peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
             answer = await peer.answer(20)
@@ -717,7 +717,7 @@ async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> 
     async with serve(send_buffer=16_384, event_retention_count=300) as server:
         admin, ada = await server.admin(), await server.member()
         async with stalled(server, ada) as peer:
-            ring = server.app[app_keys.HUB].ring
+            ring = server.app[SERVICES].hub.ring
             (connection,) = connections(server)
             while not connection.is_full:
                 await rename(server, ada, f"{'x' * 80}{ring.head}")

@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.config.settings import SettingsError, load
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.hub import Hub
 from service.server.runner import Runner
 from service.server.serve import make_runner
@@ -37,7 +37,7 @@ async def not_ready(server: Server) -> str:
 
 async def test_service_that_stops_is_not_ready(server: Server) -> None:
     """From the moment at which streams are told to end no further requests should come here."""
-    server.app[app_keys.CONNECTIONS].shutting_down = True
+    server.app[SERVICES].connections.shutting_down = True
 
     assert await not_ready(server) == "The service is stopping."
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.server import Login, Server, serve
 from tests.support.sse import open_stream
 from tests.support.wait import until
@@ -206,7 +206,7 @@ async def test_room_lives_while_somebody_reads_its_feed() -> None:
     """Neither the last member nor the end of its history takes a room from under a reader; the reader's end does."""
     async with serve(room_history_count=0, presence_grace_s=0) as server:
         ada = await server.member()
-        rooms = server.app[app_keys.ROOMS]
+        rooms = server.app[SERVICES].rooms
         async with open_stream(server, "/v1/rooms/lobby/feed", ada) as stream:
             await stream.expect("hello")
             async with connect(server, ada) as client:

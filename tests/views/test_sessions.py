@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.domain.mail.mail import parse_token
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.mail import mailed
 from tests.support.ndjson import import_batch
 from tests.support.peer import raw_peer
@@ -153,7 +153,7 @@ async def test_session_that_is_not_refreshed_ends() -> None:
     async with serve(session_idle_timeout_s=1) as server:
         ada = await server.member("ada")
         header = ada.headers["Authorization"]
-        await until(lambda: server.app[app_keys.AUTHENTICATOR].remembered(header) is None)
+        await until(lambda: server.app[SERVICES].authenticator.remembered(header) is None)
         await server.json("GET", "/v1/users/me", ada, status=401)
         await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": ada.refresh_token})
 
@@ -219,7 +219,7 @@ async def test_what_ends_what(server: Server, act: Callable[[Server, Login], Awa
     assert presented is not None
     await act(server, ada)
 
-    left = {"mail"} if await server.app[app_keys.STORE].mail_token("verify", presented) is not None else set()
+    left = {"mail"} if await server.app[SERVICES].store.mail_token("verify", presented) is not None else set()
     for name, by in (("this", ada), ("other", other), ("token", program)):
         async with server.request("GET", "/v1/users/me", by) as answer:
             assert answer.status in (200, 401)

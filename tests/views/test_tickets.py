@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.server import Login, Server
 from tests.support.wait import until
 
@@ -23,7 +23,7 @@ async def create_ticket(
 
 async def subject_of_stream(server: Server, ticket: str, cookies: Mapping[str, str]) -> str | int:
     """The id of the user whose stream this opens, or the status of the refusal."""
-    await until(lambda: not len(server.app[app_keys.CONNECTIONS]))
+    await until(lambda: not len(server.app[SERVICES].connections))
     header = "; ".join(f"{name}={value}" for name, value in cookies.items())
     async with (
         aiohttp.ClientSession(server.url, cookie_jar=aiohttp.DummyCookieJar()) as session,
@@ -31,7 +31,7 @@ async def subject_of_stream(server: Server, ticket: str, cookies: Mapping[str, s
     ):
         if answer.status != 200:
             return answer.status
-        (connection,) = server.app[app_keys.CONNECTIONS]
+        (connection,) = server.app[SERVICES].connections
         return connection.principal.user
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from service.domain.audit import AuditSource
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.mail import Mails, token_in
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.totp import Phone, protect
@@ -199,7 +199,7 @@ async def test_recovery_code_logs_in_once(server: Server, phone: Phone, caplog: 
     assert problem["type"] == "/problems/invalid-otp"
     ada = Login(phone.owner.id, "ada", PASSWORD, tokens["access_token"], tokens["refresh_token"])
     assert await state(server, ada) == (True, 9)
-    server.app[app_keys.POSTBOX].ring()
+    server.app[SERVICES].mail_worker.ring()
     assert (await Mails(caplog).newest("ada@example.com", 2)).subject == "A recovery code of yours was used"
 
 
@@ -339,7 +339,7 @@ async def test_guess_of_who_hangs_up_counts(store_url: str, monkeypatch: pytest.
     async with serve(store_url=store_url, login_limit="2/hour") as server:
         ada = await server.member("ada")
         phone = await protect(server, ada)
-        store, told = server.app[app_keys.STORE], server.app[app_keys.TOLD_FAILURES]
+        store, told = server.app[SERVICES].store, server.app[SERVICES].failed_logins
         write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
 
         async def held(work: Any, by: AuditSource) -> Any:
@@ -357,7 +357,7 @@ async def test_guess_of_who_hangs_up_counts(store_url: str, monkeypatch: pytest.
             guess.cancel()
             await asyncio.gather(guess, return_exceptions=True)
             go_on.set()
-            await until(lambda: not server.app[app_keys.TASKS]._tasks)
+            await until(lambda: not server.app[SERVICES].tasks._tasks)
         monkeypatch.undo()
         assert told._has_counted
         await totp(server, ada, "/remove", password=PASSWORD, otp=phone.recovery_codes[0], status=429)

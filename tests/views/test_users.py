@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from service.domain.queries import EventQuery
-from service.http import app_keys
+from service.http.services import SERVICES
 from tests.support.mail import Mails
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server
@@ -21,12 +21,12 @@ MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 async def head(server: Server) -> int:
     """Seq of the newest event."""
-    return (await server.app[app_keys.STORE].position()).seq
+    return (await server.app[SERVICES].store.position()).seq
 
 
 async def events(server: Server, by: Login, after: int = 0) -> list[Any]:
     """What happened behind a place, told by the log's pages."""
-    epoch = (await server.app[app_keys.STORE].position()).epoch
+    epoch = (await server.app[SERVICES].store.position()).epoch
     page = await server.json("GET", f"/v1/events?limit=100&after={epoch}-{after}", by)
     return list(page["items"])
 
@@ -46,7 +46,7 @@ async def test_member_reads_itself(server: Server) -> None:
     async with server.request("GET", f"/v1/users/{ada.id}", ada) as answer:
         user = await answer.json()
 
-    position = await server.app[app_keys.STORE].position()
+    position = await server.app[SERVICES].store.position()
     assert answer.status == 200
     assert {name: user[name] for name in ("id", "username", "email", "name", "age", "role", "active")} == {
         "id": ada.id,
@@ -154,7 +154,7 @@ async def test_pages_lead_to_the_end(server: Server) -> None:
             async with server.request("GET", path, admin) as answer:
                 page = await answer.json()
             found += [user["username"] for user in page["items"]]
-            assert answer.headers["Roster-Position"] == str(await server.app[app_keys.STORE].position())
+            assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.position())
             if page["next"] is None:
                 assert "Link" not in answer.headers
                 break
@@ -493,7 +493,7 @@ async def test_user_is_deleted(server: Server) -> None:
     async with server.request("DELETE", f"/v1/users/{ada.id}", admin) as answer:
         assert (answer.status, await answer.read()) == (204, b"")
 
-    assert answer.headers["Roster-Position"] == str(await server.app[app_keys.STORE].position())
+    assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.position())
     await server.json("GET", f"/v1/users/{ada.id}", admin, status=404)
     async with server.request("DELETE", f"/v1/users/{ada.id}", admin) as again:
         assert again.status == 404
@@ -540,8 +540,8 @@ async def test_client_that_leaves_leaves_a_whole_change(
 ) -> None:
     """A client that drops its connection while its account is made leaves the account with its event, or neither."""
     begun, gate = asyncio.Event(), asyncio.Event()
-    store = server.app[app_keys.STORE]
-    owner, name = (store, "write") if leaves == "writing" else (server.app[app_keys.HASHER], "hash")
+    store = server.app[SERVICES].store
+    owner, name = (store, "write") if leaves == "writing" else (server.app[SERVICES].hasher, "hash")
     real = getattr(owner, name)
 
     async def slow(*args: Any) -> Any:
@@ -561,12 +561,12 @@ async def test_client_that_leaves_leaves_a_whole_change(
         if leaves != "before":
             await begun.wait()
     if leaves == "before":
-        await until(lambda: b'roster_http_requests_total{method="POST"' in server.app[app_keys.METRICS].text())
+        await until(lambda: b'roster_http_requests_total{method="POST"' in server.app[SERVICES].metrics.text())
         assert (await store.position()).seq == before
         assert not begun.is_set()
         return
 
-    await until(lambda: b'route="/v1/auth/register",status="499"' in server.app[app_keys.METRICS].text())
+    await until(lambda: b'route="/v1/auth/register",status="499"' in server.app[SERVICES].metrics.text())
     gate.set()
     await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "register"])
     found = await store.credentials("ada")

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, WSServerHandshakeError, web
 
-from service.http import app_keys
+from service.http.services import SERVICES
 from service.realtime.connection import Connection
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.hub import Hub
@@ -28,7 +28,7 @@ _DATA_SEGMENTS_IN = 152  # where it stands in `struct tcp_info` (linux/tcp.h)
 
 
 def connections(server: Server) -> ConnectionRegistry:
-    return server.app[app_keys.CONNECTIONS]
+    return server.app[SERVICES].connections
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
@@ -244,7 +244,7 @@ async def test_fault_while_the_token_is_checked_closes_the_socket(
     """1011, and no second status line in the middle of the WebSocket."""
     ada = await server.member()
     async with connect(server) as client:
-        with mock.patch.object(server.app[app_keys.AUTHENTICATOR], "bearer", side_effect=OSError("the disk is gone")):
+        with mock.patch.object(server.app[SERVICES].authenticator, "bearer", side_effect=OSError("the disk is gone")):
             await client.send("auth", token=ada.access_token)
             assert await client.next() is None
     assert client.socket.close_code == 1011
@@ -394,7 +394,7 @@ async def test_lost_client_is_forgotten_at_once(server: Server) -> None:
         await until(lambda: len(connections(server)) == 1)
         while (await other.until("presence"))["count"] == 2:
             pass
-    assert list(server.app[app_keys.HUB].live_readers()) == []
+    assert list(server.app[SERVICES].hub.live_readers()) == []
 
 
 async def test_nothing_is_kept_of_a_socket_that_was_lost(server: Server) -> None:
@@ -529,7 +529,7 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
             connections(server).look(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
             await until(lambda: len(connections(server)) == 1)
             assert stalled.buffered_bytes == 0
-            room = server.app[app_keys.ROOMS]._rooms.get("lobby")
+            room = server.app[SERVICES].rooms._rooms.get("lobby")
             assert room is not None
             assert len(list(room.live_readers())) == 1
 
@@ -563,7 +563,7 @@ async def test_many_sockets_see_a_burst_in_order(server: Server) -> None:
         for client in clients:
             await client.ask("join", room="lobby")
             await client.ask("subscribe")
-        start = int(server.app[app_keys.HUB].ring.head)
+        start = int(server.app[SERVICES].hub.ring.head)
 
         async def write() -> None:
             for number in range(40):

@@ -10,7 +10,6 @@ from service.domain.auth import api_tokens
 from service.domain.auth.api_tokens import Maker, NewToken
 from service.domain.errors import FieldError, Invalid
 from service.http import problems
-from service.http.app_keys import CLOCK, SETTINGS, STORE
 from service.http.operations import (
     Access,
     Operation,
@@ -45,9 +44,9 @@ class Tokens(View):
         )
     )
     async def get(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         wanted = self.query(TokenFilter)
-        found = await api_tokens.tokens_of(app[STORE], app[CLOCK], self.caller, wanted.user or self.caller.id)
+        found = await api_tokens.tokens_of(services.store, services.clock, self.caller, wanted.user or self.caller.id)
         answer = TokenList.model_construct(items=[token_answer(token) for token in found])
         return json_answer(answer.model_dump_json().encode(), headers=PRIVATE)
 
@@ -76,7 +75,7 @@ class Tokens(View):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
+        services, principal = self.services, self.principal
         body = await self.body(TokenCreate)
         text = api_token_secret.make()
         new = NewToken(
@@ -94,19 +93,19 @@ class Tokens(View):
             is_token=principal.token is not None,
             expires_at=None if principal.token is None else principal.token.expires_at,
         )
-        made = await self.write(api_tokens.make(app[STORE], app[CLOCK], self.by, maker, new), "make token")
+        made = await self.write(api_tokens.make(services.store, services.clock, self.by, maker, new), "make token")
         return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
 
     def _end(self, body: TokenCreate) -> datetime | None:
-        app, life_s = self.request.app, body.expires_in
-        most_s = app[SETTINGS].api_token_ttl_s
+        services, life_s = self.services, body.expires_in
+        most_s = services.settings.api_token_ttl_s
         if most_s and "expires_in" not in body.model_fields_set:
             life_s = min(body.expires_in or most_s, most_s)
         if most_s and (life_s is None or life_s > most_s):
             raise Invalid(
                 FieldError("/expires_in", "less_than_equal", f"Must be a number of seconds, {most_s:,} at most.")
             )
-        return None if life_s is None else app[CLOCK]() + timedelta(seconds=life_s)
+        return None if life_s is None else services.clock() + timedelta(seconds=life_s)
 
 
 class TokenById(View):
@@ -127,7 +126,7 @@ class TokenById(View):
         )
     )
     async def delete(self) -> web.Response:
-        app = self.request.app
-        revoking = api_tokens.revoke(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request))
+        services = self.services
+        revoking = api_tokens.revoke(services.store, services.clock, self.by, self.caller, id_in_path(self.request))
         await self.write(revoking, "revoke token")
         return web.Response(status=204, headers=NO_STORE)

@@ -12,21 +12,13 @@ from service.domain.errors import InvalidMailToken
 from service.domain.mail.mail import Presented, parse_token
 from service.domain.users import email_change
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    CONTEXT,
-    GUARD,
-    MAIL_LIMIT,
-    POSTBOX,
-    SETTINGS,
-    STORE,
-)
 from service.http.operations import (
     Access,
     Operation,
     Reply,
     operation,
 )
+from service.http.services import CONTEXT
 from service.http.view import NO_STORE, View, json_answer
 from service.schemas.auth import Accepted, AddressChange, Forgotten, PasswordReset, Verification
 from service.views.auth.reauth import ReauthView
@@ -56,12 +48,14 @@ class Verify(View):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         body = await self.body(Verification)
         presented = _presented(self, body.token)
-        confirmation = email_change.confirm(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+        confirmation = email_change.confirm(
+            services.store, self.hasher, services.clock, self.by, presented, body.password
+        )
         await self.write(confirmation, "verify an address")
-        app[POSTBOX].ring()
+        services.mail_worker.ring()
         return web.Response(status=204, headers=NO_STORE)
 
 
@@ -84,15 +78,15 @@ class ChangeAddress(ReauthView):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         body = await self.body(AddressChange)
         count(self, body.email)
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
-        showing = show(app[STORE], self.hasher, app[CLOCK], self.by, user_id, password, body.otp, pointer)
+        showing = show(services.store, self.hasher, services.clock, self.by, user_id, password, body.otp, pointer)
         proven = await self.throttled(showing, "prove who asks")
-        ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        asking = email_change.ask(app[STORE], app[CLOCK], self.by, user_id, proven, body.email, ttl)
-        app[POSTBOX].later(asking, "ask an address")
+        ttl = timedelta(seconds=services.settings.verify_ttl_s)
+        asking = email_change.ask(services.store, services.clock, self.by, user_id, proven, body.email, ttl)
+        services.mail_worker.later(asking, "ask an address")
         return accepted()
 
 
@@ -113,11 +107,13 @@ class Forgot(View):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         email = (await self.body(Forgotten)).email
         count(self, email)
-        ttl = timedelta(seconds=app[SETTINGS].reset_ttl_s)
-        app[POSTBOX].later(password_change.forgot(app[STORE], app[CLOCK], self.by, email, ttl), "forgot a password")
+        ttl = timedelta(seconds=services.settings.reset_ttl_s)
+        services.mail_worker.later(
+            password_change.forgot(services.store, services.clock, self.by, email, ttl), "forgot a password"
+        )
         return accepted()
 
 
@@ -141,15 +137,17 @@ class ResetPassword(View):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         body = await self.body(PasswordReset)
         presented = _presented(self, body.token)
 
         async def reset() -> None:
-            owner = await password_change.reset(app[STORE], self.hasher, app[CLOCK], self.by, presented, body.password)
+            owner = await password_change.reset(
+                services.store, self.hasher, services.clock, self.by, presented, body.password
+            )
             client = self.request[CONTEXT].client
-            await app[GUARD].reopen(owner.user.id, client, forgive=not owner.asks_otp)
-            app[POSTBOX].ring()
+            await services.login_throttle.reopen(owner.user.id, client, forgive=not owner.asks_otp)
+            services.mail_worker.ring()
 
         await self.write(reset(), "reset a password")
         return web.Response(status=204, headers=NO_STORE)
@@ -157,7 +155,7 @@ class ResetPassword(View):
 
 def count(view: View, address: str | None = None) -> None:
     """Count a request that leads to a mail, or tries a token; raises `TooMany`."""
-    limit = view.request.app[MAIL_LIMIT]
+    limit = view.services.mail_limit
     if limit is not None:
         limit.hit(view.request[CONTEXT].client, address)
 

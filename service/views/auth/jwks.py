@@ -9,7 +9,6 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from service.http import problems
-from service.http.app_keys import KEYRING
 from service.http.operations import (
     Access,
     Operation,
@@ -58,7 +57,7 @@ class Jwks(View):
         )
     )
     async def get(self) -> web.Response:
-        body = json.dumps({"keys": self.request.app[KEYRING].published}, separators=(",", ":")).encode()
+        body = json.dumps({"keys": self.services.keyring.published}, separators=(",", ":")).encode()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers: dict[str, str] = {hdrs.ETAG: tag, hdrs.CACHE_CONTROL: f"public, max-age={_MAX_AGE_S}"}
         if hdrs.IF_NONE_MATCH in self.request.headers and not_modified(self.request, tag):

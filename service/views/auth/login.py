@@ -11,16 +11,8 @@ from aiohttp import hdrs, web
 from service.domain.auth.login import LoggedIn, log_in
 from service.domain.errors import BadRequest, InvalidCredentials, OtpRequired, TooMany, Unauthenticated, Unavailable
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    CONTEXT,
-    GUARD,
-    METRICS,
-    POSTBOX,
-    SETTINGS,
-    STORE,
-)
 from service.http.operations import Access, Operation, operation
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.schemas.auth import LoginRequest
 from service.schemas.fields import spelled_login
@@ -64,28 +56,28 @@ class LogIn(View):
             login = await self.body(LoginRequest)
         else:
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
-        app = self.request.app
-        attempts, client = app[METRICS].logins, self.request[CONTEXT].client
+        services = self.services
+        attempts, client = services.metrics.logins, self.request[CONTEXT].client
         spelled = spelled_login(login.login)
-        known = await app[STORE].credentials(spelled)
+        known = await services.store.credentials(spelled)
 
         async def enter() -> LoggedIn:
             entered = await log_in(
-                app[STORE],
+                services.store,
                 self.hasher,
-                app[CLOCK],
+                services.clock,
                 self.by,
                 login=spelled,
                 found=known,
                 password=login.password,
-                ttl=timedelta(seconds=app[SETTINGS].session_ttl_s),
-                idle=timedelta(seconds=app[SETTINGS].session_idle_timeout_s),
+                ttl=timedelta(seconds=services.settings.session_ttl_s),
+                idle=timedelta(seconds=services.settings.session_idle_timeout_s),
                 origin=origin_of(self.request),
                 otp=login.otp,
             )
-            await app[GUARD].entered(entered.user.id, client)
+            await services.login_throttle.entered(entered.user.id, client)
             if login.otp is not None:
-                app[POSTBOX].ring()  # it may have been a recovery code
+                services.mail_worker.ring()  # it may have been a recovery code
             return entered
 
         # By whichever name it is tried, it is one account.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp import web
 
 from service.domain.auth import password_change
-from service.http.app_keys import CLOCK, POSTBOX, STORE
 from service.http.operations import (
     Access,
     Operation,
@@ -35,12 +34,12 @@ class ChangePassword(ReauthView):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
+        services, principal = self.services, self.principal
         body = await self.body(PasswordChange)
         change = password_change.change(
-            app[STORE],
+            services.store,
             self.hasher,
-            app[CLOCK],
+            services.clock,
             self.by,
             principal.caller.id,
             principal.session_id,
@@ -49,5 +48,5 @@ class ChangePassword(ReauthView):
             body.otp,
         )
         await self.throttled(change, "change a password")
-        app[POSTBOX].ring()
+        services.mail_worker.ring()
         return web.Response(status=204, headers=NO_STORE)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
-from service.http.app_keys import CONTEXT, GUARD
+from service.http.services import CONTEXT
 from service.http.view import View
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ async def throttled(
         account: its id; where there is none, the login that was tried.
         then: what follows where all was right, whether the client waits for it or not.
     """
-    guard, client = view.request.app[GUARD], view.request[CONTEXT].client
+    guard, client = view.services.login_throttle, view.request[CONTEXT].client
 
     async def attempt() -> T:
         try:
@@ -52,5 +52,5 @@ class ReauthView(View):
             proves: whether `work` does not end well unless it has looked at the password, and at the code where there is a
                 second factor: then what failed before is forgotten.
         """
-        guard, user_id, client = self.request.app[GUARD], self.caller.id, self.request[CONTEXT].client
+        guard, user_id, client = self.services.login_throttle, self.caller.id, self.request[CONTEXT].client
         return await throttled(self, user_id, work, name, (lambda: guard.entered(user_id, client)) if proves else None)

@@ -11,14 +11,8 @@ from service.domain.auth import login
 from service.domain.auth.login import LoggedIn
 from service.domain.errors import InvalidGrant, RefreshTokenReused, Unavailable
 from service.http import problems
-from service.http.app_keys import (
-    CONTEXT,
-    METRICS,
-    SETTINGS,
-    STEADY_CLOCK,
-    STORE,
-)
 from service.http.operations import Access, Operation, operation
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.schemas.auth import Refresh
 from service.security import session_secrets
@@ -52,20 +46,20 @@ class RefreshTokens(View):
 
     async def _renew(self, text: str) -> LoggedIn:
         """Refresh, count, and tell of a token that came back: also where the client has gone away."""
-        app, context = self.request.app, self.request[CONTEXT]
-        results = app[METRICS].refreshes
+        services, context = self.services, self.request[CONTEXT]
+        results = services.metrics.refreshes
         try:
             grant = session_secrets.parse(text)
             if grant is None:
                 raise InvalidGrant()
             renewed = await login.refresh(
-                app[STORE],
-                app[STEADY_CLOCK],
+                services.store,
+                services.steady_clock,
                 self.by,
                 grant.session_id,
                 grant.generation,
                 lambda session: grant.authentic("refresh", session),
-                idle=timedelta(seconds=app[SETTINGS].session_idle_timeout_s),
+                idle=timedelta(seconds=services.settings.session_idle_timeout_s),
                 origin=origin_of(self.request),
             )
         except RefreshTokenReused as error:

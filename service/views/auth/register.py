@@ -11,20 +11,13 @@ from service.domain.errors import RegistrationClosed
 from service.domain.users import accounts, registration
 from service.domain.users.accounts import NewUser
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    CONTEXT,
-    POSTBOX,
-    REGISTRATION_LIMIT,
-    SETTINGS,
-    STORE,
-)
 from service.http.operations import (
     Access,
     Operation,
     Reply,
     operation,
 )
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.schemas.auth import Accepted
 from service.schemas.users import PendingRegistration, Registration, UserAnswer
@@ -63,26 +56,26 @@ class Register(View):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
-        mode = app[SETTINGS].registration
+        services = self.services
+        mode = services.settings.registration
         if mode == "closed":
             raise RegistrationClosed()
         body = await self.body(PendingRegistration if mode == "verify" else Registration)
-        limit = app[REGISTRATION_LIMIT]
+        limit = services.registration_limit
         if limit is not None:
             limit.hit(self.request[CONTEXT].client)
         new = NewUser(**body.model_dump())
         if mode == "verify":
             # The client need not be the owner of the address: a password that it chose must not open the account.
             return self._request_confirmation(replace(new, password=None))
-        registration = accounts.create(app[STORE], self.hasher, app[CLOCK], self.by, new, None)
+        registration = accounts.create(services.store, self.hasher, services.clock, self.by, new, None)
         return created(await self.write(registration, "register"))
 
     def _request_confirmation(self, new: NewUser) -> web.Response:
         """Answer every address alike, after the same time; the registration runs after the response."""
-        app = self.request.app
+        services = self.services
         count(self, new.email)
-        ttl = timedelta(seconds=app[SETTINGS].verify_ttl_s)
-        work = registration.register(app[STORE], app[CLOCK], self.by, new, ttl)
-        app[POSTBOX].later(work, "register")
+        ttl = timedelta(seconds=services.settings.verify_ttl_s)
+        work = registration.register(services.store, services.clock, self.by, new, ttl)
+        services.mail_worker.later(work, "register")
         return accepted()

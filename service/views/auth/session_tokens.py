@@ -9,8 +9,8 @@ from aiohttp import hdrs, web
 from service.domain.auth import scopes
 from service.domain.auth.login import LoggedIn
 from service.domain.auth.sessions import Origin
-from service.http.app_keys import CONTEXT, TOKENS
 from service.http.operations import Reply
+from service.http.services import CONTEXT, SERVICES
 from service.http.view import NO_STORE, json_answer
 from service.schemas.auth import Tokens
 from service.security import session_secrets
@@ -19,7 +19,7 @@ TOKENS_REPLY: Final = Reply("The session's tokens.", Tokens, headers=("Cache-Con
 
 
 def tokens_answer(request: web.Request, entered: LoggedIn) -> web.Response:
-    tokens = request.app[TOKENS]
+    tokens = request.app[SERVICES].access_tokens
     session = entered.session
     request[CONTEXT].entered = str(entered.user.id)
     answer = Tokens(

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from service.domain.auth import login
 from service.http import problems
-from service.http.app_keys import CLOCK, STORE
 from service.http.operations import (
     Access,
     Operation,
@@ -37,8 +36,8 @@ class LogOut(View):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
-        leaving = login.log_out(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
+        services, principal = self.services, self.principal
+        leaving = login.log_out(services.store, services.clock, self.by, principal.caller.id, principal.session_id)
         await self.write(leaving, "log out")
         answer = web.Response(status=204, headers=NO_STORE)
         answer.del_cookie(cookie_name(principal.session_id), path="/v1")
@@ -58,7 +57,7 @@ class Sessions(View):
         )
     )
     async def get(self) -> web.Response:
-        sessions = await self.request.app[STORE].sessions(self.caller.id)
+        sessions = await self.services.store.sessions(self.caller.id)
         items = [SessionAnswer.of(session, self.principal.session_id) for session in sessions]
         return json_answer(SessionList(items=items).model_dump_json().encode(), headers=NO_STORE)
 
@@ -75,8 +74,8 @@ class Sessions(View):
         )
     )
     async def delete(self) -> web.Response:
-        app, principal = self.request.app, self.principal
-        ending = login.end_others(app[STORE], app[CLOCK], self.by, principal.caller.id, principal.session_id)
+        services, principal = self.services, self.principal
+        ending = login.end_others(services.store, services.clock, self.by, principal.caller.id, principal.session_id)
         await self.write(ending, "end other sessions")
         return web.Response(status=204, headers=NO_STORE)
 
@@ -99,7 +98,7 @@ class SessionById(View):
         )
     )
     async def delete(self) -> web.Response:
-        app = self.request.app
-        ending = login.revoke(app[STORE], app[CLOCK], self.by, self.caller, id_in_path(self.request))
+        services = self.services
+        ending = login.revoke(services.store, services.clock, self.by, self.caller, id_in_path(self.request))
         await self.write(ending, "end session")
         return web.Response(status=204, headers=NO_STORE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.http.app_keys import AUTHENTICATOR, SETTINGS
 from service.http.operations import (
     Access,
     Operation,
@@ -34,9 +33,9 @@ class MakeTicket(View):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
-        ticket, cookie = await app[AUTHENTICATOR].make_ticket(self.principal.session_id)
-        ended = await app[AUTHENTICATOR].find_ended_cookies(self.request.cookies)
+        services = self.services
+        ticket, cookie = await services.authenticator.make_ticket(self.principal.session_id)
+        ended = await services.authenticator.find_ended_cookies(self.request.cookies)
         body = IssuedTicket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
         answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
         answer.set_cookie(
@@ -45,7 +44,7 @@ class MakeTicket(View):
             path="/v1",
             httponly=True,
             samesite="Strict",
-            secure=app[SETTINGS].public_url.startswith("https:") or None,
+            secure=services.settings.public_url.startswith("https:") or None,
             max_age=cookie.max_age_s,
         )
         for name in ended:

@@ -11,13 +11,6 @@ from pydantic import BaseModel
 
 from service.domain.auth import second_factors, totp
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    METRICS,
-    POSTBOX,
-    SETTINGS,
-    STORE,
-)
 from service.http.operations import (
     Access,
     Operation,
@@ -40,8 +33,8 @@ class TotpView(ReauthView):
 
     def done(self, change: str) -> None:
         """Count a change, and have its owner told."""
-        self.request.app[METRICS].second_factors.labels(change).inc()
-        self.request.app[POSTBOX].ring()
+        self.services.metrics.second_factors.labels(change).inc()
+        self.services.mail_worker.ring()
 
 
 class Totp(TotpView):
@@ -57,7 +50,7 @@ class Totp(TotpView):
         )
     )
     async def get(self) -> web.Response:
-        factor, left = await self.request.app[STORE].second_factor(self.caller.id) or (None, 0)
+        factor, left = await self.services.store.second_factor(self.caller.id) or (None, 0)
         since = None if factor is None else factor.since
         return _shown(TotpStatus(enabled=since is not None, since=since, recovery_codes_left=left))
 
@@ -79,11 +72,13 @@ class Totp(TotpView):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         body = await self.body(TotpBegin)
-        beginning = second_factors.begin(app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password)
+        beginning = second_factors.begin(
+            services.store, self.hasher, services.clock, self.by, self.caller.id, body.password
+        )
         begun = await self.throttled(beginning, "begin a second factor")
-        issuer = urlsplit(app[SETTINGS].public_url).hostname or "Roster"
+        issuer = urlsplit(services.settings.public_url).hostname or "Roster"
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
 
 
@@ -106,12 +101,12 @@ class TotpConfirmation(TotpView):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
+        services, principal = self.services, self.principal
         body = await self.body(TotpConfirm)
 
         async def confirm() -> list[str]:
             user_id, session_id = principal.caller.id, principal.session_id
-            codes = await second_factors.confirm(app[STORE], app[CLOCK], self.by, user_id, session_id, body.otp)
+            codes = await second_factors.confirm(services.store, services.clock, self.by, user_id, session_id, body.otp)
             self.done("on")
             return codes
 
@@ -135,12 +130,12 @@ class TotpCodes(TotpView):
         )
     )
     async def post(self) -> web.Response:
-        app = self.request.app
+        services = self.services
         body = await self.body(TotpProof)
 
         async def renew() -> list[str]:
             codes = await second_factors.renew_codes(
-                app[STORE], self.hasher, app[CLOCK], self.by, self.caller.id, body.password, body.otp
+                services.store, self.hasher, services.clock, self.by, self.caller.id, body.password, body.otp
             )
             self.done("codes")
             return codes
@@ -168,13 +163,20 @@ class TotpRemoval(TotpView):
         )
     )
     async def post(self) -> web.Response:
-        app, principal = self.request.app, self.principal
+        services, principal = self.services, self.principal
         body = await self.body(TotpProof)
 
         async def remove() -> None:
             user_id, session_id = principal.caller.id, principal.session_id
             was_on = await second_factors.remove(
-                app[STORE], self.hasher, app[CLOCK], self.by, user_id, session_id, body.password, body.otp
+                services.store,
+                self.hasher,
+                services.clock,
+                self.by,
+                user_id,
+                session_id,
+                body.password,
+                body.otp,
             )
             if was_on:
                 self.done("off")
@@ -201,11 +203,11 @@ class UserTotp(TotpView):
         )
     )
     async def delete(self) -> web.Response:
-        app, caller = self.request.app, self.caller
+        services, caller = self.services, self.caller
         user_id = id_in_path(self.request)
 
         async def remove() -> None:
-            await second_factors.remove_from(app[STORE], app[CLOCK], self.by, caller, user_id)
+            await second_factors.remove_from(services.store, services.clock, self.by, caller, user_id)
             self.done("removed")
             # Whoever talks an administrator into it needs the password alone from here on.
             log.warning(

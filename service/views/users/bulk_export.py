@@ -8,7 +8,6 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Forbidden
 from service.http import problems
-from service.http.app_keys import STORE, TRANSFERS
 from service.http.export_response import send_export
 from service.http.ndjson import MEDIA_TYPE
 from service.http.operations import (
@@ -59,7 +58,7 @@ class UsersExport(View):
     async def get(self) -> web.StreamResponse:
         if not self.caller.is_admin:
             raise Forbidden("Only administrators may export users.")
-        store, transfers = self.request.app[STORE], self.request.app[TRANSFERS]
+        store, transfers = self.services.store, self.services.bulk_jobs
         headers = {
             **PRIVATE,
             hdrs.CONTENT_TYPE: MEDIA_TYPE,

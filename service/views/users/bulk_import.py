@@ -11,12 +11,6 @@ from aiohttp import web
 from service.domain.errors import DomainError, Forbidden
 from service.domain.users import bulk_import
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    STORE,
-    TASKS,
-    TRANSFERS,
-)
 from service.http.ndjson import MEDIA_TYPE, expect_ndjson
 from service.http.operations import (
     Access,
@@ -78,12 +72,12 @@ class UsersImport(View):
             raise Forbidden("Only administrators may import users.")
         wanted = self.query(ImportQuery)
         expect_ndjson(self.request)
-        app = self.request.app
+        services = self.services
         name = uuid_utils.compat.uuid7()
         importing: Importing | None = None
-        with app[TRANSFERS].one("import"):
+        with services.bulk_jobs.one("import"):
             try:
-                held = bulk_import.hold(app[STORE], app[CLOCK], self.by, self.caller.id, name)
+                held = bulk_import.hold(services.store, services.clock, self.by, self.caller.id, name)
                 position = await self.write(held, "hold the log")
                 importing = Importing(self, wanted.on_conflict, position, name)
                 try:
@@ -91,12 +85,12 @@ class UsersImport(View):
                 except (DomainError, HttpProblem) as reason:
                     raise ImportAborted(reason, importing.progress) from None
             finally:
-                _ = app[TASKS].start(self._release(name, importing), "let go of the log")
+                _ = services.tasks.start(self._release(name, importing), "let go of the log")
         headers = {**PRIVATE, "Roster-Position": importing.progress.position}
         return web.Response(body=importing.report(), content_type=MEDIA_TYPE, headers=headers)
 
     async def _release(self, name: UUID, importing: Importing | None) -> None:
-        app = self.request.app
+        services = self.services
         told = {} if importing is None else importing.progress.model_dump(exclude={"position"})
         with contextlib.suppress(Exception):  # then it ends by itself
-            await bulk_import.release(app[STORE], app[CLOCK], self.by, self.caller.id, name, told)
+            await bulk_import.release(services.store, services.clock, self.by, self.caller.id, name, told)

@@ -18,15 +18,6 @@ from service.domain.users.bulk_import import (
     OnConflict,
 )
 from service.http import problems
-from service.http.app_keys import (
-    AUTHENTICATOR,
-    CLOCK,
-    HASHER,
-    POSTBOX,
-    STORE,
-    TASKS,
-    TRANSFERS,
-)
 from service.http.ndjson import Numbered, lines
 from service.http.problems import HttpProblem, kind_of
 from service.http.strict_json import Malformed, parse_json
@@ -50,7 +41,7 @@ class Importing:
 
     def __init__(self, view: View, on_conflict: OnConflict, position: Position, name: UUID) -> None:
         self._view = view
-        self._app = view.request.app
+        self._services = view.services
         self._on_conflict = on_conflict
         self._name = name
         self._batch: list[Line] = []
@@ -112,7 +103,7 @@ class Importing:
 
     async def _with_hash(self, line: Line, password: str) -> Line:
         # A hash takes longer than all the rest of a batch: none for somebody who will be left as it is.
-        if self._on_conflict != "update" and await bulk_import.there(self._app[STORE], line):
+        if self._on_conflict != "update" and await bulk_import.there(self._services.store, line):
             return line.without_hash()
         return line.with_hash(await self._hash(password))
 
@@ -121,31 +112,37 @@ class Importing:
         for _ in range(_HASH_TRIES):
             self._go_on()
             try:
-                return await self._app[HASHER].hash(password)
+                return await self._services.hasher.hash(password)
             except Unavailable:
                 await asyncio.sleep(_HASH_AGAIN_S)
         raise Unavailable(_HASH_TRIES * _HASH_AGAIN_S)
 
     def _go_on(self) -> None:
         """Raises `Unavailable` once the service stops."""
-        if self._app[TRANSFERS].ending:
+        if self._services.bulk_jobs.ending:
             raise Unavailable(1, "The service stops; send the rest again.")
 
     async def _carry_out(self) -> None:
         """Have what has been gathered written, behind the batch before it; the next lines are read meanwhile."""
-        view, app = self._view, self._app
+        view, services = self._view, self._services
         if not self._batch and not self._unfit:
             return
         await self._settle()
         self._go_on()
         # Rights may end while the lines come; an import takes as long as it takes.
-        if not await app[AUTHENTICATOR].confirm(view.principal):
+        if not await services.authenticator.confirm(view.principal):
             raise Forbidden("This account is no administrator any more.")
         work = bulk_import.import_batch(
-            app[STORE], app[CLOCK], view.by, view.caller.id, self._batch, self._on_conflict, self._name
+            services.store,
+            services.clock,
+            view.by,
+            view.caller.id,
+            self._batch,
+            self._on_conflict,
+            self._name,
         )
         # Not `view.write`: nobody waits for it here. Whoever is cancelled waits for it on the way out.
-        self._writing = app[TASKS].start(work, "import users"), self._unfit, self._last
+        self._writing = services.tasks.start(work, "import users"), self._unfit, self._last
         self._batch, self._unfit = [], []
 
     async def _settle(self) -> None:
@@ -162,7 +159,7 @@ class Importing:
         total.created += batch.created
         total.updated += batch.updated
         if batch.updated:
-            self._app[POSTBOX].ring()  # owners of changed accounts are notified
+            self._services.mail_worker.ring()  # owners of changed accounts are notified
         total.skipped += batch.skipped
         total.position = batch.position
         for number, error in sorted([*unfit, *batch.refused], key=lambda refused: refused[0]):

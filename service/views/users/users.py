@@ -18,13 +18,6 @@ from service.domain.users import accounts
 from service.domain.users.accounts import Change, NewUser
 from service.domain.users.user import User
 from service.http import problems
-from service.http.app_keys import (
-    CLOCK,
-    CURSORS,
-    POSTBOX,
-    SETTINGS,
-    STORE,
-)
 from service.http.idempotency import answered, carry_out_once, key_of
 from service.http.operations import (
     Access,
@@ -34,6 +27,7 @@ from service.http.operations import (
 )
 from service.http.path_ids import id_in_path
 from service.http.preconditions import accepted_versions, excluded_versions, not_modified
+from service.http.services import SERVICES
 from service.http.view import PRIVATE, View, json_answer
 from service.schemas.users import (
     UserAnswer,
@@ -79,20 +73,20 @@ class Users(View):
     async def get(self) -> web.Response:
         self._for_admins()
         wanted = self.query(UserFilter)
-        app = self.request.app
+        services = self.services
         filters = wanted.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
-        page = await app[STORE].users(
+        page = await services.store.users(
             UserQuery(
                 limit=wanted.limit + 1,  # one more tells whether there is another page
                 sort=wanted.sort,
-                after=None if wanted.cursor is None else app[CURSORS].read(wanted.cursor, filters),
+                after=None if wanted.cursor is None else services.cursors.read(wanted.cursor, filters),
                 q=wanted.q,
                 role=wanted.role,
                 active=None if wanted.active is None else wanted.active == "true",
             )
         )
         items = page.value[: wanted.limit]
-        following = app[CURSORS].write(items[-1], filters) if len(page.value) > wanted.limit else None
+        following = services.cursors.write(items[-1], filters) if len(page.value) > wanted.limit else None
         headers = {**PRIVATE, "Roster-Position": str(page.position)}
         if following is not None:
             query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
@@ -133,13 +127,13 @@ class Users(View):
         self._for_admins()
         key = key_of(self.request)
         new = NewUser(**(await self.body(UserCreate)).model_dump())
-        app = self.request.app
+        services = self.services
 
         def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
-            return accounts.create(store, self.hasher, app[CLOCK], self.by, new, self.caller.id)
+            return accounts.create(store, self.hasher, services.clock, self.by, new, self.caller.id)
 
         if key is None:
-            return created(await self.write(create(app[STORE]), "create user"))
+            return created(await self.write(create(services.store), "create user"))
         return await carry_out_once(self, key, create, _answer, "create user")
 
     def _for_admins(self) -> None:
@@ -239,7 +233,7 @@ class UserById(ReauthView):
 async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
     request = view.request
-    user, position = await request.app[STORE].user(user_id)
+    user, position = await request.app[SERVICES].store.user(user_id)
     if user is None or not view.principal.caller.can_view(user_id):
         raise NotFound()
     headers = _headers(user, position)
@@ -250,7 +244,7 @@ async def read(view: View, user_id: UUID) -> web.Response:
 
 async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
     """Change a user as a request wants it, and answer with the user."""
-    app = view.request.app
+    services = view.services
     versions, excluded = await _conditions(view, user_id)
     # What is left out is None.
     wanted = Change(
@@ -258,25 +252,25 @@ async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch)
         body.current_password,
         versions,
         body.otp,
-        proven_addresses=app[SETTINGS].registration == "verify",
+        proven_addresses=services.settings.registration == "verify",
         excluded=excluded,
     )
-    work = accounts.change(app[STORE], view.hasher, app[CLOCK], view.by, view.caller, user_id, wanted)
+    work = accounts.change(services.store, view.hasher, services.clock, view.by, view.caller, user_id, wanted)
     if wanted.current_password is None:
         changed = await view.write(work, "change user")
     else:
         # A password that comes with the change of a name is not looked at.
         changed = await view.throttled(work, "change user", proves=False)
     if "email" in wanted.fields:
-        app[POSTBOX].ring()
+        services.mail_worker.ring()
     return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
 
 
 async def delete(view: View, user_id: UUID) -> web.Response:
     """Delete a user, and answer with 204."""
-    app = view.request.app
+    services = view.services
     conditions = await _conditions(view, user_id)
-    deletion = accounts.delete(app[STORE], app[CLOCK], view.by, view.caller, user_id, *conditions)
+    deletion = accounts.delete(services.store, services.clock, view.by, view.caller, user_id, *conditions)
     gone = await view.write(deletion, "delete user")
     return web.Response(status=204, headers={"Roster-Position": str(gone.position)})
 
@@ -287,7 +281,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
     if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
         return None, frozenset()
     # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
-    found = await request.app[STORE].user(user_id)
+    found = await request.app[SERVICES].store.user(user_id)
     if found.value is None or not view.caller.can_view(user_id):
         raise NotFound()
     epoch = found.position.epoch

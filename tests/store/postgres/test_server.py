@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from service.domain.errors import Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Store
-from service.http.app_keys import STORE
+from service.http.services import SERVICES
 from service.store.maintenance.locations import at
 from service.store.postgres.store import PostgresStore
 from service.store.sql.dialects import Statement
@@ -112,7 +112,7 @@ async def test_server_that_becomes_read_only_makes_the_service_unready(database:
 
         # Reads are answered, so it is for want of writes that the service is not ready.
         await until(lambda: is_ready(503), timeout=10)
-        store = server.app[STORE]
+        store = server.app[SERVICES].store
         await until(lambda: has_position(store), timeout=10)
         await asyncio.sleep(0)
         await until(lambda: is_refused(store), timeout=10)
