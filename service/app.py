@@ -39,7 +39,7 @@ from service.server.metric_series import create_series
 from service.server.tasks import Tasks
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import Metrics
-from service.views.not_found import Anywhere
+from service.views.not_found import AnyPath
 
 _WEB = Path(__file__).parent / "web"
 
@@ -140,7 +140,7 @@ def create_app(
         serve=middleware.in_order(settings, authenticator, metrics, access_log),
         grant_cors=set_up_cors(app, settings.cors_origins),
     )
-    app.router.register_resource(Anywhere())
+    app.router.register_resource(AnyPath())
 
     app.cleanup_ctx.extend(lifespan.IN_ORDER)
     app.on_shutdown.append(lifespan.end_streams)

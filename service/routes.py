@@ -8,100 +8,100 @@ from aiohttp import web
 
 from service.http.operations import Operation
 from service.http.view import View
-from service.views.aggregate import Aggregate
-from service.views.audit import Audit
-from service.views.auth.api_tokens import TokenById, Tokens
+from service.views.aggregate import AggregateView
+from service.views.audit import AuditView
+from service.views.auth.api_tokens import ApiTokensView, ApiTokenView
 from service.views.auth.email_flows import (
-    ChangeAddress,
-    Forgot,
-    ResetPassword,
-    Verify,
+    EmailChangeView,
+    EmailVerificationView,
+    ForgottenPasswordView,
+    PasswordResetView,
 )
-from service.views.auth.jwks import Jwks
-from service.views.auth.login import LogIn
-from service.views.auth.passwords import ChangePassword
-from service.views.auth.refresh import RefreshTokens
-from service.views.auth.register import Register
-from service.views.auth.sessions import LogOut, SessionById, Sessions
-from service.views.auth.tickets import MakeTicket
+from service.views.auth.jwks import JwksView
+from service.views.auth.login import LoginView
+from service.views.auth.passwords import PasswordView
+from service.views.auth.refresh import RefreshView
+from service.views.auth.register import RegistrationView
+from service.views.auth.sessions import LogoutView, SessionsView, SessionView
+from service.views.auth.tickets import TicketView
 from service.views.auth.totp import (
-    Totp,
-    TotpCodes,
-    TotpConfirmation,
-    TotpRemoval,
-    UserTotp,
+    RecoveryCodesView,
+    TotpConfirmationView,
+    TotpRemovalView,
+    TotpView,
+    UserTotpView,
 )
-from service.views.echo import Echo
-from service.views.events import Events, Feed
-from service.views.health import Live, MetricsPage, Ready
-from service.views.pages import Docs, Home, OpenApiJson, OpenApiYaml, ProblemList, ProblemPage
-from service.views.rooms import Members, Messages, RoomFeed, Rooms
-from service.views.security_txt import PATH, SecurityTxt
-from service.views.static import Static
-from service.views.users.bulk_export import UsersExport
-from service.views.users.bulk_import import UsersImport
-from service.views.users.me import Me
-from service.views.users.users import UserById, Users
-from service.views.websocket import Socket
+from service.views.echo import EchoView
+from service.views.events import EventsView, FeedView
+from service.views.health import LivenessView, MetricsView, ReadinessView
+from service.views.pages import DocsView, HomeView, OpenApiJsonView, OpenApiYamlView, ProblemListView, ProblemPageView
+from service.views.rooms import MembersView, MessagesView, RoomFeedView, RoomsView
+from service.views.security_txt import PATH, SecurityTxtView
+from service.views.static import StaticView
+from service.views.users.bulk_export import UsersExportView
+from service.views.users.bulk_import import UsersImportView
+from service.views.users.me import MeView
+from service.views.users.users import UsersView, UserView
+from service.views.websocket import WebSocketView
 
 routes = web.RouteTableDef()
 
-routes.view("/v1/auth/register")(Register)
-routes.view("/v1/auth/login")(LogIn)
-routes.view("/v1/auth/refresh")(RefreshTokens)
-routes.view("/v1/auth/logout")(LogOut)
-routes.view("/v1/auth/password")(ChangePassword)
-routes.view("/v1/auth/address")(ChangeAddress)
-routes.view("/v1/auth/totp")(Totp)
-routes.view("/v1/auth/totp/confirm")(TotpConfirmation)
-routes.view("/v1/auth/totp/recovery-codes")(TotpCodes)
-routes.view("/v1/auth/totp/remove")(TotpRemoval)
-routes.view("/v1/auth/verify")(Verify)
-routes.view("/v1/auth/forgot")(Forgot)
-routes.view("/v1/auth/reset")(ResetPassword)
-routes.view("/v1/auth/ticket")(MakeTicket)
-routes.view("/v1/auth/sessions")(Sessions)
-routes.view("/v1/auth/sessions/{id}")(SessionById)
+routes.view("/v1/auth/register")(RegistrationView)
+routes.view("/v1/auth/login")(LoginView)
+routes.view("/v1/auth/refresh")(RefreshView)
+routes.view("/v1/auth/logout")(LogoutView)
+routes.view("/v1/auth/password")(PasswordView)
+routes.view("/v1/auth/address")(EmailChangeView)
+routes.view("/v1/auth/totp")(TotpView)
+routes.view("/v1/auth/totp/confirm")(TotpConfirmationView)
+routes.view("/v1/auth/totp/recovery-codes")(RecoveryCodesView)
+routes.view("/v1/auth/totp/remove")(TotpRemovalView)
+routes.view("/v1/auth/verify")(EmailVerificationView)
+routes.view("/v1/auth/forgot")(ForgottenPasswordView)
+routes.view("/v1/auth/reset")(PasswordResetView)
+routes.view("/v1/auth/ticket")(TicketView)
+routes.view("/v1/auth/sessions")(SessionsView)
+routes.view("/v1/auth/sessions/{id}")(SessionView)
 
-routes.view("/.well-known/jwks.json")(Jwks)
+routes.view("/.well-known/jwks.json")(JwksView)
 
-routes.view("/v1/users")(Users)
-routes.view("/v1/users/me")(Me)
-routes.view("/v1/users/import")(UsersImport)
-routes.view("/v1/users/export")(UsersExport)
-routes.view("/v1/users/{id}")(UserById)
-routes.view("/v1/users/{id}/totp")(UserTotp)
+routes.view("/v1/users")(UsersView)
+routes.view("/v1/users/me")(MeView)
+routes.view("/v1/users/import")(UsersImportView)
+routes.view("/v1/users/export")(UsersExportView)
+routes.view("/v1/users/{id}")(UserView)
+routes.view("/v1/users/{id}/totp")(UserTotpView)
 
-routes.view("/v1/tokens")(Tokens)
-routes.view("/v1/tokens/{id}")(TokenById)
+routes.view("/v1/tokens")(ApiTokensView)
+routes.view("/v1/tokens/{id}")(ApiTokenView)
 
-routes.view("/v1/events")(Events)
-routes.view("/v1/feed")(Feed)
-routes.view("/v1/audit")(Audit)
-routes.view("/v1/rooms")(Rooms)
-routes.view("/v1/rooms/{room}/members")(Members)
-routes.view("/v1/rooms/{room}/messages")(Messages)
-routes.view("/v1/rooms/{room}/feed")(RoomFeed)
+routes.view("/v1/events")(EventsView)
+routes.view("/v1/feed")(FeedView)
+routes.view("/v1/audit")(AuditView)
+routes.view("/v1/rooms")(RoomsView)
+routes.view("/v1/rooms/{room}/members")(MembersView)
+routes.view("/v1/rooms/{room}/messages")(MessagesView)
+routes.view("/v1/rooms/{room}/feed")(RoomFeedView)
 
-routes.view("/v1/ws")(Socket)
-routes.view("/v1/echo")(Echo)
-routes.view("/v1/aggregate")(Aggregate)
+routes.view("/v1/ws")(WebSocketView)
+routes.view("/v1/echo")(EchoView)
+routes.view("/v1/aggregate")(AggregateView)
 
-routes.view("/health/live")(Live)
-routes.view("/health/ready")(Ready)
-routes.view("/metrics")(MetricsPage)
-routes.view(PATH)(SecurityTxt)
+routes.view("/health/live")(LivenessView)
+routes.view("/health/ready")(ReadinessView)
+routes.view("/metrics")(MetricsView)
+routes.view(PATH)(SecurityTxtView)
 
-routes.view("/")(Home)
-routes.view("/docs")(Docs)
-routes.view("/openapi.yaml")(OpenApiYaml)
-routes.view("/openapi.json")(OpenApiJson)
-routes.view("/problems")(ProblemList)
-routes.view("/problems/{slug}")(ProblemPage)
+routes.view("/")(HomeView)
+routes.view("/docs")(DocsView)
+routes.view("/openapi.yaml")(OpenApiYamlView)
+routes.view("/openapi.json")(OpenApiJsonView)
+routes.view("/problems")(ProblemListView)
+routes.view("/problems/{slug}")(ProblemPageView)
 
 # What the pages are made of is no part of the API, and its description leaves it out.
 files = web.RouteTableDef()
-files.view("/static/{name}")(Static)
+files.view("/static/{name}")(StaticView)
 
 
 def operations() -> Iterator[tuple[str, str, Operation]]:

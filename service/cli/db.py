@@ -58,9 +58,9 @@ async def _upgrade(chosen: argparse.Namespace) -> None:
 
 
 async def _downgrade(chosen: argparse.Namespace) -> str | None:
-    from service.store.sql import migrate
+    from service.store.sql import migrate, schema
 
-    if chosen.revision != "base" and not migrate.knows(chosen.revision):
+    if chosen.revision != "base" and not schema.is_known(chosen.revision):
         return f"roster: there is no revision {chosen.revision}; `roster db check` shows the present one, and base is no tables at all."
     database = _database()
     async with database.owned():

@@ -104,7 +104,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
 
 async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
     """The same for a refresh token or a stream cookie."""
-    from service.domain.auth.sessions import Presented, classify_refresh_token
+    from service.domain.auth.sessions import RefreshTokenState, classify_refresh_token
 
     if settings.store_url == _IN_MEMORY:
         _say("refresh token or stream cookie", f"of session {grant.session_id}")
@@ -120,7 +120,7 @@ async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
     _say("refresh token", f"number {grant.generation} of {session.generation}")
     if not grant.authentic("refresh", session):
         return "its session did not make it"
-    if classify_refresh_token(session, grant.generation, datetime.now(UTC)) is Presented.REUSED:
+    if classify_refresh_token(session, grant.generation, datetime.now(UTC)) is RefreshTokenState.REUSED:
         return "it was used before: sent to the service, it would end the session"
     return _why_not_session(session, user)
 

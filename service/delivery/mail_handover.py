@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from service.domain.errors import Unavailable
 from service.domain.mail import delivery
-from service.domain.mail.delivery import Ready
+from service.domain.mail.delivery import ClaimedEmail
 from service.domain.mail.mail import Mail, MailRefused, SenderRefused
 from service.domain.mail.templates import RenderedEmail, TemplateContext
 from service.domain.ports import Clock, Mailer, Store
@@ -54,7 +54,7 @@ class Handover:
         await self._close(delivery.drop(self._store, ready.mail), mail, outcome)
         return True
 
-    async def _claim(self, mail: Mail, lease: timedelta) -> Ready | None:
+    async def _claim(self, mail: Mail, lease: timedelta) -> ClaimedEmail | None:
         making = self._tasks.start(
             delivery.claim_and_render(self._store, self._clock, mail, self._head, lease), "write a letter"
         )
@@ -64,7 +64,7 @@ class Handover:
             _ = self._tasks.start(self._release_when(making), "release a mail")
             raise
 
-    async def _release_when(self, making: asyncio.Task[Ready | None]) -> None:
+    async def _release_when(self, making: asyncio.Task[ClaimedEmail | None]) -> None:
         ready = await making
         if ready is not None:
             await delivery.release(self._store, self._clock, ready.mail)

@@ -89,7 +89,7 @@ MAIL: Final = AuditSource(part="mail")
 COMMAND: Final = AuditSource(part="command")
 
 
-class Entry(NamedTuple):
+class AuditEntry(NamedTuple):
     """One thing that was done.
 
     Attributes:
@@ -113,9 +113,9 @@ class Entry(NamedTuple):
         """When. It never goes back: where the clock does, entries follow one another until it has caught up."""
         return _EPOCH + timedelta(microseconds=self.place)
 
-    def put(self, place: int) -> Entry:
+    def put(self, place: int) -> AuditEntry:
         """The same entry, committed at that place."""
-        return Entry(self.action, self.actor, self.subject, self.by, self.details, place)
+        return AuditEntry(self.action, self.actor, self.subject, self.by, self.details, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +153,18 @@ def place_of(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def of_event(event: Event, by: AuditSource, more: Details | None = None) -> Entry:
+def of_event(event: Event, by: AuditSource, more: Details | None = None) -> AuditEntry:
     """What is kept of an event: what it says but for the user in it, and `more`."""
     told = _told(event)
-    return Entry(
+    return AuditEntry(
         event.type, event.actor, event.subject, by, {**told, **more} if told and more else told or more or None
     )
 
 
-def of_many(events: Sequence[Event], by: AuditSource) -> Entry:
+def of_many(events: Sequence[Event], by: AuditSource) -> AuditEntry:
     """What is kept of events of one actor that share an entry: how many of each type, and between which seqs they are."""
     counts: Counter[str] = Counter(event.type for event in events)
-    return Entry(
+    return AuditEntry(
         "import.written", events[0].actor, None, by, {**counts, "first": events[0].seq, "last": events[-1].seq}
     )
 

@@ -51,7 +51,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """What is answered again, byte for byte.
 
     Attributes:
@@ -65,7 +65,7 @@ class Answer:
     subject: UUID | None = None
 
 
-class Keys:
+class IdempotencyKeys:
     """Makes claims, and knows which of them are being carried out in this process.
 
     Args:
@@ -94,7 +94,7 @@ class Keys:
             self._running.discard(claim.id)
 
 
-class Records(Generic[T]):
+class IdempotencyStore(Generic[T]):
     """What was done with each key, in memory: the newest `most`, each until it expires."""
 
     def __init__(self, most: int) -> None:

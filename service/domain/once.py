@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from service.domain.audit import AuditSource
-from service.domain.idempotency import Answer, Claim
+from service.domain.idempotency import Claim, StoredResponse
 from service.domain.ports import Render, Transaction, Writes, Written
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 async def once(
     store: Writes, claim: Claim, render: Render, act: Callable[[Writes], Awaitable[object]]
-) -> tuple[Answer, bool]:
+) -> tuple[StoredResponse, bool]:
     """Carry out `act` unless that was done with this key: the answer, and whether it is that of an earlier time.
 
     What is answered is what was kept with the change, both or neither. Run it shielded, as every write.
@@ -24,9 +24,9 @@ async def once(
 
     Raises `IdempotencyKeyReused`, `ResponseExpired`, `InvalidToken`, and what `act` raises, of which nothing is kept.
     """
-    rendered: list[Answer] = []
+    rendered: list[StoredResponse] = []
 
-    def keep(written: Written[Any]) -> Answer:
+    def keep(written: Written[Any]) -> StoredResponse:
         rendered.append(render(written))
         return rendered[-1]
 
@@ -40,7 +40,7 @@ async def once(
 class AlreadyCompleted(Exception):
     """Leads out of the transaction, which has nothing to do any more."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: StoredResponse) -> None:
         super().__init__()
         self.answer = answer
 

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from service.domain.audit import AuditQuery, AuditSource, Details, Entry, Recorded
+from service.domain.audit import AuditEntry, AuditQuery, AuditSource, Details, Recorded
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.idempotency import Answer, Claim
+from service.domain.idempotency import Claim, StoredResponse
 from service.domain.mail.mail import (
     Mail,
     MailKind,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.domain.mail.templates import RenderedEmail
@@ -57,7 +57,7 @@ class Written(Generic[T_co]):
     position: Position
 
 
-Render = Callable[[Written[Any]], Answer]
+Render = Callable[[Written[Any]], StoredResponse]
 """What is answered to a write; depends on nothing else and changes nothing, in whatever thread."""
 
 
@@ -145,7 +145,7 @@ class Transaction(Protocol):
     async def put_mail_token(self, token: MailToken) -> None:
         """Store them in the place of those that their user, who is there, has for this purpose."""
 
-    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def take_mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         """The tokens of which this is one, expired or not; taking them uses all of them up, also where others take them at once."""
 
     async def mail_token_to(self, email: str, purpose: Purpose) -> MailToken | None:
@@ -173,7 +173,7 @@ class Transaction(Protocol):
         Said again with the same name it only moves the end. Every process that trims the log heeds it.
         """
 
-    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+    async def claim(self, claim: Claim, render: Render) -> StoredResponse | None:
         """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
 
         At most once a write. Raises `IdempotencyKeyReused`, `ResponseExpired`, and `InvalidToken` when there is no such user any more.
@@ -261,7 +261,7 @@ class Store(Writes, Protocol):
     async def has_role_changed(self, user_id: UUID, after: int) -> bool:
         """Whether an event after that seq changed this user's role; costs the same however many events the user has."""
 
-    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+    async def audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         """A page of the audit, the newest entry first."""
 
     async def create_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
@@ -272,7 +272,7 @@ class Store(Writes, Protocol):
     async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
         """Mails to be sent, the longest due first."""
 
-    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         """What was shown, as `take_mail_token` would find it; it stays."""
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import BadRequest
-from service.domain.idempotency import KEY_MAX, Answer, Claim
+from service.domain.idempotency import KEY_MAX, Claim, StoredResponse
 from service.domain.once import once
 from service.domain.ports import Render, Writes
 from service.http.services import SERVICES
@@ -62,7 +62,7 @@ async def carry_out_once(
     services = view.services
     claim = await claim_of(view, key)
 
-    async def alone() -> tuple[Answer, bool]:
+    async def alone() -> tuple[StoredResponse, bool]:
         # Until the write has ended, which a client that goes away does not do.
         with services.idempotency.alone(claim):
             return await once(services.store, claim, render, act)
@@ -70,6 +70,6 @@ async def carry_out_once(
     return answered(*await view.write(alone(), name))
 
 
-def answered(answer: Answer, is_replay: bool = False) -> web.Response:
+def answered(answer: StoredResponse, is_replay: bool = False) -> web.Response:
     headers = {**answer.headers, REPLAYED: "true"} if is_replay else answer.headers
     return json_answer(answer.body, status=answer.status, headers=headers)

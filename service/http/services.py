@@ -11,7 +11,7 @@ from aiohttp.web import AppKey, RequestKey
 
 from service.config.settings import Settings
 from service.delivery.mail_worker import MailWorker
-from service.domain.idempotency import Keys
+from service.domain.idempotency import IdempotencyKeys
 from service.domain.ports import Clock, Store
 from service.http.bulk_limit import BulkJobLimiter
 from service.http.context import Context
@@ -99,7 +99,7 @@ class Services:
     grant_cors: Grant
 
     cursors: Cursors = field(init=False)
-    idempotency: Keys = field(init=False)
+    idempotency: IdempotencyKeys = field(init=False)
     mail_worker: MailWorker = field(init=False)
     outbound: ClientSession = field(init=False)
     aggregator: Aggregator = field(init=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aiohttp import ClientSession
 
 from service.outbound.failures import INTERNAL, TIMEOUT, Failed, failure
-from service.outbound.fetch import Fetched, fetch
+from service.outbound.fetch import FetchedResponse, fetch
 
 log = logging.getLogger("roster.outbound")
 
@@ -24,12 +24,12 @@ class Aggregate:
         results: by name, in the order asked.
     """
 
-    results: Mapping[str, Fetched | Failed]
+    results: Mapping[str, FetchedResponse | Failed]
 
     @property
     def complete(self) -> bool:
         """Whether every upstream gave an answer."""
-        return all(isinstance(result, Fetched) for result in self.results.values())
+        return all(isinstance(result, FetchedResponse) for result in self.results.values())
 
 
 class Aggregator:
@@ -65,7 +65,7 @@ class Aggregator:
         gives, before anybody is asked.
         """
         urls = {name: self._upstreams[name] for name in names}
-        results: dict[str, Fetched | Failed] = {}
+        results: dict[str, FetchedResponse | Failed] = {}
         slots = asyncio.Semaphore(self._concurrency)
 
         async def ask(name: str, url: str) -> None:
@@ -80,7 +80,7 @@ class Aggregator:
             log.warning("upstreams late", extra={"upstreams": late, "request_id": request_id})
         return Aggregate({name: results.get(name, TIMEOUT) for name in urls})
 
-    async def _ask(self, name: str, url: str, request_id: str) -> Fetched | Failed:
+    async def _ask(self, name: str, url: str, request_id: str) -> FetchedResponse | Failed:
         try:
             return await fetch(self._session, url, request_id=request_id, max_bytes=self._max_bytes)
         except Exception as error:

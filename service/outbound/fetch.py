@@ -13,7 +13,7 @@ from service.outbound.failures import INVALID_JSON, TOO_LARGE, Unusable, not_jso
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedResponse:
     """An answer, whatever its status: that the upstream says 404 is an answer too.
 
     Attributes:
@@ -27,7 +27,7 @@ class Fetched:
     data: Any
 
 
-async def fetch(session: ClientSession, url: str, *, request_id: str, max_bytes: int) -> Fetched:
+async def fetch(session: ClientSession, url: str, *, request_id: str, max_bytes: int) -> FetchedResponse:
     """GET `url` and read its JSON.
 
     Args:
@@ -42,7 +42,7 @@ async def fetch(session: ClientSession, url: str, *, request_id: str, max_bytes:
     # Leaving the block with a body half read closes the connection instead of draining it.
     async with session.get(url, headers=headers, allow_redirects=False) as response:
         data = await _read_json(response, max_bytes)
-        return Fetched(response.status, round((loop.time() - started) * 1000), data)
+        return FetchedResponse(response.status, round((loop.time() - started) * 1000), data)
 
 
 async def _read_json(response: ClientResponse, max_bytes: int) -> Any:

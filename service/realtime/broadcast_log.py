@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from service.domain.events.position import Position, lost
-from service.realtime.encoding import Entry
+from service.realtime.encoding import EncodedEntry
 from service.realtime.ring import Ring
 from service.realtime.subscribers import (
     EncodingGroup,
@@ -33,7 +33,7 @@ class Trimmed(Exception):
 class Page:
     """What lies behind a place. `seen`: the seq up to which the log was looked at."""
 
-    entries: list[Entry]
+    entries: list[EncodedEntry]
     seen: int
 
 
@@ -65,7 +65,7 @@ class BroadcastLog:
         """The seq up to which readers at the head were handed everything: what has gathered lies behind it."""
         return self._handed_out if self._gathered else self.ring.head
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: EncodedEntry) -> None:
         """Put the next entry at the end; its readers get it at the end of this turn of the loop, if not before."""
         for watcher in [watcher for watcher in self._watchers if watcher.want.takes(entry)]:
             del self._watchers[watcher]

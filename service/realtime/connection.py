@@ -98,13 +98,13 @@ class Connection:
     def ping(self) -> None:
         """Show that the connection lives, and up to where it was served."""
 
-    def resume(self) -> None:
+    def pause_readers(self) -> None:
         """Have no reader handed anything until the socket takes more.
 
         Each would find out by itself, after what it is handed next: in 64 rooms that was 4 MB for one full socket.
         """
         for reader in self.readers:
-            reader.resume()
+            reader.pause()
 
     def wake(self) -> None:
         """Have the connection's own task look at its readers."""

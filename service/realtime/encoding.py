@@ -25,7 +25,7 @@ class WireEncoding(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EncodedEntry:
     """Something that was put into a log, made ready once for all its readers.
 
     Attributes:
@@ -44,7 +44,7 @@ class Entry:
     frame: bytes
 
 
-def render(entries: Iterable[Entry], form: WireEncoding) -> bytes:
+def render(entries: Iterable[EncodedEntry], form: WireEncoding) -> bytes:
     """What one connection is sent for these entries, as one piece."""
     if form is WireEncoding.WEBSOCKET:
         return b"".join(text_frame(entry.frame) for entry in entries)

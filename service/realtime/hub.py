@@ -16,7 +16,7 @@ from service.domain.events.position import Position, lost
 from service.domain.ports import Store
 from service.domain.queries import EventQuery
 from service.realtime.broadcast_log import BroadcastLog, Page, Trimmed
-from service.realtime.encoding import Entry, compact
+from service.realtime.encoding import EncodedEntry, compact
 from service.realtime.ring import Ring
 from service.realtime.subscribers import EventFilter
 from service.schemas.events import event_json
@@ -180,7 +180,7 @@ class Hub(BroadcastLog):
             if not count % _REDACTED_EVENTS:
                 await asyncio.sleep(0)
 
-    def _entry(self, event: Event) -> Entry:
+    def _entry(self, event: Event) -> EncodedEntry:
         return _made(
             event.seq, event.subject, event.type, str(Position(self.epoch, event.seq)), event_json(event, self.epoch)
         )
@@ -191,5 +191,5 @@ class Hub(BroadcastLog):
         self.ring = Ring(position.seq, _RING_ENTRIES, _RING_BYTES)
 
 
-def _made(seq: int, key: object, event: str, position: str, data: bytes) -> Entry:
-    return Entry(seq, key, event, position, data, b'{"type":"event","event":' + data + b"}")
+def _made(seq: int, key: object, event: str, position: str, data: bytes) -> EncodedEntry:
+    return EncodedEntry(seq, key, event, position, data, b'{"type":"event","event":' + data + b"}")

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from service.domain.events.position import Position
 from service.realtime.broadcast_log import BroadcastLog, Page, Trimmed
-from service.realtime.close_reasons import LIMIT
-from service.realtime.encoding import render
+from service.realtime.close_reasons import LIMIT, CloseReason
+from service.realtime.encoding import WireEncoding, render
 from service.realtime.subscribers import EncodingGroup, EventFilter
 
-if TYPE_CHECKING:
-    from service.realtime.connection import Connection
-
 PAGE_BYTES: Final = 65_536
+
+
+class ReaderConnection(Protocol):
+    """The connection of a reader, as far as the reader uses it."""
+
+    form: WireEncoding
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its send buffer takes no more for now."""
+
+    @property
+    def put(self) -> Callable[[bytes], object]: ...
+
+    def write(self, data: bytes) -> bool: ...
+
+    def count_sent(self, size: int) -> None: ...
+
+    def wake(self) -> None: ...
+
+    def pause_readers(self) -> None: ...
+
+    def end(self, ending: CloseReason, after_s: float = 0) -> None: ...
 
 
 class Reader:
@@ -26,7 +46,12 @@ class Reader:
     """
 
     def __init__(
-        self, log: BroadcastLog, connection: Connection, want: EventFilter, seq: int, on_trimmed: Callable[[], None]
+        self,
+        log: BroadcastLog,
+        connection: ReaderConnection,
+        want: EventFilter,
+        seq: int,
+        on_trimmed: Callable[[], None],
     ) -> None:
         self.log = log
         self.want = want
@@ -64,10 +89,10 @@ class Reader:
         self._leave_lane()
         self._seq = seq
         if self.is_full:
-            self._connection.resume()
+            self._connection.pause_readers()
         self._connection.wake()
 
-    def resume(self) -> None:
+    def pause(self) -> None:
         """Read on by itself from here; harmless when it does already."""
         if self._live:
             self._seq = self.log.delivered_seq
@@ -122,7 +147,7 @@ class LimitedReader(Reader):
     def __init__(
         self,
         log: BroadcastLog,
-        connection: Connection,
+        connection: ReaderConnection,
         want: EventFilter,
         seq: int,
         on_trimmed: Callable[[], None],

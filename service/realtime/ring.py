@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 from typing import Final
 
-from service.realtime.encoding import Entry
+from service.realtime.encoding import EncodedEntry
 
 _OVERHEAD_BYTES: Final = 280  # of the objects that an entry consists of, and of its place in the list
-_DROPPED: Final = Entry(0, None, "", "", b"", b"")
+_DROPPED: Final = EncodedEntry(0, None, "", "", b"", b"")
 
 
 class Ring:
@@ -22,7 +22,7 @@ class Ring:
         self.head = head
         self._most_entries = most_entries
         self._most_bytes = most_bytes
-        self._entries: list[Entry] = []
+        self._entries: list[EncodedEntry] = []
         self._start = 0
         self._bytes = 0
 
@@ -39,7 +39,7 @@ class Ring:
     def __len__(self) -> int:
         return len(self._entries) - self._start
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: EncodedEntry) -> None:
         """Add the next entry; a seq that does not follow is a fault of the caller."""
         if entry.seq != self.head + 1:
             raise ValueError(f"entry {entry.seq} does not follow {self.head}")
@@ -68,10 +68,10 @@ class Ring:
         """Whether a reader at `seq` finds everything behind it here."""
         return seq >= self.first - 1
 
-    def after(self, seq: int, most_bytes: int) -> list[Entry]:
+    def after(self, seq: int, most_bytes: int) -> list[EncodedEntry]:
         """Entries behind `seq`, which the ring must reach: at least one if there is any, then as many as fit."""
         start = self._start + seq - self.first + 1
-        found: list[Entry] = []
+        found: list[EncodedEntry] = []
         size = 0
         for entry in islice(self._entries, start, None):
             size += _size(entry)
@@ -80,7 +80,7 @@ class Ring:
             found.append(entry)
         return found
 
-    def replace(self, entry: Entry) -> None:
+    def replace(self, entry: EncodedEntry) -> None:
         """Put another entry in the place of the one with its seq, if that is still held."""
         if self.first <= entry.seq <= self.head:
             index = self._start + entry.seq - self.first
@@ -88,6 +88,6 @@ class Ring:
             self._entries[index] = entry
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: EncodedEntry) -> int:
     # In a room the two are one.
     return len(entry.frame) + (0 if entry.data is entry.frame else len(entry.data)) + _OVERHEAD_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from service.realtime.encoding import Entry, WireEncoding, render
+from service.realtime.encoding import EncodedEntry, WireEncoding, render
 
 FULL_BYTES: Final = 65_536  # of a send buffer: asyncio's and uvloop's own high-water mark
 # Whoever was not full when that was last looked at has room for as much again.
@@ -18,7 +18,7 @@ class EventFilter(NamedTuple):
     key: object = None
     events: frozenset[str] | None = None
 
-    def takes(self, entry: Entry) -> bool:
+    def takes(self, entry: EncodedEntry) -> bool:
         return (self.key is None or entry.key == self.key) and (self.events is None or entry.event in self.events)
 
 
@@ -85,7 +85,7 @@ class SubscriberGroup:
     def __init__(self, want: EventFilter) -> None:
         self.want = want
         self.lanes: dict[WireEncoding, EncodingGroup] = {}
-        self.gathered: list[Entry] = []
+        self.gathered: list[EncodedEntry] = []
 
     def add(self, reader: LiveReader) -> EncodingGroup:
         lane = self.lanes.get(reader.form)

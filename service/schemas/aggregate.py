@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from service.schemas.fields import Answer, Query
+from service.schemas.fields import Query, ResponseModel
 
 SOURCES_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}(,[a-z0-9][a-z0-9_-]{0,31}){0,31}$"
 
@@ -21,7 +21,7 @@ class Sources(Query):
     """Names from `ROSTER_UPSTREAMS`, with commas between; 32 at most."""
 
 
-class Fetched(Answer):
+class UpstreamResponse(ResponseModel):
     """What an upstream answered."""
 
     status: Annotated[int, Field(examples=[200])]
@@ -32,7 +32,7 @@ class Fetched(Answer):
     """Its JSON."""
 
 
-class Failure(Answer):
+class Failure(ResponseModel):
     """Why there is no answer of an upstream."""
 
     code: Annotated[str, Field(examples=["timeout"])]
@@ -41,17 +41,17 @@ class Failure(Answer):
     """One sentence for people."""
 
 
-class Missing(Answer):
+class Missing(ResponseModel):
     """An upstream that gave no answer."""
 
     error: Failure
 
 
-class AggregateAnswer(Answer):
+class AggregateAnswer(ResponseModel):
     """What came from the upstreams."""
 
     results: Annotated[
-        dict[str, Fetched | Missing],
+        dict[str, UpstreamResponse | Missing],
         Field(examples=[{"weather": {"status": 200, "ms": 12, "data": {"temperature": 21}}}]),
     ]
     """By name, in the order asked."""

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from service.domain.audit import Action, Entry, Part
-from service.schemas.fields import CURSOR_PATTERN, Answer, Limit, Query
+from service.domain.audit import Action, AuditEntry, Part
+from service.schemas.fields import CURSOR_PATTERN, Limit, Query, ResponseModel
 from service.schemas.moments import EXAMPLE, Moment
 
 _AN_ID: Final = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
@@ -17,7 +17,7 @@ _CURSOR: Final = "nzoce-JIDWWn8Buc3jSqUjE3OTUxNzM4MDAwMDAwMDA"
 Who = Annotated[UUID, Field(examples=[_AN_ID])]
 
 
-class EntryAnswer(Answer):
+class EntryAnswer(ResponseModel):
     """One thing that was done."""
 
     id: Annotated[int, Field(examples=[1795253400123456])]
@@ -44,7 +44,7 @@ class EntryAnswer(Answer):
     """More of it, by action: names of fields, reasons, ids and counts."""
 
 
-class EntryList(Answer):
+class EntryList(ResponseModel):
     """A page of the audit."""
 
     items: list[EntryAnswer]
@@ -71,7 +71,7 @@ class AuditFilter(Query):
     """Only what was done before."""
 
 
-def entry_answer(entry: Entry) -> EntryAnswer:
+def entry_answer(entry: AuditEntry) -> EntryAnswer:
     by = entry.by
     return EntryAnswer.model_construct(
         id=entry.place,
@@ -88,6 +88,6 @@ def entry_answer(entry: Entry) -> EntryAnswer:
     )
 
 
-def entry_line(entry: Entry) -> bytes:
+def entry_line(entry: AuditEntry) -> bytes:
     """An entry as a line of NDJSON."""
     return entry_answer(entry).model_dump_json().encode() + b"\n"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from service.domain.auth.sessions import Session
 from service.domain.users.user import PASSWORD_MAX
-from service.schemas.fields import Answer, Body, Email, Otp, Password
+from service.schemas.fields import Body, Email, Otp, Password, ResponseModel
 
 _ACCESS = "eyJhbGciOiJIUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJzdWIiOiIwMTkz…"
 _MAILED = "AZOlyHsefDqfUj0fCmuMEWmVDNBPb2s3Qk1yZ0x0eVd4R3pQdkNqTnVIc0RhRXJi"
@@ -80,7 +80,7 @@ class PasswordChange(Body):
     otp: Otp | None = None
 
 
-class Accepted(Answer):
+class Accepted(ResponseModel):
     """The same for every address."""
 
     detail: Annotated[str, Field(examples=["If there is something to do, a mail tells the owner of the address."])] = (
@@ -89,7 +89,7 @@ class Accepted(Answer):
     """One sentence for people."""
 
 
-class Tokens(Answer):
+class SessionTokens(ResponseModel):
     """A session's tokens."""
 
     access_token: Annotated[str, Field(examples=[_ACCESS])]
@@ -103,7 +103,7 @@ class Tokens(Answer):
     """Which session these belong to."""
 
 
-class SessionAnswer(Answer):
+class SessionAnswer(ResponseModel):
     """One login, as its user tells it from others."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
@@ -135,14 +135,14 @@ class SessionAnswer(Answer):
         )
 
 
-class SessionList(Answer):
+class SessionList(ResponseModel):
     """All sessions of a user; there are never more than a hundred."""
 
     items: list[SessionAnswer]
     """The oldest first."""
 
 
-class IssuedTicket(Answer):
+class IssuedTicket(ResponseModel):
     """Opens one stream where no `Authorization` header can be sent, as from a browser."""
 
     ticket: Annotated[str, Field(examples=["pZc0mX8kQ2…"])]

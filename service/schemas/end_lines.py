@@ -7,12 +7,12 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from service.domain.events.position import Position
-from service.schemas.fields import Answer
+from service.schemas.fields import ResponseModel
 
 _FIELDS: Final = {"end", "users", "position"}
 
 
-class ExportEnd(Answer):
+class ExportEnd(ResponseModel):
     """Last line of an export of users; an import takes it and compares the count."""
 
     end: Literal[True]

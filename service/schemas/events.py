@@ -17,7 +17,7 @@ from service.domain.events.event import (
     EventType,
 )
 from service.domain.events.position import Position
-from service.schemas.fields import Answer, Limit, Query, digits
+from service.schemas.fields import Limit, Query, ResponseModel, digits
 from service.schemas.users import UserAnswer, user_answer, user_line
 
 _TYPE = "|".join(EVENT_TYPES).replace(".", r"\.")
@@ -42,7 +42,7 @@ Types = Annotated[
 ]
 
 
-class EventAnswer(Answer):
+class EventAnswer(ResponseModel):
     """Something that happened to an account."""
 
     # What a type of event does not have is left out, never null.
@@ -70,7 +70,7 @@ class EventAnswer(Answer):
     """For `session.ended` and `token.ended`: why."""
 
 
-class EventList(Answer):
+class EventList(ResponseModel):
     """A page of the log."""
 
     items: list[EventAnswer]

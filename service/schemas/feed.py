@@ -6,26 +6,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.schemas.fields import Answer
+from service.schemas.fields import ResponseModel
 
 _Position = Annotated[str, Field(examples=["k3f9q2xw-1042"])]
 
 
-class Hello(Answer):
+class Hello(ResponseModel):
     """The first event of every stream."""
 
     position: _Position
     """The stream tells what happened after this: the position asked for, or the head of the log if none was."""
 
 
-class Keepalive(Answer):
+class Keepalive(ResponseModel):
     """Sent every `ROSTER_SSE_KEEPALIVE_S`; its id and position move the reader on while no event of its own happens."""
 
     position: _Position
     """Up to here the stream was served."""
 
 
-class Reset(Answer):
+class Reset(ResponseModel):
     """Events were lost to this reader; the stream goes on from `position`."""
 
     reason: Annotated[Literal["trimmed", "epoch", "ahead", "rights", "invalid"], Field(examples=["trimmed"])]
@@ -37,7 +37,7 @@ class Reset(Answer):
     """What to read again before."""
 
 
-class Closing(Answer):
+class Closing(ResponseModel):
     """The last event of a stream that the service ends."""
 
     reason: Annotated[str, Field(examples=["restart"])]

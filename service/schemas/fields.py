@@ -33,7 +33,7 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """A JSON object that goes out."""
 
     model_config = ConfigDict(

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.schemas.fields import Answer
+from service.schemas.fields import ResponseModel
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """A good state; another is a problem document."""
 
     status: Annotated[Literal["ok"], Field(examples=["ok"])]

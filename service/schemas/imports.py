@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from service.domain.auth import imported_hashes
 from service.domain.auth.password_policy import reject_common
 from service.domain.errors import FieldError, Invalid
-from service.domain.users.bulk_import import Line
-from service.schemas.fields import Answer, Query
+from service.domain.users.bulk_import import ImportLine
+from service.schemas.fields import Query, ResponseModel
 from service.schemas.moments import Moment
 from service.schemas.problems import FieldProblem, ImportProgress
 from service.schemas.users import UserCreate
@@ -77,7 +77,7 @@ class UserImport(UserCreate):
     version: Annotated[Any, Field(examples=[1042])] = None
     """Not looked at: it is a number of another log."""
 
-    def line(self, number: int) -> Line:
+    def line(self, number: int) -> ImportLine:
         """The same for the rules; raises `Invalid`."""
         if self.password is not None and self.password_hash is not None:
             raise Invalid(FieldError("/password_hash", "not_both", "Must not stand beside a password"))
@@ -85,7 +85,7 @@ class UserImport(UserCreate):
             reject_common(self.password, self.username, self.email, self.name)
         named = self.model_fields_set
         given: dict[str, Any] = {name: getattr(self, name) for name in _GIVEN if name in named}
-        return Line(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)
+        return ImportLine(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)
 
 
 _GIVEN: Final = ("name", "age", "role", "active")
@@ -105,7 +105,7 @@ class ImportSummary(ImportProgress):
     """Refused lines that are not among those that follow: too many to keep."""
 
 
-class ImportRefusal(Answer):
+class ImportRefusal(ResponseModel):
     """Each further line of the answer: a line that was refused."""
 
     line: int

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from service.schemas.fields import Answer
+from service.schemas.fields import ResponseModel
 
 
-class FieldProblem(Answer):
+class FieldProblem(ResponseModel):
     """One field that breaks a rule."""
 
     pointer: Annotated[str, Field(examples=["/email"])]
@@ -21,7 +21,7 @@ class FieldProblem(Answer):
     """One sentence for people."""
 
 
-class ImportProgress(Answer):
+class ImportProgress(ResponseModel):
     """How far an import got."""
 
     lines: Annotated[int, Field(examples=[12500])]
@@ -38,7 +38,7 @@ class ImportProgress(Answer):
     """Position in the log behind it all."""
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """Why a request was refused, and what to do."""
 
     # What a kind of problem does not have is left out, never null.

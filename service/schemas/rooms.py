@@ -10,13 +10,13 @@ from pydantic import BeforeValidator, Field
 
 from service.domain.rooms.rules import ROOM_NAME
 from service.schemas.events import After, TicketQuery
-from service.schemas.fields import Answer, Body, Limit, Query, digits
+from service.schemas.fields import Body, Limit, Query, ResponseModel, digits
 
 RoomName = Annotated[str, Field(pattern=ROOM_NAME, examples=["lobby"])]
 _ID = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
 
 
-class RoomSummaryAnswer(Answer):
+class RoomSummaryAnswer(ResponseModel):
     """A room that has members, readers or history."""
 
     room: RoomName
@@ -27,7 +27,7 @@ class RoomSummaryAnswer(Answer):
     """How many are in it."""
 
 
-class RoomList(Answer):
+class RoomList(ResponseModel):
     """A page of the rooms that the caller may read."""
 
     items: list[RoomSummaryAnswer]
@@ -36,7 +36,7 @@ class RoomList(Answer):
     """`cursor` of the next page; null when this is the last."""
 
 
-class MemberAnswer(Answer):
+class MemberAnswer(ResponseModel):
     """Somebody who is in a room, with however many connections."""
 
     id: Annotated[UUID, Field(examples=[_ID])]
@@ -47,7 +47,7 @@ class MemberAnswer(Answer):
     """When its first connection joined."""
 
 
-class MemberList(Answer):
+class MemberList(ResponseModel):
     """A page of a room's members."""
 
     items: list[MemberAnswer]
@@ -56,7 +56,7 @@ class MemberList(Answer):
     """`cursor` of the next page; null when this is the last."""
 
 
-class Sender(Answer):
+class Sender(ResponseModel):
     """Who sent a message."""
 
     id: Annotated[UUID, Field(examples=[_ID])]
@@ -65,7 +65,7 @@ class Sender(Answer):
     """Its name then."""
 
 
-class Message(Answer):
+class Message(ResponseModel):
     """Something that was sent to a room: the very frame that its members get."""
 
     type: Literal["message"]
@@ -82,7 +82,7 @@ class Message(Answer):
     """What."""
 
 
-class MessageList(Answer):
+class MessageList(ResponseModel):
     """A page of a room's history."""
 
     items: list[Message]

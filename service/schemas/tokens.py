@@ -11,7 +11,7 @@ from pydantic import Field
 from service.domain.auth import scopes
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.scopes import Grantable
-from service.schemas.fields import Answer, Body, Life, Query, TokenName
+from service.schemas.fields import Body, Life, Query, ResponseModel, TokenName
 
 DEFAULT_TTL_S = 2_592_000
 _WHEN = "2026-11-21T09:30:00.123456Z"
@@ -36,7 +36,7 @@ class TokenCreate(Body):
     """Its life, in seconds, up to `ROSTER_API_TOKEN_TTL_S`. Null is for ever, where that allows it."""
 
 
-class TokenAnswer(Answer):
+class TokenAnswer(ResponseModel):
     """An API token, without what it is used by."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
@@ -60,7 +60,7 @@ class TokenMade(TokenAnswer):
     """Goes into `Authorization: Bearer …`. Shown this once: keep it as you keep a password."""
 
 
-class TokenList(Answer):
+class TokenList(ResponseModel):
     """A user's API tokens."""
 
     items: list[TokenAnswer]

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service.domain.users.user import PASSWORD_MAX
-from service.schemas.fields import OTP_MAX, Answer, Body, Otp
+from service.schemas.fields import OTP_MAX, Body, Otp, ResponseModel
 
 _SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
@@ -37,7 +37,7 @@ class TotpProof(Body):
     otp: Otp | None = None
 
 
-class TotpStatus(Answer):
+class TotpStatus(ResponseModel):
     """Whether there is a second factor, and how many ways in without the phone are left."""
 
     enabled: Annotated[bool, Field(examples=[True])]
@@ -48,7 +48,7 @@ class TotpStatus(Answer):
     """How many have not been used."""
 
 
-class TotpSecret(Answer):
+class TotpSecret(ResponseModel):
     """What an app makes codes from; shown this once."""
 
     secret: Annotated[str, Field(examples=[_SECRET])]
@@ -57,7 +57,7 @@ class TotpSecret(Answer):
     """The same as apps read it from a QR code."""
 
 
-class RecoveryCodeSet(Answer):
+class RecoveryCodeSet(ResponseModel):
     """What logs in without the phone; shown this once."""
 
     recovery_codes: Annotated[list[str], Field(examples=[["0f3k9d-7yw2hm-c4x8pa-6tq1nz", "b5r0ve-…"]])]

@@ -15,7 +15,6 @@ from service.schemas.fields import (
     CURSOR_PATTERN,
     Active,
     Age,
-    Answer,
     Body,
     CurrentPassword,
     Email,
@@ -24,6 +23,7 @@ from service.schemas.fields import (
     Otp,
     Password,
     Query,
+    ResponseModel,
     Role,
     Search,
     Username,
@@ -35,7 +35,7 @@ LEFT_OUT: Any = Field(default_factory=lambda: None)
 _CURSOR = "nzoce-JIDWWn8Buc3jSqUlsiYWRhIiwgIjAxOTNhNWM4N2IxZTdjM2E5ZjUyM2QxZjBhNmI4YzExIl0"
 
 
-class UserAnswer(Answer):
+class UserAnswer(ResponseModel):
     """A user account."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
@@ -121,7 +121,7 @@ class UserPatch(Body):
         return given
 
 
-class UserList(Answer):
+class UserList(ResponseModel):
     """A page of users."""
 
     items: list[UserAnswer]

@@ -12,7 +12,7 @@ from typing import Final
 from service.domain.auth.signing_key import SigningKey, checks_until, signer
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
-from service.security.keys import Key, ready
+from service.security.keys import AccessTokenKey, ready
 
 LOOK_EVERY_S: Final = 2.0  # for keys that another process made
 
@@ -43,7 +43,7 @@ class Keyring:
         self._read = read
         self._on_loss = on_loss
         self._kept: tuple[SigningKey, ...] = ()
-        self._ready: dict[str, Key] = {}
+        self._ready: dict[str, AccessTokenKey] = {}
         self._until: dict[str, datetime | None] = {}
         self._looking = asyncio.Lock()
         self._looked_at = -LOOK_EVERY_S
@@ -67,14 +67,14 @@ class Keyring:
         return self._read is not None
 
     @property
-    def signing(self) -> Key:
+    def signing(self) -> AccessTokenKey:
         """The key that signs now."""
         key = signer(self._kept, self._clock())
         if key is None:
             raise LookupError("there is no key that signs yet")
         return self._ready[key.kid]
 
-    def checking(self, kid: str) -> Key | None:
+    def checking(self, kid: str) -> AccessTokenKey | None:
         """The key of that name; None for one that is unknown, or whose last token has expired."""
         until = self._until.get(kid)
         return None if until is not None and until <= self._clock() else self._ready.get(kid)

@@ -43,7 +43,7 @@ class UnusableKey(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class AccessTokenKey:
     """A key that is ready for use.
 
     Attributes:
@@ -57,17 +57,17 @@ class Key:
     public: Mapping[str, str] | None
 
 
-def ready(kept: SigningKey) -> Key:
+def ready(kept: SigningKey) -> AccessTokenKey:
     """Raises `UnusableKey`."""
     if kept.algorithm == "HS256":
         secret = kept.material.encode()
-        return Key(kept.kid, "HS256", secret, secret, None)
+        return AccessTokenKey(kept.kid, "HS256", secret, secret, None)
     private = _private(kept.material)
     algorithm, jwk = _kind(private)
     if algorithm != kept.algorithm:
         raise UnusableKey(f"is a key for {algorithm}, not for {kept.algorithm}")
     public = {**jwk, "kid": kept.kid, "alg": algorithm, "use": "sig"}
-    return Key(kept.kid, algorithm, private, private.public_key(), public)
+    return AccessTokenKey(kept.kid, algorithm, private, private.public_key(), public)
 
 
 def made(algorithm: Algorithm, now: datetime, signs_from: datetime) -> SigningKey:

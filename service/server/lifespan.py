@@ -17,7 +17,7 @@ from service.config.settings import PREFIX, SettingsError
 from service.delivery.mail_worker import MailWorker
 from service.domain.auth.password_policy import reject_common
 from service.domain.errors import AlreadyExists, Invalid, Unavailable
-from service.domain.idempotency import Keys
+from service.domain.idempotency import IdempotencyKeys
 from service.domain.mail.mail import Purpose
 from service.domain.mail.templates import TemplateContext
 from service.domain.users import accounts
@@ -40,7 +40,9 @@ async def open_store(app: web.Application) -> AsyncIterator[None]:
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
     app[SERVICES].cursors = Cursors(await store.secret("cursors"))
-    app[SERVICES].idempotency = Keys(await store.secret("idempotency"), app[SERVICES].settings.idempotency_ttl_s)
+    app[SERVICES].idempotency = IdempotencyKeys(
+        await store.secret("idempotency"), app[SERVICES].settings.idempotency_ttl_s
+    )
     yield
     await store.close()
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.domain.events.position import new_epoch
 from service.store.sql import statements
-from service.store.sql.transaction import Connection
+from service.store.sql.runner import StatementRunner
 
 # Files in PostgreSQL keep their oids when a database is dumped to no other place; a copy by TEMPLATE keeps those of its tables.
 _OF_TABLES: Final = """
@@ -27,7 +27,7 @@ _OF_SERVER: Final = (
 log = logging.getLogger("roster.store")
 
 
-async def adopt(connection: Connection, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
+async def adopt(connection: StatementRunner, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
     """Keep the identity of this run, inside a transaction; start a new epoch unless the kept one is known.
 
     Args:

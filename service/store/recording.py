@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from service.domain import audit
-from service.domain.audit import AuditSource, Details, Entry, Recorded
+from service.domain.audit import AuditEntry, AuditSource, Details, Recorded
 from service.domain.events.event import Event
 
 
@@ -22,7 +22,7 @@ class Recording:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._entries: list[Entry] = []
+        self._entries: list[AuditEntry] = []
         self._together: list[int] = []  # places among the events of those that share an entry
 
     async def append(self, event: Event, details: Details | None = None, *, together: bool = False) -> None:
@@ -40,14 +40,14 @@ class Recording:
         details: Details | None = None,
         by: AuditSource | None = None,
     ) -> None:
-        self._entries.append(Entry(action, actor, subject, by or self.by, details))
+        self._entries.append(AuditEntry(action, actor, subject, by or self.by, details))
 
     @property
     def count(self) -> int:
         """How many entries there will be."""
         return len(self._entries) + bool(self._together)
 
-    def entries(self, committed: Sequence[Event]) -> Sequence[Entry]:
+    def entries(self, committed: Sequence[Event]) -> Sequence[AuditEntry]:
         """What the audit keeps, now that the events have their seqs."""
         if not self._together:
             return self._entries

@@ -20,7 +20,7 @@ from service.outbound.failures import Failed
 from service.schemas.aggregate import AggregateAnswer, Sources
 
 
-class Aggregate(View):
+class AggregateView(View):
     @operation(
         Operation(
             id="aggregate",

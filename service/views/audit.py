@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from service.domain.audit import AuditQuery, Entry
+from service.domain.audit import AuditEntry, AuditQuery
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
 from service.http import problems
@@ -34,7 +34,7 @@ _LINES: Final = (
 )
 
 
-class Audit(View):
+class AuditView(View):
     @operation(
         Operation(
             id="list_audit",
@@ -96,7 +96,7 @@ def _wants_lines(request: web.Request) -> bool:
     return any(one.partition(";")[0].strip().lower() == MEDIA_TYPE for one in accepted)
 
 
-async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[Entry]]:
+async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[AuditEntry]]:
     """Page by page: behind a place nothing is added, so that they are what one look would have found."""
     query = replace(query, limit=_PAGE)
     while found := await store.audit(query):

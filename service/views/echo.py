@@ -24,7 +24,7 @@ from service.security.networks import network_of
 from service.views.handshake import HANDSHAKE_HEADERS, accept
 
 
-class Echo(View):
+class EchoView(View):
     @operation(
         Operation(
             id="open_echo",

@@ -37,7 +37,7 @@ _STREAM = """\
 """
 
 
-class Events(View):
+class EventsView(View):
     @operation(
         Operation(
             id="list_events",
@@ -75,7 +75,7 @@ class Events(View):
         )
 
 
-class Feed(View):
+class FeedView(View):
     @operation(
         Operation(
             id="follow_feed",

@@ -20,7 +20,7 @@ _TAG = "operations"
 _OK = Health(status="ok").model_dump_json().encode()
 
 
-class Live(View):
+class LivenessView(View):
     @operation(
         Operation(
             id="get_liveness",
@@ -37,7 +37,7 @@ class Live(View):
         return json_answer(_OK, headers=NO_STORE)
 
 
-class Ready(View):
+class ReadinessView(View):
     @operation(
         Operation(
             id="get_readiness",
@@ -61,7 +61,7 @@ class Ready(View):
         return json_answer(_OK, headers=NO_STORE)
 
 
-class MetricsPage(View):
+class MetricsView(View):
     @operation(
         Operation(
             id="get_metrics",

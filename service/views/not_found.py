@@ -9,20 +9,20 @@ from aiohttp import web
 from service.http.view import View
 
 
-class Nowhere(View):
+class NotFoundView(View):
     """Every path that no other view has: it passes what all pass, and is answered 404."""
 
     def respond(self) -> Awaitable[web.StreamResponse]:
         raise web.HTTPNotFound()
 
 
-class Anywhere(web.PlainResource):
+class AnyPath(web.PlainResource):
     """Matches whatever is left, `OPTIONS *` too, which no pattern of the router does. To be registered last."""
 
     def __init__(self) -> None:
         # The router looks under "/" when nothing else has matched.
         super().__init__("/")
-        self._nowhere = self.add_route("*", Nowhere)
+        self._nowhere = self.add_route("*", NotFoundView)
 
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
         return web.UrlMappingMatchInfo({}, self._nowhere), set()

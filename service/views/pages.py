@@ -36,7 +36,7 @@ PAGE_HEADERS: Final = {
 }
 
 
-class Home(View):
+class HomeView(View):
     @operation(
         Operation(
             id="get_home",
@@ -54,7 +54,7 @@ class Home(View):
         return _page(self.request, "home.html", version=__version__, origin=origin)
 
 
-class Docs(View):
+class DocsView(View):
     @operation(
         Operation(
             id="get_docs",
@@ -69,7 +69,7 @@ class Docs(View):
         return _page(self.request, "docs.html")
 
 
-class ProblemPage(View):
+class ProblemPageView(View):
     @operation(
         Operation(
             id="get_problem",
@@ -88,7 +88,7 @@ class ProblemPage(View):
         return _page(self.request, "problem.html", kind=kind)
 
 
-class ProblemList(View):
+class ProblemListView(View):
     @operation(
         Operation(
             id="get_problems",
@@ -103,7 +103,7 @@ class ProblemList(View):
         return _page(self.request, "problems.html", kinds=problems.KINDS.values())
 
 
-class OpenApiYaml(View):
+class OpenApiYamlView(View):
     @operation(
         Operation(
             id="get_openapi_yaml",
@@ -120,7 +120,7 @@ class OpenApiYaml(View):
         return web.Response(text=text, headers={hdrs.CONTENT_TYPE: "application/yaml; charset=utf-8"})
 
 
-class OpenApiJson(View):
+class OpenApiJsonView(View):
     @operation(
         Operation(
             id="get_openapi_json",

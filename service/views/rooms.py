@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.domain.errors import NotFound, PositionUnavailable
 from service.domain.events.position import Position
-from service.domain.idempotency import Answer
+from service.domain.idempotency import StoredResponse
 from service.domain.rooms.rules import is_room_name
 from service.http import problems
 from service.http.event_stream import serve_stream
@@ -41,7 +41,7 @@ from service.schemas.rooms import (
 _TAG: Final = "rooms"
 
 
-class RoomView(View):
+class NamedRoomView(View):
     """What is under `/v1/rooms/{room}`."""
 
     @property
@@ -56,7 +56,7 @@ class RoomView(View):
         return self.services.rooms.find(self.room_name, self.principal)
 
 
-class Rooms(View):
+class RoomsView(View):
     @operation(
         Operation(
             id="list_rooms",
@@ -76,7 +76,7 @@ class Rooms(View):
         return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
-class Members(RoomView):
+class MembersView(NamedRoomView):
     @operation(
         Operation(
             id="list_members",
@@ -97,7 +97,7 @@ class Members(RoomView):
         return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
-class Messages(RoomView):
+class MessagesView(NamedRoomView):
     @operation(
         Operation(
             id="list_messages",
@@ -156,10 +156,10 @@ class Messages(RoomView):
             return json_answer(rooms.send(self.room_name, self.principal, body.data).data, status=201)
         claim = await claim_of(self, key)
         entry, is_replay = rooms.send_once(self.room_name, self.principal, body.data, claim)
-        return answered(Answer(201, {}, entry.data), is_replay)
+        return answered(StoredResponse(201, {}, entry.data), is_replay)
 
 
-class RoomFeed(RoomView):
+class RoomFeedView(NamedRoomView):
     @operation(
         Operation(
             id="follow_room",

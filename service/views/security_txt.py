@@ -22,7 +22,7 @@ PATH: Final = "/.well-known/security.txt"
 _LIFE: Final = timedelta(days=180)  # RFC 9116, 2.5.5: less than a year ahead
 
 
-class SecurityTxt(View):
+class SecurityTxtView(View):
     @operation(
         Operation(
             id="get_security_txt",

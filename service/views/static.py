@@ -23,7 +23,7 @@ _FOLDERS: Final = (Path(__file__).parents[1] / "web" / "static", Path(str(swagge
 _FILES: Final = {file.name: file for folder in reversed(_FOLDERS) for file in folder.iterdir() if file.is_file()}
 
 
-class Static(View):
+class StaticView(View):
     @operation(
         Operation(
             id="get_static",

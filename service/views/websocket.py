@@ -33,7 +33,7 @@ from service.views.handshake import HANDSHAKE_HEADERS, accept
 log = logging.getLogger("roster.websocket")
 
 
-class Socket(View):
+class WebSocketView(View):
     @operation(
         Operation(
             id="open_websocket",

@@ -12,7 +12,7 @@ import pytest
 
 from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDeleted, LastAdmin, OwnCredentials
 from service.domain.users import bulk_import
-from service.domain.users.bulk_import import Batch, Line, OnConflict
+from service.domain.users.bulk_import import ImportBatch, ImportLine, OnConflict
 from service.domain.users.user import User
 from tests.support.domain import BY, a_user, keep
 from tests.support.member import PASSWORD, Member
@@ -28,11 +28,13 @@ class World(Member):
         super().__init__()
         self.actor = uuid.uuid4()
 
-    def line(self, number: int = 1, **fields: Any) -> Line:
+    def line(self, number: int = 1, **fields: Any) -> ImportLine:
         """A line about ada that changes nothing, but for these fields."""
-        return replace(Line(number, "ada", "ada@example.com", {}), **fields)
+        return replace(ImportLine(number, "ada", "ada@example.com", {}), **fields)
 
-    async def import_batch(self, *lines: Line, on_conflict: OnConflict = "update", actor: UUID | None = None) -> Batch:
+    async def import_batch(
+        self, *lines: ImportLine, on_conflict: OnConflict = "update", actor: UUID | None = None
+    ) -> ImportBatch:
         by = actor or self.actor
         return await bulk_import.import_batch(self.store, self.clock, BY, by, lines, on_conflict, uuid.uuid4())
 
@@ -49,11 +51,11 @@ async def world() -> World:
     return world
 
 
-def refusals(batch: Batch) -> dict[int, type[DomainError]]:
+def refusals(batch: ImportBatch) -> dict[int, type[DomainError]]:
     return {number: type(refusal) for number, refusal in batch.refused}
 
 
-def counts(batch: Batch) -> tuple[int, int, int, int]:
+def counts(batch: ImportBatch) -> tuple[int, int, int, int]:
     return batch.created, batch.updated, batch.skipped, len(batch.refused)
 
 
@@ -101,7 +103,7 @@ async def test_deleted_id_is_refused_only_for_a_new_user(world: World) -> None:
     gone = a_user()
     await keep(world.store, gone)
     await erase(world.store, gone)
-    new = Line(2, "new", "new@example.com", {}, id=gone.id)
+    new = ImportLine(2, "new", "new@example.com", {}, id=gone.id)
     batch = await world.import_batch(world.line(id=gone.id, given={"age": 36}), new)
     assert refusals(batch) == {2: IdDeleted}
     assert (await world.user(world.ada.id)).age == 36
@@ -113,7 +115,7 @@ async def test_deleted_id_is_refused_only_for_a_new_user(world: World) -> None:
 
 async def test_username_that_a_line_gives_up_is_free_for_the_next(world: World) -> None:
     """Lines are carried out in their order: before a rename the username stands for its user, after it for a new one."""
-    early, late = (Line(number, "ada", f"new{number}@example.com", {}) for number in (1, 3))
+    early, late = (ImportLine(number, "ada", f"new{number}@example.com", {}) for number in (1, 3))
     rename = world.line(2, id=world.ada.id, username="ada2")
     batch = await world.import_batch(early, rename, late, on_conflict="update")
     # The first line moves the address of ada, and the second moves it back.
@@ -127,7 +129,7 @@ async def test_username_that_a_line_gives_up_is_free_for_the_next(world: World) 
 
 async def test_user_that_a_line_creates_is_there_for_the_next(world: World) -> None:
     """A second line about a new user is a conflict like any other."""
-    line = Line(1, "new", "new@example.com", {"name": "one"}, id=uuid.uuid4())
+    line = ImportLine(1, "new", "new@example.com", {"name": "one"}, id=uuid.uuid4())
     again = replace(line, number=2, given={"name": "two"})
     batch = await world.import_batch(line, again, on_conflict="error")
     (refusal,) = [refusal for _, refusal in batch.refused]
@@ -141,8 +143,8 @@ async def test_refused_line_leaves_nothing_for_the_next(world: World) -> None:
     """A refused line takes no names: a later line may have the names that it asked for."""
     bob = a_user(username="bob", email="bob@example.com")
     await keep(world.store, bob)
-    refused = Line(1, "new", "bob@example.com", {}, id=world.ada.id)
-    batch = await world.import_batch(refused, Line(2, "new", "new@example.com", {}))
+    refused = ImportLine(1, "new", "bob@example.com", {}, id=world.ada.id)
+    batch = await world.import_batch(refused, ImportLine(2, "new", "new@example.com", {}))
     assert refusals(batch) == {1: AlreadyExists}
     assert batch.created == 1
 
@@ -168,7 +170,7 @@ async def test_of_two_administrators_one_stays(world: World) -> None:
     bob = a_user(username="bob", email="bob@example.com", role="admin")
     await keep(world.store, replace(world.ada, role="admin"), bob)
     batch = await world.import_batch(
-        world.line(1, given={"role": "member"}), Line(2, "bob", "bob@example.com", {"active": False})
+        world.line(1, given={"role": "member"}), ImportLine(2, "bob", "bob@example.com", {"active": False})
     )
     assert refusals(batch) == {2: LastAdmin}
     assert (await world.user(bob.id)).is_active_admin
@@ -204,7 +206,7 @@ async def test_exported_line_about_the_actor_passes(world: World) -> None:
 
 async def test_line_whose_password_was_not_hashed_creates_no_account(world: World) -> None:
     """A line whose user was deleted while it was read is refused, so that no account lacks the password it should have."""
-    line = Line(1, "new", "new@example.com", {}).without_hash()
+    line = ImportLine(1, "new", "new@example.com", {}).without_hash()
     batch = await world.import_batch(line, on_conflict="skip")
     assert refusals(batch) == {1: Conflict}
     assert await world.store.credentials("new") is None
@@ -285,7 +287,7 @@ async def test_time_of_change_never_goes_back(world: World, moved_s: float) -> N
 
 async def test_any_of_its_names_makes_a_line_one_about_an_existing_user(world: World) -> None:
     """Id, address and username each count; a line with none of them is about a new user."""
-    new = Line(1, "new", "new@example.com", {}, id=uuid.uuid4())
+    new = ImportLine(1, "new", "new@example.com", {}, id=uuid.uuid4())
     assert not await bulk_import.there(world.store, new)
     assert await bulk_import.there(world.store, replace(new, id=world.ada.id))
     assert await bulk_import.there(world.store, replace(new, email="ada@example.com"))

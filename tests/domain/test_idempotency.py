@@ -8,14 +8,14 @@ import uuid
 import pytest
 
 from service.domain.errors import IdempotencyKeyReused, RequestInProgress, ResponseExpired
-from service.domain.idempotency import Claim, Keys, Records
+from service.domain.idempotency import Claim, IdempotencyKeys, IdempotencyStore
 from tests.support.clock import ManualClock
 
 USER = uuid.uuid4()
 
 
 def a_claim(clock: ManualClock, key: str = "k", body: bytes = b"{}", *, secret: str = "s") -> Claim:
-    return Keys(secret, 10).claim(USER, "POST /v1/users", key, body, clock())
+    return IdempotencyKeys(secret, 10).claim(USER, "POST /v1/users", key, body, clock())
 
 
 def test_fingerprint_is_nothing_to_try_bodies_with() -> None:
@@ -32,7 +32,7 @@ def test_fingerprint_is_nothing_to_try_bodies_with() -> None:
 
 def test_one_at_a_time_runs_with_a_key() -> None:
     """A second one meanwhile is told when to come back; another key, user or route is free, and so is the key afterwards."""
-    keys, clock = Keys("s", 10), ManualClock()
+    keys, clock = IdempotencyKeys("s", 10), ManualClock()
     claim = keys.claim(USER, "POST /v1/users", "k", b"", clock())
     others = [
         keys.claim(USER, "POST /v1/users", "l", b"", clock()),
@@ -57,7 +57,7 @@ def test_one_at_a_time_runs_with_a_key() -> None:
 
 def test_record_is_found_until_it_expires() -> None:
     """To the same body alone, and not a moment longer than it is kept."""
-    records, clock = Records[str](10), ManualClock()
+    records, clock = IdempotencyStore[str](10), ManualClock()
     assert records.find(a_claim(clock)) is None
     records.keep(a_claim(clock), "done")
 
@@ -72,7 +72,7 @@ def test_record_is_found_until_it_expires() -> None:
 
 def test_records_are_the_newest() -> None:
     """Over the bound the oldest go; one that is kept anew is new; expired ones go two at a time."""
-    records, clock = Records[int](3), ManualClock()
+    records, clock = IdempotencyStore[int](3), ManualClock()
     for number in range(5):
         records.keep(a_claim(clock, str(number)), number)
     assert [records.find(a_claim(clock, str(number))) for number in range(5)] == [None, None, 2, 3, 4]
@@ -85,7 +85,7 @@ def test_records_are_the_newest() -> None:
 
 def test_emptied_record_still_keeps_its_key() -> None:
     """What was done is not told any more, and not done again."""
-    records, clock = Records[int](3), ManualClock()
+    records, clock = IdempotencyStore[int](3), ManualClock()
     records.keep(a_claim(clock, "one"), 1)
     records.keep(a_claim(clock, "two"), 2)
     records.empty(lambda done: done == 1)

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.mail import delivery
-from service.domain.mail.delivery import Ready
+from service.domain.mail.delivery import ClaimedEmail
 from service.domain.mail.mail import (
     RESEND_INTERVAL,
     Mail,
@@ -42,7 +42,7 @@ class World(Member):
     async def due(self) -> list[Mail]:
         return list(await self.store.due_mails(self.clock(), 10))
 
-    async def claim_and_render(self, mail: Mail) -> Ready | None:
+    async def claim_and_render(self, mail: Mail) -> ClaimedEmail | None:
         return await delivery.claim_and_render(self.store, self.clock, mail, HEAD, LEASE)
 
     async def claim(self, mail: Mail) -> Mail:

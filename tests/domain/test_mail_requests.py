@@ -11,7 +11,7 @@ from service.domain.audit import AuditQuery
 from service.domain.auth import password_change
 from service.domain.errors import InvalidMailToken
 from service.domain.mail import delivery
-from service.domain.mail.mail import Mail, Presented, parse_token
+from service.domain.mail.mail import Mail, MailTokenRef, parse_token
 from service.domain.mail.notices import notify_owner
 from service.domain.mail.templates import TemplateContext
 from service.domain.users import email_change, registration
@@ -41,7 +41,7 @@ class World:
         await self.store.write(lambda write: write.put_password(self.ada.id, f"hash of {PASSWORD}"), BY)
         return self
 
-    async def claim(self) -> list[delivery.Ready]:
+    async def claim(self) -> list[delivery.ClaimedEmail]:
         """Begin to send what is due, as a mail worker does."""
         due = await self.store.due_mails(self.clock(), 10)
         claimed = [await delivery.claim_and_render(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
@@ -70,7 +70,7 @@ class World:
         await password_change.reset(self.store, self.hasher, self.clock, BY, token_of(text), "another good one")
 
 
-def token_of(text: str) -> Presented:
+def token_of(text: str) -> MailTokenRef:
     presented = parse_token(token_in(text))
     assert presented is not None
     return presented

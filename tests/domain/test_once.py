@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from service.domain.errors import IdempotencyKeyReused, InvalidToken, ResponseExpired
-from service.domain.idempotency import Answer, Claim, Keys
+from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
 from service.domain.once import once
 from service.domain.ports import Writes, Written
 from service.domain.users.user import User
@@ -23,7 +23,7 @@ class World(Member):
 
     def __init__(self) -> None:
         super().__init__()
-        self.keys = Keys("secret", 60)
+        self.keys = IdempotencyKeys("secret", 60)
         self.ran = 0
         self.rendered = 0
 
@@ -32,11 +32,11 @@ class World(Member):
     ) -> Claim:
         return self.keys.claim((user or self.ada).id, route, key, body, self.clock())
 
-    def render(self, written: Written[Any]) -> Answer:
+    def render(self, written: Written[Any]) -> StoredResponse:
         self.rendered += 1
-        return Answer(201, {"ETag": f'"{written.position.seq}"'}, b"answer %d" % self.rendered, written.value)
+        return StoredResponse(201, {"ETag": f'"{written.position.seq}"'}, b"answer %d" % self.rendered, written.value)
 
-    async def run(self, claim: Claim, new: User, error: Exception | None = None) -> tuple[Answer, bool]:
+    async def run(self, claim: Claim, new: User, error: Exception | None = None) -> tuple[StoredResponse, bool]:
         async def act(store: Writes) -> object:
             self.ran += 1
 

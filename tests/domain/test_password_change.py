@@ -18,7 +18,7 @@ from service.domain.errors import (
     OtpFieldWrong,
     WrongPassword,
 )
-from service.domain.mail.mail import Presented
+from service.domain.mail.mail import MailTokenRef
 from service.domain.users.user import Credentials
 from tests.support.domain import BY, a_user, keep
 from tests.support.member import NEW_PASSWORD, PASSWORD, Member
@@ -38,7 +38,7 @@ async def forgot(member: Member, email: str) -> None:
     await password_change.forgot(member.store, member.clock, BY, email, HOUR)
 
 
-async def reset(member: Member, presented: Presented, password: str = NEW_PASSWORD) -> Credentials:
+async def reset(member: Member, presented: MailTokenRef, password: str = NEW_PASSWORD) -> Credentials:
     return await password_change.reset(member.store, member.hasher, member.clock, BY, presented, password)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from service.domain.errors import AlreadyExists, Invalid, InvalidMailToken
-from service.domain.mail.mail import Presented
+from service.domain.mail.mail import MailTokenRef
 from service.domain.users import email_change
 from tests.support.domain import BY, a_user, keep
 from tests.support.member import NEW_PASSWORD, PASSWORD, Member
@@ -25,7 +25,7 @@ class Pending(Member):
         await super().create()
         return self
 
-    async def confirm(self, presented: Presented, password: str | None = NEW_PASSWORD) -> None:
+    async def confirm(self, presented: MailTokenRef, password: str | None = NEW_PASSWORD) -> None:
         await email_change.confirm(self.store, self.hasher, self.clock, BY, presented, password)
 
     async def is_active(self) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.domain.auth.sessions import (
     GRACE,
     Origin,
-    Presented,
+    RefreshTokenState,
     Session,
     classify_refresh_token,
     rotated,
@@ -34,7 +34,8 @@ def test_newest_rotates_however_old_it_is(generation: int, age_s: float) -> None
     session = a_session(generation)
 
     assert (
-        classify_refresh_token(session, generation, session.rotated_at + timedelta(seconds=age_s)) is Presented.NEWEST
+        classify_refresh_token(session, generation, session.rotated_at + timedelta(seconds=age_s))
+        is RefreshTokenState.NEWEST
     )
 
 
@@ -46,7 +47,7 @@ def test_predecessor_is_answered_for_ten_seconds(generation: int, age_s: float) 
 
     found = classify_refresh_token(session, generation - 1, session.rotated_at + timedelta(seconds=age_s))
 
-    assert found is (Presented.REUSED if late else Presented.PREDECESSOR)
+    assert found is (RefreshTokenState.REUSED if late else RefreshTokenState.PREDECESSOR)
 
 
 @given(st.integers(1, 1000), st.integers(-5, 2000), SECONDS)
@@ -56,7 +57,7 @@ def test_every_other_generation_was_copied(generation: int, presented: int, age_
 
     found = classify_refresh_token(session, presented, session.rotated_at + timedelta(seconds=age_s))
 
-    assert (found is Presented.REUSED) or presented in (generation, generation - 1)
+    assert (found is RefreshTokenState.REUSED) or presented in (generation, generation - 1)
 
 
 @given(st.integers(2, 1000))
@@ -65,7 +66,7 @@ def test_using_the_successor_ends_the_grace(generation: int) -> None:
     session = a_session(generation)
     after = rotated(session, session.rotated_at)
 
-    assert classify_refresh_token(after, generation - 1, session.rotated_at) is Presented.REUSED
+    assert classify_refresh_token(after, generation - 1, session.rotated_at) is RefreshTokenState.REUSED
 
 
 def test_rotation_changes_nothing_else() -> None:
@@ -129,5 +130,5 @@ def test_clock_that_was_set_back_gives_no_grace(generation: int, back_s: float) 
 
     assert (
         classify_refresh_token(session, generation - 1, session.rotated_at - timedelta(seconds=back_s))
-        is Presented.REUSED
+        is RefreshTokenState.REUSED
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from service.domain.auth.sessions import Presented, classify_refresh_token, rotated
+from service.domain.auth.sessions import RefreshTokenState, classify_refresh_token, rotated
 from service.domain.steady_clock import SteadyClock
 from tests.domain.test_sessions import a_session
 from tests.support.clock import ManualClock
@@ -19,7 +19,11 @@ def test_grace_ends_although_the_clock_is_set_back() -> None:
 
     wall.advance(-7_200)
     assert now() == session.rotated_at
-    for passed_s, found in ((9, Presented.PREDECESSOR), (2, Presented.REUSED), (7_189, Presented.REUSED)):
+    for passed_s, found in (
+        (9, RefreshTokenState.PREDECESSOR),
+        (2, RefreshTokenState.REUSED),
+        (7_189, RefreshTokenState.REUSED),
+    ):
         wall.advance(passed_s)
         elapsed += passed_s
         assert classify_refresh_token(session, 1, now()) is found

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.domain.auth.signing_key import ALGORITHMS, Algorithm
 from service.http.services import SERVICES
-from service.security.keys import Key
+from service.security.keys import AccessTokenKey
 from tests.support.hostile import assert_serves, exchange, message
 from tests.support.keys import a_key
 from tests.support.peer import Answer, raw_peer
@@ -35,7 +35,7 @@ def decode(part: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=="))
 
 
-def sign(key: Key, data: bytes, algorithm: str) -> bytes:
+def sign(key: AccessTokenKey, data: bytes, algorithm: str) -> bytes:
     """As somebody who has the key would, by whatever algorithm will take it."""
     return jwt.get_algorithm_by_name(algorithm).sign(data, key.signs_with)
 
@@ -43,7 +43,7 @@ def sign(key: Key, data: bytes, algorithm: str) -> bytes:
 class Forge:
     """Makes tokens with the service's own key, so that only what is written in them can be wrong."""
 
-    def __init__(self, key: Key, good: str) -> None:
+    def __init__(self, key: AccessTokenKey, good: str) -> None:
         self.good = good
         self.key = key
         header, claims, self.signature = good.split(".")

@@ -9,7 +9,7 @@ from aiohttp import ClientSession, web
 
 from service.outbound.aggregate import Aggregator
 from service.outbound.failures import INTERNAL, TIMEOUT, Failed
-from service.outbound.fetch import Fetched
+from service.outbound.fetch import FetchedResponse
 from tests.support.upstream import Upstream, body, data, endless, when
 from tests.support.wait import until
 
@@ -20,7 +20,7 @@ def aggregator(
     return Aggregator(session, upstreams, concurrency=concurrency, timeout_s=timeout_s, max_bytes=1000)
 
 
-def codes(results: Mapping[str, Fetched | Failed]) -> dict[str, str | int]:
+def codes(results: Mapping[str, FetchedResponse | Failed]) -> dict[str, str | int]:
     return {name: result.code if isinstance(result, Failed) else result.status for name, result in results.items()}
 
 
@@ -43,7 +43,7 @@ async def test_answers_keep_the_order_asked(session: ClientSession, upstream: Up
     urls = {"fast": upstream.on("/fast", opens), "slow": upstream.on("/slow", when(gate, data("slow")))}
     found = await aggregator(session, urls).fetch(["slow", "fast"], "r-1")
 
-    assert [(name, result.data) for name, result in found.results.items() if isinstance(result, Fetched)] == [
+    assert [(name, result.data) for name, result in found.results.items() if isinstance(result, FetchedResponse)] == [
         ("slow", "slow"),
         ("fast", "fast"),
     ]

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 
 from service.config.settings import load
 from service.outbound.failures import failure
-from service.outbound.fetch import Fetched, fetch
+from service.outbound.fetch import FetchedResponse, fetch
 from service.outbound.session import open_session
 from tests.support.upstream import Reply, Upstream, body, cut, data, endless, raw, zipped
 from tests.support.wait import until
@@ -20,7 +20,7 @@ from tests.support.wait import until
 MAX_BYTES = 1000
 
 
-async def get(session: ClientSession, url: str) -> Fetched:
+async def get(session: ClientSession, url: str) -> FetchedResponse:
     return await fetch(session, url, request_id="r-1", max_bytes=MAX_BYTES)
 
 

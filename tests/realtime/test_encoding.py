@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.realtime.encoding import (
-    Entry,
+    EncodedEntry,
     WireEncoding,
     chunk,
     close_frame,
@@ -98,9 +98,9 @@ def read_events(stream: bytes, last_id: str = "") -> tuple[list[Dispatched], str
     return found, last_id
 
 
-def entry(seq: int, event: str, value: object) -> Entry:
+def entry(seq: int, event: str, value: object) -> EncodedEntry:
     data = compact(value)
-    return Entry(seq, None, event, f"e-{seq}", data, b'{"event":' + data + b"}")
+    return EncodedEntry(seq, None, event, f"e-{seq}", data, b'{"event":' + data + b"}")
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))

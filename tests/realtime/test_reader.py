@@ -12,7 +12,7 @@ import pytest
 from service.domain.events.position import Position
 from service.realtime.broadcast_log import BroadcastLog, Page
 from service.realtime.close_reasons import LIMIT
-from service.realtime.encoding import Entry
+from service.realtime.encoding import EncodedEntry
 from service.realtime.reader import PAGE_BYTES, LimitedReader, Reader
 from service.realtime.ring import Ring
 from service.realtime.subscribers import EventFilter
@@ -27,10 +27,10 @@ class StoredLog(BroadcastLog):
 
     def __init__(self, head: int, ring: int, waits: Callable[[], int]) -> None:
         super().__init__("epoch", Ring(head, ring, 1 << 30))
-        self.entries: list[Entry] = [an_entry(seq) for seq in range(1, head + 1)]
+        self.entries: list[EncodedEntry] = [an_entry(seq) for seq in range(1, head + 1)]
         self._waits = waits
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: EncodedEntry) -> None:
         self.entries.append(entry)
         super().append(entry)
 

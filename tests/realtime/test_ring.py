@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.realtime.encoding import Entry
+from service.realtime.encoding import EncodedEntry
 from service.realtime.ring import Ring
 
 
-def entry(seq: int, size: int = 0) -> Entry:
-    return Entry(seq, None, "message", f"e-{seq}", b"d" * size, b"")
+def entry(seq: int, size: int = 0) -> EncodedEntry:
+    return EncodedEntry(seq, None, "message", f"e-{seq}", b"d" * size, b"")
 
 
-def cost(one: Entry) -> int:
+def cost(one: EncodedEntry) -> int:
     """What one entry is counted for: its bytes and 280 for the objects around them."""
     return len(one.data) + len(one.frame) + 280
 
 
-def overflows(kept: list[Entry], most_entries: int, most_bytes: int) -> bool:
+def overflows(kept: list[EncodedEntry], most_entries: int, most_bytes: int) -> bool:
     return len(kept) > most_entries or (len(kept) > 1 and sum(map(cost, kept)) > most_bytes)
 
 
@@ -35,7 +35,7 @@ def test_ring_holds_the_newest_within_its_bounds(
     head: int, most_entries: int, most_bytes: int, steps: list[int | str]
 ) -> None:
     """After any appends and drops the ring holds the tail of all entries, dense, within count and bytes."""
-    ring, model, dropped = Ring(head, most_entries, most_bytes), list[Entry](), head
+    ring, model, dropped = Ring(head, most_entries, most_bytes), list[EncodedEntry](), head
     for step in steps:
         if isinstance(step, int):
             model.append(entry(head + len(model) + 1, step))
@@ -123,7 +123,7 @@ def test_ring_releases_an_entry_as_soon_as_it_does_not_count_it() -> None:
     for seq in range(1, 151):
         position = Position(f"e-{seq}")
         held.append(weakref.ref(position))
-        ring.append(Entry(seq, None, "message", position, b"", b""))
+        ring.append(EncodedEntry(seq, None, "message", position, b"", b""))
         del position
 
     assert [watched() is not None for watched in held] == [False] * 50 + [True] * 100

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from service.domain.errors import ResponseExpired
-from service.domain.idempotency import Keys
+from service.domain.idempotency import IdempotencyKeys
 from service.domain.rooms.rules import RoomRules
 from service.http.services import SERVICES
 from service.realtime.encoding import WireEncoding
@@ -184,7 +184,7 @@ async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
 async def test_message_with_a_key_is_sent_once() -> None:
     """Until the key expires or the room is gone; what the ring holds no more is neither told nor sent again."""
     clock = ManualClock()
-    rooms, ada, names = rooms_of(clock, history=1, history_s=1_000), a_principal(), Keys("s", 100)
+    rooms, ada, names = rooms_of(clock, history=1, history_s=1_000), a_principal(), IdempotencyKeys("s", 100)
 
     def send(key: str) -> tuple[str, bool]:
         claim = names.claim(ada.caller.id, "POST /v1/rooms/lobby/messages", key, b"{}", clock())

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from pydantic import ValidationError
 
-from service.schemas.auth import IssuedTicket, LoginRequest, Refresh, Tokens
+from service.schemas.auth import IssuedTicket, LoginRequest, Refresh, SessionTokens
 
 
 @pytest.mark.parametrize(("login", "password"), [("a", "b"), ("x" * 254, "y" * 1024), ("ada@example.com", " ")])
@@ -50,7 +50,7 @@ def test_refresh_token_is_a_short_text(token: object) -> None:
 
 def test_tokens_are_of_type_bearer() -> None:
     """The answer to a login says how to use the token and for how long."""
-    tokens = Tokens(access_token="a", expires_in=900, refresh_token="r", session_id=uuid.UUID(int=1))
+    tokens = SessionTokens(access_token="a", expires_in=900, refresh_token="r", session_id=uuid.UUID(int=1))
 
     assert json.loads(tokens.model_dump_json()) == {
         "access_token": "a",

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from service.domain.errors import AlreadyExists, IdempotencyKeyReused, InvalidToken, ResponseExpired
-from service.domain.idempotency import Answer, Claim, Keys
+from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
 from service.domain.once import once
 from service.domain.ports import Store, Transaction, Writes, Written
 from service.domain.queries import EventQuery
@@ -24,7 +24,7 @@ from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.stores import Broken, ask, erase, whole_log
 
 KEEP_S = 100.0
-KEYS = Keys("a secret", KEEP_S)
+KEYS = IdempotencyKeys("a secret", KEEP_S)
 _COUNT = Statement(lambda _: select(func.count()).select_from(answers))
 
 
@@ -41,14 +41,16 @@ def a_claim(
     return KEYS.claim(admin.id, route, key, body, clock())
 
 
-def shown(written: Written[Any]) -> Answer:
+def shown(written: Written[Any]) -> StoredResponse:
     """What is only known at the commit, and every byte."""
     (user,) = [event.user for event in written.events if event.user is not None] or [written.value]
     headers = {"ETag": f'"{user.version}"', "Roster-Position": str(written.position), "Link": 'é"\\'}
-    return Answer(201, headers, bytes(range(256)) + user.username.encode(), user.id)
+    return StoredResponse(201, headers, bytes(range(256)) + user.username.encode(), user.id)
 
 
-async def make(store: Store, claim: Claim, user: User, *, error: Exception | None = None) -> tuple[Answer, bool]:
+async def make(
+    store: Store, claim: Claim, user: User, *, error: Exception | None = None
+) -> tuple[StoredResponse, bool]:
     """Make a user, once."""
 
     async def act(writes: Writes) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.domain.audit import UPKEEP, AuditQuery, AuditSource, Entry
+from service.domain.audit import UPKEEP, AuditEntry, AuditQuery, AuditSource
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from tests.support.clock import ManualClock
@@ -24,7 +24,7 @@ PEOPLE = [UUID(int=number) for number in range(1, 4)]
 ACTIONS = ["password.changed", "session.started", "token.created"]
 
 
-async def entries(store: Store, **query: Any) -> list[Entry]:
+async def entries(store: Store, **query: Any) -> list[AuditEntry]:
     """All that match, the oldest first."""
     return list(reversed(await store.audit(AuditQuery(limit=1_000, **query))))
 
@@ -192,7 +192,7 @@ async def test_pages_are_those_of_a_list(opener: Opener, kept: Sequence[Any], as
             name: began + timedelta(seconds=value) if name in ("since", "until") else value
             for name, value in asked.items()
         }
-        found: list[Entry] = []
+        found: list[AuditEntry] = []
         while page := await store.audit(AuditQuery(**query, before=found[-1].place if found else None)):
             assert len(page) <= asked["limit"]
             found += page
@@ -200,7 +200,7 @@ async def test_pages_are_those_of_a_list(opener: Opener, kept: Sequence[Any], as
     assert found == [entry for entry in reversed(whole) if _matches(entry, query)]
 
 
-def _matches(entry: Entry, query: dict[str, Any]) -> bool:
+def _matches(entry: AuditEntry, query: dict[str, Any]) -> bool:
     since: datetime | None = query.get("since")
     until: datetime | None = query.get("until")
     return (

@@ -18,7 +18,7 @@ from service.domain.events.event import Event
 from service.domain.ports import Store
 from service.domain.queries import UserQuery
 from service.domain.users import bulk_import
-from service.domain.users.bulk_import import Batch, Line, OnConflict
+from service.domain.users.bulk_import import ImportBatch, ImportLine, OnConflict
 from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep
@@ -30,16 +30,16 @@ SLOTS = [uuid.UUID(int=number) for number in range(1, 5)]
 POLICIES = st.sampled_from(["skip", "update", "error"])
 
 
-def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> Line:
-    line = Line(
+def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> ImportLine:
+    line = ImportLine(
         number, fields.pop("username", name), fields.pop("email", f"{name}@example.com"), fields.pop("given", {})
     )
     return replace(line, **fields)
 
 
 async def import_batch(
-    store: Store, clock: ManualClock, lines: Sequence[Line], on_conflict: OnConflict = "error"
-) -> Batch:
+    store: Store, clock: ManualClock, lines: Sequence[ImportLine], on_conflict: OnConflict = "error"
+) -> ImportBatch:
     return await bulk_import.import_batch(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
 
 
@@ -52,13 +52,13 @@ async def hash_of(store: Store, login: str) -> str | None:
     return None if credentials is None else credentials.password_hash
 
 
-def reasons(batch: Batch) -> list[tuple[int, type[DomainError], tuple[str, ...]]]:
+def reasons(batch: ImportBatch) -> list[tuple[int, type[DomainError], tuple[str, ...]]]:
     return [(number, type(error), getattr(error, "fields", ())) for number, error in batch.refused]
 
 
 LINES = st.lists(
     st.builds(
-        lambda id, username, email, given, password_hash: Line(
+        lambda id, username, email, given, password_hash: ImportLine(
             0, username, f"{email}@example.com", given, id, None, password_hash
         ),
         id=st.none() | st.sampled_from(SLOTS),
@@ -82,7 +82,7 @@ LINES = st.lists(
 @examples(80)
 @given(lines=LINES, on_conflict=POLICIES)
 async def test_batch_is_what_its_lines_are_one_by_one(
-    opener: Opener, lines: list[Line], on_conflict: OnConflict
+    opener: Opener, lines: list[ImportLine], on_conflict: OnConflict
 ) -> None:
     """Whatever lines stand together, what becomes of them is what becomes of each by itself, in their order."""
     clock = ManualClock()

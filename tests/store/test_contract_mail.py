@@ -13,7 +13,7 @@ import pytest
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.domain.ports import Store, Transaction
@@ -56,9 +56,9 @@ def a_token(user: User, clock: ManualClock, *digests: bytes) -> MailToken:
     return MailToken(user.id, "reset", user.email, clock() + HOUR, digests or (b"d" * 32,))
 
 
-def shown(user: User, digest: bytes = b"d" * 32) -> Presented:
+def shown(user: User, digest: bytes = b"d" * 32) -> MailTokenRef:
     """A token with this hash, as a client sends it."""
-    return Presented(user.id, digest, datetime(2100, 1, 1, tzinfo=UTC))
+    return MailTokenRef(user.id, digest, datetime(2100, 1, 1, tzinfo=UTC))
 
 
 # Mails
@@ -165,7 +165,7 @@ async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, 
     await put(store, token)
     await keep(store, bob := a_user())
     right = shown(ada)
-    wrong: list[tuple[Purpose, Presented]] = [
+    wrong: list[tuple[Purpose, MailTokenRef]] = [
         ("verify", right),
         ("reset", shown(ada, b"e" * 32)),
         ("reset", shown(ada, b"")),
@@ -174,7 +174,7 @@ async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, 
     for purpose, sent in wrong:
         assert await store.mail_token(purpose, sent) is None
 
-        async def take(transaction: Transaction, purpose: Purpose = purpose, sent: Presented = sent) -> object:
+        async def take(transaction: Transaction, purpose: Purpose = purpose, sent: MailTokenRef = sent) -> object:
             return await transaction.take_mail_token(purpose, sent)
 
         assert await ask(store, take) is None

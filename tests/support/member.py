@@ -11,7 +11,7 @@ from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.mail.mail import (
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
     new_token,
     parse_token,
@@ -61,7 +61,7 @@ class Member:
     async def set_factor(self, factor: SecondFactor | None) -> None:
         await self.store.write(lambda transaction: transaction.put_second_factor(self.ada.id, factor), BY)
 
-    async def mail_token(self, purpose: Purpose, ttl: timedelta = timedelta(hours=1), email: str = "") -> Presented:
+    async def mail_token(self, purpose: Purpose, ttl: timedelta = timedelta(hours=1), email: str = "") -> MailTokenRef:
         """A token that was mailed to an address of the account for a purpose, as the client presents it."""
         expires_at = self.clock() + ttl
         text, digest = new_token(self.ada.id, expires_at)

@@ -14,7 +14,7 @@ from service.domain.users.accounts import Caller
 from service.domain.users.user import Role
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
-from service.realtime.encoding import Entry, WireEncoding
+from service.realtime.encoding import EncodedEntry, WireEncoding
 from service.realtime.reader import Reader
 from service.realtime.subscribers import FULL_BYTES
 from service.security.authenticator import Principal
@@ -33,9 +33,9 @@ def a_principal(
     )
 
 
-def an_entry(seq: int, key: object = None, event: str = "message", *, size: int = 0) -> Entry:
+def an_entry(seq: int, key: object = None, event: str = "message", *, size: int = 0) -> EncodedEntry:
     """An entry whose data is its seq, with a frame of that many bytes more."""
-    return Entry(seq, key, event, f"e-{seq}", b"%d" % seq, b"f" * size)
+    return EncodedEntry(seq, key, event, f"e-{seq}", b"%d" % seq, b"f" * size)
 
 
 class FakeStream(Connection):

@@ -18,7 +18,7 @@ from service.domain.auth.sessions import (
     MOST_SESSIONS,
     UNKNOWN,
     Origin,
-    Presented,
+    RefreshTokenState,
     Session,
     classify_refresh_token,
     rotated,
@@ -191,13 +191,13 @@ async def refresh(
         if user is None:
             return None
         match classify_refresh_token(session, generation, now):
-            case Presented.NEWEST:
+            case RefreshTokenState.NEWEST:
                 session = rotated(session, now, idle, origin)
                 await transaction.put_session(session)
-            case Presented.REUSED:
+            case RefreshTokenState.REUSED:
                 await revoke_session(transaction, clock, None, session, "reuse")
                 return RefreshTokenReused(session.id, user.id)
-            case Presented.PREDECESSOR:
+            case RefreshTokenState.PREDECESSOR:
                 pass
         return LoggedIn(session, user)
 

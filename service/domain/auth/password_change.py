@@ -13,7 +13,7 @@ from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     is_expired,
 )
 from service.domain.mail.notices import notify_owner
@@ -41,7 +41,7 @@ async def forgot(store: Store, clock: Clock, by: AuditSource, email: str, ttl: t
 
 
 async def reset(
-    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: MailTokenRef, password: str
 ) -> Credentials:
     """Set the password of the account whose address a token proves, end its sessions and API tokens, and tell whose it is.
 
@@ -103,7 +103,7 @@ async def change(
     await store.write(work, by)
 
 
-def _check(token: MailToken | None, presented: Presented, user: User | None, clock: Clock) -> User:
+def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, clock: Clock) -> User:
     """The user whom a token is good for; raises `InvalidMailToken`."""
     if (
         token is None

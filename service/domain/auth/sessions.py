@@ -63,7 +63,7 @@ class Session:
     origin: Origin = UNKNOWN
 
 
-class Presented(enum.Enum):
+class RefreshTokenState(enum.Enum):
     """What a refresh token of some generation means."""
 
     NEWEST = "rotate"
@@ -71,7 +71,7 @@ class Presented(enum.Enum):
     REUSED = "end the session"
 
 
-def classify_refresh_token(session: Session, generation: int, now: datetime) -> Presented:
+def classify_refresh_token(session: Session, generation: int, now: datetime) -> RefreshTokenState:
     """What to do with a refresh token of that generation.
 
     The newest one rotates. The one before it is answered with the newest again for `GRACE`, unless the newest has
@@ -80,10 +80,10 @@ def classify_refresh_token(session: Session, generation: int, now: datetime) -> 
     must not prolong `GRACE`.
     """
     if generation == session.generation:
-        return Presented.NEWEST
+        return RefreshTokenState.NEWEST
     if generation == session.generation - 1 and abs(now - session.rotated_at) <= GRACE:
-        return Presented.PREDECESSOR
-    return Presented.REUSED
+        return RefreshTokenState.PREDECESSOR
+    return RefreshTokenState.REUSED
 
 
 def rotated(session: Session, now: datetime, idle: timedelta | None = None, origin: Origin = UNKNOWN) -> Session:

@@ -19,7 +19,7 @@ from service.domain.ports import Clock, Store, Transaction
 from service.domain.users.user import User
 
 
-class Ready(NamedTuple):
+class ClaimedEmail(NamedTuple):
     """A mail that nobody else sends now. `letter` is None where there is nothing to say any more."""
 
     mail: Mail
@@ -28,14 +28,14 @@ class Ready(NamedTuple):
 
 async def claim_and_render(
     store: Store, clock: Clock, mail: Mail, head: TemplateContext, lease: timedelta
-) -> Ready | None:
+) -> ClaimedEmail | None:
     """Claim a mail for the lease and write its letter; None when another process sends it, or when it was sent before.
 
     The token of the letter is generated here; those of earlier tries stay valid, because one of them may have arrived. The
     mail comes due again by itself if the process dies.
     """
 
-    async def work(transaction: Transaction) -> Ready | None:
+    async def work(transaction: Transaction) -> ClaimedEmail | None:
         now = clock()
         if mail.state == "sent":
             await transaction.drop_mail(mail)
@@ -44,8 +44,8 @@ async def claim_and_render(
         if claimed is None:
             return None
         if claimed.expires_at <= now:
-            return Ready(claimed, None)
-        return Ready(claimed, await _letter(transaction, clock, claimed, head))
+            return ClaimedEmail(claimed, None)
+        return ClaimedEmail(claimed, await _letter(transaction, clock, claimed, head))
 
     return (await store.write(work, MAIL)).value
 

@@ -99,7 +99,7 @@ class MailToken:
         return replace(self, digests=digests, expires_at=max(expires_at, self.expires_at))
 
 
-class Presented(NamedTuple):
+class MailTokenRef(NamedTuple):
     """A token that a client sends: the user and the end that it names, which the hash of the whole proves."""
 
     user_id: UUID
@@ -114,17 +114,17 @@ def new_token(user_id: UUID, expires_at: datetime) -> tuple[str, bytes]:
     return text, _digest(text)
 
 
-def parse_token(text: str) -> Presented | None:
+def parse_token(text: str) -> MailTokenRef | None:
     """Read such a text; None when it is not one."""
     # 48 bytes are 64 letters without a bit to spare: a token has one spelling.
     if _TEXT.match(text) is None:
         return None
     content = base64.urlsafe_b64decode(text)
     expires_at = datetime.fromtimestamp(int.from_bytes(content[16:20]), UTC)
-    return Presented(UUID(bytes=content[:16]), _digest(text), expires_at)
+    return MailTokenRef(UUID(bytes=content[:16]), _digest(text), expires_at)
 
 
-def is_expired(token: MailToken, presented: Presented, now: datetime) -> bool:
+def is_expired(token: MailToken, presented: MailTokenRef, now: datetime) -> bool:
     """Whether one of a user's tokens has expired."""
     return min(token.expires_at, presented.expires_at) <= now
 

@@ -29,7 +29,7 @@ _HELD_ON: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ImportLine:
     """A user as a line of an import names it; the fields have passed the field rules.
 
     Attributes:
@@ -50,16 +50,16 @@ class Line:
     password_hash: str | None = None
     hash_skipped: bool = False
 
-    def with_hash(self, password_hash: str) -> Line:
+    def with_hash(self, password_hash: str) -> ImportLine:
         return replace(self, password_hash=password_hash)
 
-    def without_hash(self) -> Line:
+    def without_hash(self) -> ImportLine:
         """For a line that will not be carried out, as it seems."""
         return replace(self, hash_skipped=True)
 
 
 @dataclass(slots=True)
-class Batch:
+class ImportBatch:
     """What became of some lines.
 
     Attributes:
@@ -101,8 +101,14 @@ async def release(
 
 
 async def import_batch(
-    store: Store, clock: Clock, by: AuditSource, actor: UUID, lines: Sequence[Line], on_conflict: OnConflict, name: UUID
-) -> Batch:
+    store: Store,
+    clock: Clock,
+    by: AuditSource,
+    actor: UUID,
+    lines: Sequence[ImportLine],
+    on_conflict: OnConflict,
+    name: UUID,
+) -> ImportBatch:
     """Carry out some lines, in their order, as one write of the import of this name: all that are not refused, or none.
 
     A line is about the user with its id, else about the one with its address, else about the one with its username. Where
@@ -111,7 +117,7 @@ async def import_batch(
     id of a deleted one, and one that would change the e-mail address or the password of the actor.
     """
 
-    async def work(transaction: Transaction) -> Batch:
+    async def work(transaction: Transaction) -> ImportBatch:
         now = clock()
         await transaction.retain_events(name, now + _HELD)
         return await _Work(transaction, clock, now, actor, on_conflict).carry_out(lines)
@@ -122,7 +128,7 @@ async def import_batch(
     return batch
 
 
-async def there(store: Store, line: Line) -> bool:
+async def there(store: Store, line: ImportLine) -> bool:
     """Whether somebody has a name of this line now."""
     if line.id is not None and (await store.user(line.id)).value is not None:
         return True
@@ -148,9 +154,9 @@ class _Work:
         self._new_hashes: dict[UUID, str] = {}
         self._admins: int | None = None
         self._deleted: Set[UUID] = frozenset()
-        self._batch = Batch()
+        self._batch = ImportBatch()
 
-    async def carry_out(self, lines: Sequence[Line]) -> Batch:
+    async def carry_out(self, lines: Sequence[ImportLine]) -> ImportBatch:
         find_by_identity = await self._transaction.find_by_identity(
             [line.id for line in lines if line.id is not None],
             [line.username for line in lines],
@@ -170,7 +176,7 @@ class _Work:
         await self._put()
         return self._batch
 
-    async def _take(self, line: Line) -> None:
+    async def _take(self, line: ImportLine) -> None:
         found = self._by_id.get(line.id) if line.id is not None else None
         by_email, by_username = self._by_email.get(line.email), self._by_username.get(line.username)
         user = found or by_email or by_username
@@ -195,7 +201,7 @@ class _Work:
                 raise AlreadyExists(*taken)
             await self._update(user, line)
 
-    async def _create(self, line: Line) -> None:
+    async def _create(self, line: ImportLine) -> None:
         now = self._now
         user = User(
             line.id or uuid_utils.compat.uuid7(),
@@ -214,7 +220,7 @@ class _Work:
         )
         self._batch.created += 1
 
-    async def _update(self, user: User, line: Line) -> None:
+    async def _update(self, user: User, line: ImportLine) -> None:
         after = replace(user, username=line.username, email=line.email, **line.given)
         changed = changed_fields(user, after)
         password_hash = line.password_hash if line.password_hash != self._hashes.get(user.id) else None

@@ -11,7 +11,7 @@ from service.domain.errors import InvalidMailToken
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     is_expired,
 )
 from service.domain.mail.notices import notify_owner
@@ -60,7 +60,7 @@ async def ask(
 
 
 async def confirm(
-    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str | None = None
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: MailTokenRef, password: str | None = None
 ) -> None:
     """Do what the token of an address was sent for: confirm a registration with a password, or move its user to it.
 
@@ -79,7 +79,7 @@ async def confirm(
     await store.write(work, by)
 
 
-async def _owner(transaction: Transaction, clock: Clock, token: MailToken, presented: Presented) -> User:
+async def _owner(transaction: Transaction, clock: Clock, token: MailToken, presented: MailTokenRef) -> User:
     user = await transaction.user(token.user_id)
     if user is None or is_expired(token, presented, clock()):
         raise InvalidMailToken()

@@ -17,7 +17,7 @@ from service.domain.events.event import Event
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     is_expired,
 )
 from service.domain.mail.requests import request_mail, request_token_mail
@@ -86,7 +86,7 @@ async def _repeat(transaction: Transaction, mail: Mail, user: User) -> bool:
 
 
 async def confirm_registration(
-    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: Presented, password: str | None
+    store: Store, hasher: Hasher, clock: Clock, by: AuditSource, presented: MailTokenRef, password: str | None
 ) -> None:
     """Activate the account that a registration token is for, with this password; the token is consumed.
 
@@ -120,7 +120,7 @@ async def _user_of(store: Store, token: MailToken | None) -> User | None:
     return None if token is None else (await store.user(token.user_id)).value
 
 
-def _check(token: MailToken | None, presented: Presented, user: User | None, clock: Clock) -> User:
+def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, clock: Clock) -> User:
     """The user whose registration a token confirms; raises `InvalidMailToken`."""
     if token is None or user is None or is_expired(token, presented, clock()) or user.email != token.email:
         raise InvalidMailToken()

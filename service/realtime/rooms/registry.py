@@ -9,10 +9,10 @@ from uuid import UUID
 
 from service.domain.errors import NotFound, ResponseExpired
 from service.domain.events.position import Position
-from service.domain.idempotency import Claim, Records
+from service.domain.idempotency import Claim, IdempotencyStore
 from service.domain.ports import Clock
 from service.domain.rooms.rules import RoomRules
-from service.realtime.encoding import Entry
+from service.realtime.encoding import EncodedEntry
 from service.realtime.rooms.presence import Member, Presence
 from service.realtime.rooms.room import ALL, MESSAGES, Room
 from service.realtime.subscribers import EventFilter
@@ -48,7 +48,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}  # the one that was silent longest comes first
         self._empty: dict[str, Room] = {}  # those without members; the one that has been so longest comes first
         self._bytes = 0
-        self._sent: Records[int] = Records(_MOST_KEYS)
+        self._sent: IdempotencyStore[int] = IdempotencyStore(_MOST_KEYS)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -132,7 +132,7 @@ class Rooms:
             room.ring.drop_oldest()
         self._bytes += room.ring.bytes - before
 
-    def send(self, name: str, principal: Principal, data: Any) -> Entry:
+    def send(self, name: str, principal: Principal, data: Any) -> EncodedEntry:
         """Send a message to the room of that name, made if there is none."""
         self._rules.check_send(principal.caller, name)
         room = self._open(name, principal)
@@ -146,7 +146,7 @@ class Rooms:
             self._make_space()
         return entry
 
-    def send_once(self, name: str, principal: Principal, data: Any, claim: Claim) -> tuple[Entry, bool]:
+    def send_once(self, name: str, principal: Principal, data: Any, claim: Claim) -> tuple[EncodedEntry, bool]:
         """The same, unless that was done with this key: the message, and whether it was sent earlier.
 
         Raises `IdempotencyKeyReused`, and `ResponseExpired` where the room does not keep that message any more.

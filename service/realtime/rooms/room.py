@@ -11,7 +11,7 @@ from uuid import UUID
 from service.domain.events.position import Position, lost, new_epoch
 from service.realtime.broadcast_log import BroadcastLog
 from service.realtime.encoding import (
-    Entry,
+    EncodedEntry,
     compact,
     moment,
     text_frame,
@@ -69,7 +69,7 @@ class Room(BroadcastLog):
     async def first(self) -> int:
         return self.oldest + 1
 
-    def send(self, principal: Principal, data: Any, now: datetime) -> Entry:
+    def send(self, principal: Principal, data: Any, now: datetime) -> EncodedEntry:
         """Put a message at the end of the log: every member gets the same bytes."""
         seq = self.ring.head + 1
         position = f"{self.epoch}-{seq}"
@@ -84,11 +84,11 @@ class Room(BroadcastLog):
             }
         )
         self.times.append(now.timestamp())
-        entry = Entry(seq, None, "message", position, frame, frame)
+        entry = EncodedEntry(seq, None, "message", position, frame, frame)
         self.append(entry)
         return entry
 
-    def messages(self, after: int, limit: int) -> list[Entry]:
+    def messages(self, after: int, limit: int) -> list[EncodedEntry]:
         """What lies behind a seq that `lost_now` has nothing against, the oldest first: a page, of one message at least."""
         return self.ring.after(after, _PAGE_BYTES)[:limit]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from service.security.login_throttle.counts import Key, Kind
+from service.security.login_throttle.counts import Kind, ThrottleKey
 
 log = logging.getLogger("roster.logins")
 
@@ -29,7 +29,7 @@ class ThrottleAlerts:
         self._silent_until = 0.0
         self._untold = 0
 
-    def __call__(self, keys: Sequence[Key], waits: Sequence[Key]) -> None:
+    def __call__(self, keys: Sequence[ThrottleKey], waits: Sequence[ThrottleKey]) -> None:
         """`keys`: what the attempt was counted for; `waits`: those of them that have to wait from now on."""
         for key in waits:
             self._count(key.kind)
@@ -43,7 +43,7 @@ class ThrottleAlerts:
         self._silent_until, self._untold = now + _EVERY_S, 0
 
 
-def _shown(key: Key) -> str:
+def _shown(key: ThrottleKey) -> str:
     """An id or a network. What was typed for a login and is none may be a password in the wrong field."""
     if key.kind != "account":
         return key.name

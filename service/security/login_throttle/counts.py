@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 Kind = Literal["account", "network", "site", "pair"]
 
 
-class Key(NamedTuple):
+class ThrottleKey(NamedTuple):
     """What failures are counted for: an account, a network, the IPv6 site (/48) around it, or account and network together."""
 
     kind: Kind
@@ -30,17 +30,17 @@ class FailureCounters(Protocol):
     has died be forgotten.
     """
 
-    def attempt(self, *keys: Key) -> AbstractAsyncContextManager[None]:
+    def attempt(self, *keys: ThrottleKey) -> AbstractAsyncContextManager[None]:
         """Wrap one look at a password. Raises `MustWait` before it if one of the keys has to, and then nothing is counted.
 
         `InvalidCredentials` or `WrongPassword` out of it is a failure of all of them; any other end is none. Until then
         it counts as one: a hundred at once get no further than a hundred in a row. Cancelling is safe.
         """
 
-    async def forgive(self, key: Key) -> None:
+    async def forgive(self, key: ThrottleKey) -> None:
         """Forget what has failed; attempts under way go on counting."""
 
-    async def trust(self, key: Key) -> None:
+    async def trust(self, key: ThrottleKey) -> None:
         """Remember for a window that somebody has proved to belong there."""
 
-    async def is_vouched(self, key: Key) -> bool: ...
+    async def is_vouched(self, key: ThrottleKey) -> bool: ...

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from service.domain.auth.sessions import Session
 from service.domain.errors import TooManyFailures
-from service.security.login_throttle.counts import FailureCounters, Key, MustWait
+from service.security.login_throttle.counts import FailureCounters, MustWait, ThrottleKey
 from service.security.networks import network_of
 
 SITE_BITS: Final = 48
@@ -49,9 +49,9 @@ class LoginLimit:
         pair = _pair(account, network)
         async with AsyncExitStack() as attempt:
             try:
-                keys = [Key("account", str(account)), Key("network", network)]
+                keys = [ThrottleKey("account", str(account)), ThrottleKey("network", network)]
                 if ":" in network:
-                    keys.append(Key("site", network_of(client, SITE_BITS)))
+                    keys.append(ThrottleKey("site", network_of(client, SITE_BITS)))
                 strangers = self._failures.attempt(*keys)
                 await attempt.enter_async_context(strangers)
             except MustWait as stranger:
@@ -80,12 +80,12 @@ class LoginLimit:
         """
         pair = _pair(account, network_of(client))
         if forgive:
-            await self._failures.forgive(Key("account", str(account)))
+            await self._failures.forgive(ThrottleKey("account", str(account)))
             await self._failures.forgive(pair)
         # Whoever keeps on guessing closes the account again at once, and the reset has ended the sessions.
         await self._failures.trust(pair)
 
-    async def _is_known(self, account: UUID | str, network: str, pair: Key) -> bool:
+    async def _is_known(self, account: UUID | str, network: str, pair: ThrottleKey) -> bool:
         # An id that nobody has costs the same look: time must not tell whether the account is there.
         sessions = await self._sessions(account if isinstance(account, UUID) else uuid4())
         clients = {session.origin.client for session in sessions}
@@ -93,8 +93,8 @@ class LoginLimit:
         return vouched or any(client is not None and network_of(client) == network for client in clients)
 
 
-def _pair(account: UUID | str, network: str) -> Key:
-    return Key("pair", f"{account} {network}")
+def _pair(account: UUID | str, network: str) -> ThrottleKey:
+    return ThrottleKey("pair", f"{account} {network}")
 
 
 def _too_many(wait: MustWait) -> TooManyFailures:

@@ -11,7 +11,7 @@ from typing import Final
 
 from service.domain.errors import WRONG_PROOF
 from service.security.login_throttle.backoff import NONE, Backoff, Count
-from service.security.login_throttle.counts import Key, Kind, MustWait
+from service.security.login_throttle.counts import Kind, MustWait, ThrottleKey
 
 MOST_KEYS: Final = 100_000
 _SWEEP_EVERY_S: Final = 1.0
@@ -45,7 +45,7 @@ class MemoryCounts:
     def __init__(
         self,
         backoff: Backoff,
-        tell: Callable[[Sequence[Key], Sequence[Key]], None] = lambda keys, waits: None,
+        tell: Callable[[Sequence[ThrottleKey], Sequence[ThrottleKey]], None] = lambda keys, waits: None,
         clock: Callable[[], float] = time.monotonic,
         most_keys: int = MOST_KEYS,
         *,
@@ -58,13 +58,13 @@ class MemoryCounts:
         self._most_keys = most_keys
         self._rows: defaultdict[Kind, dict[str, _Row]] = defaultdict(dict)
         self._swept_at: dict[Kind, float] = {}
-        self._vouched: dict[Key, float] = {}
+        self._vouched: dict[ThrottleKey, float] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._rows.values()))
 
     @asynccontextmanager
-    async def attempt(self, *keys: Key) -> AsyncIterator[None]:
+    async def attempt(self, *keys: ThrottleKey) -> AsyncIterator[None]:
         now = self._clock()
         found = [self._row(key, now) for key in keys]
         wait_s = max(self._terms(key).until_next_s(row.count, row.under_way, now) for key, row in found)
@@ -84,12 +84,12 @@ class MemoryCounts:
                 row.under_way -= 1
                 self._drop_if_empty(key)
 
-    async def forgive(self, key: Key) -> None:
+    async def forgive(self, key: ThrottleKey) -> None:
         if (row := self._rows[key.kind].get(key.name)) is not None:
             row.count = NONE
             self._drop_if_empty(key)
 
-    async def trust(self, key: Key) -> None:
+    async def trust(self, key: ThrottleKey) -> None:
         now = self._clock()
         self._vouched.pop(key, None)  # so that the oldest stay in front
         self._vouched[key] = now + self._backoff.window_s
@@ -98,15 +98,15 @@ class MemoryCounts:
         ):
             del self._vouched[oldest]
 
-    async def is_vouched(self, key: Key) -> bool:
+    async def is_vouched(self, key: ThrottleKey) -> bool:
         return self._vouched.get(key, 0.0) > self._clock()
 
-    def _row(self, key: Key, now: float) -> tuple[Key, _Row]:
+    def _row(self, key: ThrottleKey, now: float) -> tuple[ThrottleKey, _Row]:
         """The key's row, or a new one that is not kept yet; where there is no room for it, that of all others."""
         rows = self._rows[key.kind]
         row = rows.get(key.name)
         if row is None and len(rows) >= self._most_keys and not self._make_room(key.kind, now):
-            key = Key(key.kind, _OTHERS)
+            key = ThrottleKey(key.kind, _OTHERS)
             row = rows.get(_OTHERS)
         return key, row or _Row()
 
@@ -120,17 +120,17 @@ class MemoryCounts:
             self._rows[kind] = {name: row for name, row in rows.items() if row.under_way or level(row.count, now) > 0}
         return len(self._rows[kind]) < self._most_keys
 
-    def _terms(self, key: Key) -> Backoff:
+    def _terms(self, key: ThrottleKey) -> Backoff:
         return self._other_terms.get(key.kind, self._backoff)
 
-    def _fail(self, key: Key, row: _Row) -> bool:
+    def _fail(self, key: ThrottleKey, row: _Row) -> bool:
         """Count one; whether a wait begins."""
         now, terms = self._clock(), self._terms(key)
         waited = terms.wait_s(terms.level(row.count, now)) > 0
         row.count = terms.failed(row.count, now)
         return not waited and terms.wait_s(row.count.level) > 0
 
-    def _drop_if_empty(self, key: Key) -> None:
+    def _drop_if_empty(self, key: ThrottleKey) -> None:
         row = self._rows[key.kind].get(key.name)
         if row is not None and not row.under_way and row.count is NONE:
             del self._rows[key.kind][key.name]

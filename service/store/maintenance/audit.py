@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from service.domain.audit import COMMAND, Details, Entry, Recorded, place_of
-from service.store.maintenance.database import Writer
+from service.domain.audit import COMMAND, AuditEntry, Details, Recorded, place_of
+from service.store.maintenance.database import TableWriter
 from service.store.sql import rows, statements
 
 
-async def tell(writer: Writer, action: Recorded, details: Details | None = None) -> None:
+async def tell(writer: TableWriter, action: Recorded, details: Details | None = None) -> None:
     """Have the audit keep it, behind what is there, in this transaction."""
     moment = place_of(datetime.now(UTC))
     ((_, _, _, place),) = await writer.rows(statements.TAKE_SEQS, count=0, entries=1, moment=moment)
-    entry = Entry(action, None, None, COMMAND, details)
+    entry = AuditEntry(action, None, None, COMMAND, details)
     await writer.rows(statements.KEEP_ENTRY, **rows.of_entry(entry, place))

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from service.domain.errors import Unavailable
 from service.domain.events.position import new_epoch
 from service.store.maintenance.audit import tell
-from service.store.maintenance.database import Database, Reader, Writer
+from service.store.maintenance.database import Database, TableReader, TableWriter
 from service.store.maintenance.targets import refuse_target
 from service.store.sql import migrate, schema, statements
 from service.store.sql.tables import metadata
@@ -36,7 +36,7 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
             await tell(writer, "data.replaced")
 
 
-async def copy_rows(source: Reader, target: Writer) -> None:
+async def copy_rows(source: TableReader, target: TableWriter) -> None:
     """Have the target hold the same rows. Those of a table that says `info={"copied": False}` mean nothing elsewhere."""
     tables = metadata.sorted_tables  # whatever is referred to comes first
     await target.clear(tables)
@@ -47,7 +47,7 @@ async def copy_rows(source: Reader, target: Writer) -> None:
                     await target.put(table, rows)
 
 
-async def must_be_current(source: Reader, name: str) -> None:
+async def must_be_current(source: TableReader, name: str) -> None:
     """Raises `Unavailable` where the tables are not those of this code."""
     found = await source.revision()
     if found is None:

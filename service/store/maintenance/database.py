@@ -16,7 +16,7 @@ from service.store.sql.rows import Row
 CHUNK: Final = 1_000  # rows that are in memory at once
 
 
-class Reader(Protocol):
+class TableReader(Protocol):
     """One state of a database, whatever others write meanwhile."""
 
     async def revision(self) -> str | None:
@@ -35,7 +35,7 @@ class Reader(Protocol):
         """What the data takes on the disk, in bytes."""
 
 
-class Writer(Protocol):
+class TableWriter(Protocol):
     """One transaction; it commits when its block ends well."""
 
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
@@ -70,13 +70,13 @@ class Database(Protocol):
     def owned(self) -> AbstractAsyncContextManager[None]:
         """Have it while no service does. Raises `Unavailable` when one does."""
 
-    def reading(self) -> AbstractAsyncContextManager[Reader]:
+    def reading(self) -> AbstractAsyncContextManager[TableReader]:
         """Look at it. A service may be running on it."""
 
-    def changing(self) -> AbstractAsyncContextManager[Writer]:
+    def changing(self) -> AbstractAsyncContextManager[TableWriter]:
         """Change some rows that a service, which may be running on it, bears to have changed."""
 
-    def writing(self) -> AbstractAsyncContextManager[Writer]:
+    def writing(self) -> AbstractAsyncContextManager[TableWriter]:
         """Have the database for itself and change its rows; inside of `owned`."""
 
     async def migrate(self, step: Step) -> None:

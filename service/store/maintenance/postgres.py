@@ -13,7 +13,7 @@ from sqlalchemy import Table, select
 
 from service.domain.errors import Unavailable
 from service.store.maintenance import copying, values
-from service.store.maintenance.database import CHUNK, Reader, Writer
+from service.store.maintenance.database import CHUNK, TableReader, TableWriter
 from service.store.maintenance.sqlite import SqliteDatabase
 from service.store.postgres.connection import LOST, PostgresConnection
 from service.store.postgres.lease import Lease
@@ -46,12 +46,12 @@ class PostgresDatabase:
             yield
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reader]:
+    async def reading(self) -> AsyncIterator[TableReader]:
         async with self._connected() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield _Reader(connection)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writer]:
+    async def writing(self) -> AsyncIterator[TableWriter]:
         async with self._connected() as connection, connection.transaction():
             yield _Writer(connection)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Table, delete, insert, select
 
 from service.domain.errors import Unavailable
 from service.store.maintenance import values
-from service.store.maintenance.database import CHUNK, Reader, Writer
+from service.store.maintenance.database import CHUNK, TableReader, TableWriter
 from service.store.maintenance.targets import files_of
 from service.store.sql import migrate
 from service.store.sql.dialects import SQLITE, Statement
@@ -48,7 +48,7 @@ class SqliteDatabase:
             os.close(owner)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reader]:
+    async def reading(self) -> AsyncIterator[TableReader]:
         with _told(self.name):
             _must_be_there(self._path)
             connection = SqliteConnection(self._path, writes=False)
@@ -57,7 +57,7 @@ class SqliteDatabase:
                 yield _Reader(connection, self.name)
 
     @asynccontextmanager
-    async def changing(self) -> AsyncIterator[Writer]:
+    async def changing(self) -> AsyncIterator[TableWriter]:
         with _told(self.name):
             _must_be_there(self._path)
             refuse_hard_links(self._path)
@@ -67,7 +67,7 @@ class SqliteDatabase:
                 raw.execute("COMMIT")
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Writer]:
+    async def writing(self) -> AsyncIterator[TableWriter]:
         with _told(self.name), closing(_connect(self._path)) as raw:
             raw.execute("BEGIN IMMEDIATE")
             yield _Writer(raw)

@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from service.domain.audit import AuditQuery, Entry, place_of
+from service.domain.audit import AuditEntry, AuditQuery, place_of
 
 MOST_ENTRIES: Final = 10_000  # 9 MB
 _TOGETHER: Final = 1_000  # of those that are forgotten are taken out at once, which moves all others
@@ -19,11 +19,11 @@ class MemoryAudit:
 
     def __init__(self, keep_s: float) -> None:
         self._keep_us = int(keep_s * 1e6)
-        self._entries: list[Entry] = []
+        self._entries: list[AuditEntry] = []
         self._first = 0  # of those that are not forgotten
         self._last = 0  # place
 
-    def keep(self, entries: Iterable[Entry], now: datetime) -> None:
+    def keep(self, entries: Iterable[AuditEntry], now: datetime) -> None:
         """Keep what was just committed, and forget what is too old or too much."""
         moment = place_of(now)
         for entry in entries:
@@ -38,7 +38,7 @@ class MemoryAudit:
             del self._entries[: self._first]
             self._first = 0
 
-    def page(self, query: AuditQuery) -> Sequence[Entry]:
+    def page(self, query: AuditQuery) -> Sequence[AuditEntry]:
         first = self._first if query.first is None else self._index(query.first)
         end = len(self._entries) if query.end is None else self._index(query.end)
         found = (self._entries[number] for number in range(end - 1, first - 1, -1))
@@ -49,7 +49,7 @@ class MemoryAudit:
         return bisect_left(self._entries, place, lo=self._first, key=lambda entry: entry.place)
 
 
-def _matches(entry: Entry, query: AuditQuery) -> bool:
+def _matches(entry: AuditEntry, query: AuditQuery) -> bool:
     return (
         query.actor in (None, entry.actor)
         and query.subject in (None, entry.subject)

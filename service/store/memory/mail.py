@@ -11,7 +11,7 @@ from service.domain.mail.mail import (
     Mail,
     MailKind,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.store.memory.rows import MemoryRows
@@ -45,7 +45,7 @@ class MemoryMail(MemoryRows):
     async def put_mail_token(self, token: MailToken) -> None:
         self._set(self._tables.mail_tokens, (token.user_id, token.purpose), token)
 
-    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def take_mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         found = self._tables.mail_token(purpose, presented)
         if found is not None:
             self._set(self._tables.mail_tokens, (found.user_id, purpose), None)

@@ -12,18 +12,18 @@ from itertools import takewhile
 from typing import Final, TypeVar
 from uuid import UUID
 
-from service.domain.audit import KEEP_AUDIT_S, AuditQuery, AuditSource, Entry
+from service.domain.audit import KEEP_AUDIT_S, AuditEntry, AuditQuery, AuditSource
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
-from service.domain.idempotency import Answer, Records
+from service.domain.idempotency import IdempotencyStore, StoredResponse
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.domain.ports import Clock, Snapshot, Transaction, Written
@@ -62,7 +62,7 @@ class MemoryStore:
         self._secrets: dict[str, str] = {}
         self._signing_keys: list[SigningKey] = []
         self._tickets: dict[bytes, tuple[UUID, datetime]] = {}
-        self._answers: Records[Answer] = Records(_MOST_ANSWERS)
+        self._answers: IdempotencyStore[StoredResponse] = IdempotencyStore(_MOST_ANSWERS)
 
     async def open(self) -> None: ...
 
@@ -157,7 +157,7 @@ class MemoryStore:
     async def has_role_changed(self, user_id: UUID, after: int) -> bool:
         return self._log.has_role_changed(user_id, after)
 
-    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+    async def audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         return self._audit.page(query)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
@@ -213,7 +213,7 @@ class MemoryStore:
         due = [mail for mail in self._tables.mails.values() if mail.due_at <= now]
         return sorted(due, key=lambda mail: mail.due_at)[:limit]
 
-    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         return self._tables.mail_token(purpose, presented)
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:

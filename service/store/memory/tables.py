@@ -13,7 +13,7 @@ from service.domain.mail.mail import (
     Mail,
     MailKind,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.domain.queries import UserQuery
@@ -75,7 +75,7 @@ class Tables:
             del self.by_digest[token.digest]
         return token
 
-    def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    def mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         found = self.mail_tokens.get((presented.user_id, purpose))
         return found if found is not None and presented.digest in found.digests else None
 

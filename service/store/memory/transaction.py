@@ -10,7 +10,7 @@ from service.domain.audit import AuditSource
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.errors import AlreadyExists, InvalidToken
-from service.domain.idempotency import Answer, Claim, Records
+from service.domain.idempotency import Claim, IdempotencyStore, StoredResponse
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
 from service.store.memory.log import MemoryLog
@@ -23,7 +23,9 @@ from service.store.recording import Recording
 class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
     """Changes the tables at once and remembers how to take each step back."""
 
-    def __init__(self, tables: Tables, log: MemoryLog, answers: Records[Answer], by: AuditSource) -> None:
+    def __init__(
+        self, tables: Tables, log: MemoryLog, answers: IdempotencyStore[StoredResponse], by: AuditSource
+    ) -> None:
         super().__init__()
         self.by = by
         self.claimed: tuple[Claim, Render] | None = None
@@ -148,7 +150,7 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
         if before is not None:
             self._undo.append(lambda: self._tables.set_token(before))
 
-    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+    async def claim(self, claim: Claim, render: Render) -> StoredResponse | None:
         if claim.user_id.int not in self._tables.users:
             raise InvalidToken()
         answer = self._answers.find(claim)

@@ -17,7 +17,7 @@ import asyncpg
 from service.domain.errors import Unavailable
 from service.store.postgres.connection import PostgresConnection, deadline
 from service.store.sql import rows, statements
-from service.store.sql.transaction import Connection
+from service.store.sql.runner import StatementRunner
 
 RENEW_EVERY_S: Final = 5.0
 _GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
@@ -72,12 +72,12 @@ class Lease:
                 log.warning("waiting for another process to leave the database", extra=wait)
             await asyncio.sleep(_LOOK_AGAIN_S)
 
-    async def renew(self, connection: Connection) -> None:
+    async def renew(self, connection: StatementRunner) -> None:
         """Say that this process is there, and forget those that have not said so for a while."""
         await connection.run(statements.FORGET_LEASES, after=_GONE_AFTER)
         await connection.run(statements.RENEW_LEASE, id=self._id, host=socket.gethostname()[:255], pid=os.getpid())
 
-    async def end(self, connection: Connection) -> None:
+    async def end(self, connection: StatementRunner) -> None:
         await connection.run(statements.END_LEASE, id=self._id)
 
 

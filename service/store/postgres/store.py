@@ -33,7 +33,7 @@ from service.store.postgres.server import (
     connect,
     startup_settings,
 )
-from service.store.postgres.writer import CHANNEL, Gatherer
+from service.store.postgres.writer import CHANNEL, PostgresWriter
 from service.store.sql import rows, schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
@@ -140,7 +140,7 @@ class PostgresStore(SqlStore):
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
-        self._gatherer = Gatherer(writer, self._connect_to_write, self._kept, self._tell)
+        self._gatherer = PostgresWriter(writer, self._connect_to_write, self._kept, self._tell)
         self._tasks = [
             asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
             asyncio.create_task(self._stay(), name="renew the lease"),

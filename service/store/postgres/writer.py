@@ -14,7 +14,7 @@ from service.domain.errors import AlreadyExists, Conflict, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.store.postgres.connection import PostgresConnection, is_write_conflict
-from service.store.sql.batch import Batch, BatchAborted, Outcome, RetentionPolicy, Work, carry_out
+from service.store.sql.batch import BatchAborted, Outcome, RetentionPolicy, Work, WriteBatch, carry_out
 from service.store.sql.write_queue import Queue, Waiting
 
 CHANNEL: Final = "roster"
@@ -24,7 +24,7 @@ _CAREFUL_S: Final = 1.0  # so long after one that failed each work has a savepoi
 log = logging.getLogger("roster.store")
 
 
-class Gatherer:
+class PostgresWriter:
     """Carries out writes in the order in which they come, as many in one transaction as wait.
 
     Args:
@@ -133,7 +133,7 @@ class Gatherer:
         for waiting in together:
             waiting.fail(error)
 
-    async def _carry_out(self, works: list[Work]) -> Batch:
+    async def _carry_out(self, works: list[Work]) -> WriteBatch:
         if self._connection is None or self._connection.is_closed():
             self._connection = None
             self._connection = await self._connect()

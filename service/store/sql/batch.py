@@ -16,7 +16,8 @@ from service.domain.idempotency import Claim
 from service.domain.ports import Render, Transaction, Written
 from service.store.recording import Recording
 from service.store.sql import rows, statements
-from service.store.sql.transaction import Connection, Duplicate, NeedsPredecessor, SqlTransaction, refuse_taken
+from service.store.sql.runner import StatementRunner
+from service.store.sql.transaction import Duplicate, NeedsPredecessor, SqlTransaction, refuse_taken
 
 # A long import leaves as much to trim: at once it would take longer than a write may.
 _MOST_TRIMMED: Final = 2_000
@@ -24,7 +25,7 @@ _MOST_TRIMMED: Final = 2_000
 Work = Callable[[Transaction], Awaitable[Any]]
 
 
-class BatchConnection(Connection, Protocol):
+class BatchConnection(StatementRunner, Protocol):
     async def savepoint(self) -> None: ...
 
     async def release(self) -> None: ...
@@ -80,7 +81,7 @@ class RetentionPolicy:
 
 
 @dataclass(slots=True)
-class Batch:
+class WriteBatch:
     """Works that were carried out together.
 
     Attributes:
@@ -113,7 +114,7 @@ async def carry_out(
     last: Position | None = None,
     *,
     savepoints: bool = True,
-) -> Batch:
+) -> WriteBatch:
     """Run the works, each whole or not at all, inside a transaction that the caller has begun and commits.
 
     Without `savepoints` it raises `BatchAborted` where it would have needed one: who has to go a long way for each may try so
@@ -142,7 +143,7 @@ async def carry_out(
         await connection.run(statements.FORGET_ANSWERS, now=claims[0].now, limit=2 * len(claims))
     position = await _append(connection, done, kept, last)
     await _keep_answers(connection, done, position)
-    return Batch(outcomes, position)
+    return WriteBatch(outcomes, position)
 
 
 async def _run(connection: BatchConnection, work: Work, transaction: SqlTransaction) -> Outcome | None:
@@ -200,7 +201,7 @@ async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Ou
 
 
 async def _append(
-    connection: Connection, done: Sequence[Outcome], kept: RetentionPolicy, last: Position | None
+    connection: StatementRunner, done: Sequence[Outcome], kept: RetentionPolicy, last: Position | None
 ) -> Position:
     count = sum(len(outcome.events) for outcome in done)
     entries = sum(outcome.recorded.count for outcome in done if outcome.recorded is not None)
@@ -237,14 +238,14 @@ async def _append(
     return Position(epoch, head)
 
 
-async def _keep_entries(connection: Connection, done: Sequence[Outcome], behind: int) -> None:
+async def _keep_entries(connection: StatementRunner, done: Sequence[Outcome], behind: int) -> None:
     recorded = ((outcome.recorded, outcome.events) for outcome in done if outcome.recorded is not None)
     entries = (entry for recording, events in recorded for entry in recording.entries(events))
     given = [rows.of_entry(entry, place) for place, entry in enumerate(entries, behind + 1)]
     await connection.run_many(statements.KEEP_ENTRIES, given)
 
 
-async def _keep_answers(connection: Connection, done: Sequence[Outcome], position: Position) -> None:
+async def _keep_answers(connection: StatementRunner, done: Sequence[Outcome], position: Position) -> None:
     answered = [
         rows.of_answer(claim, render(Written(outcome.value, outcome.events, position)))
         for outcome in done
@@ -259,7 +260,7 @@ async def _keep_answers(connection: Connection, done: Sequence[Outcome], positio
                 await connection.run(statements.EMPTY_ANSWERS, id=event.subject)
 
 
-async def _trim(connection: Connection, head: int, first: int, kept: RetentionPolicy) -> None:
+async def _trim(connection: StatementRunner, head: int, first: int, kept: RetentionPolicy) -> None:
     before = min(head - kept.count + 1, first + _MOST_TRIMMED)
     if before <= first:
         return

@@ -12,7 +12,7 @@ from service.domain.mail.mail import (
     Mail,
     MailKind,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
     join_digests,
 )
@@ -20,13 +20,13 @@ from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect
 
 if TYPE_CHECKING:
-    from service.store.sql.transaction import Connection
+    from service.store.sql.runner import StatementRunner
 
 
 class SqlMail:
     """What a `Transaction` does with mails and their tokens."""
 
-    connection: Connection
+    connection: StatementRunner
     _dialect: Dialect
 
     async def mail(self, email: str, kind: MailKind) -> Mail | None:
@@ -52,7 +52,7 @@ class SqlMail:
     async def put_mail_token(self, token: MailToken) -> None:
         await self.connection.run(statements.PUT_MAIL_TOKEN, **rows.of_mail_token(token))
 
-    async def take_mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def take_mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         found = await self.mail_token(presented.user_id, purpose)
         if found is None or presented.digest not in found.digests:
             return None

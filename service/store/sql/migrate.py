@@ -12,14 +12,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from service.domain.errors import Unavailable
-from service.store.sql.schema import refuse
+from service.store.sql import schema
 from service.store.sql.tables import metadata
 
-_SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 _BUSY_S: Final = 5.0
 # The name of the lock under which tables are changed.
 _MIGRATING: Final = 0x526F73746572
@@ -32,7 +30,7 @@ log = logging.getLogger("roster.store")
 def upgrade(connection: sa.Connection, revision: str = "head") -> None:
     """Bring the tables up to a revision. Raises `Unavailable` where they are not ours, or newer than this code."""
     before = _revision(connection)
-    refuse(before, may_migrate=True)
+    schema.refuse(before, may_migrate=True)
     if before is None and (taken := set(sa.inspect(connection).get_table_names()) & set(metadata.tables)):
         names = ", ".join(sorted(taken))
         raise Unavailable(1, f"Roster needs tables of these names, and did not make those that are there: {names}.")
@@ -43,13 +41,8 @@ def upgrade(connection: sa.Connection, revision: str = "head") -> None:
 
 def downgrade(connection: sa.Connection, revision: str) -> None:
     """Bring the tables back to a revision, `base` for none, and lose what they cannot hold. Raises `Unavailable`."""
-    refuse(_revision(connection), may_migrate=True)
+    schema.refuse(_revision(connection), may_migrate=True)
     _run(command.downgrade, connection, revision)
-
-
-def knows(revision: str) -> bool:
-    """Whether this code has a way to and from these tables."""
-    return any(script.revision == revision for script in ScriptDirectory(str(_SCRIPTS)).walk_revisions())
 
 
 def in_sqlite(path: Path, step: Step) -> None:
@@ -96,7 +89,7 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def _run(action: Callable[[Config, str], None], connection: sa.Connection, revision: str) -> None:
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.MIGRATIONS).replace("%", "%%"))
     try:
         action(config, revision)
     except CommandError as error:

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from service.domain.audit import AuditSource, Entry
+from service.domain.audit import AuditEntry, AuditSource
 from service.domain.auth import scopes
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Origin, Session
 from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
-from service.domain.idempotency import Answer, Claim
+from service.domain.idempotency import Claim, StoredResponse
 from service.domain.mail.mail import (
     Mail,
     MailToken,
@@ -234,17 +234,17 @@ def of_event(event: Event) -> dict[str, Any]:
     }
 
 
-def entry_of(row: Row, dialect: Dialect) -> Entry:
+def entry_of(row: Row, dialect: Dialect) -> AuditEntry:
     """From the columns of `statements.ENTRY`."""
     place, action, actor, subject, client, request_id, session_id, token_id, part, details = row
     actor, subject, session_id, token_id = (
         None if one is None else dialect.identity(one) for one in (actor, subject, session_id, token_id)
     )
     by = AuditSource(client, request_id, session_id, token_id, part)
-    return Entry(action, actor, subject, by, None if details is None else json.loads(details), place)
+    return AuditEntry(action, actor, subject, by, None if details is None else json.loads(details), place)
 
 
-def of_entry(entry: Entry, place: int) -> dict[str, Any]:
+def of_entry(entry: AuditEntry, place: int) -> dict[str, Any]:
     by = entry.by
     return {
         "place": place,
@@ -260,13 +260,15 @@ def of_entry(entry: Entry, place: int) -> dict[str, Any]:
     }
 
 
-def answer_of(row: Row, dialect: Dialect) -> Answer:
+def answer_of(row: Row, dialect: Dialect) -> StoredResponse:
     """From the columns of `statements.ANSWER` behind the fingerprint."""
     status, headers, body, subject = row
-    return Answer(status, json.loads(headers), bytes(body), None if subject is None else dialect.identity(subject))
+    return StoredResponse(
+        status, json.loads(headers), bytes(body), None if subject is None else dialect.identity(subject)
+    )
 
 
-def of_answer(claim: Claim, answer: Answer) -> dict[str, Any]:
+def of_answer(claim: Claim, answer: StoredResponse) -> dict[str, Any]:
     return {
         "user_id": claim.user_id,
         "route": claim.route,

@@ -10,13 +10,13 @@ from service.domain.auth.totp import SecondFactor
 from service.store.sql import rows, statements
 
 if TYPE_CHECKING:
-    from service.store.sql.transaction import Connection
+    from service.store.sql.runner import StatementRunner
 
 
 class SqlSecondFactors:
     """What a `Transaction` does with second factors."""
 
-    connection: Connection
+    connection: StatementRunner
 
     async def put_second_factor(self, user_id: UUID, factor: SecondFactor | None) -> None:
         await self.connection.run(statements.PUT_SECOND_FACTOR, user=user_id, **rows.of_second_factor(factor))

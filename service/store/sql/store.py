@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from service.domain.audit import KEEP_AUDIT_S, AuditQuery, AuditSource, Entry, place_of
+from service.domain.audit import KEEP_AUDIT_S, AuditEntry, AuditQuery, AuditSource, place_of
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.auth.signing_key import SigningKey
@@ -20,7 +20,7 @@ from service.domain.events.position import Position, new_epoch
 from service.domain.mail.mail import (
     Mail,
     MailToken,
-    Presented,
+    MailTokenRef,
     Purpose,
 )
 from service.domain.ports import Clock, Snapshot, Transaction, Written
@@ -83,7 +83,7 @@ class SqlStore(ABC):
             audit_from = place_of(now - self._keep_audit)
         return RetentionPolicy(self._keep_events, since, now, audit_from)
 
-    async def audit(self, query: AuditQuery) -> Sequence[Entry]:
+    async def audit(self, query: AuditQuery) -> Sequence[AuditEntry]:
         statement, given = queries.audit(query)
         # One condition is an index; of several the others are looked for in it, which may be long.
         is_short = sum(given[name] is not None for name in ("actor", "subject", "action")) < 2
@@ -245,7 +245,7 @@ class SqlStore(ABC):
         found = await self._find(statements.DUE_MAILS, now=now, limit=limit)
         return [rows.mail_of(row, self._dialect) for row in found]
 
-    async def mail_token(self, purpose: Purpose, presented: Presented) -> MailToken | None:
+    async def mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         found = await self._find(statements.MAIL_TOKEN, of_user=presented.user_id, of_purpose=purpose)
         token = rows.mail_token_of(found[0], self._dialect) if found else None
         return token if token is not None and presented.digest in token.digests else None

@@ -4,43 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from datetime import datetime
-from typing import Any, Protocol
 from uuid import UUID
 
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.errors import AlreadyExists, InvalidToken, ResponseExpired
-from service.domain.idempotency import Answer, Claim
+from service.domain.idempotency import Claim, StoredResponse
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
 from service.store.recording import Recording
 from service.store.sql import rows, statements
-from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.mail import SqlMail
+from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactors
-
-
-class Connection(Protocol):
-    """Runs one statement after the other."""
-
-    @property
-    def dialect(self) -> Dialect: ...
-
-    async def rows(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
-        """Run a statement and return what it finds."""
-
-    async def run(self, statement: Statement, **given: Any) -> None:
-        """Run a statement that finds nothing."""
-
-    async def run_many(self, statement: Statement, given: Sequence[Mapping[str, Any]]) -> None:
-        """Run it with each of these values."""
-
-    @property
-    def looks_first(self) -> bool:
-        """Whether it costs little to look for a name before it is taken; else it is tried, and looked for afterwards."""
-
-    def taken_field(self, error: Exception) -> str | None:
-        """Which field of a user another row has already, where that is the error."""
 
 
 class NeedsPredecessor(Exception):
@@ -63,7 +39,7 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
         changed: users that works before it in the same transaction have changed.
     """
 
-    def __init__(self, connection: Connection, changed: Set[UUID]) -> None:
+    def __init__(self, connection: StatementRunner, changed: Set[UUID]) -> None:
         super().__init__()
         self.claimed: tuple[Claim, Render] | None = None
         self.connection = connection
@@ -158,7 +134,7 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
     async def delete_token(self, token_id: UUID) -> None:
         await self.connection.run(statements.DELETE_TOKEN, id=token_id)
 
-    async def claim(self, claim: Claim, render: Render) -> Answer | None:
+    async def claim(self, claim: Claim, render: Render) -> StoredResponse | None:
         of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}
         if await self.connection.rows(
             statements.CLAIM, **of_claim, fingerprint=claim.fingerprint, expires_at=claim.expires_at, now=claim.now
@@ -180,7 +156,7 @@ class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
         await self.connection.run(statements.HOLD, hold=hold, until=until)
 
 
-async def refuse_taken(connection: Connection, user: User) -> None:
+async def refuse_taken(connection: StatementRunner, user: User) -> None:
     """Raises `AlreadyExists` where others have a name of this user."""
     others = await connection.rows(statements.WITH_NAMES, username=user.username, email=user.email, id=user.id)
     if others:

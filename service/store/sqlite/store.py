@@ -26,7 +26,7 @@ from service.store.sql.store import SqlStore
 from service.store.sqlite.connection import SqliteConnection
 from service.store.sqlite.file_lock import own
 from service.store.sqlite.run_record import RunRecord, read_record, write_record
-from service.store.sqlite.writer import Writer
+from service.store.sqlite.writer import SqliteWriter
 
 _PAGE: Final = 100
 _RECORD_EVERY_S: Final = 1.0
@@ -89,7 +89,7 @@ class SqliteStore(SqlStore):
             if isinstance(why, Unavailable):
                 raise
             raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
-        self._writer = Writer(self._write_connection, self._kept, self._tell)
+        self._writer = SqliteWriter(self._write_connection, self._kept, self._tell)
         self._owner = owner
         self._recording = asyncio.create_task(self._keep_head(), name="record the head beside SQLite")
 

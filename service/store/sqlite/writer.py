@@ -15,7 +15,7 @@ from service.store.sql.write_queue import Queue, Waiting
 from service.store.sqlite.connection import SqliteConnection
 
 
-class Writer:
+class SqliteWriter:
     """Carries out writes in the order in which they come, as many in one transaction as wait.
 
     Args:

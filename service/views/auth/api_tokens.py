@@ -29,7 +29,7 @@ from service.security import api_token_secret
 _TAG = "tokens"
 
 
-class Tokens(View):
+class ApiTokensView(View):
     @operation(
         Operation(
             id="list_tokens",
@@ -108,7 +108,7 @@ class Tokens(View):
         return None if life_s is None else services.clock() + timedelta(seconds=life_s)
 
 
-class TokenById(View):
+class ApiTokenView(View):
     @operation(
         Operation(
             id="revoke_token",

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.domain.auth import password_change
 from service.domain.auth.reauthentication import show
 from service.domain.errors import InvalidMailToken
-from service.domain.mail.mail import Presented, parse_token
+from service.domain.mail.mail import MailTokenRef, parse_token
 from service.domain.users import email_change
 from service.http import problems
 from service.http.operations import (
@@ -27,7 +27,7 @@ _TAG = "auth"
 _ACCEPTED = Accepted().model_dump_json().encode()
 
 
-class Verify(View):
+class EmailVerificationView(View):
     @operation(
         Operation(
             id="verify_address",
@@ -59,7 +59,7 @@ class Verify(View):
         return web.Response(status=204, headers=NO_STORE)
 
 
-class ChangeAddress(ReauthView):
+class EmailChangeView(ReauthView):
     @operation(
         Operation(
             id="change_address",
@@ -90,7 +90,7 @@ class ChangeAddress(ReauthView):
         return accepted()
 
 
-class Forgot(View):
+class ForgottenPasswordView(View):
     @operation(
         Operation(
             id="forgot_password",
@@ -117,7 +117,7 @@ class Forgot(View):
         return accepted()
 
 
-class ResetPassword(View):
+class PasswordResetView(View):
     @operation(
         Operation(
             id="reset_password",
@@ -165,7 +165,7 @@ def accepted() -> web.Response:
     return json_answer(_ACCEPTED, status=202, headers=NO_STORE)
 
 
-def _presented(view: View, token: str) -> Presented:
+def _presented(view: View, token: str) -> MailTokenRef:
     count(view)
     presented = parse_token(token)
     if presented is None:

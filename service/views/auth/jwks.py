@@ -34,7 +34,7 @@ _EXAMPLE: Final = {
 }
 
 
-class Jwks(View):
+class JwksView(View):
     @operation(
         Operation(
             id="get_jwks",

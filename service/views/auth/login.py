@@ -20,7 +20,7 @@ from service.views.auth.reauth import throttled
 from service.views.auth.session_tokens import TOKENS_REPLY, origin_of, tokens_answer
 
 
-class LogIn(View):
+class LoginView(View):
     @operation(
         Operation(
             id="log_in",

@@ -16,7 +16,7 @@ from service.schemas.auth import PasswordChange
 from service.views.auth.reauth import ReauthView
 
 
-class ChangePassword(ReauthView):
+class PasswordView(ReauthView):
     @operation(
         Operation(
             id="change_password",

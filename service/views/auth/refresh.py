@@ -21,7 +21,7 @@ from service.views.auth.session_tokens import TOKENS_REPLY, origin_of, tokens_an
 log = logging.getLogger("roster.auth")
 
 
-class RefreshTokens(View):
+class RefreshView(View):
     @operation(
         Operation(
             id="refresh_tokens",

@@ -25,7 +25,7 @@ from service.views.auth.email_flows import accepted, count
 from service.views.users.users import created
 
 
-class Register(View):
+class RegistrationView(View):
     @operation(
         Operation(
             id="register",

@@ -12,17 +12,17 @@ from service.domain.auth.sessions import Origin
 from service.http.operations import Reply
 from service.http.services import CONTEXT, SERVICES
 from service.http.view import NO_STORE, json_answer
-from service.schemas.auth import Tokens
+from service.schemas.auth import SessionTokens
 from service.security import session_secrets
 
-TOKENS_REPLY: Final = Reply("The session's tokens.", Tokens, headers=("Cache-Control",))
+TOKENS_REPLY: Final = Reply("The session's tokens.", SessionTokens, headers=("Cache-Control",))
 
 
 def tokens_answer(request: web.Request, entered: LoggedIn) -> web.Response:
     tokens = request.app[SERVICES].access_tokens
     session = entered.session
     request[CONTEXT].entered = str(entered.user.id)
-    answer = Tokens(
+    answer = SessionTokens(
         access_token=tokens.issue(entered.user.id, session.id, scopes.written(scopes.of(entered.user.role))),
         expires_in=tokens.ttl_s,
         refresh_token=session_secrets.issue(session, "refresh"),

@@ -22,7 +22,7 @@ from service.security.stream_cookies import cookie_name
 _TAG: Final = "auth"
 
 
-class LogOut(View):
+class LogoutView(View):
     @operation(
         Operation(
             id="log_out",
@@ -44,7 +44,7 @@ class LogOut(View):
         return answer
 
 
-class Sessions(View):
+class SessionsView(View):
     @operation(
         Operation(
             id="list_sessions",
@@ -80,7 +80,7 @@ class Sessions(View):
         return web.Response(status=204, headers=NO_STORE)
 
 
-class SessionById(View):
+class SessionView(View):
     @operation(
         Operation(
             id="end_session",

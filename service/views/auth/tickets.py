@@ -15,7 +15,7 @@ from service.schemas.auth import IssuedTicket
 from service.security.authenticator import TICKET_TTL
 
 
-class MakeTicket(View):
+class TicketView(View):
     @operation(
         Operation(
             id="create_ticket",

@@ -28,7 +28,7 @@ _CODES: Final = Reply("The recovery codes, shown this once.", RecoveryCodeSet, h
 log = logging.getLogger("roster.auth")
 
 
-class TotpView(ReauthView):
+class SecondFactorView(ReauthView):
     """What changes a second factor."""
 
     def done(self, change: str) -> None:
@@ -37,7 +37,7 @@ class TotpView(ReauthView):
         self.services.mail_worker.ring()
 
 
-class Totp(TotpView):
+class TotpView(SecondFactorView):
     @operation(
         Operation(
             id="get_totp",
@@ -82,7 +82,7 @@ class Totp(TotpView):
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
 
 
-class TotpConfirmation(TotpView):
+class TotpConfirmationView(SecondFactorView):
     @operation(
         Operation(
             id="confirm_totp",
@@ -114,7 +114,7 @@ class TotpConfirmation(TotpView):
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
-class TotpCodes(TotpView):
+class RecoveryCodesView(SecondFactorView):
     @operation(
         Operation(
             id="renew_recovery_codes",
@@ -144,7 +144,7 @@ class TotpCodes(TotpView):
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
-class TotpRemoval(TotpView):
+class TotpRemovalView(SecondFactorView):
     @operation(
         Operation(
             id="remove_totp",
@@ -185,7 +185,7 @@ class TotpRemoval(TotpView):
         return web.Response(status=204, headers=NO_STORE)
 
 
-class UserTotp(TotpView):
+class UserTotpView(SecondFactorView):
     @operation(
         Operation(
             id="remove_totp_of_user",

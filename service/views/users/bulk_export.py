@@ -28,7 +28,7 @@ _LINE = (
 )
 
 
-class UsersExport(View):
+class UsersExportView(View):
     @operation(
         Operation(
             id="export_users",

@@ -30,7 +30,7 @@ _ANSWER = (
 )
 
 
-class UsersImport(View):
+class UsersImportView(View):
     @operation(
         Operation(
             id="import_users",

@@ -13,8 +13,8 @@ from service.domain.events.position import Position
 from service.domain.users import bulk_import
 from service.domain.users.bulk_import import (
     BATCH,
-    Batch,
-    Line,
+    ImportBatch,
+    ImportLine,
     OnConflict,
 )
 from service.http import problems
@@ -44,16 +44,16 @@ class Importing:
         self._services = view.services
         self._on_conflict = on_conflict
         self._name = name
-        self._batch: list[Line] = []
+        self._batch: list[ImportLine] = []
         self._unfit: list[tuple[int, Exception]] = []
         self._last = 0
         self._seen = 0
         self._is_ended = False
-        self._writing: tuple[asyncio.Task[Batch], list[tuple[int, Exception]], int] | None = None
+        self._writing: tuple[asyncio.Task[ImportBatch], list[tuple[int, Exception]], int] | None = None
         self._told: list[bytes] = []
         self._told_bytes = 0
         self._done = 0
-        self._total = Batch(position=position)
+        self._total = ImportBatch(position=position)
         self._refused = 0
 
     async def run(self) -> None:
@@ -101,7 +101,7 @@ class Importing:
             raise HttpProblem(problems.BAD_REQUEST, detail)
         self._is_ended = True
 
-    async def _with_hash(self, line: Line, password: str) -> Line:
+    async def _with_hash(self, line: ImportLine, password: str) -> ImportLine:
         # A hash takes longer than all the rest of a batch: none for somebody who will be left as it is.
         if self._on_conflict != "update" and await bulk_import.there(self._services.store, line):
             return line.without_hash()
@@ -208,7 +208,7 @@ def _parse(numbered: Numbered) -> Any:
         raise HttpProblem(problems.MALFORMED_JSON, str(error).replace("The body", "The line", 1)) from None
 
 
-def _read(numbered: Numbered, value: Any) -> tuple[Line, str | None]:
+def _read(numbered: Numbered, value: Any) -> tuple[ImportLine, str | None]:
     """A line, and its password in clear; raises `Invalid`."""
     try:
         user = UserImport.model_validate(value)

@@ -26,7 +26,7 @@ from service.views.users.users import (
 _TAG = "users"
 
 
-class Me(ReauthView):
+class MeView(ReauthView):
     method_hint = "`POST /v1/auth/password` changes your own password."
 
     @operation(

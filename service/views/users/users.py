@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Forbidden, NotFound
 from service.domain.events.position import Position
-from service.domain.idempotency import Answer
+from service.domain.idempotency import StoredResponse
 from service.domain.ports import Snapshot, Writes, Written
 from service.domain.queries import UserQuery
 from service.domain.users import accounts
@@ -53,7 +53,7 @@ CHANGE_REFUSALS = (
 )
 
 
-class Users(View):
+class UsersView(View):
     @operation(
         Operation(
             id="list_users",
@@ -141,7 +141,7 @@ class Users(View):
             raise Forbidden("Only administrators may list and create users; /v1/users/me is yours.")
 
 
-class UserById(ReauthView):
+class UserView(ReauthView):
     @operation(
         Operation(
             id="get_user",
@@ -293,14 +293,14 @@ def created(made: Snapshot[User]) -> web.Response:
     return answered(_answer_of(made))
 
 
-def _answer(written: Written[User]) -> Answer:
+def _answer(written: Written[User]) -> StoredResponse:
     return _answer_of(accounts.as_committed(written))
 
 
-def _answer_of(made: Snapshot[User]) -> Answer:
+def _answer_of(made: Snapshot[User]) -> StoredResponse:
     user = made.value
     headers = {**_headers(user, made.position), hdrs.LOCATION: f"/v1/users/{user.id}"}
-    return Answer(201, headers, user_json(user), user.id)
+    return StoredResponse(201, headers, user_json(user), user.id)
 
 
 def _headers(user: User, position: Position) -> dict[str, str]:

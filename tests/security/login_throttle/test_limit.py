@@ -16,7 +16,7 @@ from service.domain.auth.sessions import Origin, Session
 from service.domain.errors import InvalidCredentials, TooMany
 from service.security.login_throttle.alarm import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.counts import Key
+from service.security.login_throttle.counts import ThrottleKey
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
 from service.security.login_throttle.memory_counts import MemoryCounts
 
@@ -237,15 +237,15 @@ def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
     now = 1_000.0
     alarm = ThrottleAlerts(counted.append, clock=lambda: now)
     with caplog.at_level(logging.WARNING, "roster.logins"):
-        account, network = Key("account", str(ADA)), Key("network", "192.0.2.1")
+        account, network = ThrottleKey("account", str(ADA)), ThrottleKey("network", "192.0.2.1")
         alarm((account, network), (account, network))
         for number in range(100):
-            alarm((account, Key("network", f"192.0.2.{number}")), (network,))
+            alarm((account, ThrottleKey("network", f"192.0.2.{number}")), (network,))
         now += 10
-        nobody = Key("account", "correct horse battery staple")
+        nobody = ThrottleKey("account", "correct horse battery staple")
         alarm((nobody, network), (nobody,))
         now += 10
-        pair = Key("pair", f"{ADA} 192.0.2.1")
+        pair = ThrottleKey("pair", f"{ADA} 192.0.2.1")
         alarm((pair,), (pair,))
     told = [vars(record) for record in caplog.records]
 

@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from service.config.values import Rate
 from service.domain.errors import InvalidCredentials, WrongPassword
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.counts import FailureCounters, Key, MustWait
+from service.security.login_throttle.counts import FailureCounters, MustWait, ThrottleKey
 from service.security.login_throttle.memory_counts import MemoryCounts
 from tests.support.domain import finish
 
-ADA = Key("account", "ada")
-HOME = Key("network", "192.0.2.1")
+ADA = ThrottleKey("account", "ada")
+HOME = ThrottleKey("network", "192.0.2.1")
 
 
 class Seconds:
@@ -35,18 +35,18 @@ class World:
 
     def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
         self.clock = Seconds()
-        self.told: list[Key] = []
+        self.told: list[ThrottleKey] = []
         self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.tell, self.clock, most_keys)
 
-    def tell(self, _: Sequence[Key], waits: Sequence[Key]) -> None:
+    def tell(self, _: Sequence[ThrottleKey], waits: Sequence[ThrottleKey]) -> None:
         self.told += waits
 
-    async def fail(self, *keys: Key, by: type[Exception] = InvalidCredentials) -> None:
+    async def fail(self, *keys: ThrottleKey, by: type[Exception] = InvalidCredentials) -> None:
         with pytest.raises(by):
             async with self.failures.attempt(*keys):
                 raise by()
 
-    async def wait_s(self, *keys: Key) -> float:
+    async def wait_s(self, *keys: ThrottleKey) -> float:
         """How long the next attempt has to wait."""
         try:
             async with self.failures.attempt(*keys):
@@ -68,9 +68,9 @@ async def test_failure_counts_for_each_key(by: type[Exception]) -> None:
     for _ in range(3):
         await world.fail(ADA, HOME, by=by)
 
-    assert await world.wait_s(ADA, Key("network", "198.51.100.1")) == 15
-    assert await world.wait_s(Key("account", "grace"), HOME) == 15
-    assert await world.wait_s(Key("account", "grace"), Key("network", "198.51.100.1")) == 0
+    assert await world.wait_s(ADA, ThrottleKey("network", "198.51.100.1")) == 15
+    assert await world.wait_s(ThrottleKey("account", "grace"), HOME) == 15
+    assert await world.wait_s(ThrottleKey("account", "grace"), ThrottleKey("network", "198.51.100.1")) == 0
     assert world.told == [ADA, HOME]
 
 
@@ -132,14 +132,14 @@ async def test_rows_are_bounded() -> None:
     """Where all rows are taken new keys share one, so that nobody has more guesses; a key with a row is not concerned."""
     world = World(most_keys=10)
     for number in range(10):
-        await world.fail(Key("account", str(number)))
+        await world.fail(ThrottleKey("account", str(number)))
     for number in range(3):
-        await world.fail(Key("account", f"new {number}"))
+        await world.fail(ThrottleKey("account", f"new {number}"))
 
-    assert await world.wait_s(Key("account", "another")) > 0
-    assert await world.wait_s(Key("account", "3")) == 0
-    assert await world.wait_s(Key("network", "another")) == 0
-    assert await world.wait_s(Key("pair", "another")) == 0
+    assert await world.wait_s(ThrottleKey("account", "another")) > 0
+    assert await world.wait_s(ThrottleKey("account", "3")) == 0
+    assert await world.wait_s(ThrottleKey("network", "another")) == 0
+    assert await world.wait_s(ThrottleKey("pair", "another")) == 0
     assert len(world.failures) == 11
 
 
@@ -148,7 +148,7 @@ async def test_forgiven_rows_make_room() -> None:
     world = World(most_keys=10)
     for turn in range(5):
         for number in range(10):
-            await world.fail(Key("account", f"{turn} {number}"))
+            await world.fail(ThrottleKey("account", f"{turn} {number}"))
         world.clock.now += 1000
 
     assert len(world.failures) == 10
@@ -157,7 +157,7 @@ async def test_forgiven_rows_make_room() -> None:
 async def test_vouching_lasts_a_window_and_is_bounded() -> None:
     """Who has proved to belong somewhere is remembered for a window, and the oldest goes first."""
     world = World(most_keys=3)
-    pairs = [Key("pair", str(number)) for number in range(4)]
+    pairs = [ThrottleKey("pair", str(number)) for number in range(4)]
     for pair in (pairs[0], *pairs):
         await world.failures.trust(pair)
         world.clock.now += 1

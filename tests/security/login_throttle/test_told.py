@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.audit import UPKEEP, AuditQuery, AuditSource, Entry
+from service.domain.audit import UPKEEP, AuditEntry, AuditQuery, AuditSource
 from service.domain.errors import (
     InvalidCredentials,
     InvalidOtp,
@@ -60,7 +60,7 @@ class World(MemoryStore):
         await self.tasks.close(5)
         return [(entry.subject, entry.by.client, entry.details) for entry in reversed(await self.told())]
 
-    async def told(self) -> list[Entry]:
+    async def told(self) -> list[AuditEntry]:
         return list(await self.audit(AuditQuery(limit=10_000, action="login.failed")))
 
 

@@ -15,7 +15,7 @@ from service.domain.errors import Unavailable
 from service.store.maintenance import locations
 from service.store.maintenance.backup import back_up, restore
 from service.store.maintenance.checking import check
-from service.store.sql import migrate, schema
+from service.store.sql import schema
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import finished
 from tests.support.maintenance import (
@@ -152,10 +152,10 @@ async def test_older_backup_is_brought_up_to_date(
 
 def _add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A later version of the service, with one more migration."""
-    shutil.copytree(migrate._SCRIPTS, folder)
-    (folder / "versions" / "later.py").write_text(
-        f"from alembic import op\nrevision, down_revision = 'later', {schema.REVISION!r}\n"
+    shutil.copytree(schema.MIGRATIONS, folder)
+    (folder / "versions" / "9999_later.py").write_text(
+        f"from alembic import op\nrevision, down_revision = '9999', {schema.REVISION!r}\n"
         "def upgrade(): op.execute(\"UPDATE users SET name = 'as it is called later'\")\n"
     )
-    monkeypatch.setattr(migrate, "_SCRIPTS", folder)
-    monkeypatch.setattr(schema, "REVISION", "later")
+    monkeypatch.setattr(schema, "MIGRATIONS", folder)
+    monkeypatch.setattr(schema, "REVISION", "9999")

@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from service.domain.auth import login
 from service.domain.auth.login import LoggedIn
 from service.domain.errors import AlreadyExists, Conflict, InvalidToken, LastAdmin, StorageFull, Unavailable
-from service.domain.idempotency import Answer, Claim, Keys
+from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
 from service.domain.once import once
 from service.domain.ports import Transaction, Writes, Written
 from service.domain.queries import EventQuery
@@ -385,7 +385,7 @@ async def test_two_processes_with_one_key_make_one_user(place: str) -> None:
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, admin := a_user(role="admin"))
         for number in range(10):
-            claim = Keys("s", 60).claim(admin.id, "POST /v1/users", str(number), b"{}", ManualClock()())
+            claim = IdempotencyKeys("s", 60).claim(admin.id, "POST /v1/users", str(number), b"{}", ManualClock()())
             (first, a), (second, b) = await asyncio.gather(make_slowly(one, claim), make_slowly(other, claim))
 
             assert first == second
@@ -397,7 +397,7 @@ async def test_key_of_a_process_that_fails_is_free_for_the_other(place: str) -> 
     """What the first one took and did not bring to its end is carried out by the one that waited for it."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, admin := a_user(role="admin"))
-        claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
+        claim = IdempotencyKeys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
         taken = asyncio.Event()
         failing = asyncio.create_task(make_slowly(one, claim, taken, Broken()))
         await taken.wait()
@@ -414,7 +414,7 @@ async def test_user_deleted_by_another_process_meanwhile_has_no_key(place: str) 
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             await keep(one, admin := a_user(role="admin"))
-            claim = Keys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
+            claim = IdempotencyKeys("s", 60).claim(admin.id, "POST /v1/users", "k", b"{}", ManualClock()())
             outcome, erased = await asyncio.gather(make_slowly(one, claim), erase(other, admin), return_exceptions=True)
 
             assert isinstance(outcome, tuple | InvalidToken), outcome
@@ -427,7 +427,7 @@ async def test_keys_that_another_process_is_forgetting_hold_nobody_up(place: str
     """An expired key that somebody has locked is left to them, and forgotten another time."""
     async with opened(place, wait_s=None) as store:
         await keep(store, admin := a_user(role="admin"))
-        clock, names = ManualClock(), Keys("s", 60)
+        clock, names = ManualClock(), IdempotencyKeys("s", 60)
         await make_slowly(store, names.claim(admin.id, "POST /v1/users", "old", b"{}", clock()))
         clock.advance(60)
         other = await asyncpg.connect(place)
@@ -445,7 +445,7 @@ async def test_keys_that_another_process_is_forgetting_hold_nobody_up(place: str
 
 async def make_slowly(
     store: PostgresStore, claim: Claim, taken: asyncio.Event | None = None, error: Exception | None = None
-) -> tuple[Answer, bool]:
+) -> tuple[StoredResponse, bool]:
     """Make a user with that key, taking long enough for others to come."""
 
     async def act(writes: Writes) -> None:
@@ -460,8 +460,8 @@ async def make_slowly(
 
         await writes.write(work, BY)
 
-    def shown(written: Written[Any]) -> Answer:
-        return Answer(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
+    def shown(written: Written[Any]) -> StoredResponse:
+        return StoredResponse(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
 
     return await once(store, claim, shown, act)
 

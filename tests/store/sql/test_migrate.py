@@ -27,8 +27,6 @@ from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT
 
-MIGRATIONS = ROOT / "service" / "store" / "migrations"
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -37,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_revision_of_this_code_is_the_newest_migration() -> None:
     """What a start compares with is the one head of the scripts."""
-    assert ScriptDirectory(str(MIGRATIONS)).get_heads() == [schema.REVISION]
+    assert ScriptDirectory(str(schema.MIGRATIONS)).get_heads() == [schema.REVISION]
 
 
 def test_migrations_make_the_tables_of_a_sqlite_file(path: Path) -> None:
