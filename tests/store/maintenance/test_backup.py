@@ -146,7 +146,7 @@ async def test_older_backup_is_brought_up_to_date(
     assert file.read_bytes() == before
     assert {row[3] for row in (await contents(target))["users"]} == {"as it is called later"}
     monkeypatch.undo()
-    with pytest.raises(Unavailable, match="revision later, which this version does not know"):
+    with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
         await back_up(locations.at(target), file, replace=True)
 
 
