@@ -3,9 +3,9 @@ VENV   ?= .venv
 PROCESSES ?= 4
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: help run test soak check audit format openapi documents bench bench-compare clean
+.PHONY: help run test soak check audit format openapi documents docs bench bench-compare clean
 
-help:  ## say what can be made
+help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile
 
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
@@ -18,38 +18,43 @@ test soak: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.check  ## run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
-check: $(VENV)/.check  ## lint, types, import contracts, holes that a program can find, documents that must agree
+check: $(VENV)/.check  ## lint, types, import contracts, spelling, security checks, generated documents
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/codespell
 	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive service gunicorn.conf.py .ci
 	$(VENV)/bin/python -m service openapi | diff -u openapi.yaml - || { echo "openapi.yaml has drifted: run make openapi"; exit 1; }
 	$(VENV)/bin/python -m pytest -q tests/test_documents.py
 
-audit: $(VENV)/.check  ## ask for known holes in what is installed; 2 where nobody can be asked
+audit: $(VENV)/.check  ## look up known vulnerabilities of the dependencies; exit code 2: the database is out of reach
 	@$(VENV)/bin/python .ci/audit.py constraints.txt
 
 format: $(VENV)/.check  ## format the code
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-openapi: $(VENV)/.run  ## write openapi.yaml anew
+openapi: $(VENV)/.run  ## regenerate openapi.yaml
 	@$(VENV)/bin/python -m service openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
 
-documents: openapi  ## write anew all that is made from code: openapi.yaml, .env.example
+documents: openapi  ## regenerate openapi.yaml, .env.example and docs/configuration.md
 	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
+	@$(VENV)/bin/python .ci/documents.py
 
-soak: $(VENV)/.check  ## hold the promises at full size, for some ten minutes, and print figures
+docs: $(VENV)/.check  ## build the documentation as HTML in _site/docs
+	@$(VENV)/bin/python -m sphinx -q -E -W --keep-going -b html -c docs . _site
+
+soak: $(VENV)/.check  ## run the promises at full size, some ten minutes, and print figures
 	@ROSTER_TEST_SOAK=true $(VENV)/bin/python -m pytest -m "soak or drawn"
 
 bench: $(VENV)/.bench  ## measure, and print ratios
 	@$(VENV)/bin/python -m bench
 
-bench-compare: $(VENV)/.bench  ## measure the processor time of this checkout beside that of a revision: BASE=main~10
+bench-compare: $(VENV)/.bench  ## compare the processor time of this checkout with a revision: BASE=main~10
 	@$(VENV)/bin/python -m bench.compare $(BASE)
 
-clean:  ## forget the virtual environment and every cache
+clean:  ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 
 # Stamps are set only after success; `python3 -m venv` without ensurepip would leave half a folder behind.

@@ -1,6 +1,6 @@
-"""What documents repeat, made from the code: `.env.example`, the table of settings in README, that of scopes in docs.
+"""Parts of the documentation that are generated from code: `.env.example`, the tables of settings and of scopes.
 
-Tests compare.
+Tests compare them with the documents.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import json
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from service.config.settings import PREFIX, Settings
+from service.config.settings import PREFIX, TOPICS, Settings
 
 _HEAD: Final = """\
-# Every setting of Roster, as its default, with its unit in its name. Copied to `.env` this file changes nothing;
-# take the # away from a line and set what you need. The environment wins over `.env`.
+# Every setting of Roster with its default. Copied to `.env`, this file changes nothing: remove the # of a line to set
+# its variable. The environment wins over `.env`.
 """
 
 
 class Row(NamedTuple):
-    """One setting. `default` is written as the environment would hold it; `meaning` is one line."""
+    """One setting. `default` is written as in the environment; `meaning` is one line."""
 
     variable: str
     default: str
@@ -31,15 +31,35 @@ def rows() -> Iterator[Row]:
         yield Row(PREFIX + name.upper(), _written(field.default), " ".join((field.description or "").split()))
 
 
+def topics() -> Iterator[tuple[str, list[Row]]]:
+    """Every topic with its settings, in the order of `Settings`."""
+    titles = {PREFIX + name.upper(): title for title, name in TOPICS.items()}
+    title, found = "", list[Row]()
+    for row in rows():
+        if row.variable in titles:
+            if found:
+                yield title, found
+            title, found = titles[row.variable], []
+        found.append(row)
+    yield title, found
+
+
 def env_example() -> str:
     """The text of `.env.example`."""
-    return _HEAD + "".join(f"\n# {row.meaning}\n#{row.variable}={row.default}\n" for row in rows())
+    return _HEAD + "".join(
+        f"\n\n# --- {title}\n" + "".join(f"\n# {row.meaning}\n#{row.variable}={row.default}\n" for row in found)
+        for title, found in topics()
+    )
 
 
 def markdown_table() -> str:
-    """The table in README."""
+    """The tables in docs/configuration.md, one per topic."""
+    return "\n".join(f"## {title}\n\n{_table(found)}" for title, found in topics())
+
+
+def _table(found: list[Row]) -> str:
     lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for row in rows():
+    for row in found:
         default = f"`{row.default}`" if row.default else "empty"
         meaning = row.meaning.replace("|", "\\|")
         lines.append(f"| `{row.variable}` | {default} | {meaning} |")
@@ -47,7 +67,7 @@ def markdown_table() -> str:
 
 
 def scopes_table() -> str:
-    """The table in docs/tokens.md: what each scope is for, and what needs it."""
+    """The table in docs/tokens.md: the meaning of each scope, and the operations that require it."""
     from service.domain.auth.scopes import MEANINGS
     from service.realtime.commands import COMMANDS
     from service.routes import operations

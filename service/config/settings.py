@@ -1,6 +1,6 @@
-"""Every setting, read once from the environment and `.env`, frozen, refused at start with the variable and the value.
+"""Every setting. Settings are read once from the environment and `.env`; an invalid value stops the start.
 
-The docstring of a field is its row in README's table and in `.env.example`; a test compares all three.
+The docstring of a field is its row in `docs/configuration.md` and in `.env.example`; a test compares them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import (
     Field,
@@ -85,8 +85,27 @@ class SettingsError(Exception):
     """A setting that cannot be used; `str()` names the variable, its value and what would do."""
 
 
+TOPICS: Final = {
+    "Network": "host",
+    "Storage": "store_url",
+    "Audit": "audit_retention_s",
+    "Access tokens and sessions": "jwt_secret",
+    "Accounts and registration": "admin_email",
+    "Password hashing": "hash_workers",
+    "Limits for requests": "rate_limit",
+    "Streams": "max_connections_per_user",
+    "Rooms": "room_rules",
+    "Echo": "echo",
+    "Outbound calls": "upstreams",
+    "Mail": "mail_from",
+    "Logs, metrics, security contact": "log_format",
+    "Shutdown": "drain_delay_s",
+}
+"""The topics of the documentation, each with the first of its settings."""
+
+
 class Settings(BaseSettings):
-    """What can be chosen without changing code. Names end in their unit."""
+    """The configuration of the service. Names end in their unit."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -99,180 +118,187 @@ class Settings(BaseSettings):
     )
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 for all of IPv4, `::` for all of IPv4 and IPv6."""
+    """Address to listen on. `0.0.0.0`: all IPv4 addresses; `::`: all IPv4 and IPv6 addresses."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    """TCP port to listen on; 0 takes a free one."""
+    """TCP port to listen on. 0: a free port."""
     public_url: PublicUrl = ""
-    """Origin under which browsers reach the service, as `https://roster.example.com`; empty: the `Host` that a request names."""
+    """Origin under which browsers reach the service, for example `https://roster.example.com`. Empty: the `Host` of each request."""
     allowed_hosts: Hosts = ()
-    """`Host` names that are answered, without port, separated by commas or as JSON list; empty: any."""
+    """`Host` names to accept, without port: separated by commas, or a JSON list. Empty: any name."""
     trusted_proxies: Networks = ()
-    """Networks whose forwarded header is believed, as `10.0.0.0/8,unix` or as JSON list; `unix` for peers of a Unix socket; empty: none."""
+    """Networks whose forwarded header is trusted, for example `10.0.0.0/8,unix`; `unix` means peers on a Unix socket. Empty: none."""
     forwarded_header: ForwardedHeader = "x-forwarded-for"
-    """Header in which those proxies name the client: `x-forwarded-for` or `forwarded` (RFC 7239); the other one is ignored."""
+    """Header in which trusted proxies name the client: `x-forwarded-for`, or `forwarded` (RFC 7239). The other one is ignored."""
     cors_origins: Origins = ()
-    """Browser origins that may call the API, as `https://app.example.com,https://admin.example.com` or as JSON list; empty: none."""
+    """Browser origins that may call the API, for example `https://app.example.com,https://admin.example.com`, or a JSON list. Empty:
+    none."""
     workers: Processes = 1
-    """gunicorn's worker processes; this version refuses more than 1."""
+    """gunicorn worker processes. This version refuses more than 1."""
 
     store_url: StoreUrl = "memory://"
-    """Where data is kept: `memory://` forgets at the end of the process, `sqlite:///roster.db` in a file, `postgresql://…` in a server."""
+    """Data store: `memory://` (lost when the process ends), `sqlite:///roster.db` (a file) or `postgresql://…`."""
     sqlite_synchronous: Literal["full", "normal"] = "full"
-    """Whether a commit waits for the disk (`full`), or may be lost with the power (`normal`)."""
+    """`full`: a commit waits for the disk. `normal`: a power failure may lose the last commits."""
     store_migrate: bool = True
-    """Whether a start brings the tables of a store up to date; if not, `roster db upgrade` has to."""
+    """Whether a start upgrades the tables. If false, run `roster db upgrade`."""
     event_retention_count: Rows = 100_000
-    """Events that the log keeps for readers who come back; older ones are trimmed."""
+    """Events to retain for readers that resume. Older events are trimmed, unless `ROSTER_EVENT_RETENTION_S` retains them."""
     event_retention_s: RetentionOrNone = 604_800
-    """Events younger than this are kept however many they are, on stores that last, in seconds; 0: by count alone."""
+    """Retain events younger than this, in seconds, whatever their number; SQLite and PostgreSQL only. 0: by count alone."""
     event_retention_bytes: MemoryBytes = 67_108_864
-    """Memory that those events may take on the memory store, in bytes."""
+    """Memory for retained events on the memory store, in bytes."""
 
     audit_retention_s: Retention = 31_536_000
-    """How long the audit tells who did what, in seconds; on the memory store the newest 10,000 entries of that time."""
+    """How long to retain audit entries, in seconds. The memory store retains at most 10,000."""
 
     jwt_secret: SigningSecrets = ""
-    """Secret of 32 bytes or more that signs access tokens, or a JSON list, of which the first signs; empty: keys are kept in the store."""
+    """Secret of at least 32 bytes that signs access tokens, or a JSON list of which the first signs. Empty: the store holds the keys."""
     jwt_private_key: SigningKeys = ""
-    """PEM, or path of a file, with the private key that signs instead: P-256, Ed25519 or RSA; of several the first signs, all check."""
+    """PEM text, or path of a PEM file, with a P-256, Ed25519 or RSA key that signs access tokens instead. Of several keys, the first
+    signs and all verify."""
     access_ttl_s: Lifetime = 900
-    """Life of an access token, in seconds."""
+    """Lifetime of an access token, in seconds."""
     session_ttl_s: Lifetime = 2_592_000
-    """Life of a session, however often it is refreshed, in seconds."""
+    """Maximum lifetime of a session, however often it is refreshed, in seconds."""
     session_idle_timeout_s: Lifetime = 1_209_600
-    """How long a session lasts without a refresh, in seconds."""
+    """A session ends when it is not refreshed for this long, in seconds."""
     api_token_ttl_s: LifetimeOrNone = 31_536_000
-    """Longest life of an API token, in seconds; 0: as long as is asked for, also without an end."""
+    """Maximum lifetime of an API token, in seconds. 0: no maximum; tokens without expiry are allowed."""
     admin_email: EmailAddress = "admin@example.com"
-    """E-mail address of the first administrator, made at the first start."""
+    """E-mail address of the first administrator, who is created at the first start."""
     admin_username: Username = "admin"
     """Username of the first administrator."""
     admin_password: Password = ""
-    """Password of the first administrator; empty: one is made and printed once."""
+    """Password of the first administrator. Empty: the service generates one and prints it once."""
     registration: Literal["open", "verify", "closed"] = "open"
-    """Who may register: anybody (`open`), whose address is proven by a mail (`verify`), or nobody (`closed`)."""
+    """`open`: everyone may register. `verify`: everyone, after proving the e-mail address. `closed`: only administrators create users."""
     verify_ttl_s: Lifetime = 86_400
-    """How long an address may be confirmed with the token from a mail, in seconds."""
+    """Lifetime of the token in a verification mail, in seconds."""
     reset_ttl_s: Lifetime = 3600
-    """How long a password may be reset with the token from a mail, in seconds."""
+    """Lifetime of the token in a password reset mail, in seconds."""
     hash_workers: Threads = 0
-    """Threads that hash passwords; 0: CPU cores minus one, at most 16, within the CPU and a quarter of the memory of the container."""
+    """Threads that hash passwords. 0: the number of CPU cores minus one, at most 16, within the CPU limit and a quarter of the memory
+    limit of the container."""
     hash_queue: Count = 64
-    """Passwords that may wait for those threads, a quarter of them from one network; over it logins get 503, and 429 over the quarter."""
+    """Passwords that may wait for a hash thread. When the queue is full, logins return 503. One network may use a quarter of it; above
+    that its logins return 429."""
     argon2_time_cost: Annotated[int, Field(ge=1, le=64)] = 1
-    """Passes of argon2id over its memory. Hashes that cost another price are made anew at the next login."""
+    """Passes of argon2id. A hash with other parameters is replaced at the next login."""
     argon2_memory_kib: HashMemory = 47_104
-    """Memory that argon2id takes for a password, in KiB: at least 47104 with one pass, 19456 with two, 12288 with more."""
+    """Memory of argon2id, in KiB: at least 47104 with one pass, 19456 with two, 12288 with more."""
     argon2_parallelism: Annotated[int, Field(ge=1, le=16)] = 1
     """Lanes of argon2id."""
 
     rate_limit: RateText = "1200/minute"
-    """Requests per address, and per user, as `1200/minute`; `off` lifts it."""
+    """Requests per client address, and per user, for example `1200/minute`. `off`: no limit."""
     login_limit: RateText = "10/15 minutes"
-    """Failed logins per account and network that are free, as `10/15 minutes`, before waits begin and double; `off` lifts it."""
+    """Failed logins per account and network before the login throttle starts, for example `10/15 minutes`. `off`: no throttle."""
     registration_limit: RateText = "60/hour"
-    """Registrations per network, as `60/hour`; `off` lifts it."""
+    """Registrations per network, for example `60/hour`. `off`: no limit."""
     write_limit: RateText = "20000/day"
-    """Requests that change data, per user, as `20000/day`; an import counts as one; logging out does not count; `off` lifts it."""
+    """Requests that change data, per user, for example `20000/day`. An import counts as one, a logout does not count. `off`: no limit."""
     mail_limit: RateText = "10/15 minutes"
-    """Mails that may be asked for per address and network, and tokens that a network may try, as `10/15 minutes`; `off` lifts it."""
+    """Mails requested per address and network, and mail tokens tried per network, for example `10/15 minutes`. `off`: no limit."""
     max_body_bytes: BodyBytes = 262_144
-    """Largest request body, in bytes; over it 413."""
+    """Maximum request body, in bytes. Larger bodies get 413."""
     body_timeout_s: Wait = 30
-    """Time for a request body to arrive, in seconds; over it 408."""
+    """Maximum time for a request body to arrive, in seconds. Later bodies get 408."""
     idempotency_ttl_s: Lifetime = 86_400
-    """How long a request with an `Idempotency-Key` is answered again instead of carried out again, in seconds."""
+    """How long the response to a request with an `Idempotency-Key` is kept for repeats, in seconds."""
     keepalive_s: Wait = 75
-    """How long an idle connection stays open, in seconds; keep it above that of the proxy in front."""
+    """How long an idle connection stays open, in seconds. Set it above the keep-alive of the proxy."""
 
     head_timeout_s: Annotated[PositiveFloat, Field(le=3600)] = 10
-    """Time for a request head that arrives in pieces, from its first piece, in seconds; over it 408."""
+    """Maximum time for a request head to arrive, from its first byte, in seconds. Later heads get 408."""
     connections_per_network: Annotated[int, Field(ge=0, le=1_000_000)] = 4096
-    """Open connections of one IPv4 address or IPv6 /64; over it new ones are closed; trusted proxies are not counted; 0: no bound."""
+    """Open connections per IPv4 address or IPv6 /64. More are closed. Trusted proxies are not counted. 0: no limit."""
 
     max_connections_per_user: CountOrNone = 100
-    """Open feeds and WebSockets of one user; 0: no bound."""
+    """Open feeds and WebSockets per user. 0: no limit."""
     sse_keepalive_s: Wait = 15
-    """Time between two pings on a feed, in seconds."""
+    """Seconds between two keep-alives on a feed."""
     ws_heartbeat_s: Wait = 25
-    """Time between two heartbeats on a WebSocket, in seconds."""
+    """Seconds between two heartbeats on a WebSocket."""
     slow_client_timeout_s: Wait = 30
-    """How long a client may take nothing of a response, or of a stream whose send buffer is full, in seconds; over it the
-    connection ends (a stream with 4408)."""
+    """A client that reads nothing of a response, or of a stream with a full send buffer, is disconnected after this long, in seconds
+    (streams with 4408)."""
     send_buffer_total_bytes: MemoryBytes = 268_435_456
-    """Send buffers of all connections together, in bytes; over it the fullest ends first."""
+    """Maximum size of all send buffers together, in bytes. Above it, the connection with the largest buffer is closed."""
     ws_messages_per_s: CountOrNone = 50
-    """Frames per second that one WebSocket may send, pings and empty fragments included; over it 4429; 0: no bound."""
+    """Frames per second from one WebSocket, pings and empty fragments included. Above it, 4429. 0: no limit."""
     ws_max_message_bytes: MessageBytes = 65_536
-    """Largest WebSocket message, in bytes; over it 1009."""
+    """Maximum WebSocket message, in bytes. Above it, 1009."""
     ws_deflate: bool = False
-    """Whether WebSockets may agree on permessage-deflate; one that does takes seven times the memory."""
+    """Whether WebSockets may negotiate permessage-deflate. A compressed connection takes seven times the memory."""
     ws_auth_timeout_s: Wait = 5
-    """Time for the first `auth` frame where a WebSocket came without credentials, in seconds."""
+    """Maximum time for the first `auth` frame of a WebSocket without credentials, in seconds."""
     room_rules: RoomRulesByPattern = {"admin.*": {"read": "admin"}}
-    """JSON object of room name patterns and who, `admin` or `user`, may `read`, `send`, see `members`; the first fit decides."""
+    """JSON object of room name patterns. Each names the role, `admin` or `user`, that may `read`, `send` and see `members`. The first
+    match decides."""
     room_history_count: CountOrNone = 100
-    """Messages that a room keeps for those who come back."""
+    """Messages that a room retains for members that resume."""
     room_history_s: Retention = 3600
-    """How long it keeps them, in seconds."""
+    """How long a room retains messages, in seconds."""
     presence_batch_s: Wait = 0.25
-    """Joins and leaves of a room are told together once in so many seconds."""
+    """Seconds between two presence messages of a room."""
     presence_grace_s: WaitOrNone = 10
-    """How long a member who left may take to come back unnoticed, in seconds."""
+    """A member who returns within this time never left, for the other members, in seconds."""
     echo: bool = True
-    """Whether `/v1/echo` is served."""
+    """Whether to serve `/v1/echo`."""
     echo_connections_per_address: Count = 64
-    """Open echo connections from one address."""
+    """Open echo connections per client address."""
 
     upstreams: Upstreams = {}
-    """JSON object of names and URLs that `/v1/aggregate` may fetch, as `{"weather":"https://…"}`."""
+    """JSON object of the names and URLs that `/v1/aggregate` may fetch, for example `{"weather":"https://…"}`."""
     aggregate_timeout_s: Wait = 5
-    """What an aggregate waits for at most, in seconds."""
+    """Maximum time for an aggregate, in seconds."""
     aggregate_concurrency: Count = 10
-    """Upstreams that one aggregate fetches at once."""
+    """Upstreams that one aggregate fetches at the same time."""
     outbound_connections: Count = 100
-    """Open connections to other services, all together."""
+    """Open connections to other services."""
     outbound_connections_per_host: Count = 10
     """Open connections to one host."""
     outbound_connect_timeout_s: Wait = 2
-    """Time for a connection to another service to be made, in seconds."""
+    """Maximum time to connect to another service, in seconds."""
     outbound_read_timeout_s: Wait = 5
-    """Time between two pieces of an answer from another service, in seconds."""
+    """Maximum time between two reads of a response of another service, in seconds."""
     outbound_total_timeout_s: Wait = 10
-    """Time for a whole call to another service, retries included, in seconds."""
+    """Maximum time for a call to another service, retries included, in seconds."""
     outbound_retries: Retries = 2
-    """Further tries of an idempotent call that failed."""
+    """Retries of an idempotent call that failed."""
     outbound_max_bytes: BodyBytes = 1_048_576
-    """Largest answer taken from another service, in bytes."""
+    """Maximum response of another service, in bytes."""
     outbound_ca_file: str = ""
-    """PEM file with further certificate authorities for calls out; empty: the system's."""
+    """PEM file with additional certificate authorities for outbound calls. Empty: those of the system."""
 
     mail_from: Sender = ""
-    """Sender of mails, as `Roster <roster@example.com>`; needed with `ROSTER_SMTP_URL`."""
+    """Sender of mails, for example `Roster <roster@example.com>`. Required with `ROSTER_SMTP_URL`."""
     mail_link_url: LinkUrl = ""
-    """Page of a front end that takes tokens, which mails link to with `#verify=…` or `#reset=…`; empty: no link."""
+    """Page of your front end to which mails link, with the token as `#verify=…` or `#reset=…`. Empty: no link."""
     smtp_starttls: bool = True
-    """Whether `smtp://` goes on only where the server encrypts (STARTTLS); `false` for a relay on this host."""
+    """Whether `smtp://` requires encryption (STARTTLS). Set `false` only for a relay on this host."""
     smtp_url: SmtpUrl = ""
-    """Mail server, as `smtp://user:password@host:587` or `smtps://user:password@host:465`; empty: mails go to the log, for development."""
+    """Mail server, for example `smtp://user:password@host:587` or `smtps://user:password@host:465`. Empty: mails are written to the
+    log, for development."""
     smtp_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10
-    """Seconds for each step of a conversation with the mail server, at most 300; the reply to a sent message may take 10 minutes."""
+    """Maximum time for each step of an SMTP conversation, in seconds. The reply to a sent message may take 10 minutes."""
 
     log_format: Literal["auto", "json", "console"] = "auto"
-    """`json`, `console`, or `auto`: console where a person watches."""
+    """`json`, `console`, or `auto`: console if stderr is a terminal, else JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level that is logged."""
+    """Lowest level to log."""
     metrics_token: MetricsToken = ""
-    """Bearer token of at least 16 characters for `/metrics`; empty: `/metrics` returns 404; `none`: no token is required."""
+    """Bearer token of at least 16 characters that `/metrics` requires. Empty: `/metrics` returns 404. `none`: no token is required."""
     security_contact: Contact = ""
-    """Whom to tell of a hole, as `mailto:security@example.com`, in `/.well-known/security.txt`; empty: there is none."""
+    """Contact for reports of vulnerabilities, for example `mailto:security@example.com`, in `/.well-known/security.txt`. Empty: no such
+    file."""
 
     drain_delay_s: WaitOrNone = 0
-    """How long the service goes on as before, not ready any more, when it is told to stop: for balancers to notice, in seconds."""
+    """Seconds to keep serving after readiness fails, so that load balancers can react."""
     drain_spread_s: WaitOrNone = 2
-    """Over how many seconds streams end when the service stops."""
+    """Seconds over which open streams are closed at shutdown."""
     shutdown_timeout_s: Wait = 2
-    """How long requests in flight may take to finish when the service stops, in seconds."""
+    """Maximum time for requests in flight to finish at shutdown, in seconds."""
 
     @cached_property
     def sqlite_path(self) -> Path | None:
