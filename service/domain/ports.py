@@ -16,7 +16,8 @@ from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.idempotency import Claim, StoredResponse
+from service.domain.events.query import EventPage, EventQuery
+from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.mail.mail import (
     Mail,
     MailKind,
@@ -25,7 +26,7 @@ from service.domain.mail.mail import (
     Purpose,
 )
 from service.domain.mail.templates import RenderedEmail
-from service.domain.queries import EventPage, EventQuery, UserQuery
+from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 
 T = TypeVar("T")

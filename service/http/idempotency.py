@@ -9,8 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import BadRequest
-from service.domain.idempotency import KEY_MAX, Claim, StoredResponse
-from service.domain.once import once
+from service.domain.idempotency.claims import KEY_MAX, Claim, StoredResponse
+from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Render, Writes
 from service.http.services import SERVICES
 from service.http.view import View, json_answer
@@ -65,7 +65,7 @@ async def carry_out_once(
     async def alone() -> tuple[StoredResponse, bool]:
         # Until the write has ended, which a client that goes away does not do.
         with services.idempotency.alone(claim):
-            return await once(services.store, claim, render, act)
+            return await run_idempotent(services.store, claim, render, act)
 
     return answered(*await view.write(alone(), name))
 

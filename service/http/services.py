@@ -11,7 +11,7 @@ from aiohttp.web import AppKey, RequestKey
 
 from service.config.settings import Settings
 from service.delivery.mail_worker import MailWorker
-from service.domain.idempotency import IdempotencyKeys
+from service.domain.idempotency.claims import IdempotencyKeys
 from service.domain.ports import Clock, Store
 from service.http.bulk_limit import BulkJobLimiter
 from service.http.context import Context

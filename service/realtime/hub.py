@@ -13,8 +13,8 @@ from uuid import UUID
 from service.domain.events import visibility
 from service.domain.events.event import Event
 from service.domain.events.position import Position, lost
+from service.domain.events.query import EventQuery
 from service.domain.ports import Store
-from service.domain.queries import EventQuery
 from service.realtime.broadcast_log import BroadcastLog, Page, Trimmed
 from service.realtime.encoding import EncodedEntry, compact
 from service.realtime.ring import Ring

@@ -17,7 +17,7 @@ from service.config.settings import PREFIX, SettingsError
 from service.delivery.mail_worker import MailWorker
 from service.domain.auth.password_policy import reject_common
 from service.domain.errors import AlreadyExists, Invalid, Unavailable
-from service.domain.idempotency import IdempotencyKeys
+from service.domain.idempotency.claims import IdempotencyKeys
 from service.domain.mail.mail import Purpose
 from service.domain.mail.templates import TemplateContext
 from service.domain.users import accounts

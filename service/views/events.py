@@ -8,7 +8,7 @@ from service.domain.errors import PositionUnavailable
 from service.domain.events import visibility
 from service.domain.events.event import EVENT_TYPES
 from service.domain.events.position import Position, lost
-from service.domain.queries import EventQuery
+from service.domain.events.query import EventQuery
 from service.http import problems
 from service.http.event_stream import serve_stream
 from service.http.operations import (

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.domain.errors import NotFound, PositionUnavailable
 from service.domain.events.position import Position
-from service.domain.idempotency import StoredResponse
+from service.domain.idempotency.claims import StoredResponse
 from service.domain.rooms.rules import is_room_name
 from service.http import problems
 from service.http.event_stream import serve_stream

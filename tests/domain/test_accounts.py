@@ -24,8 +24,8 @@ from service.domain.errors import (
     WrongPassword,
 )
 from service.domain.events.event import Event
+from service.domain.events.query import EventQuery
 from service.domain.ports import Store, Transaction
-from service.domain.queries import EventQuery
 from service.domain.users import accounts
 from service.domain.users.accounts import Caller, Change, NewUser
 from service.domain.users.user import CHANGEABLE, User

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from service.domain.errors import IdempotencyKeyReused, RequestInProgress, ResponseExpired
-from service.domain.idempotency import Claim, IdempotencyKeys, IdempotencyStore
+from service.domain.idempotency.claims import Claim, IdempotencyKeys, IdempotencyStore
 from tests.support.clock import ManualClock
 
 USER = uuid.uuid4()

@@ -16,8 +16,8 @@ from service.domain.auth.login import LoggedIn
 from service.domain.auth.sessions import Session
 from service.domain.errors import InvalidCredentials, InvalidGrant, RefreshTokenReused, Unavailable
 from service.domain.events.event import Event
+from service.domain.events.query import EventQuery
 from service.domain.ports import Store, Transaction
-from service.domain.queries import EventQuery
 from service.domain.users import accounts
 from service.domain.users.accounts import Caller, Change
 from service.domain.users.user import User, normalise_email

@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from service.domain.audit import AuditSource
 from service.domain.errors import BadRequest
-from service.domain.idempotency import KEY_MAX
+from service.domain.idempotency.claims import KEY_MAX
 from service.domain.ports import Transaction, Written
 from service.http.idempotency import parse_key
 from service.http.services import SERVICES

@@ -14,8 +14,8 @@ import pytest
 
 from service.domain.events.event import Event
 from service.domain.events.position import Position
+from service.domain.events.query import EventPage, EventQuery
 from service.domain.ports import Transaction
-from service.domain.queries import EventPage, EventQuery
 from service.domain.users.user import User
 from service.realtime.broadcast_log import Trimmed
 from service.realtime.encoding import WireEncoding

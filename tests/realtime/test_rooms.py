@@ -12,7 +12,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from service.domain.errors import ResponseExpired
-from service.domain.idempotency import IdempotencyKeys
+from service.domain.idempotency.claims import IdempotencyKeys
 from service.domain.rooms.rules import RoomRules
 from service.http.services import SERVICES
 from service.realtime.encoding import WireEncoding

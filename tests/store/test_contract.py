@@ -15,8 +15,9 @@ from service.domain.auth.sessions import Origin, Session, rotated
 from service.domain.errors import AlreadyExists
 from service.domain.events.event import Event
 from service.domain.events.position import Position
+from service.domain.events.query import EventQuery
 from service.domain.ports import Snapshot, Store, Transaction
-from service.domain.queries import EventQuery, UserQuery
+from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 from service.security.keys import made
 from tests.support.clock import ManualClock

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import func, select
 
 from service.domain.errors import AlreadyExists, IdempotencyKeyReused, InvalidToken, ResponseExpired
-from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
-from service.domain.once import once
+from service.domain.events.query import EventQuery
+from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
+from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Store, Transaction, Writes, Written
-from service.domain.queries import EventQuery
 from service.domain.users.user import User
 from service.store.memory.store import MemoryStore
 from service.store.sql.dialects import Statement
@@ -63,7 +63,7 @@ async def make(
 
         await writes.write(work, BY)
 
-    return await once(store, claim, shown, act)
+    return await run_idempotent(store, claim, shown, act)
 
 
 async def test_second_with_the_key_gets_the_answer_of_the_first(store: Store, clock: ManualClock, admin: User) -> None:
@@ -197,9 +197,9 @@ async def test_write_without_an_event_is_answered_again_too(store: Store, clock:
 
         await writes.write(work, BY)
 
-    first = await once(store, a_claim(admin, clock), shown, act)
+    first = await run_idempotent(store, a_claim(admin, clock), shown, act)
     await keep(store, a_user())
-    again = await once(store, a_claim(admin, clock), shown, act)
+    again = await run_idempotent(store, a_claim(admin, clock), shown, act)
 
     assert first[0].headers["Roster-Position"] == str(before)
     assert again == (first[0], True)
@@ -218,7 +218,7 @@ async def test_change_that_is_answered_again_is_not_made_again(store: Store, clo
 
         await writes.write(work, BY)
 
-    outcomes = [await once(store, a_claim(admin, clock), shown, act) for _ in range(3)]
+    outcomes = [await run_idempotent(store, a_claim(admin, clock), shown, act) for _ in range(3)]
     user = (await store.user(admin.id)).value
 
     assert user is not None

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.domain.events.query import EventQuery
 from service.domain.ports import Store, Transaction
-from service.domain.queries import EventQuery
 from service.domain.users.user import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDeleted, LastAdmin, OwnCredentials
 from service.domain.events.event import Event
 from service.domain.ports import Store
-from service.domain.queries import UserQuery
 from service.domain.users import bulk_import
 from service.domain.users.bulk_import import ImportBatch, ImportLine, OnConflict
+from service.domain.users.query import UserQuery
 from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep

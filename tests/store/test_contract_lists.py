@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.queries import Sort, UserQuery
+from service.domain.users.query import Sort, UserQuery
 from service.domain.users.user import Role, User, sort_key
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from service.domain.events.event import Event
 from service.domain.events.position import Position
+from service.domain.events.query import EXAMINED_MAX, EventQuery
 from service.domain.ports import Store, Transaction
-from service.domain.queries import EXAMINED_MAX, EventQuery
 from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated

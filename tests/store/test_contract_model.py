@@ -17,7 +17,7 @@ from service.domain.auth.sessions import Session, rotated
 from service.domain.errors import AlreadyExists
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
-from service.domain.queries import UserQuery
+from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, updated

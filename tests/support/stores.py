@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.events.event import Event
+from service.domain.events.query import EventQuery
 from service.domain.ports import Store, Transaction
-from service.domain.queries import EventQuery
 from service.domain.users.user import User
 from tests.support.clock import ManualClock
 from tests.support.domain import BY

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from service.domain.audit import AuditSource
-from service.domain.queries import EventQuery
+from service.domain.events.query import EventQuery
 from service.domain.users.user import Credentials
 from service.http.services import SERVICES
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve

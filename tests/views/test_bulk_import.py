@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 
 from service.domain.audit import AuditQuery, AuditSource
 from service.domain.errors import Unavailable
-from service.domain.queries import EventQuery
+from service.domain.events.query import EventQuery
 from service.http.services import SERVICES
 from service.views.users.importing import Importing
 from tests.support.ndjson import NDJSON, import_batch, ndjson, person

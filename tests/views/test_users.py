@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from service.domain.queries import EventQuery
+from service.domain.events.query import EventQuery
 from service.http.services import SERVICES
 from tests.support.mail import Mails
 from tests.support.peer import raw_peer

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.domain.errors import NotFound, ResponseExpired
 from service.domain.events.position import Position
-from service.domain.idempotency import Claim, IdempotencyStore
+from service.domain.idempotency.claims import Claim, IdempotencyStore
 from service.domain.ports import Clock
 from service.domain.rooms.rules import RoomRules
 from service.realtime.encoding import EncodedEntry

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
-from service.domain.queries import EXAMINED_MAX, EventPage, EventQuery
+from service.domain.events.query import EXAMINED_MAX, EventPage, EventQuery
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
 _MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second

@@ -16,7 +16,7 @@ from service.domain.mail.mail import (
     MailTokenRef,
     Purpose,
 )
-from service.domain.queries import UserQuery
+from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User, sort_key
 from service.store.memory.owned_rows import OwnedRows
 

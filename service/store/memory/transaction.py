@@ -10,7 +10,7 @@ from service.domain.audit import AuditSource
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.errors import AlreadyExists, InvalidToken
-from service.domain.idempotency import Claim, IdempotencyStore, StoredResponse
+from service.domain.idempotency.claims import Claim, IdempotencyStore, StoredResponse
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
 from service.store.memory.log import MemoryLog

@@ -12,7 +12,7 @@ from service.domain.audit import place_of
 from service.domain.errors import AlreadyExists, DomainError, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
-from service.domain.idempotency import Claim
+from service.domain.idempotency.claims import Claim
 from service.domain.ports import Render, Transaction, Written
 from service.store.recording import Recording
 from service.store.sql import rows, statements

@@ -10,7 +10,8 @@ from typing import Any, Final
 from service.domain.audit import AuditQuery
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.queries import EventPage, EventQuery, UserQuery
+from service.domain.events.query import EventPage, EventQuery
+from service.domain.users.query import UserQuery
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
 

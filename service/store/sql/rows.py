@@ -15,7 +15,7 @@ from service.domain.auth.sessions import Origin, Session
 from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
-from service.domain.idempotency import Claim, StoredResponse
+from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.mail.mail import (
     Mail,
     MailToken,

@@ -27,7 +27,7 @@ from sqlalchemy import (
     update,
 )
 
-from service.domain.queries import EXAMINED_MAX
+from service.domain.events.query import EXAMINED_MAX
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.tables import (
     DELETION,

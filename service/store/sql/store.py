@@ -17,6 +17,7 @@ from service.domain.auth.signing_key import SigningKey
 from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
+from service.domain.events.query import EventPage, EventQuery
 from service.domain.mail.mail import (
     Mail,
     MailToken,
@@ -24,7 +25,7 @@ from service.domain.mail.mail import (
     Purpose,
 )
 from service.domain.ports import Clock, Snapshot, Transaction, Written
-from service.domain.queries import EventPage, EventQuery, UserQuery
+from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.batch import Outcome, RetentionPolicy, Work

@@ -9,7 +9,7 @@ from uuid import UUID
 from service.domain.auth.api_token import ApiToken
 from service.domain.auth.sessions import Session
 from service.domain.errors import AlreadyExists, InvalidToken, ResponseExpired
-from service.domain.idempotency import Claim, StoredResponse
+from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Render
 from service.domain.users.user import Credentials, User
 from service.store.recording import Recording

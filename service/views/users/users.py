@@ -11,11 +11,11 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Forbidden, NotFound
 from service.domain.events.position import Position
-from service.domain.idempotency import StoredResponse
+from service.domain.idempotency.claims import StoredResponse
 from service.domain.ports import Snapshot, Writes, Written
-from service.domain.queries import UserQuery
 from service.domain.users import accounts
 from service.domain.users.accounts import Change, NewUser
+from service.domain.users.query import UserQuery
 from service.domain.users.user import User
 from service.http import problems
 from service.http.idempotency import answered, carry_out_once, key_of

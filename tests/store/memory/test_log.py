@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.events.event import Event
-from service.domain.queries import EventQuery
+from service.domain.events.query import EventQuery
 from service.store.memory.log import MemoryLog, _size
 from tests.support.domain import a_user, created
 

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from service.domain.events.query import EventQuery
 from service.domain.ports import Transaction
-from service.domain.queries import EventQuery, UserQuery
+from service.domain.users.query import UserQuery
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated

@@ -21,10 +21,10 @@ from sqlalchemy import func, select
 from service.domain.auth import login
 from service.domain.auth.login import LoggedIn
 from service.domain.errors import AlreadyExists, Conflict, InvalidToken, LastAdmin, StorageFull, Unavailable
-from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
-from service.domain.once import once
+from service.domain.events.query import EventQuery
+from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
+from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Transaction, Writes, Written
-from service.domain.queries import EventQuery
 from service.domain.users import accounts
 from service.domain.users.accounts import NewUser
 from service.security.keys import made
@@ -463,7 +463,7 @@ async def make_slowly(
     def shown(written: Written[Any]) -> StoredResponse:
         return StoredResponse(201, {"Roster-Position": str(written.position)}, b"{}", written.events[0].subject)
 
-    return await once(store, claim, shown, act)
+    return await run_idempotent(store, claim, shown, act)
 
 
 async def deadlocks(control: asyncpg.Connection[Any]) -> int:

@@ -17,8 +17,8 @@ import pytest
 
 from service.domain.errors import Unavailable, VersionMismatch
 from service.domain.events.event import Event
+from service.domain.events.query import EventQuery
 from service.domain.ports import Transaction
-from service.domain.queries import EventQuery
 from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, keep, updated

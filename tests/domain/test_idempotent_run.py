@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service.domain.errors import IdempotencyKeyReused, InvalidToken, ResponseExpired
-from service.domain.idempotency import Claim, IdempotencyKeys, StoredResponse
-from service.domain.once import once
+from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
+from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Writes, Written
 from service.domain.users.user import User
 from tests.support.domain import BY, a_user
@@ -48,7 +48,7 @@ class World(Member):
 
             return await store.write(work, BY)
 
-        return await once(self.store, claim, self.render, act)
+        return await run_idempotent(self.store, claim, self.render, act)
 
     async def exists(self, user: User) -> bool:
         return (await self.store.user(user.id)).value is not None

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from service.domain.audit import AuditSource
-from service.domain.idempotency import Claim, StoredResponse
+from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Render, Transaction, Writes, Written
 
 T = TypeVar("T")
 
 
-async def once(
+async def run_idempotent(
     store: Writes, claim: Claim, render: Render, act: Callable[[Writes], Awaitable[object]]
 ) -> tuple[StoredResponse, bool]:
     """Carry out `act` unless that was done with this key: the answer, and whether it is that of an earlier time.

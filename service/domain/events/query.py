@@ -1,42 +1,17 @@
-"""What of users and of the log somebody wants to read, in pages."""
+"""Queries of the event log, and the pages that answer them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 from uuid import UUID
 
 from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.users.user import Role
 
 # Events that one page with a filter by type reads at most. A caller can have any number of events that the filter drops.
 EXAMINED_MAX: Final = 1_000
-
-Sort = Literal["created_at", "-created_at", "username", "-username"]
-
-
-@dataclass(frozen=True, slots=True)
-class UserQuery:
-    """Which users to list.
-
-    Attributes:
-        after: where the page before ended, `(sort key, id)`; None for the first page.
-        q: part of the username, e-mail address or name, whatever its case; None for all.
-    """
-
-    limit: int
-    sort: Sort = "created_at"
-    after: tuple[str, UUID] | None = None
-    q: str | None = None
-    role: Role | None = None
-    active: bool | None = None
-
-    @property
-    def has_filter(self) -> bool:
-        """Whether some users do not match, so that finding a page may take a walk through all of them."""
-        return self.q is not None or self.role is not None or self.active is not None
 
 
 @dataclass(frozen=True, slots=True)
