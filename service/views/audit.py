@@ -12,7 +12,6 @@ from service.domain.audit import AuditEntry, AuditQuery
 from service.domain.errors import Forbidden
 from service.domain.ports import Store
 from service.http import problems
-from service.http.export_response import send_export
 from service.http.ndjson import MEDIA_TYPE
 from service.http.operations import (
     Access,
@@ -20,6 +19,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
+from service.http.streaming import send_export
 from service.http.view import PRIVATE, View, json_answer
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
 from service.schemas.end_lines import audit_end

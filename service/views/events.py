@@ -10,13 +10,13 @@ from service.domain.events.event import EVENT_TYPES
 from service.domain.events.position import Position, lost
 from service.domain.events.query import EventQuery
 from service.http import problems
-from service.http.event_stream import serve_stream
 from service.http.operations import (
     Access,
     Operation,
     Reply,
     operation,
 )
+from service.http.streaming import serve_stream
 from service.http.view import PRIVATE, View, json_answer
 from service.realtime.event_stream import Reading, Start
 from service.realtime.subscribers import EventFilter

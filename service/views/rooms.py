@@ -11,7 +11,6 @@ from service.domain.events.position import Position
 from service.domain.idempotency.claims import StoredResponse
 from service.domain.rooms.rules import is_room_name
 from service.http import problems
-from service.http.event_stream import serve_stream
 from service.http.idempotency import answered, claim_of, key_of
 from service.http.operations import (
     Access,
@@ -20,6 +19,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.problems import HttpProblem
+from service.http.streaming import serve_stream
 from service.http.view import PRIVATE, View, json_answer
 from service.realtime.event_stream import Reading, Start
 from service.realtime.rooms.room import MESSAGES, Room

@@ -8,7 +8,6 @@ from aiohttp import hdrs, web
 
 from service.domain.errors import Forbidden
 from service.http import problems
-from service.http.export_response import send_export
 from service.http.ndjson import MEDIA_TYPE
 from service.http.operations import (
     Access,
@@ -16,6 +15,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
+from service.http.streaming import send_export
 from service.http.view import PRIVATE, View
 from service.schemas.end_lines import users_end
 from service.schemas.users import user_line
