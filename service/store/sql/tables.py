@@ -24,10 +24,10 @@ from sqlalchemy import (
 )
 
 from service.domain import audit as audit_rules
-from service.domain import idempotency
 from service.domain.auth import api_token as token_rules
 from service.domain.auth import sessions as session_rules
 from service.domain.auth import signing_key, totp
+from service.domain.idempotency.claims import KEY_MAX
 from service.domain.users import user as rules
 
 metadata: Final = MetaData(
@@ -199,7 +199,7 @@ answers = Table(
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("route", Text, primary_key=True),
-    Column("key", String(idempotency.KEY_MAX), primary_key=True),
+    Column("key", String(KEY_MAX), primary_key=True),
     Column("fingerprint", LargeBinary(32), nullable=False),
     Column("expires_at", _Moment, nullable=False),
     Column("status", SmallInteger),  # null until the transaction that took the key knows its seqs
