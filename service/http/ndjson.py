@@ -102,7 +102,7 @@ async def _arriving(request: web.Request) -> bytes:
                 data = await request.content.readany()
         except TimeoutError:
             if transfers.ending:
-                raise Unavailable(1, "The service stops; send the rest again.") from None
+                raise Unavailable(1, "The service is shutting down. Send the remaining lines again.") from None
             raise HttpProblem(problems.TIMEOUT) from None
         if data or request.content.at_eof():
             return data

@@ -77,18 +77,27 @@ class UserImport(UserCreate):
     version: Annotated[Any, Field(examples=[1042])] = None
     """Not looked at: it is a number of another log."""
 
-    def line(self, number: int) -> ImportLine:
-        """The same for the rules; raises `Invalid`."""
+    def to_line(self, number: int) -> ImportLine:
+        """Convert to a line of the domain; raises `Invalid`."""
         if self.password is not None and self.password_hash is not None:
             raise Invalid(FieldError("/password_hash", "not_both", "Must not stand beside a password"))
         if self.password is not None:
             reject_common(self.password, self.username, self.email, self.name)
         named = self.model_fields_set
-        given: dict[str, Any] = {name: getattr(self, name) for name in _GIVEN if name in named}
-        return ImportLine(number, self.username, self.email, given, self.id, self.created_at, self.password_hash)
+        profile: dict[str, Any] = {name: getattr(self, name) for name in _PROFILE if name in named}
+        return ImportLine(
+            number,
+            self.username,
+            self.email,
+            profile,
+            self.id,
+            self.created_at,
+            self.password_hash,
+            password=self.password,
+        )
 
 
-_GIVEN: Final = ("name", "age", "role", "active")
+_PROFILE: Final = ("name", "age", "role", "active")
 
 
 class ImportQuery(Query):

@@ -12,7 +12,7 @@ import pytest
 
 from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDeleted, LastAdmin, OwnCredentials
 from service.domain.users import bulk_import
-from service.domain.users.bulk_import import ImportBatch, ImportLine, OnConflict
+from service.domain.users.bulk_import import BatchResult, ImportLine, OnConflict
 from service.domain.users.user import User
 from tests.support.domain import BY, a_user, keep
 from tests.support.member import PASSWORD, Member
@@ -34,7 +34,7 @@ class World(Member):
 
     async def import_batch(
         self, *lines: ImportLine, on_conflict: OnConflict = "update", actor: UUID | None = None
-    ) -> ImportBatch:
+    ) -> BatchResult:
         by = actor or self.actor
         return await bulk_import.import_batch(self.store, self.clock, BY, by, lines, on_conflict, uuid.uuid4())
 
@@ -51,11 +51,11 @@ async def world() -> World:
     return world
 
 
-def refusals(batch: ImportBatch) -> dict[int, type[DomainError]]:
+def refusals(batch: BatchResult) -> dict[int, type[DomainError]]:
     return {number: type(refusal) for number, refusal in batch.refused}
 
 
-def counts(batch: ImportBatch) -> tuple[int, int, int, int]:
+def counts(batch: BatchResult) -> tuple[int, int, int, int]:
     return batch.created, batch.updated, batch.skipped, len(batch.refused)
 
 
@@ -82,7 +82,7 @@ async def test_address_decides_before_username(world: World) -> None:
 
 async def test_unknown_id_beside_a_known_address_changes_no_id(world: World) -> None:
     """The user with the address is updated and keeps its own id."""
-    batch = await world.import_batch(world.line(id=uuid.uuid4(), given={"name": "Ada"}))
+    batch = await world.import_batch(world.line(id=uuid.uuid4(), profile={"name": "Ada"}))
     assert counts(batch) == (0, 1, 0, 0)
     assert (await world.user(world.ada.id)).name == "Ada"
 
@@ -104,7 +104,7 @@ async def test_deleted_id_is_refused_only_for_a_new_user(world: World) -> None:
     await keep(world.store, gone)
     await erase(world.store, gone)
     new = ImportLine(2, "new", "new@example.com", {}, id=gone.id)
-    batch = await world.import_batch(world.line(id=gone.id, given={"age": 36}), new)
+    batch = await world.import_batch(world.line(id=gone.id, profile={"age": 36}), new)
     assert refusals(batch) == {2: IdDeleted}
     assert (await world.user(world.ada.id)).age == 36
     assert await world.store.credentials("new") is None
@@ -130,7 +130,7 @@ async def test_username_that_a_line_gives_up_is_free_for_the_next(world: World) 
 async def test_user_that_a_line_creates_is_there_for_the_next(world: World) -> None:
     """A second line about a new user is a conflict like any other."""
     line = ImportLine(1, "new", "new@example.com", {"name": "one"}, id=uuid.uuid4())
-    again = replace(line, number=2, given={"name": "two"})
+    again = replace(line, number=2, profile={"name": "two"})
     batch = await world.import_batch(line, again, on_conflict="error")
     (refusal,) = [refusal for _, refusal in batch.refused]
     assert isinstance(refusal, AlreadyExists)
@@ -156,7 +156,7 @@ async def test_refused_line_leaves_nothing_for_the_next(world: World) -> None:
 async def test_last_active_administrator_is_not_taken_away(world: World, given: dict[str, Any]) -> None:
     """Neither demotion nor deactivation; the line is refused as a whole, with its new name and password."""
     await keep(world.store, replace(world.ada, role="admin"))
-    batch = await world.import_batch(world.line(given={**given, "name": "Ada"}, password_hash=NEW_HASH))
+    batch = await world.import_batch(world.line(profile={**given, "name": "Ada"}, password_hash=NEW_HASH))
     assert refusals(batch) == {1: LastAdmin}
     ada = await world.user(world.ada.id)
     assert (ada.role, ada.active, ada.name) == ("admin", True, "")
@@ -170,7 +170,7 @@ async def test_of_two_administrators_one_stays(world: World) -> None:
     bob = a_user(username="bob", email="bob@example.com", role="admin")
     await keep(world.store, replace(world.ada, role="admin"), bob)
     batch = await world.import_batch(
-        world.line(1, given={"role": "member"}), ImportLine(2, "bob", "bob@example.com", {"active": False})
+        world.line(1, profile={"role": "member"}), ImportLine(2, "bob", "bob@example.com", {"active": False})
     )
     assert refusals(batch) == {2: LastAdmin}
     assert (await world.user(bob.id)).is_active_admin
@@ -179,7 +179,7 @@ async def test_of_two_administrators_one_stays(world: World) -> None:
 async def test_inactive_administrator_does_not_count(world: World) -> None:
     """An administrator that cannot log in is no reason to let the last active one go."""
     await keep(world.store, replace(world.ada, role="admin"), a_user(role="admin", active=False))
-    batch = await world.import_batch(world.line(given={"role": "member"}))
+    batch = await world.import_batch(world.line(profile={"role": "member"}))
     assert refusals(batch) == {1: LastAdmin}
 
 
@@ -187,7 +187,7 @@ async def test_inactive_administrator_does_not_count(world: World) -> None:
 @pytest.mark.parametrize("by_id", [True, False])
 async def test_own_credentials_stay_whatever_names_the_actor(world: World, fields: dict[str, Any], by_id: bool) -> None:
     """A line about the actor, found by id or by username, changes neither its address nor its password, nor anything else."""
-    line = world.line(given={"name": "Ada"}, id=world.ada.id if by_id else None, **fields)
+    line = world.line(profile={"name": "Ada"}, id=world.ada.id if by_id else None, **fields)
     batch = await world.import_batch(line, actor=world.ada.id)
     assert refusals(batch) == {1: OwnCredentials}
     ada = await world.user(world.ada.id)
@@ -197,7 +197,7 @@ async def test_own_credentials_stay_whatever_names_the_actor(world: World, field
 
 async def test_exported_line_about_the_actor_passes(world: World) -> None:
     """The actor's own address and hash as they are change nothing; the name in the same line is carried out."""
-    line = world.line(id=world.ada.id, given={"name": "Ada"}, password_hash=OLD_HASH)
+    line = world.line(id=world.ada.id, profile={"name": "Ada"}, password_hash=OLD_HASH)
     batch = await world.import_batch(line, actor=world.ada.id)
     assert counts(batch) == (0, 1, 0, 0)
     assert (await world.user(world.ada.id)).name == "Ada"
@@ -237,7 +237,7 @@ async def test_new_address_is_announced_at_the_earlier_one(world: World) -> None
 
 async def test_deactivation_beside_a_new_password_ends_tokens_too(world: World) -> None:
     """Deactivation ends more than a new password, so it decides the reason where a line brings both."""
-    await world.import_batch(world.line(given={"active": False}, password_hash=NEW_HASH))
+    await world.import_batch(world.line(profile={"active": False}, password_hash=NEW_HASH))
     assert (await world.sessions(), await world.tokens()) == (set(), set())
     assert {event.reason for event in await world.ends()} == {"deactivated"}
     assert len(await world.ends()) == 3
@@ -248,7 +248,7 @@ async def test_existing_user_is_left_alone_unless_updates_are_asked_for(world: W
     """With `skip` and `error` neither password nor fields change, and nothing is mailed."""
     position = await world.store.position()
     batch = await world.import_batch(
-        world.line(given={"role": "admin"}, password_hash=NEW_HASH), on_conflict=on_conflict
+        world.line(profile={"role": "admin"}, password_hash=NEW_HASH), on_conflict=on_conflict
     )
     assert (batch.skipped, refusals(batch)) == ((1, {}) if on_conflict == "skip" else (0, {1: AlreadyExists}))
     assert batch.position == position
@@ -259,7 +259,7 @@ async def test_existing_user_is_left_alone_unless_updates_are_asked_for(world: W
 async def test_line_that_changes_nothing_is_no_event(world: World) -> None:
     """An update with the values and the hash that are stored is skipped and leaves the log as it is."""
     position = await world.store.position()
-    batch = await world.import_batch(world.line(given={"name": "", "active": True}, password_hash=OLD_HASH))
+    batch = await world.import_batch(world.line(profile={"name": "", "active": True}, password_hash=OLD_HASH))
     assert counts(batch) == (0, 0, 1, 0)
     assert batch.position == position
     assert (await world.user(world.ada.id)).updated_at == world.ada.updated_at
@@ -278,7 +278,7 @@ async def test_time_of_change_never_goes_back(world: World, moved_s: float) -> N
     """`updated_at` is the time of the import, or the earlier value where the clock was set back."""
     now = world.ada.updated_at
     world.clock.now = now + timedelta(seconds=moved_s)
-    await world.import_batch(world.line(given={"name": "Ada"}))
+    await world.import_batch(world.line(profile={"name": "Ada"}))
     assert (await world.user(world.ada.id)).updated_at == max(now, world.clock())
 
 
@@ -288,8 +288,8 @@ async def test_time_of_change_never_goes_back(world: World, moved_s: float) -> N
 async def test_any_of_its_names_makes_a_line_one_about_an_existing_user(world: World) -> None:
     """Id, address and username each count; a line with none of them is about a new user."""
     new = ImportLine(1, "new", "new@example.com", {}, id=uuid.uuid4())
-    assert not await bulk_import.there(world.store, new)
-    assert await bulk_import.there(world.store, replace(new, id=world.ada.id))
-    assert await bulk_import.there(world.store, replace(new, email="ada@example.com"))
-    assert await bulk_import.there(world.store, replace(new, username="ada"))
-    assert not await bulk_import.there(world.store, replace(new, id=None))
+    assert not await bulk_import.has_account(world.store, new)
+    assert await bulk_import.has_account(world.store, replace(new, id=world.ada.id))
+    assert await bulk_import.has_account(world.store, replace(new, email="ada@example.com"))
+    assert await bulk_import.has_account(world.store, replace(new, username="ada"))
+    assert not await bulk_import.has_account(world.store, replace(new, id=None))

@@ -22,17 +22,17 @@ def parse(**fields: Any) -> UserImport:
 
 def test_line_says_only_what_it_names() -> None:
     """A field that is left out is left alone in an update, and one that is null or empty is set."""
-    assert parse().line(3).given == {}
-    line = parse(name="", age=None, active=False).line(3)
-    assert dict(line.given) == {"name": "", "age": None, "active": False}
+    assert parse().to_line(3).profile == {}
+    line = parse(name="", age=None, active=False).to_line(3)
+    assert dict(line.profile) == {"name": "", "age": None, "active": False}
     assert (line.number, line.username, line.email) == (3, "ada", "ada@example.com")
     assert (line.id, line.created_at, line.password_hash, line.hash_skipped) == (None, None, None, False)
 
 
 def test_fields_that_only_an_export_has_are_ignored() -> None:
     """Time of change and version of another log may be anything, so that an export can be imported."""
-    line = parse(updated_at="2026-11-21T09:30:00.123456Z", version=1042, id=ID).line(1)
-    assert line == parse(updated_at=[], version="x", id=ID).line(1)
+    line = parse(updated_at="2026-11-21T09:30:00.123456Z", version=1042, id=ID).to_line(1)
+    assert line == parse(updated_at=[], version="x", id=ID).to_line(1)
     assert line.id == UUID(ID)
 
 
@@ -64,7 +64,7 @@ def test_account_is_not_older_than_1970(moment: str, good: bool) -> None:
 def test_password_and_hash_exclude_each_other() -> None:
     """A line with both is refused at the hash: which of them is meant cannot be known."""
     with pytest.raises(Invalid) as refused:
-        parse(password="correct horse battery staple", password_hash=HASH).line(1)
+        parse(password="correct horse battery staple", password_hash=HASH).to_line(1)
     assert [(error.pointer, error.code) for error in refused.value.errors] == [("/password_hash", "not_both")]
 
 
@@ -72,7 +72,7 @@ def test_password_and_hash_exclude_each_other() -> None:
 def test_common_password_is_refused(password: str) -> None:
     """An imported password keeps the rules of every other password."""
     with pytest.raises(Invalid) as refused:
-        parse(password=password).line(1)
+        parse(password=password).to_line(1)
     assert [error.code for error in refused.value.errors] == ["password_too_common"]
 
 

@@ -17,7 +17,7 @@ from service.domain.errors import AlreadyExists, Conflict, DomainError, IdDelete
 from service.domain.events.event import Event
 from service.domain.ports import Store
 from service.domain.users import bulk_import
-from service.domain.users.bulk_import import ImportBatch, ImportLine, OnConflict
+from service.domain.users.bulk_import import BatchResult, ImportLine, OnConflict
 from service.domain.users.query import UserQuery
 from service.domain.users.user import User
 from tests.support.clock import ManualClock
@@ -32,14 +32,14 @@ POLICIES = st.sampled_from(["skip", "update", "error"])
 
 def a_line(number: int = 1, name: str = "ada", /, **fields: Any) -> ImportLine:
     line = ImportLine(
-        number, fields.pop("username", name), fields.pop("email", f"{name}@example.com"), fields.pop("given", {})
+        number, fields.pop("username", name), fields.pop("email", f"{name}@example.com"), fields.pop("profile", {})
     )
     return replace(line, **fields)
 
 
 async def import_batch(
     store: Store, clock: ManualClock, lines: Sequence[ImportLine], on_conflict: OnConflict = "error"
-) -> ImportBatch:
+) -> BatchResult:
     return await bulk_import.import_batch(store, clock, BY, ADMIN, lines, on_conflict, uuid.uuid4())
 
 
@@ -52,19 +52,19 @@ async def hash_of(store: Store, login: str) -> str | None:
     return None if credentials is None else credentials.password_hash
 
 
-def reasons(batch: ImportBatch) -> list[tuple[int, type[DomainError], tuple[str, ...]]]:
+def reasons(batch: BatchResult) -> list[tuple[int, type[DomainError], tuple[str, ...]]]:
     return [(number, type(error), getattr(error, "fields", ())) for number, error in batch.refused]
 
 
 LINES = st.lists(
     st.builds(
-        lambda id, username, email, given, password_hash: ImportLine(
-            0, username, f"{email}@example.com", given, id, None, password_hash
+        lambda id, username, email, profile, password_hash: ImportLine(
+            0, username, f"{email}@example.com", profile, id, None, password_hash
         ),
         id=st.none() | st.sampled_from(SLOTS),
         username=st.sampled_from(["ada", "bob", "eve"]),
         email=st.sampled_from(["ada", "bob", "eve"]),
-        given=st.fixed_dictionaries(
+        profile=st.fixed_dictionaries(
             {},
             optional={
                 "name": st.sampled_from(["", "A", "B"]),
@@ -117,7 +117,7 @@ def _told(event: Event) -> Event:
 
 async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
     """A line about nobody makes a user with what it says, made now by whoever imports, and tells of it."""
-    batch = await import_batch(store, clock, [a_line(given={"name": "Ada", "age": 36}, password_hash="hash")])
+    batch = await import_batch(store, clock, [a_line(profile={"name": "Ada", "age": 36}, password_hash="hash")])
 
     (ada,) = await everybody(store)
     assert (ada.username, ada.email, ada.name, ada.age) == ("ada", "ada@example.com", "Ada", 36)
@@ -170,15 +170,15 @@ async def test_update_changes_what_the_line_says(store: Store, clock: ManualCloc
     ada = a_user(id=SLOTS[0], username="ada", email="ada@example.com", name="Ada", age=36)
     await keep(store, ada)
     for line, changed in (
-        (a_line(given={"name": "Ada King"}), ("name",)),
+        (a_line(profile={"name": "Ada King"}), ("name",)),
         (a_line(username="countess"), ("username",)),
         (a_line(username="countess", email="new@example.com"), ("email",)),
-        (a_line(id=SLOTS[0], username="ada", given={"age": None}), ("username", "email", "age")),
+        (a_line(id=SLOTS[0], username="ada", profile={"age": None}), ("username", "email", "age")),
     ):
         assert (await import_batch(store, clock, [line], "update")).updated == 1
         assert (await whole_log(store))[-1].changed == changed
     before = await store.position()
-    assert (await import_batch(store, clock, [a_line(given={"age": None})], "update")).skipped == 1
+    assert (await import_batch(store, clock, [a_line(profile={"age": None})], "update")).skipped == 1
     assert await store.position() == before
 
     (ada,) = await everybody(store)
@@ -196,10 +196,10 @@ async def test_update_takes_nothing_from_others(store: Store, clock: ManualClock
 async def test_last_administrator_stays(store: Store, clock: ManualClock) -> None:
     """No line takes the last active administrator away; one that follows a new administrator may."""
     await keep(store, a_user(username="root", email="root@example.com", role="admin"))
-    demote, ada = a_line(1, "root", given={"role": "member"}), a_line(2, "ada", given={"role": "admin"})
+    demote, ada = a_line(1, "root", profile={"role": "member"}), a_line(2, "ada", profile={"role": "admin"})
 
     batch = await import_batch(
-        store, clock, [demote, ada, replace(demote, number=3), a_line(4, given={"active": False})], "update"
+        store, clock, [demote, ada, replace(demote, number=3), a_line(4, profile={"active": False})], "update"
     )
     assert reasons(batch) == [(1, LastAdmin, ()), (4, LastAdmin, ())]
     assert [(user.username, user.role) for user in await everybody(store)] == [("ada", "admin"), ("root", "member")]
@@ -210,7 +210,9 @@ async def test_deactivation_ends_api_tokens(store: Store, clock: ManualClock) ->
     ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
     await keep(store, ada, bob)
     await keep_token(store, of_ada := a_token(ada, clock()), of_bob := a_token(bob, clock()))
-    await import_batch(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+    await import_batch(
+        store, clock, [a_line(password_hash="new"), a_line(2, "bob", profile={"active": False})], "update"
+    )
 
     endings = await whole_log(store, types=frozenset({"token.ended"}))
     assert [(event.token_id, event.reason) for event in endings] == [(of_bob.id, "deactivated")]
@@ -223,7 +225,9 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
     ada, bob = a_user(username="ada", email="ada@example.com"), a_user(username="bob", email="bob@example.com")
     await keep(store, ada, bob)
     await keep_session(store, a_session(ada, clock()), a_session(bob, clock()))
-    await import_batch(store, clock, [a_line(password_hash="new"), a_line(2, "bob", given={"active": False})], "update")
+    await import_batch(
+        store, clock, [a_line(password_hash="new"), a_line(2, "bob", profile={"active": False})], "update"
+    )
 
     endings = [event for event in await whole_log(store) if event.type == "session.ended"]
     assert [(event.subject, event.reason) for event in endings] == [(ada.id, "password"), (bob.id, "deactivated")]
@@ -234,13 +238,13 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
 
 async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
     """A password that was not hashed because somebody was there makes no account once that one is gone."""
-    assert await bulk_import.there(store, a_line()) is False
+    assert await bulk_import.has_account(store, a_line()) is False
     batch = await import_batch(store, clock, [a_line(4).without_hash()], "skip")
 
     assert reasons(batch) == [(4, Conflict, ())]
     await import_batch(store, clock, [a_line(id=SLOTS[0])])
     for line in (a_line(), a_line(username="else"), a_line(email="e@example.com"), a_line(1, "else", id=SLOTS[0])):
-        assert await bulk_import.there(store, line)
+        assert await bulk_import.has_account(store, line)
 
 
 async def test_refused_lines_leave_the_others(store: Store, clock: ManualClock) -> None:
@@ -264,13 +268,13 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
 
     async with opener(clock, keep_events=10) as store:
         await keep(store, a_user())
-        assert await bulk_import.hold(store, clock, BY, ADMIN, name) == await store.position()
+        assert await bulk_import.retain_events(store, clock, BY, ADMIN, name) == await store.position()
         for start in range(0, 60, 20):
             lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
             await bulk_import.import_batch(store, clock, BY, ADMIN, lines, "error", name)
             clock.advance(200)
         assert [event.seq for event in await whole_log(store)][-60:] == list(range(2, 62))
-        await bulk_import.release(store, clock, BY, ADMIN, name, {})
+        await bulk_import.release_events(store, clock, BY, ADMIN, name, {})
         clock.advance(6)
         await keep(store, a_user())
         assert len(await whole_log(store)) < 60
@@ -312,7 +316,7 @@ async def test_own_credentials_are_not_changed(store: Store, clock: ManualClock)
     assert (batch.updated, reasons(batch)) == (0, [(1, OwnCredentials, ()), (2, OwnCredentials, ())])
     assert await hash_of(store, "root") is None
 
-    batch = await import_batch(store, clock, [mine, replace(mine, number=2, given={"name": "Root"})], "update")
+    batch = await import_batch(store, clock, [mine, replace(mine, number=2, profile={"name": "Root"})], "update")
     assert (batch.skipped, batch.updated, batch.refused) == (1, 1, [])
 
 
@@ -320,7 +324,7 @@ async def test_owner_is_notified_of_a_changed_address_and_password(store: Store,
     """As where another way leads to the change: a mail to the address that the account had."""
     ada = a_user(username="ada", email="ada@example.com")
     await keep(store, ada)
-    await import_batch(store, clock, [a_line(1, "ada", given={"name": "Ada"})], "update")
+    await import_batch(store, clock, [a_line(1, "ada", profile={"name": "Ada"})], "update")
     assert await store.due_mails(clock(), 10) == []
 
     await import_batch(store, clock, [a_line(1, "ada", email="lovelace@example.com", password_hash="hash")], "update")

@@ -17,8 +17,8 @@ from argon2 import PasswordHasher
 from service.domain.audit import AuditQuery, AuditSource
 from service.domain.errors import Unavailable
 from service.domain.events.query import EventQuery
+from service.domain.users.import_session import ImportSession
 from service.http.services import SERVICES
-from service.views.users.importing import Importing
 from tests.support.ndjson import NDJSON, import_batch, ndjson, person
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
@@ -393,7 +393,7 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
     """The audit entry of the end counts every batch, also one that was committed after its client had gone."""
     admin = await server.admin()
     store, tasks, gate = server.app[SERVICES].store, asyncio.all_tasks, asyncio.Event()
-    real, settle = store.write, Importing._settle
+    real, settle = store.write, ImportSession._finish_batch
     writes = settles = 0
 
     async def slow(work: Any, by: AuditSource) -> Any:
@@ -403,13 +403,13 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
             await gate.wait()
         return await real(work, by)
 
-    async def counted(importing: Importing) -> None:
+    async def counted(session: ImportSession) -> None:
         nonlocal settles
         settles += 1
-        await settle(importing)
+        await settle(session)
 
     store.write = slow  # type: ignore[method-assign]  # a disk that takes its time
-    monkeypatch.setattr(Importing, "_settle", counted)
+    monkeypatch.setattr(ImportSession, "_finish_batch", counted)
     async with raw_peer(server.port) as peer:
         await peer.send(head(admin) + chunked(ndjson(person(number) for number in range(1_100))))
         await until(lambda: settles == 2)  # the second batch waits for the first

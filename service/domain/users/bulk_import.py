@@ -1,4 +1,4 @@
-"""Bringing many accounts in: what becomes of each line, and a batch of lines as one write."""
+"""Writing a batch of imported users as one transaction, and the retention of their events."""
 
 from __future__ import annotations
 
@@ -21,51 +21,52 @@ from service.domain.users.user import User, changed_fields
 
 OnConflict = Literal["skip", "update", "error"]
 
-BATCH: Final = 500  # lines that are one transaction
-# The log is held for an import so long after its last batch: one that died must not hold it for ever.
-_HELD: Final = timedelta(minutes=5)
-# And so long after its end, which is what readers who follow may be behind before they are given up.
-_HELD_ON: Final = timedelta(seconds=5)
+# Events are retained for this long after the last batch. The limit ends the retention of an import whose process died.
+_RETENTION: Final = timedelta(minutes=5)
+# Events are retained for this long after the end of an import. A process that follows the log closes its streams at this lag.
+_FINAL_RETENTION: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
 class ImportLine:
-    """A user as a line of an import names it; the fields have passed the field rules.
+    """One user of an import. The fields have passed the field rules.
 
     Attributes:
         number: of the line, from 1.
-        given: what it says of name, age, role and active.
-        id: kept for a user who is made; None for a new one.
-        created_at: kept likewise; None for now.
-        password_hash: None for none.
-        unhashed: whether there is a password that nobody has hashed, because somebody is there already.
+        profile: values of `name`, `age`, `role` and `active`, as far as the line has them.
+        id: of a new user; None: a generated id.
+        created_at: of a new user; None: the time of the import.
+        password_hash: None: the user gets no password, or keeps the one that it has.
+        hash_skipped: whether the line has a password that was not hashed, because its user existed already.
+        password: not yet hashed; None without one.
     """
 
     number: int
     username: str
     email: str
-    given: Mapping[str, Any]
+    profile: Mapping[str, Any]
     id: UUID | None = None
     created_at: datetime | None = None
     password_hash: str | None = None
     hash_skipped: bool = False
+    password: str | None = field(default=None, repr=False)
 
     def with_hash(self, password_hash: str) -> ImportLine:
-        return replace(self, password_hash=password_hash)
+        return replace(self, password_hash=password_hash, password=None)
 
     def without_hash(self) -> ImportLine:
-        """For a line that will not be carried out, as it seems."""
-        return replace(self, hash_skipped=True)
+        """The same line for a user who exists. Where the user is gone when the line is written, the line is refused."""
+        return replace(self, hash_skipped=True, password=None)
 
 
 @dataclass(slots=True)
-class ImportBatch:
-    """What became of some lines.
+class BatchResult:
+    """Results of one batch.
 
     Attributes:
-        skipped: left as they were: they were there and should be skipped, or are what the line says.
-        refused: by the number of the line.
-        position: of the log behind them.
+        skipped: lines whose user stayed as it was, by `on_conflict="skip"` or because the line changes nothing.
+        refused: line numbers and errors.
+        position: of the event log after the batch; None until the commit.
     """
 
     created: int = 0
@@ -75,68 +76,70 @@ class ImportBatch:
     position: Position | None = None
 
 
-async def hold(store: Store, clock: Clock, by: AuditSource, actor: UUID, name: UUID) -> Position:
-    """Have the log keep what an import of this name brings; the position behind which that lies."""
+async def retain_events(store: Store, clock: Clock, source: AuditSource, actor: UUID, import_id: UUID) -> Position:
+    """Retain the events that this import will append, and record its start. Returns the position before them."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(name, clock() + _HELD)
+        await transaction.retain_events(import_id, clock() + _RETENTION)
         await transaction.record("import.started", actor, None)
 
-    return (await store.write(work, by)).position
+    return (await store.write(work, source)).position
 
 
-async def release(
-    store: Store, clock: Clock, by: AuditSource, actor: UUID, name: UUID, told: Mapping[str, int]
+async def release_events(
+    store: Store, clock: Clock, source: AuditSource, actor: UUID, import_id: UUID, counts: Mapping[str, int]
 ) -> None:
-    """Let the log be trimmed as always, once those who follow it have had a moment to read the rest.
-
-    `told`: what became of the lines, as counts.
-    """
+    """End the retention after 5 s, in which followers of the log read the rest, and record the end with these counts."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(name, clock() + _HELD_ON)
-        await transaction.record("import.ended", actor, None, told)
+        await transaction.retain_events(import_id, clock() + _FINAL_RETENTION)
+        await transaction.record("import.ended", actor, None, counts)
 
-    await store.write(work, by)
+    await store.write(work, source)
 
 
 async def import_batch(
     store: Store,
     clock: Clock,
-    by: AuditSource,
+    source: AuditSource,
     actor: UUID,
     lines: Sequence[ImportLine],
     on_conflict: OnConflict,
-    name: UUID,
-) -> ImportBatch:
-    """Carry out some lines, in their order, as one write of the import of this name: all that are not refused, or none.
+    import_id: UUID,
+) -> BatchResult:
+    """Write lines in their order as one transaction. A refused line does not affect the others.
 
-    A line is about the user with its id, else about the one with its address, else about the one with its username. Where
-    there is one, `skip` leaves it, `update` changes what the line says of it, and `error` refuses the line. A line that would
-    take a name from another user, or the last active administrator away, is refused. So is one that would give a new user the
-    id of a deleted one, and one that would change the e-mail address or the password of the actor.
+    A line is matched to a user by id, then by e-mail address, then by username. A line without a match creates a user. For a
+    match, `skip` leaves the user as it is, `update` changes what the line contains, and `error` refuses the line.
+
+    A line is also refused if it would:
+
+    * take the username or e-mail address of another user,
+    * remove the last active administrator,
+    * give a new user the id of a deleted user whose events are retained,
+    * change the e-mail address or the password of the actor.
     """
 
-    async def work(transaction: Transaction) -> ImportBatch:
+    async def work(transaction: Transaction) -> BatchResult:
         now = clock()
-        await transaction.retain_events(name, now + _HELD)
-        return await _Work(transaction, clock, now, actor, on_conflict).carry_out(lines)
+        await transaction.retain_events(import_id, now + _RETENTION)
+        return await _BatchWriter(transaction, clock, now, actor, on_conflict).write(lines)
 
-    written = await store.write(work, by)
+    written = await store.write(work, source)
     batch = written.value
     batch.position = written.position
     return batch
 
 
-async def there(store: Store, line: ImportLine) -> bool:
-    """Whether somebody has a name of this line now."""
+async def has_account(store: Store, line: ImportLine) -> bool:
+    """Whether a user has the id, e-mail address or username of this line now."""
     if line.id is not None and (await store.user(line.id)).value is not None:
         return True
     return await store.credentials(line.email) is not None or await store.credentials(line.username) is not None
 
 
-class _Work:
-    """One batch, inside its transaction: users as its lines have left them so far, and by their names."""
+class _BatchWriter:
+    """Writes one batch inside its transaction. It knows each matched user as the lines so far have left it."""
 
     def __init__(
         self, transaction: Transaction, clock: Clock, now: datetime, actor: UUID, on_conflict: OnConflict
@@ -150,55 +153,55 @@ class _Work:
         self._by_id: dict[UUID, User] = {}
         self._by_username: dict[str, User] = {}
         self._by_email: dict[str, User] = {}
-        self._to_put: dict[UUID, User] = {}
+        self._queued: dict[UUID, User] = {}
         self._new_hashes: dict[UUID, str] = {}
         self._admins: int | None = None
         self._deleted: Set[UUID] = frozenset()
-        self._batch = ImportBatch()
+        self._result = BatchResult()
 
-    async def carry_out(self, lines: Sequence[ImportLine]) -> ImportBatch:
-        find_by_identity = await self._transaction.find_by_identity(
+    async def write(self, lines: Sequence[ImportLine]) -> BatchResult:
+        holders = await self._transaction.find_by_identity(
             [line.id for line in lines if line.id is not None],
             [line.username for line in lines],
             [line.email for line in lines],
         )
-        for holder in find_by_identity:
+        for holder in holders:
             self._hashes[holder.user.id] = holder.password_hash
-            self._know(holder.user)
+            self._index(holder.user)
         new_ids = {line.id for line in lines if line.id is not None}.difference(self._by_id)
         if new_ids:
             self._deleted = await self._transaction.deleted_ids(new_ids)
         for line in lines:
             try:
-                await self._take(line)
+                await self._write_line(line)
             except DomainError as refusal:
-                self._batch.refused.append((line.number, refusal))
-        await self._put()
-        return self._batch
+                self._result.refused.append((line.number, refusal))
+        await self._flush()
+        return self._result
 
-    async def _take(self, line: ImportLine) -> None:
+    async def _write_line(self, line: ImportLine) -> None:
         found = self._by_id.get(line.id) if line.id is not None else None
         by_email, by_username = self._by_email.get(line.email), self._by_username.get(line.username)
         user = found or by_email or by_username
         if user is None:
             if line.hash_skipped:
-                raise Conflict("The account that had a name of this line has gone meanwhile; send the line again.")
+                raise Conflict("The account of this line was deleted during the import. Send the line again.")
             if line.id in self._deleted:
-                # Its new owner would read the events about the user who had it before.
+                # The new user could read the events about the deleted user.
                 raise IdDeleted()
             await self._create(line)
         elif self._on_conflict == "skip":
-            self._batch.skipped += 1
+            self._result.skipped += 1
         else:
-            taken = [
+            conflicts = [
                 name
                 for name, holder in (("username", by_username), ("email", by_email))
                 if holder is not None and (self._on_conflict == "error" or holder is not user)
             ]
             if found is not None and self._on_conflict == "error":
-                taken.insert(0, "id")
-            if taken:
-                raise AlreadyExists(*taken)
+                conflicts.insert(0, "id")
+            if conflicts:
+                raise AlreadyExists(*conflicts)
             await self._update(user, line)
 
     async def _create(self, line: ImportLine) -> None:
@@ -209,23 +212,23 @@ class _Work:
             line.email,
             created_at=min(line.created_at or now, now),
             updated_at=now,
-            **{**_UNTOLD, **line.given},
+            **{**_DEFAULTS, **line.profile},
         )
-        await self._keep(user)
+        await self._queue(user)
         if line.password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = line.password_hash
-        # What makes somebody mighty, or takes it away, has an entry of its own.
+        # A new administrator has an audit entry of its own; new members share one.
         await self._transaction.append(
             Event("user.created", now, self._actor, user.id, user), together=user.role == "member"
         )
-        self._batch.created += 1
+        self._result.created += 1
 
     async def _update(self, user: User, line: ImportLine) -> None:
-        after = replace(user, username=line.username, email=line.email, **line.given)
+        after = replace(user, username=line.username, email=line.email, **line.profile)
         changed = changed_fields(user, after)
         password_hash = line.password_hash if line.password_hash != self._hashes.get(user.id) else None
         if not changed and password_hash is None:
-            self._batch.skipped += 1
+            self._result.skipped += 1
             return
         if user.id == self._actor and ("email" in changed or password_hash is not None):
             raise OwnCredentials()
@@ -237,44 +240,44 @@ class _Work:
             await self._transaction.record("password.changed", self._actor, user.id)
             await notify_owner(self._transaction, self._clock, user.email, "changed")
         if changed:
-            await self._keep(after)
+            await self._queue(after)
             event = Event("user.updated", self._now, self._actor, user.id, after, changed)
-            turned = rights_changed(user, after)
-            await self._transaction.append(event, turned, together=not turned)
+            new_rights = rights_changed(user, after)
+            await self._transaction.append(event, new_rights, together=not new_rights)
             if "email" in changed:
                 await notify_owner(self._transaction, self._clock, user.email, "moved")
         if user.active and not after.active:
             await revoke_access(self._transaction, self._clock, self._actor, user.id, "deactivated")
         elif password_hash is not None:
             await revoke_sessions(self._transaction, self._clock, self._actor, user.id, "password")
-        self._batch.updated += 1
+        self._result.updated += 1
 
     async def _count_admins(self) -> int:
-        # What the lines so far have made of it must be counted as well.
-        await self._put()
+        # The count must include the lines so far.
+        await self._flush()
         return await self._transaction.active_admins()
 
-    async def _keep(self, user: User) -> None:
-        if user.id in self._to_put:
-            # Twice in one statement could not be told apart; and names move on from line to line, in their order.
-            await self._put()
-        self._know(user)
-        self._to_put[user.id] = user
+    async def _queue(self, user: User) -> None:
+        if user.id in self._queued:
+            # One statement may contain a user once. A name may also pass from user to user, in the order of the lines.
+            await self._flush()
+        self._index(user)
+        self._queued[user.id] = user
 
-    def _know(self, user: User) -> None:
+    def _index(self, user: User) -> None:
         before = self._by_id.get(user.id)
         if before is not None:
             del self._by_username[before.username], self._by_email[before.email]
         self._by_id[user.id] = self._by_username[user.username] = self._by_email[user.email] = user
 
-    async def _put(self) -> None:
-        users, hashes = list(self._to_put.values()), self._new_hashes
-        self._to_put, self._new_hashes = {}, {}
+    async def _flush(self) -> None:
+        users, hashes = list(self._queued.values()), self._new_hashes
+        self._queued, self._new_hashes = {}, {}
         if users:
             await self._transaction.put_users(users)
         if hashes:
             await self._transaction.put_passwords(hashes)
 
 
-# What a line that does not say it makes of a new account.
-_UNTOLD: Final[Mapping[str, Any]] = {"name": "", "age": None, "role": "member", "active": True}
+# Of a new user, for what the line does not contain.
+_DEFAULTS: Final[Mapping[str, Any]] = {"name": "", "age": None, "role": "member", "active": True}

@@ -1,4 +1,4 @@
-"""Accounts in bulk, out."""
+"""Bulk export of users."""
 
 from __future__ import annotations
 

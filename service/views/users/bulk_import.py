@@ -1,15 +1,17 @@
-"""Accounts in bulk, in."""
+"""Bulk import of users."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from uuid import UUID
+from collections.abc import Coroutine
+from typing import Any
 
-import uuid_utils.compat
 from aiohttp import web
 
-from service.domain.errors import DomainError, Forbidden
-from service.domain.users import bulk_import
+from service.domain.errors import DomainError, Forbidden, Unavailable
+from service.domain.users.bulk_import import BatchResult
+from service.domain.users.import_session import ImportSession
 from service.http import problems
 from service.http.ndjson import MEDIA_TYPE, expect_ndjson
 from service.http.operations import (
@@ -21,7 +23,7 @@ from service.http.operations import (
 from service.http.problems import HttpProblem, ImportAborted
 from service.http.view import PRIVATE, View
 from service.schemas.imports import ImportQuery, UserImport
-from service.views.users.importing import Importing
+from service.views.users.import_lines import ImportReport, progress_of, read_lines
 
 _ANSWER = (
     '{"lines":3,"created":2,"updated":0,"skipped":0,"refused":1,"position":"k3f9q2xw-1044","omitted":0}\n'
@@ -70,27 +72,50 @@ class UsersImportView(View):
     async def post(self) -> web.Response:
         if not self.caller.is_admin:
             raise Forbidden("Only administrators may import users.")
-        wanted = self.query(ImportQuery)
+        on_conflict = self.query(ImportQuery).on_conflict
         expect_ndjson(self.request)
-        services = self.services
-        name = uuid_utils.compat.uuid7()
-        importing: Importing | None = None
+        services, report = self.services, ImportReport()
+        session = ImportSession(
+            services.store, services.clock, self.by, self.caller.id, on_conflict, services.hasher, _Host(self, report)
+        )
         with services.bulk_jobs.one("import"):
             try:
-                held = bulk_import.hold(services.store, services.clock, self.by, self.caller.id, name)
-                position = await self.write(held, "hold the log")
-                importing = Importing(self, wanted.on_conflict, position, name)
+                await self.write(session.open(), "open an import")
                 try:
-                    await importing.run()
+                    await session.run(read_lines(self.request))
                 except (DomainError, HttpProblem) as reason:
-                    raise ImportAborted(reason, importing.progress) from None
+                    raise ImportAborted(reason, progress_of(session)) from None
             finally:
-                _ = services.tasks.start(self._release(name, importing), "let go of the log")
-        headers = {**PRIVATE, "Roster-Position": importing.progress.position}
-        return web.Response(body=importing.report(), content_type=MEDIA_TYPE, headers=headers)
+                _ = services.tasks.start(_close(session), "close an import")
+        headers = {**PRIVATE, "Roster-Position": str(session.position)}
+        return web.Response(body=report.render(session), content_type=MEDIA_TYPE, headers=headers)
 
-    async def _release(self, name: UUID, importing: Importing | None) -> None:
-        services = self.services
-        told = {} if importing is None else importing.progress.model_dump(exclude={"position"})
-        with contextlib.suppress(Exception):  # then it ends by itself
-            await bulk_import.release(services.store, services.clock, self.by, self.caller.id, name, told)
+
+async def _close(session: ImportSession) -> None:
+    with contextlib.suppress(Exception):  # the retention then ends at its own time
+        await session.close()
+
+
+class _Host:
+    """The process, the request and the report, as an `ImportSession` uses them."""
+
+    def __init__(self, view: View, report: ImportReport) -> None:
+        self._view = view
+        self._services = view.services
+        self._report = report
+
+    def check_running(self) -> None:
+        if self._services.bulk_jobs.ending:
+            raise Unavailable(1, "The service is shutting down. Send the remaining lines again.")
+
+    async def has_access(self) -> bool:
+        return await self._services.authenticator.confirm(self._view.principal)
+
+    def start_write(self, work: Coroutine[Any, Any, BatchResult]) -> asyncio.Task[BatchResult]:
+        return self._services.tasks.start(work, "import users")
+
+    def report_refusal(self, number: int, error: Exception) -> None:
+        self._report.add(number, error)
+
+    def wake_mail_worker(self) -> None:
+        self._services.mail_worker.ring()
