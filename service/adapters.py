@@ -1,4 +1,4 @@
-"""Which adapters the settings choose. What only some of them need is imported with them: it takes memory."""
+"""Builds the adapters that the settings select. Their modules are imported on demand, because they take memory."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
         tls = trusted(settings.outbound_ca_file)
         return SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)
     if settings.registration == "verify":
-        log.warning("who registers is told in the log alone: ROSTER_SMTP_URL names no mail server")
+        log.warning("ROSTER_SMTP_URL is empty; mails to new users are written to the log only")
     return LogMailer()
 
 

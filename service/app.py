@@ -73,7 +73,7 @@ def create_app(
     tasks = Tasks()
     uses, failed_logins = TokenUsageRecorder(store, clock, tasks), FailedLoginAudit(store, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
-    # Whoever is told that a session has ended finds it ended: no answer waits for the log to be read.
+    # A response about a revocation waits for no log reader: the session is revoked in this process at commit.
     store.on_commit(authenticator.follow)
     connections = ConnectionRegistry(
         metrics,
@@ -153,7 +153,7 @@ def _watch(metrics: Metrics, hub: Hub, rooms: Rooms) -> None:
     )
     metrics.watch(
         "roster_feed_live_readers",
-        "Readers of the feed at the head of the log; the others read on from behind.",
+        "Readers of the feed at the head of the log; all other readers are detached.",
         lambda: sum(1 for _ in hub.live_readers()),
     )
     metrics.watch("roster_event_log_lag_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)

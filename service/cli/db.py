@@ -118,7 +118,7 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, 
 
 
 def _database() -> Database:
-    """What the settings name."""
+    """The database of the settings."""
     from service.config.settings import load
     from service.store.maintenance import locations
 
@@ -135,7 +135,7 @@ async def _say_revision(database: Database) -> None:
 
 
 async def _say_findings(database: Database) -> str | None:
-    """What stands there, and as sentences what should not."""
+    """The contents of the database, and each fault as a sentence."""
     from service.store.maintenance.checking import check
 
     found = await check(database)

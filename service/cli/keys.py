@@ -83,8 +83,8 @@ async def _rotate(chosen: argparse.Namespace) -> str | None:
     settings = load()
     if chosen_keys(settings):
         return (
-            "roster: the keys are those of ROSTER_JWT_SECRET and ROSTER_JWT_PRIVATE_KEY: put the next one behind them, start "
-            "every process anew, then put it in front."
+            "roster: ROSTER_JWT_SECRET and ROSTER_JWT_PRIVATE_KEY set the keys: add the next key after them, restart "
+            "every process, then move it to the front."
         )
     key, signs = await rotate(settings, chosen.algorithm, chosen.lead, at_once=chosen.at_once)
     _say(key, "signs" if signs else f"signs from {_moment(key.signs_from)}")

@@ -28,7 +28,7 @@ _HINT: Final = "If the service has another ROSTER_STORE_URL, set it here as well
 
 
 class _KeptInMemory(Exception):
-    """What would have to be looked up is in another process."""
+    """The look-up needs the memory of another process."""
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -62,7 +62,7 @@ async def _check(chosen: argparse.Namespace) -> str | None:
         else:
             why = await _why_not_access(settings, token)
     except _KeptInMemory:
-        return f"roster: cannot be told: memory:// keeps keys, sessions and API tokens in the process of the service. {_HINT}"
+        return f"roster: cannot check: with memory:// the keys, sessions and API tokens are in the process of the service. {_HINT}"
     if why is not None:
         return f"roster: refused: {why}."
     _say("accepted", "if its session has not ended" if settings.store_url == _IN_MEMORY else "")
@@ -91,7 +91,9 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
     except Rejected as error:
         return error.why
     if settings.store_url == _IN_MEMORY:
-        _say("session", f"{claims.session_id}; whether it is there only the service knows, which keeps it in memory")
+        _say(
+            "session", f"{claims.session_id}; only the process of the service can look it up, which keeps it in memory"
+        )
         return None
     found = await _session(settings, claims.session_id)
     if found is None:
@@ -138,7 +140,7 @@ async def _why_not_api_token(settings: Settings, text: str) -> str | None:
         raise _KeptInMemory
     found = await _api_token(settings, digest)
     if found is None:
-        return "nobody has it: it was revoked, ended with its user, or was never made here"
+        return "it is unknown: it was revoked, its user was deleted, or this service did not create it"
     token, user = found
     _say("name", json.dumps(token.name, ensure_ascii=False))
     _say_user(user)
@@ -201,7 +203,7 @@ async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple
 
 
 def _parts(token: str) -> list[dict[str, Any]] | None:
-    """Header and claims as they are written, whether or not anybody should believe them; None where there are none."""
+    """Header and claims of a token, without any verification; None if it is not a JWT."""
     texts = token.split(".")
     if len(texts) != 3:
         return None

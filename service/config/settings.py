@@ -308,7 +308,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def issuer(self) -> str:
-        """What access tokens say of who issued them."""
+        """The issuer in access tokens."""
         return self.public_url or "roster"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What a setting may be: each kind of value, and the sentence that refuses others."""
+"""The types of settings, each with the message for invalid values."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _secret(text: str) -> str:
 
 
 def _private_key(text: str) -> str:
-    # A file that cannot be read is told at the start; what is in it is for those who know keys.
+    # An unreadable file stops the start; the keys module checks its contents.
     private_keys_of(text)
     return text
 

@@ -1,4 +1,4 @@
-"""Letters into the log, for those who try the service out and have no mail server."""
+"""A mailer that writes mails to the log, for development without a mail server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger("roster.mail")
 
 
 class LogMailer:
-    """Keeps `Mailer` by showing each letter once, with the token in it: whoever reads the log may use it."""
+    """Implements `Mailer`: logs each mail once, token included. Every reader of the log can use the token."""
 
     longest = timedelta(seconds=1)
 

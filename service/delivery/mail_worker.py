@@ -63,7 +63,7 @@ class MailWorker:
         try:
             await work
             self.ring()
-        except Exception as error:  # nobody waits for it, so it must be heard of here
+        except Exception as error:  # no caller waits for the result, so the failure is logged here
             log.error("a mail that was asked for is lost: %s", error, extra={"task": name})
         finally:
             self._waiting -= 1
@@ -73,7 +73,7 @@ class MailWorker:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send what is due, until cancelled. What it was sending then is sent again."""
+        """Send due mails until cancelled. A mail that was being sent is sent again later."""
         try:
             await self._run()
         finally:

@@ -36,19 +36,19 @@ Recorded = Literal[
     "data.replaced",
     "epoch.started",
 ]
-"""What is kept beside the types of events, each of which is an action by itself."""
+"""Audit actions that are not event types. Each event type is an action as well."""
 
 Action = Literal[EventType, Recorded]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
 Part = Literal["start", "upkeep", "mail", "command"]
-"""Who writes where nobody asks: what a start makes, what tidies up, what sends mails, the command line."""
+"""The source of changes that no request asked for: start-up, maintenance, mail and the command line."""
 
 Details = Mapping[str, Any]
 """A few things that JSON can say: names of fields, reasons, counts, ids; never an address, a password, a token or a hash."""
 
 REQUEST_ID_MAX: Final = 64
-KEEP_AUDIT_S: Final = 31_536_000  # a year; longer than most find out that somebody was there
+KEEP_AUDIT_S: Final = 31_536_000  # a year; intrusions are often discovered months later
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -59,7 +59,7 @@ class AuditSource(NamedTuple):
     """By what way a change comes in; every write says it.
 
     Attributes:
-        client: address of who asks, or its network; None where nobody does.
+        client: address of the client, or its network; None without a client.
         request_id: what the answer and the log lines of the request are named by.
         session_id: the login that the request came with; None for none.
         token_id: the API token that it came with instead.
@@ -74,7 +74,7 @@ class AuditSource(NamedTuple):
 
     @classmethod
     def request(cls, client: str, request_id: str, credential: UUID | None, *, is_token: bool) -> AuditSource:
-        """What a request says; `credential` is the id of its session, or of its API token."""
+        """The source of a request; `credential` is the id of its session or of its API token."""
         return cls(
             client[:CLIENT_MAX],
             request_id[:REQUEST_ID_MAX],
@@ -93,7 +93,7 @@ class AuditEntry(NamedTuple):
     """One thing that was done.
 
     Attributes:
-        actor: who did it; None for the service itself, and for somebody of whom nobody knows who it is.
+        actor: the user who did it; None for the service itself, and for a client without valid credentials.
         subject: the user to whom it was done; None where it was not to one.
         details: None for none.
         place: the microsecond since 1970 at which it was committed, moved on where that is taken; 0 until then. So places
@@ -154,7 +154,7 @@ def place_of(moment: datetime) -> int:
 
 
 def of_event(event: Event, by: AuditSource, more: Details | None = None) -> AuditEntry:
-    """What is kept of an event: what it says but for the user in it, and `more`."""
+    """The audit details of an event: its data without the user, and `more`."""
     told = _told(event)
     return AuditEntry(
         event.type, event.actor, event.subject, by, {**told, **more} if told and more else told or more or None
@@ -162,7 +162,7 @@ def of_event(event: Event, by: AuditSource, more: Details | None = None) -> Audi
 
 
 def of_many(events: Sequence[Event], by: AuditSource) -> AuditEntry:
-    """What is kept of events of one actor that share an entry: how many of each type, and between which seqs they are."""
+    """The details of several events of one actor in one entry: the number of each type, and the first and last seq."""
     counts: Counter[str] = Counter(event.type for event in events)
     return AuditEntry(
         "import.written", events[0].actor, None, by, {**counts, "first": events[0].seq, "last": events[-1].seq}

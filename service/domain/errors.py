@@ -1,4 +1,4 @@
-"""What can be refused, in the words of the rules. No HTTP here: `service/http/problems.py` gives each its status.
+"""The errors of the domain. They know no HTTP: `service/http/problems.py` maps each to a status.
 
 DomainError
 ├── Invalid              fields that break a rule
@@ -140,7 +140,7 @@ class InvalidGrant(DomainError):
 
 
 class RefreshTokenReused(InvalidGrant):
-    """Says no more than the others, because whoever sent it may be the thief; carries whose session has ended."""
+    """Says no more than other errors, because the client may be the thief; carries the revoked session."""
 
     def __init__(self, session_id: UUID, user_id: UUID) -> None:
         super().__init__()
@@ -261,7 +261,7 @@ class Unavailable(DomainError):
 
 
 class StorageFull(Unavailable):
-    """Nothing can be kept until somebody makes room; what is there can be read."""
+    """The store is full: writes fail until an operator frees space, reads succeed."""
 
     def __init__(self) -> None:
         super().__init__(30, "There is no room to keep this; what is there can be read.")

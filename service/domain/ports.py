@@ -1,4 +1,4 @@
-"""What the rules need from outside, as protocols; `adapters.py` chooses who keeps them."""
+"""The ports of the domain: the protocols that stores, mailers and hashers implement."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Snapshot(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[T_co]):
-    """What a committed write returned, and the log after it.
+    """The result of a committed write, and the position after it.
 
     Attributes:
         value: what the work returned.
@@ -59,7 +59,7 @@ class Written(Generic[T_co]):
 
 
 Render = Callable[[Written[Any]], StoredResponse]
-"""What is answered to a write; depends on nothing else and changes nothing, in whatever thread."""
+"""Renders the response to a write. It must depend on nothing else and change nothing; it may run in any thread."""
 
 
 class Transaction(Protocol):
@@ -88,8 +88,8 @@ class Transaction(Protocol):
         """Insert or replace; raises `AlreadyExists` when another has its username or e-mail address."""
 
     async def put_users(self, users: Sequence[User]) -> None:
-        """Insert or replace them all in their order, at the cost of few. Each is named once, and `find_by_identity` has told that
-        nobody else has its names by then."""
+        """Insert or replace all of them in order, in few statements. Each user stands once, and `find_by_identity` has shown that
+        no other user has their names."""
 
     async def put_password(self, user_id: UUID, password_hash: str) -> None: ...
 
@@ -166,16 +166,16 @@ class Transaction(Protocol):
         """Let these, and no others, be the recovery codes of a user who is there."""
 
     async def take_recovery_code(self, user_id: UUID, digest: bytes) -> bool:
-        """Whether the user has this one; taking it uses it up, whoever else asks."""
+        """Whether the user has this code; it is consumed atomically."""
 
     async def retain_events(self, hold: UUID, until: datetime) -> None:
-        """Have the log keep what comes behind its present head, whatever their number, until then.
+        """Retain events after the present head, whatever their number, until then.
 
         Said again with the same name it only moves the end. Every process that trims the log heeds it.
         """
 
     async def claim(self, claim: Claim, render: Render) -> StoredResponse | None:
-        """What was answered to the write with this key; None for a new one, and then `render` of this write is kept with it.
+        """The stored response to the write with this key; None for a new key, and then the result of `render` is stored.
 
         At most once a write. Raises `IdempotencyKeyReused`, `ResponseExpired`, and `InvalidToken` when there is no such user any more.
         """
@@ -187,7 +187,7 @@ class Writes(Protocol):
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         """Run `work` and commit what it did; if it raises, nothing happened and the exception passes through.
 
-        What is kept of it in the audit says that it was done by `by`.
+        The audit entry names `by` as its source.
         """
 
 
@@ -212,7 +212,7 @@ class Store(Writes, Protocol):
         """The keys of access tokens that are kept here, in the order in which they begin to sign."""
 
     async def add_signing_key_if_none(self, key: SigningKey) -> None:
-        """Keep a key unless there is one: whoever comes first makes it."""
+        """Add a key unless one exists: the first process creates it."""
 
     def on_commit(self, tell: Callable[[Sequence[Event]], None]) -> None:
         """Have `tell` called with what each commit made here has appended, before any of its writes returns.
@@ -225,8 +225,8 @@ class Store(Writes, Protocol):
     async def start_new_epoch(self, epoch: str) -> None:
         """Begin another life of the log, unless it has left this one already.
 
-        For who has seen a higher head in it: an older state was put back, and what is written now would stand under numbers
-        that others have read.
+        Call it when a higher head was seen in this epoch: an older state was restored, and new events would get seqs
+        that readers have seen.
         """
 
     async def user(self, user_id: UUID) -> Snapshot[User | None]: ...
@@ -236,11 +236,11 @@ class Store(Writes, Protocol):
     def stream_users(self) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[User]]]]:
         """All users in pages, as they are at one position whatever is written meanwhile; in no order that means anything.
 
-        Leaving the block lets go of it, also in the middle; cancelling is safe. Raises `Unavailable`, each page as well.
+        Leaving the block early releases the snapshot; cancelling is safe. Raises `Unavailable`, also for each page.
         """
 
     async def credentials(self, login: str) -> Credentials | None:
-        """Find an account by e-mail address or username; `login` is any text that somebody sent."""
+        """Find an account by e-mail address or username; `login` is any text."""
 
     async def session(self, session_id: UUID) -> tuple[Session, User] | None:
         """A session and its user; None once either is gone."""
@@ -268,13 +268,13 @@ class Store(Writes, Protocol):
     async def create_ticket(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None: ...
 
     async def consume_ticket(self, digest: bytes, now: datetime) -> UUID | None:
-        """The session of a ticket that has not expired; taking it uses it up, whoever else asks at the same time."""
+        """The session of a ticket that has not expired; the ticket is consumed atomically."""
 
     async def due_mails(self, now: datetime, limit: int) -> Sequence[Mail]:
         """Mails to be sent, the longest due first."""
 
     async def mail_token(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
-        """What was shown, as `take_mail_token` would find it; it stays."""
+        """The token that `take_mail_token` would consume; it stays."""
 
     async def expired_mail_tokens(self, now: datetime, limit: int) -> Sequence[MailToken]:
         """Tokens that have expired, the oldest first."""
@@ -284,7 +284,7 @@ class Store(Writes, Protocol):
 
 
 class Mailer(Protocol):
-    """Hands letters over to whoever carries them."""
+    """Sends rendered mails."""
 
     @property
     def longest(self) -> timedelta:

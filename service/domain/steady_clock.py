@@ -16,7 +16,7 @@ class SteadyClock:
     other clock until the process ends, or the other clock has caught up.
 
     Args:
-        elapsed: seconds by a clock that nobody sets.
+        elapsed: seconds of a monotonic clock.
     """
 
     def __init__(self, wall: Clock, elapsed: Callable[[], float] = time.monotonic) -> None:

@@ -14,10 +14,10 @@ _COME_BACK_S: Final = 10
 
 
 class BulkJobLimiter:
-    """Who may begin one, and how long they may wait for the next bytes.
+    """Limits concurrent imports and exports, and the time to wait for the next bytes.
 
     Attributes:
-        ending: whether the service stops: what has no end of its own ends where it is.
+        ending: whether the service shuts down: imports end at the next batch.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class BulkJobLimiter:
                 self._waits.discard(limit)
 
     def end(self) -> None:
-        """Have imports end behind the batch that is being written."""
+        """End imports after the batch that is being written."""
         self.ending = True
         for limit in self._waits:
             if not limit.expired():

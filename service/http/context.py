@@ -1,4 +1,4 @@
-"""What is known about one request while it is served."""
+"""The context of one request."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Context:
         request_id: its name, in the answer, the log and problems.
         client: address of the client, behind trusted proxies.
         operation: what the view promises for this method; None for a path or method that is not there.
-        principal: who asks; None while nobody has said so.
+        principal: the authenticated caller; None before authentication.
         limit: the tightest that counts it; None when none does.
         used_s: how much of its time is used up.
         turned_away: why a feed may not be served now; it is for the view to say so in the stream.
         streamed_bytes: what a stream sent; None for other answers.
-        entered: id of who was known only once the request was carried out: at a login, at a refresh.
+        entered: id of a user who was authenticated by the request itself: a login or a refresh.
         problem: what was refused, as the last part of the type of its problem; None for other answers.
     """
 

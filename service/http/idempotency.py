@@ -44,7 +44,7 @@ def key_of(request: web.Request) -> str | None:
 
 
 async def claim_of(view: View, key: str) -> Claim:
-    """What a request with that key claims, in the name of who asks."""
+    """The claim of the caller's request on that key."""
     request = view.request
     route = f"{request.method} {request.path}"
     return request.app[SERVICES].idempotency.claim(

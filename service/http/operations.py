@@ -1,4 +1,4 @@
-"""What a method of a view promises, said once: authentication, `openapi.yaml` and the tests read it."""
+"""The contract of a view's method. Authentication, `openapi.yaml` and the tests read it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Access(enum.Enum):
-    """Who may call."""
+    """The credentials that an operation accepts."""
 
-    PUBLIC = "anybody"
+    PUBLIC = "none"
     BEARER = "an access token"
     STREAM = "an access token, a ticket or the stream cookie"
     OPERATOR = "the metrics token"
@@ -33,7 +33,7 @@ class Reply:
         model: of its JSON body; None for another or no body.
         media_type: of a body without a model.
         example: of that body.
-        lines: an example of the same as NDJSON, for who asks for that; empty where it is not there.
+        lines: an example of the same as NDJSON, if the client may ask for it; empty if not.
         events: for an event stream, each name of an event with the model of its data.
         headers: those that come with it; `service/http/openapi/headers.py` says what each is.
     """
@@ -89,7 +89,7 @@ class Operation:
 
     @property
     def every_refusal(self) -> frozenset[ProblemType]:
-        """What a caller must be ready for: the view's own refusals, and those of whatever reads what it takes."""
+        """Every problem that a client must expect: the view's own, and those of the steps that read the request."""
         every = {*self.refusals, *_REFUSALS_OF_ACCESS[self.access]}
         if self.writes:
             every.update(_REFUSALS_OF_WRITES)
@@ -119,7 +119,7 @@ _REFUSALS_OF_ACCESS: Final[Mapping[Access, Sequence[ProblemType]]] = {
     Access.BEARER: (
         *_CREDENTIALS,
         problems.SERVICE_UNAVAILABLE,
-    ),  # whether a token was revoked cannot be told without the log
+    ),  # without the log, a process cannot know whether a token was revoked
     # Credentials in two places; a cookie from a foreign page; a ticket that cannot be marked as used.
     Access.STREAM: (
         *_CREDENTIALS,

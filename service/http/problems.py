@@ -81,7 +81,7 @@ INVALID_GRANT: Final = ProblemType(
     "invalid-grant",
     400,
     "The refresh token renews nothing",
-    "Log in again. A refresh token is used once; using an older one again ends the whole session, because somebody may have copied it.",
+    "Log in again. A refresh token is used once. Reuse of an older one revokes the session, because the token may have been stolen.",
 )
 INVALID_MAIL_TOKEN: Final = ProblemType(
     "invalid-mail-token",
@@ -123,8 +123,8 @@ INSUFFICIENT_SCOPE: Final = ProblemType(
     "insufficient-scope",
     403,
     "The credentials were not made for this",
-    "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was made with them. What a token may do "
-    "stays as it was made.",
+    "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was created with them. The scopes of a token "
+    "cannot change.",
 )
 ORIGIN_NOT_ALLOWED: Final = ProblemType(
     "origin-not-allowed",
@@ -136,7 +136,7 @@ NOT_FOUND: Final = ProblemType(
     "not-found",
     404,
     "There is nothing here",
-    "Check the path and the id. What an account may not see answers as if it did not exist.",
+    "Check the path and the id. A resource that this account may not see returns 404 as well.",
 )
 METHOD_NOT_ALLOWED: Final = ProblemType(
     "method-not-allowed", 405, "This method is not known here", "The `Allow` header lists those that are."
@@ -227,7 +227,7 @@ INSUFFICIENT_STORAGE: Final = ProblemType(
     "insufficient-storage",
     507,
     "There is no room to keep this",
-    "Have the operator make room, then send it again. What is there can be read meanwhile.",
+    "The operator must free space; then repeat the request. Reads work meanwhile.",
 )
 
 KINDS: Final[Mapping[str, ProblemType]] = {

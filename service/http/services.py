@@ -1,4 +1,4 @@
-"""What the application and a request carry, each under one typed key."""
+"""The typed keys under which the application and a request carry values."""
 
 from __future__ import annotations
 

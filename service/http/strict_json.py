@@ -12,8 +12,8 @@ import math
 import re
 from typing import Any, Final, NoReturn
 
-# Python's reader stops near 1,000 levels, depending on how deep the caller stands; whoever writes the value again
-# stands deeper and would fail where reading did not.
+# Python's parser stops near 1,000 levels, depending on the depth of the caller's stack; serializing the value again
+# needs a deeper stack, and would fail where parsing did not.
 MAX_DEPTH: Final = 100
 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")

@@ -1,4 +1,4 @@
-"""What every view shares: read a body or a query, run a write, render an answer, HEAD and OPTIONS."""
+"""The base class of views: read a body or a query, run a write, render a response, HEAD and OPTIONS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from service.security.hash_admission import AdmittedHasher
 B = TypeVar("B", bound=BaseModel)
 T = TypeVar("T")
 
-# What somebody may read another may not, and it may change at any time.
+# The response differs between users, and may change at any time.
 PRIVATE: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "private, no-cache", hdrs.VARY: "Authorization, Origin"}
 # A secret, or true at this moment alone.
 NO_STORE: Final[Mapping[str, str]] = {hdrs.CACHE_CONTROL: "no-store"}
@@ -62,7 +62,7 @@ class View(web.View, CorsMixin):
         return self.request.app[SERVICES]
 
     def __await__(self) -> Generator[Any, None, StreamResponse]:
-        """What aiohttp waits for: everything that stands around a view, and the view in the middle."""
+        """Run the middleware and the view; aiohttp awaits this."""
         request = self._request
         return request.app[SERVICES].serve(request, self).__await__()
 
@@ -90,7 +90,7 @@ class View(web.View, CorsMixin):
 
     @property
     def principal(self) -> Principal:
-        """Who asks; on a path that asks for credentials the middleware has seen to it."""
+        """The authenticated caller; the middleware guarantees one for operations that require credentials."""
         principal = self.request[CONTEXT].principal
         if principal is None:
             raise Unauthenticated()
@@ -102,7 +102,7 @@ class View(web.View, CorsMixin):
 
     @property
     def hasher(self) -> AdmittedHasher:
-        """What this request hashes with: no more at once than its network may, and nothing once its client has gone."""
+        """The hasher of this request: it respects the share of its network, and drops the job if the client disconnects."""
         if self._place is None:
             self._place = self.services.hash_admission.of(self.request[CONTEXT].client)
         return self._place

@@ -1,4 +1,4 @@
-"""What every request passes, in order. The order is a promise; each line says why it stands where it does."""
+"""The steps that every request passes, in order. Each line gives the reason for its place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.telemetry.metrics import Metrics
 
 
 def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics, log: AccessLog | None) -> Serve:
-    """What every view is served by: each step in its place.
+    """Build the pipeline that serves every view.
 
     Outermost first: request id and client address, because everything below names the request by them; the log line and
     the count, which see every answer; problems, which turn what is raised below into answers; CORS, when an answer is
@@ -28,7 +28,7 @@ def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics,
         guards(settings.allowed_hosts, settings.max_body_bytes),  # before anything is looked up
         address_limit(RequestLimit("address", rate)) if rate else None,  # before a token is looked at, which costs more
         auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
-        user_limit(RequestLimit("user", rate)) if rate else None,  # one user behind many addresses
+        user_limit(RequestLimit("user", rate)) if rate else None,  # one user may have many addresses
         # Bounds what one user adds to the disk in a day.
         write_limit(RequestLimit("write", settings.write_rate)) if settings.write_rate else None,
     )

@@ -1,4 +1,4 @@
-"""Who asks: the operation of the view says which credentials it takes."""
+"""Authentication: the operation of the view names the credentials that it accepts."""
 
 from __future__ import annotations
 

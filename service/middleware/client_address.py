@@ -79,8 +79,8 @@ class ClientAddresses:
         self._silent_until = now + _WARN_EVERY_S
         extra = {"peer": peer, "header": str(self._header)}
         log.warning(
-            "a forwarded header was ignored: its peer is not in ROSTER_TRUSTED_PROXIES, and all clients behind that peer "
-            "share one limit",
+            "forwarded header ignored: its peer is not in ROSTER_TRUSTED_PROXIES; all clients of that peer "
+            "share one rate limit",
             extra=extra,
         )
 

@@ -1,4 +1,4 @@
-"""What aiohttp lets pass and should not, before anything is read or done."""
+"""Checks of the request head that aiohttp does not make, before anything is read or done."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLOSE: Final[dict[str, str]] = {hdrs.CONNECTION: "close"}
 
 
 def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
-    """Refuse foreign hosts, paths and bodies that mean something else to somebody else."""
+    """Reject foreign hosts, and paths and bodies that another HTTP parser may read differently."""
     allowed = frozenset(host.lower() for host in allowed_hosts)
     known_hosts: set[str | None] = set()
 
@@ -74,7 +74,7 @@ def _check_absolute_form(request: web.Request) -> None:
 def _check_host(host: str, allowed: Collection[str]) -> None:
     match = _HOST.match(host)
     if match is None:
-        # RFC 9112, 3.2: 400 for a value that is not valid; what it means to a proxy in front is anybody's guess.
+        # RFC 9112, 3.2: 400 for an invalid value; a proxy may understand it in another way.
         raise HttpProblem(problems.BAD_REQUEST, "`Host` must be the name of a host.", _CLOSE)
     if allowed and match[1].lower() not in allowed:
         raise HttpProblem(problems.MISDIRECTED_REQUEST)
@@ -106,7 +106,7 @@ def _check_body(request: web.Request, max_body_bytes: int | None) -> None:
         )
     length = request.content_length
     if length is not None and max_body_bytes is not None and length > max_body_bytes:
-        # Said from the header: nobody has to send 10^12 bytes to hear it.
+        # Checked by the header, so that no client has to send 10^12 bytes first.
         raise HttpProblem(problems.TOO_LARGE, f"The body may have {max_body_bytes:,} bytes at most.", _CLOSE)
 
 

@@ -24,7 +24,7 @@ def address_limit(limit: RequestLimit) -> Step:
 
 
 def user_limit(limit: RequestLimit) -> Step:
-    """Count it for the user: one behind many addresses is still one."""
+    """Count the request for the user, whatever its address."""
 
     def count(_: web.Request, context: Context) -> None:
         if context.principal is not None:

@@ -21,7 +21,7 @@ from service.security.rate_limits import LimitReached
 from service.telemetry.access import AccessLog
 from service.telemetry.metrics import RequestMetrics
 
-_CLIENT_LEFT = 499  # nobody was there any more to be answered; the number is nginx's
+_CLIENT_LEFT = 499  # the client disconnected before the response; nginx uses the same number
 
 
 def pipeline(
@@ -66,7 +66,7 @@ def pipeline(
                 if hdrs.ORIGIN in request.headers:
                     await request.app[SERVICES].grant_cors(request, response)
                 if request.app[SERVICES].connections.shutting_down:
-                    # RFC 9112, 9.6: who was told so sends nothing more on a connection that is about to be closed.
+                    # RFC 9112, 9.6: after `Connection: close` a client sends nothing more on the connection.
                     response.force_close()
                 body = response.body if isinstance(response, web.Response) else None
                 sent = len(body) if isinstance(body, bytes) else 0

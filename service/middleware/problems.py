@@ -1,4 +1,4 @@
-"""Every refusal becomes a problem document; what nobody foresaw becomes a 500 that says nothing and a log line that does."""
+"""Errors become problem documents. An unexpected error becomes a 500 without details, and a log line with them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BY_STATUS = {
 
 
 def problem(request: web.Request, context: Context, error: Exception) -> web.Response:
-    """The answer to a request that ended with this error; raises it again where nobody is there to be answered."""
+    """The response to a request that raised this error; raises it again if the client is gone."""
     match error:
         case errors.Unavailable() if context.operation is not None and context.operation.is_feed:
             # EventSource never comes back from a 503 (WHATWG HTML, 9.2.3): the stream itself says when to.
@@ -88,7 +88,7 @@ def _of_refusal(
 
 
 def field_problems(error: Exception) -> list[FieldProblem]:
-    """The fields that a refusal names, as they are told."""
+    """The `errors` member of a problem."""
     match error:
         case HttpProblem() | errors.Invalid():
             return [FieldProblem(pointer=found.pointer, code=found.code, detail=found.detail) for found in error.errors]

@@ -17,7 +17,7 @@ _VALID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 
 
 def request_ids() -> Callable[[web.Request], str]:
-    """What names requests. Made by each process for itself: gunicorn's workers share the modules of their master."""
+    """Generates request ids. Each process creates its own, because gunicorn's workers share the modules of their master."""
     prefix, numbers = secrets.token_hex(4), itertools.count(1)
 
     def request_id(request: web.Request) -> str:

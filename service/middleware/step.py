@@ -1,4 +1,4 @@
-"""What one concern does with a request on its way in."""
+"""The protocol of one middleware step."""
 
 from __future__ import annotations
 

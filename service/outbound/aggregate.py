@@ -60,9 +60,9 @@ class Aggregator:
     async def fetch(self, names: Sequence[str], request_id: str) -> Aggregate:
         """Ask the named upstreams; a name that stands twice is asked once.
 
-        What has not come within `timeout_s` is `TIMEOUT` in its place. Every task has ended when this returns or
+        An upstream that is late is `TIMEOUT` in its place. Every task has ended when this returns or
         raises, so cancelling is safe: it closes the connections in use. Raises KeyError for a name that no setting
-        gives, before anybody is asked.
+        defines, before any request is sent.
         """
         urls = {name: self._upstreams[name] for name in names}
         results: dict[str, FetchedResponse | Failed] = {}

@@ -1,4 +1,4 @@
-"""Every way in which a call out goes wrong, each with a stable code and a sentence that is safe to show anybody.
+"""The failures of outbound calls: each has a stable code and a sentence that every client may see.
 
 | code           | when                                                             | worth another try?      |
 |----------------|------------------------------------------------------------------|-------------------------|
@@ -75,7 +75,7 @@ _BY_ERROR: Final[Mapping[type[BaseException], Failed]] = {
 
 
 def failure(error: Exception) -> Failed:
-    """What an exception of a call out means, by the nearest class in the table; anything else is `INTERNAL`."""
+    """The failure for an exception of a call, by the nearest class in the table; `INTERNAL` for any other."""
     if isinstance(error, Unusable):
         return error.failed
     if isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError):

@@ -60,7 +60,7 @@ class ThreadResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Let go of the threads; what has not begun is dropped. Safe to call twice."""
+        """Stop the threads; look-ups that have not started are dropped. Safe to call twice."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -26,22 +26,22 @@ _LONG_S: Final = 0.001  # handing out to so many readers takes longer than write
 
 
 class Trimmed(Exception):
-    """The log no longer holds what lies behind the place asked for."""
+    """The log no longer holds the entries after the requested seq."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What lies behind a place. `seen`: the seq up to which the log was looked at."""
+    """The entries after a seq. `seen`: the seq up to which the log was searched."""
 
     entries: list[EncodedEntry]
     seen: int
 
 
 class BroadcastLog:
-    """A ring, and those who stand at its head.
+    """A ring, and its live readers.
 
-    Appending is synchronous and waits for nobody: what gathers in one turn of the loop goes out at its end, one write
-    a reader.
+    Appending is synchronous and waits for no reader: the entries of one turn of the event loop are delivered at its end, with one
+    write per reader.
     """
 
     def __init__(self, epoch: str, ring: Ring) -> None:
@@ -62,7 +62,7 @@ class BroadcastLog:
 
     @property
     def delivered_seq(self) -> int:
-        """The seq up to which readers at the head were handed everything: what has gathered lies behind it."""
+        """The seq up to which live readers received everything; later entries are pending."""
         return self._handed_out if self._gathered else self.ring.head
 
     def append(self, entry: EncodedEntry) -> None:
@@ -121,7 +121,7 @@ class BroadcastLog:
         Check and act lie in one turn of the loop: nothing can come between the reader's last page and its first live
         entry.
         """
-        # What has gathered lies behind readers at the head and would be handed to this one as well.
+        # Pending entries are after the live readers' position, and would be delivered to this reader as well.
         self.flush()
         if seq != self.ring.head:
             return None
@@ -176,7 +176,7 @@ class BroadcastLog:
         return self.ring.first
 
     async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
-        """What lies behind a place; raises `Trimmed`."""
+        """The entries after a seq; raises `Trimmed`."""
         if not self.ring.reaches(after):
             raise Trimmed()
         entries = self.ring.after(after, most_bytes)

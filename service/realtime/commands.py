@@ -1,4 +1,4 @@
-"""What a client may say on `/v1/ws`: one function a command, with the shape of its frame.
+"""The commands of `/v1/ws`: one function each, with the model of its frame.
 
 One is carried out after the other, and each answers by `socket.send`: answers come in the order of the questions.
 """

@@ -32,7 +32,7 @@ log = logging.getLogger("roster.streams")
 
 
 class Connection:
-    """What the feed over SSE and the WebSocket have in common.
+    """The common part of the SSE feed and the WebSocket.
 
     All writing is synchronous: bytes go to the transport, which keeps what the socket does not take. Only the
     connection's own task waits for that, in `drained`.
@@ -79,7 +79,7 @@ class Connection:
 
     @property
     def sent_bytes(self) -> int:
-        """What was written to the socket, taken or not."""
+        """The bytes written to the socket so far."""
         return self._sent_bytes + sum(reader.handed_bytes for reader in self.readers)
 
     def count_sent(self, size: int) -> None:
@@ -88,7 +88,7 @@ class Connection:
 
     @property
     def buffered_bytes(self) -> int:
-        """What was written and the socket has not taken yet."""
+        """The bytes in the send buffer."""
         return self._transport.get_write_buffer_size()
 
     @property
@@ -118,14 +118,14 @@ class Connection:
         """Bring the stream to an end; the first reason stands. Waits for nothing.
 
         Args:
-            after_s: seconds before which coming back is of no use.
+            after_s: seconds before which a reconnect would fail.
         """
         if self.ending is not None:
             return
         self.ending = ending
-        # Spread out, so that those who leave together do not come back together.
+        # Randomized, so that streams that end together do not reconnect together.
         self.reconnect_after_ms = int(after_s * 1000) + random.randint(250, 2_000) if ending.reconnect else 0  # nosec B311  # no secret
-        # At once: what is committed behind the event that ends a stream is nothing that it may still read.
+        # At once: the reader may not read events that were committed after the one that ends the stream.
         for reader in self.readers:
             reader.close()
         self.send_close_notice()
@@ -137,7 +137,7 @@ class Connection:
         except InvalidToken:
             self.end(close_reasons.SESSION_ENDED)
         except Exception:
-            log.exception("nobody can say whether a stream may be open", extra={"connection": self.id})
+            log.exception("cannot revalidate stream authorization; closing the stream", extra={"connection": self.id})
             self.end(close_reasons.FEED_FAILED)
         else:
             if not same:
@@ -148,7 +148,7 @@ class Connection:
         self._transport.abort()
 
     async def catch_up(self) -> None:
-        """Have every reader that is behind read on, in turn, until all are live or the stream ends.
+        """Let every detached reader read on, in turn, until all are live or the stream ends.
 
         Raises ConnectionError when the peer goes away.
         """

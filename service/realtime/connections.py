@@ -37,8 +37,8 @@ class ConnectionRegistry:
         keepalive_s: by kind, how often a stream shows that it lives.
 
     Attributes:
-        anteroom: of those who will be streams.
-        retiring: whether the service will soon stop: nobody should be sent here any more.
+        anteroom: connections that have not authenticated yet.
+        retiring: whether a shutdown was requested: load balancers should send no more requests.
         draining: how streams end that are open or open now; None while they may stay.
     """
 
@@ -82,7 +82,7 @@ class ConnectionRegistry:
         return {connection.transport for connection in self._pinged_at}
 
     def add(self, connection: Connection) -> None:
-        """Take in a stream that was opened; it is told to end at once where it may not be."""
+        """Register an open stream; it is closed at once if it exceeds a limit."""
         of_user = self._by_user.setdefault(connection.principal.caller.id, set())
         of_user.add(connection)
         self._pinged_at[connection] = time.monotonic()
@@ -153,7 +153,7 @@ class ConnectionRegistry:
                 await asyncio.sleep(left_s - due_s)
             elif not place % 50:
                 await asyncio.sleep(0)
-            # Not before the last one has gone: a proxy would find nobody here to send it to.
+            # Not before the last stream has ended: a proxy would have no server to reconnect to.
             connection.end(close_reasons.RESTART, max(over_at - time.monotonic(), 0))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):

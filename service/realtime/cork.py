@@ -11,7 +11,7 @@ _CORK: Final[int | None] = getattr(socket, "TCP_CORK", None)  # Linux has it
 
 
 def cork(transport: asyncio.Transport | None) -> None:
-    """Have the system keep what is written until `uncork`; it lets go by itself after 200 ms (tcp(7)).
+    """Tell the kernel to hold written bytes until `uncork`; it sends them after 200 ms by itself (tcp(7)).
 
     Harmless where the system cannot, and where the connection is gone.
     """

@@ -1,4 +1,4 @@
-"""The open echo connections: so many an address, and told to go when the service stops."""
+"""The open echo connections: limited per network, and closed at shutdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLOSE_S = 2.0
 
 
 class Echoes:
-    """Who is connected to `/v1/echo`. `most`: connections of one network."""
+    """The open connections of `/v1/echo`. `most`: connections of one network."""
 
     def __init__(self, most: int) -> None:
         self._most = most

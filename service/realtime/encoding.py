@@ -45,7 +45,7 @@ class EncodedEntry:
 
 
 def render(entries: Iterable[EncodedEntry], form: WireEncoding) -> bytes:
-    """What one connection is sent for these entries, as one piece."""
+    """The bytes of these entries for one connection, as one piece."""
     if form is WireEncoding.WEBSOCKET:
         return b"".join(text_frame(entry.frame) for entry in entries)
     if form is WireEncoding.DEFLATED:

@@ -47,7 +47,7 @@ class Start:
     """Where a reader asks to begin.
 
     Attributes:
-        position: behind this one; None with neither flag: at the head.
+        position: after this one; None with neither flag: at the head.
         oldest: at the oldest entry that is kept.
         invalid: what it sent cannot be read; it cannot know what it missed.
     """
@@ -71,12 +71,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a stream reads.
+    """The log that a stream reads, and how.
 
     Attributes:
         limit: the stream ends after so many entries; None for no end.
         resync: path of what a reader has to read again after a `reset`.
-        ends_behind: whether a reader that the log has left behind is ended instead of told; in a room it was too slow.
+        ends_behind: whether a reader whose next entry was trimmed is closed instead of reset; in a room it was too slow.
     """
 
     log: BroadcastLog
@@ -92,7 +92,7 @@ class EventStream(Connection):
     kind = "feed"
 
     def __init__(self, request: web.Request, principal: Principal, client: str) -> None:
-        # Chunks on HTTP/1.1, none on 1.0, which many a proxy speaks to what is behind it.
+        # Chunks on HTTP/1.1, none on 1.0, which many proxies speak to their upstreams.
         form = WireEncoding.CHUNKED if request.version >= HttpVersion11 else WireEncoding.PLAIN
         super().__init__(request, form, principal, client)
         self.response = web.StreamResponse(headers=_HEADERS)
@@ -169,7 +169,7 @@ class EventStream(Connection):
         if self.ending is None:
             await self.confirm(confirm)
         if self.ending is not None:
-            # Turned away: nobody looks now whether the place is good. With it, or the head, it comes back to be looked at.
+            # The stream is refused, so its position is not checked. The reader reconnects with it, or with the head.
             knows_no_place = start.invalid or start.oldest
             hello = compact({"position": str(position)})
             await self._begin(sse("hello", hello, None if knows_no_place else str(position)))
@@ -225,7 +225,7 @@ class EventStream(Connection):
 
 
 def rate_limited() -> web.Response:
-    """The whole stream of a reader of whom nobody can tell who it is: the store does not answer."""
+    """The whole stream of a reader that cannot be authenticated, because the store does not answer."""
     retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
     return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, retry_ms))
 
@@ -239,8 +239,8 @@ def _goodbye(ending: CloseReason, reconnect_after_ms: int) -> bytes:
 def _give_up_on_the_dead(request: web.Request, after_s: float) -> None:
     """Have the kernel end the connection to a peer that is gone without a word.
 
-    A WebSocket's heartbeat finds it out; here nothing is answered but by the peer's kernel, and pings to nobody would go
-    on until TCP itself gives up, after a quarter of an hour.
+    A WebSocket has heartbeats. An SSE client answers nothing, only its kernel does; without this, pings to a dead peer would
+    continue until TCP itself gives up, after a quarter of an hour.
     """
     transport_socket = None if request.transport is None else request.transport.get_extra_info("socket")
     if transport_socket is not None and hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -49,7 +49,7 @@ class FrameLimit:
 
 
 class Parser(Protocol):
-    """What parses the frames: aiohttp's reader."""
+    """The frame parser: aiohttp's reader."""
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]: ...
 
@@ -131,7 +131,7 @@ class FrameCounter:
 
 
 def _read_head(data: bytes, place: int) -> tuple[float, int] | None:
-    """What the frame that begins there costs, and its size in bytes (RFC 6455, 5.2); None for a head that is cut."""
+    """The cost of the frame that starts there, and its size in bytes (RFC 6455, 5.2); None for an incomplete head."""
     if len(data) - place < 2:
         return None
     first, second = data[place], data[place + 1]

@@ -1,4 +1,4 @@
-"""The feed: follows the store's log and brings every event to those who may read it."""
+"""The feed of accounts: follows the store's log and delivers every event to the readers that may see it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Hub(BroadcastLog):
     """The log of accounts, as readers see it: keys are subjects, events are types.
 
     The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
-    clock. `on_principal` is called, in the order of the log, with each event that takes access away or renames who has
-    it: after it was handed out, or before where it changes a role, and before those behind it are.
+    clock. `on_principal` is called, in the order of the log, with each event that revokes access or renames a user:
+    after the event was delivered, or before it if it changes a role, and before later events are delivered.
     """
 
     def __init__(self, store: Store, on_principal: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
@@ -102,7 +102,7 @@ class Hub(BroadcastLog):
             self._bell.clear()
 
     async def lost(self, position: Position, reader: UUID) -> str | None:
-        """Why a user cannot go on reading from there; judged by the store, of which this process may be a little behind."""
+        """The reason why a user cannot resume from there; the store decides, since this process may be a little late."""
         if position.epoch == self.epoch and position.seq > self.ring.head:
             if position.seq > (await self._store.position()).seq:
                 return "ahead"
@@ -118,10 +118,10 @@ class Hub(BroadcastLog):
         return (await self._store.events(EventQuery(self.ring.head, 1))).first
 
     async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
-        """What lies behind a place, up to the head that readers have seen; from the store what the ring has not."""
-        # From far behind the store finds one subject's events by its index; going through the ring would cost everybody's.
-        # From near by only the ring is quick enough: while a store is asked the head moves on, and a reader that asks
-        # it for the last few would never come to stand there.
+        """The entries after a seq, up to the head that readers have seen; from the store if the ring lacks them."""
+        # For old positions, the store finds the events of one subject by its index; the ring would be searched entirely.
+        # For recent positions only the ring is fast enough: while a store is asked the head moves on, and a reader that asks
+        # it for the last few would never become live.
         if self.ring.reaches(after) and (want.key is None or self.ring.head - after <= _PAGE_EVENTS):
             return await super().page(after, want, most_bytes)
         found = await self._store.events(
@@ -154,7 +154,7 @@ class Hub(BroadcastLog):
             await asyncio.sleep(0)  # neither a store in memory nor one in a file waits for anything
 
     def _publish(self, event: Event) -> None:
-        # Streams of a user whose role changes end before it: they come back from there and are told of it by a reset.
+        # Streams of a user whose role changes end before the event: they resume before it and receive a reset.
         ends_first = "role" in event.changed
         if not ends_first:
             self.append(self._entry(event))

@@ -23,7 +23,7 @@ class PendingAuth:
 
     @contextlib.asynccontextmanager
     async def wait(self, network: str, timeout_s: float) -> AsyncIterator[None]:
-        """Time for somebody to say who it is: ends in TimeoutError, at once when the anteroom is closed.
+        """Time for a client to authenticate: raises TimeoutError when it is over, or at once at shutdown.
 
         Raises `TooMany` where too many of the same network are waited for.
         """
@@ -43,7 +43,7 @@ class PendingAuth:
                 del self._of[network]
 
     def close(self) -> None:
-        """Wait for nobody any more."""
+        """End every wait."""
         self._closed = True
         for limit in self._limits:
             if not limit.expired():

@@ -38,10 +38,10 @@ class ReaderConnection(Protocol):
 
 
 class Reader:
-    """Reads one log for one connection: live at the head, by itself from the ring or the store when behind.
+    """Reads one log for one connection: live at the head, else detached, with pages from the ring or the store.
 
     Args:
-        seq: place behind which to begin.
+        seq: the seq after which to begin.
         on_trimmed: called when the log no longer holds what comes next; reading goes on from the head after it.
     """
 
@@ -77,7 +77,7 @@ class Reader:
 
     @property
     def handed_bytes(self) -> int:
-        """What was sent live and is not counted by the connection yet."""
+        """The bytes that were delivered live and that the connection has not counted yet."""
         return 0 if self._lane is None else self._lane.handed_bytes - self._handed_before
 
     @property
@@ -140,7 +140,7 @@ class Reader:
 class LimitedReader(Reader):
     """Sends so many entries, then ends its connection.
 
-    What is handed out live is one piece for many readers and cannot be cut: this one is only told that there is
+    Live delivery is one piece for many readers and cannot be cut: this reader is only notified that there is
     something, and reads its own pages.
     """
 

@@ -28,7 +28,7 @@ class Ring:
 
     @property
     def bytes(self) -> int:
-        """What its entries take, about."""
+        """The approximate size of its entries."""
         return self._bytes
 
     @property
@@ -65,11 +65,11 @@ class Ring:
             self._start = 0
 
     def reaches(self, seq: int) -> bool:
-        """Whether a reader at `seq` finds everything behind it here."""
+        """Whether the ring holds every entry after `seq`."""
         return seq >= self.first - 1
 
     def after(self, seq: int, most_bytes: int) -> list[EncodedEntry]:
-        """Entries behind `seq`, which the ring must reach: at least one if there is any, then as many as fit."""
+        """Entries after `seq`, which the ring must reach: at least one if there is any, then as many as fit."""
         start = self._start + seq - self.first + 1
         found: list[EncodedEntry] = []
         size = 0

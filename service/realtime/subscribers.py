@@ -1,4 +1,4 @@
-"""Those who stand at the head of a log and want the same: bytes are made once for all of them."""
+"""Live readers with the same filter and encoding; each event is encoded once for the group."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Final, NamedTuple, Protocol
 from service.realtime.encoding import EncodedEntry, WireEncoding, render
 
 FULL_BYTES: Final = 65_536  # of a send buffer: asyncio's and uvloop's own high-water mark
-# Whoever was not full when that was last looked at has room for as much again.
+# A reader that had room at the last check has room for as much again.
 _LOOK_EVERY_BYTES: Final = FULL_BYTES // 4
 
 
 class EventFilter(NamedTuple):
-    """What a reader chooses: entries with this key (None: all) and of these events (None: all)."""
+    """A reader's filter: entries with this key (None: all) and of these events (None: all)."""
 
     key: object = None
     events: frozenset[str] | None = None
@@ -23,7 +23,7 @@ class EventFilter(NamedTuple):
 
 
 class LiveReader(Protocol):
-    """Who stands at the head of a log and is handed what comes."""
+    """A reader at the head of a log, which receives new entries as they are delivered."""
 
     @property
     def want(self) -> EventFilter: ...

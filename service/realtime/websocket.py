@@ -41,8 +41,8 @@ from service.server.tasks import Tasks
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
 _FRAMES_A_TURN: Final = 32
-# aiohttp parses all that was read at once, and fragments that never end wait for nobody: of the kernel's own choice of a
-# buffer 256 KB come together, and 43,000 empty ones took 0.17 s.
+# aiohttp parses all bytes that were read at once, and endless fragments never yield to other connections: with the kernel's
+# default buffer 256 KB arrive together, and 43,000 empty fragments took 0.17 s.
 _RECEIVE_BUFFER: Final = 65_536
 _MEMBERS_A_PAGE: Final = 100
 _FLOOD_LINGER_S: Final = 1.0
@@ -168,7 +168,7 @@ class WebSocket(Connection):
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None
         self._response = response
-        # RFC 6455, 5.5.1: nothing may follow a close frame, whoever sent it.
+        # RFC 6455, 5.5.1: no frame may follow a close frame of either side.
         response.on_close = self._fall_silent
         response.on_flood = self._end_flood
         self._hub = hub
@@ -217,8 +217,8 @@ class WebSocket(Connection):
     def join(self, name: str, after: Position | None, history: int) -> tuple[str | None, dict[str, Any]]:
         """Enter a room: why it cannot be read from `after`, or None, and the answer, with the place from which it will.
 
-        `after` wins over the last `history` messages. Who is in the room already is told so and goes on as before.
-        `read_room` begins the reading, behind the answer.
+        `after` wins over the last `history` messages. A member of the room receives the same answer and stays.
+        `read_room` starts the reading, after the answer.
         """
         if (present := self.rooms.get(name)) is not None:
             return None, self._joined(name, present.position, recovered=True)
@@ -341,7 +341,7 @@ class WebSocket(Connection):
 
 
 def close_code(received: int) -> int:
-    """What to answer to a close frame with that code (RFC 6455, 7.4): reserved ones, and those that nobody has defined,
+    """The code of the answer to a close frame with that code (RFC 6455, 7.4): reserved and undefined codes
     are a protocol error."""
     if received in _RESERVED_CODES or received > _HIGHEST_CODE:
         return WSCloseCode.PROTOCOL_ERROR

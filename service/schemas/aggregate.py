@@ -1,4 +1,4 @@
-"""What an aggregate takes and gives."""
+"""Query and response of the aggregator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Sources(Query):
 
 
 class UpstreamResponse(ResponseModel):
-    """What an upstream answered."""
+    """The response of an upstream."""
 
     status: Annotated[int, Field(examples=[200])]
     """Its HTTP status."""
@@ -48,7 +48,7 @@ class Missing(ResponseModel):
 
 
 class AggregateAnswer(ResponseModel):
-    """What came from the upstreams."""
+    """The results of all upstreams."""
 
     results: Annotated[
         dict[str, UpstreamResponse | Missing],

@@ -25,13 +25,13 @@ class EntryAnswer(ResponseModel):
     at: Annotated[datetime, Field(examples=[EXAMPLE])]
     """When it was committed, in UTC."""
     action: Annotated[Action, Field(examples=["user.updated"])]
-    """What was done."""
+    """The action."""
     actor: Who | None
-    """Who did it; null for the service itself, and for somebody of whom nobody knows who it is."""
+    """The user who did it; null for the service itself, and for a client without valid credentials."""
     subject: Who | None
     """The user to whom it was done; null where it was not to one."""
     client: Annotated[str | None, Field(examples=["192.0.2.7"])]
-    """From which address; for failed logins from which network. Null where nobody asked."""
+    """The client's address; for failed logins its network. Null without a client."""
     request_id: Annotated[str | None, Field(examples=["0c41b2c9-2a"])]
     """Name of the request in the logs; null where there was none."""
     session_id: Who | None
@@ -39,7 +39,7 @@ class EntryAnswer(ResponseModel):
     token_id: Who | None
     """The API token that the request came with; null for none."""
     part: Annotated[Part | None, Field(examples=["upkeep"])]
-    """What of the service itself did it; null for requests."""
+    """The part of the service that did it; null for requests."""
     details: Annotated[dict[str, JsonValue], Field(examples=[{"changed": ["role"], "role": ["member", "admin"]}])]
     """More of it, by action: names of fields, reasons, ids and counts."""
 

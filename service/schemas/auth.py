@@ -1,4 +1,4 @@
-"""What logging in takes and gives."""
+"""Bodies and responses of login, sessions and tickets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFRESH = "0193a5c87b1e7c3a9f523d1f0a6b8c11.1.9mYV0Q4bTgK1p0…"
 
 
 class LoginRequest(Body):
-    """Who wants in. `Authorization: Basic` with an empty body says the same."""
+    """The credentials of a login. `Authorization: Basic` with an empty body is equivalent."""
 
     login: Annotated[str, Field(min_length=1, max_length=254, examples=["ada"])]
     """Username or e-mail address."""
@@ -107,7 +107,7 @@ class SessionAnswer(ResponseModel):
     """One login, as its user tells it from others."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
-    """What ends it."""
+    """When it ends at the latest."""
     current: Annotated[bool, Field(examples=[True])]
     """Whether it is the one that asks."""
     created_at: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
@@ -119,7 +119,7 @@ class SessionAnswer(ResponseModel):
     client: Annotated[str | None, Field(examples=["192.0.2.17"])]
     """Address to which they were handed out; null when not known."""
     user_agent: Annotated[str | None, Field(examples=["Mozilla/5.0 (X11; Linux x86_64)"])]
-    """What the client called itself then, which anybody may claim; null when not known."""
+    """The `User-Agent` of the client, which is not verified; null if unknown."""
 
     @classmethod
     def of(cls, session: Session, current: UUID) -> SessionAnswer:

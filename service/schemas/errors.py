@@ -1,4 +1,4 @@
-"""From what pydantic finds to what a caller is told."""
+"""From pydantic's errors to the field errors of a problem."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOMENT: Final = "Must be a moment, as `2026-11-21T09:30:00.123456Z`"
 _WHOLE: Final = "Must be a whole number"
 _OBJECT: Final = "Must be a JSON object"
 
-# By what pydantic calls it; its own words are for who writes Python.
+# By pydantic's error type; pydantic's own messages are for Python developers.
 _WORDS: Final[Mapping[str, str]] = {
     "missing": "Must be there",
     "extra_forbidden": "Must not be there: nothing of that name is known here",
@@ -65,7 +65,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:
-    """What pydantic found, without the values: they may be secrets. A query parameter is a member of an object, as in a body."""
+    """Pydantic's errors without the values, which may be secrets. A query parameter is a member of an object, as in a body."""
     found = []
     for problem in error.errors(include_url=False, include_input=False)[:_MOST]:
         path = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in problem["loc"])
@@ -91,7 +91,7 @@ def _words(kind: str, said: str, context: Mapping[str, Any]) -> str:
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(context["pattern"], "Must be written in another way")
     if kind == "literal_error":
-        return f"Must be {context['expected']}"  # however many there are: half a list helps nobody
+        return f"Must be {context['expected']}"  # all of them: a partial list does not help
     try:
         words = _WORDS[kind].format_map(context)
     except KeyError:  # what no schema of today leads to
@@ -100,5 +100,5 @@ def _words(kind: str, said: str, context: Mapping[str, Any]) -> str:
 
 
 def _units(context: Mapping[str, Any]) -> str:
-    # Behind a function pydantic no longer knows that it counts the characters of a text.
+    # After a validator function, pydantic does not report that a length counts characters.
     return "entries" if context.get("field_type") == "List" else "characters"

@@ -28,7 +28,7 @@ After = Annotated[
     str,
     Field(
         pattern=AFTER_PATTERN,
-        description="Position behind which to begin, `<epoch>-<seq>`; `0` for the oldest event kept.",
+        description="Position after which to begin, `<epoch>-<seq>`; `0` for the oldest event kept.",
         examples=["0"],
     ),
 ]
@@ -53,9 +53,9 @@ class EventAnswer(ResponseModel):
     type: Annotated[EventType, Field(examples=["user.updated"])]
     """What happened."""
     time: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
-    """When, in UTC. Order is told by `id` alone."""
+    """The time in UTC. Only `id` gives the order."""
     actor: Annotated[UUID | None, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
-    """Who did it; null when the service itself did."""
+    """The user who did it; null for the service itself."""
     subject: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
     """The user whom it is about."""
     user: UserAnswer | None
@@ -98,7 +98,7 @@ class FeedFilter(TicketQuery):
     """Which part of the feed, and how long."""
 
     after: After | None = None
-    """Position behind which to begin, `<epoch>-<seq>`; `0` for the oldest event kept; left out: now. `Last-Event-ID` wins over it."""
+    """Position after which to begin, `<epoch>-<seq>`; `0` for the oldest event kept; omitted: the head. `Last-Event-ID` wins over it."""
     types: Types | None = None
     limit: (
         Annotated[

@@ -1,4 +1,4 @@
-"""What the feed says besides events."""
+"""The messages of a feed that are not events."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Query(BaseModel):
 
 
 CURSOR_PATTERN: Final = r"^[A-Za-z0-9_-]+$"
-OTP_MAX: Final = 64  # code points: a recovery code with more spaces than anybody types
+OTP_MAX: Final = 64  # code points: more than a recovery code with spaces needs
 
 
 def _no_control(text: str) -> str:
@@ -169,7 +169,7 @@ Search = Annotated[
 ]
 Age = Annotated[
     int,
-    Field(ge=0, le=user.AGE_MAX, description="Whole years, 0 to 150; null when not told.", examples=[36]),
+    Field(ge=0, le=user.AGE_MAX, description="Whole years, 0 to 150; null if unknown.", examples=[36]),
     BeforeValidator(_whole),
 ]
 Role = Annotated[

@@ -1,4 +1,4 @@
-"""What a health check is told."""
+"""The response of a health check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users in bulk, as they come in, and what is told of them."""
+"""The lines of an import, and its summary."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class UserImport(UserCreate):
         ]
         | None
     ) = None
-    """Instead of `password`: its hash by argon2 or bcrypt, made elsewhere; made anew at the next login."""
+    """Instead of `password`: an argon2 or bcrypt hash from another system. The next login replaces it."""
     created_at: Annotated[Moment, AfterValidator(_since_1970)] | None = None
     """Kept for a user who is made; one that lies ahead is now."""
     updated_at: Annotated[Any, Field(examples=["2026-11-21T09:30:00.123456Z"])] = None

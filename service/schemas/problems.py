@@ -25,7 +25,7 @@ class ImportProgress(ResponseModel):
     """How far an import got."""
 
     lines: Annotated[int, Field(examples=[12500])]
-    """Number of the last line that was carried out; nothing was done for those behind it."""
+    """Number of the last line that was processed; later lines changed nothing."""
     created: Annotated[int, Field(examples=[12497])]
     """Users made."""
     updated: Annotated[int, Field(examples=[0])]
@@ -35,7 +35,7 @@ class ImportProgress(ResponseModel):
     refused: Annotated[int, Field(examples=[2])]
     """Lines that break a rule or want what is taken; nothing was done for them."""
     position: Annotated[str, Field(examples=["k3f9q2xw-13539"])]
-    """Position in the log behind it all."""
+    """Position in the log after the import."""
 
 
 class Problem(ResponseModel):

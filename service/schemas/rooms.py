@@ -37,7 +37,7 @@ class RoomList(ResponseModel):
 
 
 class MemberAnswer(ResponseModel):
-    """Somebody who is in a room, with however many connections."""
+    """A member of a room: one entry per user, whatever the number of connections."""
 
     id: Annotated[UUID, Field(examples=[_ID])]
     """The user."""
@@ -57,7 +57,7 @@ class MemberList(ResponseModel):
 
 
 class Sender(ResponseModel):
-    """Who sent a message."""
+    """The sender of a message."""
 
     id: Annotated[UUID, Field(examples=[_ID])]
     """The user."""
@@ -77,7 +77,7 @@ class Message(ResponseModel):
     sender: Annotated[Sender, Field(alias="from")]
     """Who."""
     time: Annotated[datetime, Field(examples=["2026-11-21T09:30:00.123456Z"])]
-    """When, in UTC. Order is told by `id` alone."""
+    """The time in UTC. Only `id` gives the order."""
     data: Annotated[Any, Field(examples=[{"text": "hello"}])]
     """What."""
 
@@ -127,7 +127,7 @@ class RoomFeedFilter(TicketQuery):
     """From where on to read a room, and how long."""
 
     after: After | None = None
-    """Position in the room behind which to begin; `0` for the oldest message kept; left out: now. `Last-Event-ID` wins over it."""
+    """Position in the room after which to begin; `0` for the oldest message kept; omitted: the head. `Last-Event-ID` wins over it."""
     limit: (
         Annotated[
             int,

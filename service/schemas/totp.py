@@ -1,4 +1,4 @@
-"""What a second factor takes and gives."""
+"""Bodies and responses of the second factor."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ PresentPassword = Annotated[str, Field(max_length=PASSWORD_MAX, examples=["corre
 
 
 class TotpBegin(Body):
-    """Who wants a second factor."""
+    """The password, to begin a second factor."""
 
     password: PresentPassword
     """The present one."""
 
 
 class TotpConfirm(Body):
-    """What shows that an app has the secret."""
+    """A code, to show that an app has the secret."""
 
     otp: Annotated[str, Field(min_length=1, max_length=OTP_MAX, examples=["123456"])]
     """The code that the app shows."""
 
 
 class TotpProof(Body):
-    """What a stolen session does not have."""
+    """The password and a code, which a stolen session does not have."""
 
     password: PresentPassword
     """The present one."""
@@ -49,7 +49,7 @@ class TotpStatus(ResponseModel):
 
 
 class TotpSecret(ResponseModel):
-    """What an app makes codes from; shown this once."""
+    """The secret for an authenticator app; shown once."""
 
     secret: Annotated[str, Field(examples=[_SECRET])]
     """In base32, to be typed."""
@@ -58,7 +58,7 @@ class TotpSecret(ResponseModel):
 
 
 class RecoveryCodeSet(ResponseModel):
-    """What logs in without the phone; shown this once."""
+    """The recovery codes; shown once."""
 
     recovery_codes: Annotated[list[str], Field(examples=[["0f3k9d-7yw2hm-c4x8pa-6tq1nz", "b5r0ve-…"]])]
     """Each is good once, in the place of a code."""

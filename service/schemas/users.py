@@ -148,14 +148,14 @@ class UserFilter(Query):
 
 
 def user_json(user: User) -> bytes:
-    """A user as it goes out. What was made for the very same object is given again: 0.2 µs instead of 2."""
+    """A user as JSON. The bytes of the same object are cached: 0.2 µs instead of 2."""
     made = _made.get(id(user))
     if made is not None and made[0]() is user:
         return made[1]
     if len(_made) >= _MOST_MADE:
         _made.clear()
     body = _USER.dump_json(user)
-    # A reference that keeps nobody: what was deleted is gone, and an id() that is used again is noticed.
+    # A weak reference: a deleted user is freed, and a reused id() is detected.
     _made[id(user)] = (weakref.ref(user), body)
     return body
 

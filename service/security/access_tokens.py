@@ -28,7 +28,7 @@ _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}\Z", re.ASCI
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid access token says. `expires_at`: seconds since 1970; `scope`: words with spaces between."""
+    """The claims of a valid access token. `expires_at`: seconds since 1970; `scope`: words separated by spaces."""
 
     user_id: UUID
     session_id: UUID
@@ -37,7 +37,7 @@ class Claims:
 
 
 class Rejected(InvalidToken):
-    """A token that is not taken. `why`: what is wrong with it, for operators; who sent it is told nothing of that."""
+    """The token is rejected. `why`: the reason, for operators; the client does not learn it."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class AccessTokens:
         )
 
     def issue(self, user_id: UUID, session_id: UUID, scope: str = "") -> str:
-        """A new token; without `scope` it is good for nothing."""
+        """Create a token; without `scope` it grants nothing."""
         now = int(time.time())
         claims = {
             "iss": self._issuer,
@@ -85,7 +85,7 @@ class AccessTokens:
         return self._jwt.encode(claims, key.signs_with, key.algorithm, headers={"typ": _TYPE, "kid": key.kid})
 
     def verify(self, token: str) -> Claims:
-        """What the token says; raises `Rejected`. Costs 40 to 130 µs: remember the answer."""
+        """The claims of the token; raises `Rejected`. Costs 40 to 130 µs: cache the result."""
         if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
             raise Rejected(
                 f"it is not three parts of base64url with dots between, of {MAX_TOKEN_BYTES:,} bytes at most"

@@ -1,7 +1,7 @@
-"""How an API token is written: `roster_`, 40 random letters and digits, 6 more that check them.
+"""The text of an API token: `roster_`, 40 random letters and digits, and a checksum of 6.
 
-Whoever looks for leaked secrets knows one by that form, and by its checksum that it is no accident; and what was mistyped
-or cut off is refused without asking the store.
+Scanners for leaked secrets recognise tokens by this form and verify the checksum. A mistyped or truncated token
+is rejected without a look-up in the store.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def make() -> str:
 
 
 def digest_of(token: str) -> bytes:
-    """What is kept of a token, to find it by."""
+    """The digest that the store keeps of a token."""
     return hashlib.sha256(token.encode()).digest()
 
 
 def checked_digest(text: str) -> bytes | None:
-    """What is kept of the token that this text is; None for a text that is none."""
+    """The digest of the token in this text; None for text that is no token."""
     match = _FORM.match(text)
     return None if match is None or match[2] != _checksum(match[1]) else digest_of(text)
 

@@ -42,7 +42,7 @@ class Argon2Hasher:
     """Keeps `ProcessHasher`. Never on the loop and never in the default executor, where a slow name look-up could block it.
 
     Args:
-        workers: threads; None for `usual_workers`. argon2 lets go of the interpreter lock, so they run side by side.
+        workers: threads; None for `usual_workers`. argon2 releases the interpreter lock, so they run in parallel.
         queue: passwords that may wait for a thread; over it `Unavailable`.
         memory_kib, passes, lanes: what a hash costs. One that was made with others is outdated.
     """
@@ -72,7 +72,7 @@ class Argon2Hasher:
             return True
 
     def close(self) -> None:
-        """Let go of the threads; what has not begun is dropped. Safe to call twice."""
+        """Stop the threads; jobs that have not started are dropped. Safe to call twice."""
         self._jobs.close()
 
     def _hash(self, password: str) -> str:

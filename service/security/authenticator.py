@@ -1,4 +1,4 @@
-"""Who is asking: from what a request brings to a principal, remembered until it may have changed."""
+"""Authentication: from the credentials of a request to a principal, which is cached until it may have changed."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Authenticator:
         endings = self._endings
         check = self._api_token if token.startswith(api_token_secret.BEGINNING) else self._access_token
         principal = await check(token)
-        # If anybody's access ended while the store was asked, the answer may be older than that: do not keep it.
+        # If an event revoked access while the store was asked, the result may be older than it: do not cache it.
         if endings == self._endings and self._is_current():
             self._remember(authorization, principal)
         return principal
@@ -137,8 +137,8 @@ class Authenticator:
     async def confirm(self, principal: Principal) -> bool:
         """Look once more: whether its rights are still the same; raises `InvalidToken`.
 
-        For a stream, once those who end streams know of it: what ended between its credentials and that would otherwise
-        be heard of by nobody. And for a request whose body was waited for.
+        For a stream, after it was registered: this closes the race with a revocation between authentication and
+        registration. Also for a request whose body took time to arrive.
         """
         token = principal.token
         _, user = await (self._live(principal.session_id) if token is None else self._living(token.digest))
@@ -199,13 +199,13 @@ class Authenticator:
                     self._remembered.pop(token, None)
 
     def forget(self) -> None:
-        """Remember nobody: whose access has ended meanwhile is not known."""
+        """Clear the cache: revocations may have been missed."""
         self._endings += 1
         self._remembered.clear()
         self._tokens_of.clear()
 
     async def _claims(self, token: str) -> Claims:
-        """What a token says; one of a key that is not known yet is looked at again after a look for new keys."""
+        """The claims of a token; for an unknown key, the keys are read again first."""
         try:
             return self._tokens.verify(token)
         except UnknownKey as error:
@@ -241,7 +241,7 @@ class Authenticator:
 
 
 def _lasting(session: Session, user: User) -> Principal:
-    """Who comes with a cookie or ticket, which only a login gets."""
+    """The principal of a cookie or ticket, which only a login gets."""
     return _principal(session, user, session.expires_at.timestamp(), scopes.of(user.role), renewable=False)
 
 

@@ -1,4 +1,4 @@
-"""Places in which passwords wait to be hashed: no network takes them all, and nobody who has gone keeps one."""
+"""Admission to the hash queue: no network may fill it, and a client that disconnects frees its place."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SHARE: Final = 4
-_LEAST: Final = 4  # a family behind one address comes in together
+_LEAST: Final = 4  # a household with one address logs in together
 
 
 class ProcessHasher(Hasher, Protocol):
     """The one that a process has, until it ends."""
 
     def close(self) -> None:
-        """Let go of what it runs on. Safe to call twice."""
+        """Release its threads. Safe to call twice."""
 
 
 class HashAdmission:
-    """Who has passwords waiting: each network a quarter of the places at most, or four where that is more.
+    """Admits passwords to the queue: each network may use a quarter of the places, or four if that is more.
 
     Args:
         places: how many may wait in all; what is over that the hasher itself refuses.
@@ -39,7 +39,7 @@ class HashAdmission:
         self._taken: Counter[str] = Counter()
 
     def of(self, client: str) -> AdmittedHasher:
-        """What a request from that address hashes with."""
+        """The hasher for requests from that address."""
         return AdmittedHasher(self, self._hasher, network_of(client))
 
     @contextmanager
@@ -79,9 +79,9 @@ class AdmittedHasher:
         return self._hasher.is_outdated(password_hash)
 
     def leave(self) -> None:
-        """Drop what waits, and what would come: nobody is there to be answered. What a thread has begun it ends, for nothing.
+        """Cancel the waiting job and refuse later ones: the client has disconnected. A job that a thread has started runs to its end.
 
-        Whoever waits for it is cancelled; use cases hash before they write.
+        The waiting task is cancelled; use cases hash before they write.
         """
         self._left = True
         if self._waiting is not None:

@@ -81,14 +81,14 @@ class Keyring:
 
     @property
     def published(self) -> list[Mapping[str, str]]:
-        """What others need to check tokens, those that will be signed soon as well, as JWKs (RFC 7517)."""
+        """The public keys that verify tokens, those that will sign soon included, as JWKs (RFC 7517)."""
         keys = (self.checking(kid) for kid in self._ready)
         return [key.public for key in keys if key is not None and key.public is not None]
 
     async def find(self, kid: str) -> bool:
-        """Whether there is a key of that name, after a look at where keys are kept.
+        """Whether there is a key of that name, after reading the keys again if it is unknown.
 
-        Whoever asks, that is done once in `LOOK_EVERY_S` at most. Raises `Unavailable`; may be cancelled.
+        The keys are read at most once in `LOOK_EVERY_S`, whatever the number of callers. Raises `Unavailable`; may be cancelled.
         """
         async with self._looking:  # who comes meanwhile has the same question
             if self.checking(kid) is None and time.monotonic() - self._looked_at >= LOOK_EVERY_S:
@@ -99,11 +99,11 @@ class Keyring:
         """Read the keys again. Raises `Unavailable`."""
         before, self._looked_at = self._looked_at, time.monotonic()
         try:
-            # Somebody may have emptied the table by hand; that must not keep everybody out.
+            # An operator may have emptied the table by hand; that must not lock out every user.
             if self._read is not None and (kept := await self._read()):
                 self.use(kept)
         except asyncio.CancelledError:
-            self._looked_at = before  # whoever waits for the same looks in its place
+            self._looked_at = before  # the next waiting caller reads instead
             raise
 
     async def follow(self) -> None:
@@ -115,7 +115,7 @@ class Keyring:
                 await self.look()
                 failing = False
             except Unavailable:
-                continue  # the log cannot be followed either, which is told
+                continue  # the hub cannot follow the log either, and logs it
             except Exception:
                 if not failing:
                     log.exception("the keys of access tokens cannot be read")

@@ -47,7 +47,7 @@ class AccessTokenKey:
     """A key that is ready for use.
 
     Attributes:
-        public: as a JWK (RFC 7517), for those who check tokens without us; None for a secret.
+        public: as a JWK (RFC 7517), for other services; None for a secret.
     """
 
     kid: str
@@ -83,8 +83,8 @@ def given(pem: str, chosen: Sequence[str]) -> Iterator[SigningKey]:
     """Keys that an operator chose: the first signs, and all check. Raises `UnusableKey`.
 
     Args:
-        pem: private keys, one behind the other; empty for none.
-        chosen: secrets, which come behind them.
+        pem: private keys, one after the other; empty for none.
+        chosen: secrets, which come after them.
     """
     blocks = [match[0] for match in _PEM.finditer(pem)]
     if pem.strip() and not blocks:
@@ -106,7 +106,7 @@ def chosen_keys(settings: Settings) -> list[SigningKey]:
 def _of_secret(secret: str, now: datetime, signs_from: datetime | None) -> SigningKey:
     if len(secret.encode()) < LEAST_SECRET_BYTES:
         raise UnusableKey(f"must be at least {LEAST_SECRET_BYTES} bytes; `openssl rand -hex 32` makes one")
-    # Not its thumbprint: of a secret that somebody thought up, a hash that anybody sees would be a hint.
+    # Not its thumbprint: the public hash of a weak secret would help to guess it.
     kid = hmac.digest(secret.encode(), b"kid", hashlib.sha256)[:16]
     return SigningKey(_base64(kid), "HS256", secret, now, signs_from)
 

@@ -1,4 +1,4 @@
-"""Who holds an address."""
+"""The network of an address."""
 
 from __future__ import annotations
 

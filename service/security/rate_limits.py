@@ -38,7 +38,7 @@ class RequestLimit:
         self._rested = self._header(self._share_s)
 
     def hit(self, key: object, now: float) -> float:
-        """Count one request; how much of the key's time is used up, for `told`. Raises `LimitReached`.
+        """Count one request; returns the used share of the key's time, for `told()`. Raises `LimitReached`.
 
         Args:
             now: seconds of a monotonic clock.
@@ -78,13 +78,13 @@ class RequestLimit:
 
 
 class MailLimit:
-    """What leads to mails: asked for per address and per network of the caller, whatever becomes of it."""
+    """Limits requests that send mails: per address, and per network of the caller, whatever their outcome."""
 
     def __init__(self, rate: Rate) -> None:
         self._limit = RequestLimit("mail", rate)
 
     def hit(self, client: str, address: str | None = None) -> None:
-        """Count one; raises `TooMany`. `address` is None where a token is tried, of which nobody knows whose it is."""
+        """Count one; raises `TooMany`. `address` is None for a mail token, whose owner is unknown."""
         now = time.monotonic()
         try:
             self._limit.hit(("network", network_of(client)), now)

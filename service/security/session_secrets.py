@@ -1,7 +1,7 @@
-"""The secrets of a session that travel: refresh token and stream cookie.
+"""The secrets of a session that clients hold: refresh token and stream cookie.
 
-Both are written `session.generation.mac`, an HMAC under the session's own secret: nothing that could be used is kept,
-and the successor of a refresh token can be made again for somebody who lost the answer.
+Both are written `session.generation.mac`, an HMAC under the session's own secret. The store contains nothing usable,
+and a lost refresh token can be generated again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _GRANT: Final = re.compile(r"([0-9a-f]{32})\.([1-9][0-9]{0,8})\.([A-Za-z0-9_-]{4
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What was read from such a text; it proves nothing before `authentic` has said so."""
+    """The parts of such a text; they prove nothing until `authentic` has verified them."""
 
     session_id: UUID
     generation: int

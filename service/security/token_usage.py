@@ -21,9 +21,9 @@ log = logging.getLogger("roster.tokens")
 
 
 class TokenUsageRecorder:
-    """Writes each token's use once a minute at most, behind the backs of those who use it.
+    """Writes the time of each token's last use, at most once per minute, in the background.
 
-    What gets lost, when the process ends or the store fails, is a minute of one column that no rule depends on.
+    If the process ends or the store fails, a minute of one column is lost; no rule depends on it.
 
     Args:
         monotonic: seconds that never go back.
@@ -37,11 +37,11 @@ class TokenUsageRecorder:
         self._tasks = tasks
         self._monotonic = monotonic
         self._noted: dict[UUID, datetime] = {}
-        self._told_at: dict[UUID, float] = {}  # the one that was told longest ago comes first
+        self._told_at: dict[UUID, float] = {}  # the least recently written is first
         self._is_writing = False
 
     def note(self, token_id: UUID) -> None:
-        """Note that a token is used now. Costs a look-up where that was told within the minute."""
+        """Note that a token is used now. Costs one look-up if it was written within the minute."""
         if token_id not in self._told_at and token_id not in self._noted and len(self._noted) < _MOST_NOTED:
             self._noted[token_id] = self._clock()
 
@@ -60,7 +60,7 @@ class TokenUsageRecorder:
         try:
             await self._store.tokens_used(noted)
         except Unavailable as error:
-            log.debug("the use of tokens is not told: %s", error)
+            log.debug("cannot persist token last-used times: %s", error)
         except Exception:
             log.exception("cannot persist token last-used times")
         finally:

@@ -1,4 +1,4 @@
-"""What a container grants: CPU and memory limits of Linux control groups, version 2 and 1."""
+"""The CPU and memory limits of the container: Linux control groups, version 2 and 1."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ class Worker(GunicornUVLoopWebWorker):
             self._runner.told(signal.Signals(sig))
         super().handle_quit(sig, frame)
 
-    # gunicorn's own flag is looked at once a second; this also wakes whoever looks.
+    # gunicorn checks its own flag once a second; this also wakes the waiting task.
     handle_exit = handle_quit
 
     def run(self) -> None:
         """Serve. A setting that cannot be used is one line in the log, and the master does not try again."""
-        # uvloop closes the descriptor of gunicorn's wrapper twice, and the second time it may be somebody else's.
+        # uvloop closes the descriptor of gunicorn's wrapper twice; by then it may belong to another socket.
         self.sockets = [socket.socket(fileno=listener.detach()) for listener in self.sockets]
         self.loop.call_soon(self._listen)
         make: Any = self.wsgi
@@ -66,7 +66,7 @@ class Worker(GunicornUVLoopWebWorker):
                 )
 
     def _listen(self) -> None:
-        """Give the sockets back the backlog of the configuration, as aiohttp listens anew with 128; and say that we serve."""
+        """Restore the configured backlog, as aiohttp listens again with 128; and log that the service is ready."""
         if not self.alive:
             return
         if self.booted:

@@ -173,7 +173,7 @@ class HttpProtocol(RequestHandler):
             self._head_timer = None
 
     def _refuse(self, status: HTTPStatus) -> None:
-        """Answer with the status after the requests that came before, and close. What the parser holds is dropped."""
+        """Answer with the status after earlier requests, and close. Unparsed bytes are dropped."""
         self._end_head()
         self._refused = True
         if self._request_handler is None or self._force_close:

@@ -1,4 +1,4 @@
-"""What opens before the service answers, and closes after it: each part of the application with its end."""
+"""The parts of the application that open before the first request and close after the last one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def make_admin(app: web.Application) -> AsyncIterator[None]:
-    """Make the first administrator, so that somebody can let others in."""
+    """Create the first administrator, who can create other users."""
     settings, hasher = app[SERVICES].settings, app[SERVICES].hasher
     password = settings.admin_password or secrets.token_urlsafe(12)
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
@@ -80,9 +80,9 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     else:
         app[SERVICES].admin_state = "created" if made else "found"
-    # Only a password that nobody knows yet has to be told.
+    # A generated password is shown once; a configured one is known already.
     if made and _is_common(admin):
-        log.warning("the password of the administrator is one that anybody would try; change it")
+        log.warning("the administrator's password is a common one; change it")
     app[SERVICES].generated_password = password if made and not settings.admin_password else None
     yield
     hasher.close()
@@ -98,7 +98,7 @@ def _is_common(admin: NewUser) -> bool:
 
 @contextlib.asynccontextmanager
 async def follow_log(app: web.Application) -> AsyncIterator[None]:
-    """Follow the log, and look after those who read it."""
+    """Follow the log, and watch the open streams."""
     hub, rooms = app[SERVICES].hub, app[SERVICES].rooms
     await hub.open()
     watch = app[SERVICES].connections.watch(
@@ -175,7 +175,7 @@ IN_ORDER: Final = (
 
 
 async def end_streams(app: web.Application) -> None:
-    """Tell every stream to come back later; a handler that is not told costs twice the shutdown timeout."""
+    """Ask every stream to reconnect later; a handler that is not asked costs twice the shutdown timeout."""
     settings = app[SERVICES].settings
     app[SERVICES].bulk_jobs.end()
     await asyncio.gather(

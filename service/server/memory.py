@@ -1,4 +1,4 @@
-"""Memory that lasts, and memory that many connections leave behind when they end together."""
+"""Memory that lasts, and memory that is freed when many connections end together."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def freeze_gc() -> None:
 def trim_heap() -> float:
     """Free what ended and return it to the system; how many seconds that took: some 10 ms, and more the more is alive.
 
-    Python's collector counts what is made, not what has ended: after thousands have left and nobody comes it may never run,
-    and what aiohttp keeps of a WebSocket are cycles. glibc keeps what is freed unless it is told.
+    Python's collector counts allocations, not frees: after thousands of connections have closed it may not run for long,
+    and aiohttp's WebSocket objects are cycles. glibc keeps freed memory unless it is trimmed.
     """
     began = time.perf_counter()
     gc.collect()

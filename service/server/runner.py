@@ -43,14 +43,14 @@ class Runner(web.AppRunner):
         self._serving_since: float | None = None
         self._told_at: float | None = None
         self._watching: asyncio.Task[None] | None = None
-        # Not which versions serve here (ASVS 13.4.6). What aiohttp itself refuses passes none of our code, and this is the
+        # No version numbers in the Server header (ASVS 13.4.6). aiohttp's own error responses pass none of our code, and this is the
         # one place from which it takes the name.
         web_response.SERVER_SOFTWARE = "roster"  # type: ignore[attr-defined]  # it is not meant to be changed
         super().__init__(
             app,
             # A client that leaves a quiet stream is noticed at once, not at the next write. Writes are shielded.
             handler_cancellation=True,
-            # What is still unanswered after `shutdown_timeout_s` costs this twice: it is told, then cancelled.
+            # A handler that is still running after `shutdown_timeout_s` costs this time twice: it is asked to end, then cancelled.
             shutdown_timeout=_CANCEL_S,
             # aiohttp's own default keeps half-sent headers for an hour.
             keepalive_timeout=app[SERVICES].settings.keepalive_s,
@@ -77,14 +77,14 @@ class Runner(web.AppRunner):
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
         self._serving_since = time.monotonic()
-        store = self.app[SERVICES].settings.store_url.partition(":")[0]  # behind it a password may stand
+        store = self.app[SERVICES].settings.store_url.partition(":")[0]  # the rest may contain a password
         where = [_shown(address) for address in self.addresses]
         log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
         if not self.app[SERVICES].settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
     def told(self, number: signal.Signals) -> None:
-        """Say in the log what the service is told to stop by. The first is what it stops for."""
+        """Log the signal that requests the shutdown. The first one is logged."""
         if self._told_at is None:
             self._told_at = time.monotonic()
             log.info("shutdown requested", extra={"signal": number.name})
@@ -126,7 +126,7 @@ class Runner(web.AppRunner):
         """Does nothing: where aiohttp's sends `on_shutdown`, `cleanup` has sent it already."""
 
     async def _drain(self, server: web.Server) -> None:
-        # Meanwhile connections that are kept alive have their last request answered, and are told that it was the last.
+        # Meanwhile keep-alive connections get the answer to their last request, with `Connection: close`.
         settings = self.app[SERVICES].settings
         began = time.monotonic()
         await self.app.shutdown()
@@ -179,7 +179,7 @@ def _silent(descriptors: Iterable[int]) -> set[int]:
 
 
 async def _answer(server: web.Server, timeout_s: float) -> None:
-    """Wait until what is asked now is answered, no longer than the timeout. What is asked meanwhile does not count."""
+    """Wait until the requests in flight are answered, at most for the timeout. New requests do not count."""
     asked = [(connection, connection._current_request) for connection in server.connections]
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and any(  # noqa: ASYNC110  # there is no event for it either

@@ -82,7 +82,7 @@ async def _tell_password(app: web.Application) -> None:
     password = app[SERVICES].generated_password
     if password is not None:
         extra = {"login": app[SERVICES].settings.admin_username, "password": password}
-        # Nobody gets in without it, so no level keeps it back.
+        # The password is needed to log in, so it is written at every log level.
         level = max(logging.WARNING, log.getEffectiveLevel())
         log.log(level, "first administrator made; this password is shown once", extra=extra)
 
@@ -119,7 +119,7 @@ async def serve() -> None:
         except OSError as error:
             raise SettingsError(_cannot_listen(settled, error)) from None
         runner.serving()
-        with contextlib.suppress(OSError):  # nobody reads what is printed
+        with contextlib.suppress(OSError):  # stdout is closed
             sys.stdout.write(banner(runner.app, runner.addresses[0][1]))
             sys.stdout.flush()
         await stop.wait()
@@ -136,7 +136,7 @@ def _cannot_listen(settled: Settings, error: OSError) -> str:
 
 
 def banner(app: web.Application, port: int) -> str:
-    """What a person who has just started the service wants to know."""
+    """The lines that a person sees after the start."""
     settled = app[SERVICES].settings
     address = f"http://{reachable_host(settled.host)}:{port}"
     password = app[SERVICES].generated_password

@@ -13,7 +13,7 @@ log = logging.getLogger("roster.tasks")
 
 
 class Tasks:
-    """What was begun and must be brought to its end."""
+    """Background tasks that must run to their end."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -30,7 +30,7 @@ class Tasks:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            # Nobody will look at the result any more; a failure must still be heard of.
+            # No caller waits for the result, so a failure is logged.
             task.add_done_callback(_tell)
             raise
 

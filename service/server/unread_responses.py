@@ -20,7 +20,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class _Unread:
-    """What a connection has buffered.
+    """The send buffer of a connection.
 
     Attributes:
         drains: how often the buffer had drained before.

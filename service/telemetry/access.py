@@ -19,7 +19,7 @@ _Served = tuple[float, str, str, int, float, int, str, str | None, str, str | No
 class AccessLog:
     """Turns served requests into lines, some times a second.
 
-    A request only leaves its values behind. Made all at once the lines cost half of what they do one by one between
+    A request only stores its values. Formatting many lines at once costs half of formatting them one by one between
     requests, and the writer's thread is woken once: each waking costs 12 µs.
     """
 

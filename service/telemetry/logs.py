@@ -1,7 +1,7 @@
 """Where log lines go and what they look like.
 
 Lines leave through one thread with a bounded backlog: a full pipe or a stuck reader of stdout must not stop the loop.
-What does not fit is dropped, and the next line that does says how many.
+Lines that do not fit are dropped, and the next line that fits reports their number.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class LineWriter:
                 try:
                     self._stream.write("\n".join(batch) + "\n")
                     self._stream.flush()
-                except (OSError, ValueError):  # the reader is gone; there is nobody left to tell
+                except (OSError, ValueError):  # stderr is closed, so the failure cannot be reported
                     self._lines.clear()
             if self._closing:
                 return
@@ -126,7 +126,7 @@ class ConsoleFormatter(logging.Formatter):
         for part in block.splitlines():
             line += f"\n    | {_CONTROL.sub(_escaped, part)}"
         if record.exc_info:
-            # A traceback is many lines by itself; what somebody sent may stand in its last one.
+            # A traceback has many lines; the last one may contain input of a client.
             line += "".join(
                 f"\n{_CONTROL.sub(_escaped, part)}" for part in self.formatException(record.exc_info).split("\n")
             )
@@ -159,7 +159,7 @@ def chosen_format(setting: Literal["auto", "json", "console"], stream: TextIO) -
 
 
 def _is_fault(record: logging.LogRecord) -> bool:
-    """What the parser refuses becomes one line at level info: anybody can send it, as often as they like."""
+    """A request that the parser rejects becomes one line at level info: any client can send such requests at any rate."""
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, (HttpProcessingError, RequestPayloadError)):
         return True

@@ -1,6 +1,6 @@
 """What `/metrics` shows, in Prometheus' words.
 
-Requests are counted in plain integers and turned into metrics when somebody asks: `labels()` and a locked histogram for
+Requests are counted in plain integers and converted to metrics on each scrape: `labels()` and a locked histogram for
 each request cost 0.15 of the read path.
 """
 
@@ -45,7 +45,7 @@ class RequestMetrics(Collector):
         self._observed: list[tuple[str, str, int, float]] = []
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request. It is only left behind here: counting many at once costs a third of one by one."""
+        """Count one request. The values are only stored: counting many at once costs a third of one by one."""
         self._observed.append((method, route, status, seconds))
         if len(self._observed) >= _COUNT_AT:
             self._count()

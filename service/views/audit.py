@@ -40,11 +40,11 @@ class AuditView(View):
             id="list_audit",
             summary="Read who did what",
             description=(
-                "For administrators. What was done, the newest first, with who did it to whom, from where; each entry was "
-                "committed with what it tells of. With `Accept: application/x-ndjson` all that matches comes at once, an entry "
-                "a line, and `limit` says nothing; the last line is "
-                '`{"end":true,"entries":…}`, without which the answer broke off. '
-                "It leaves an entry `audit.exported`."
+                "For administrators. Entries with the newest first: who did what to whom, from where; each entry was "
+                "committed with its change. With `Accept: application/x-ndjson` all matching entries are returned, one "
+                "per line, and `limit` is ignored; the last line is "
+                '`{"end":true,"entries":…}`; without it the response was cut off. '
+                "The export itself is recorded as `audit.exported`."
             ),
             tag="audit",
             access=Access.BEARER,
@@ -91,13 +91,13 @@ _HEADERS: Final = {**PRIVATE, hdrs.VARY: f"{PRIVATE[hdrs.VARY]}, Accept"}
 
 
 def _wants_lines(request: web.Request) -> bool:
-    # Whoever names it wants it: a client that takes anything says so with `*/*`.
+    # Only an explicit media type selects NDJSON; a client without a preference sends `*/*`.
     accepted = request.headers.get(hdrs.ACCEPT, "").split(",")
     return any(one.partition(";")[0].strip().lower() == MEDIA_TYPE for one in accepted)
 
 
 async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[AuditEntry]]:
-    """Page by page: behind a place nothing is added, so that they are what one look would have found."""
+    """Page by page. No entry is added before a place, so the pages together are one consistent list."""
     query = replace(query, limit=_PAGE)
     while found := await store.audit(query):
         yield found

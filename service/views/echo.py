@@ -66,7 +66,7 @@ class EchoView(View):
 async def _echo(socket: Response, slow_client_timeout_s: float) -> None:
     while True:
         message = await socket.receive()
-        # This task alone waits for the socket, so ending its wait disturbs nobody else's.
+        # Only this task waits for the socket, so cancelling its wait affects no other task.
         async with asyncio.timeout(slow_client_timeout_s):
             is_message = message.type in (WSMsgType.TEXT, WSMsgType.BINARY)
             if socket.limit.exceeded or (is_message and not socket.limit.take()):

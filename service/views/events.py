@@ -44,8 +44,8 @@ class EventsView(View):
             summary="Read the log in pages",
             description=(
                 "Administrators read all events, members those about themselves. Without `after` it begins at the oldest "
-                "event kept. A position that the log no longer reaches answers 410 with where to go on. A change of one's "
-                "own role is itself an event: what others did before it has to be read again. With `types` a page reads at most "
+                "event kept. A position that the log no longer reaches is 410 and names the position to continue from. After a change "
+                "of your own role, read the earlier events again: other ones are visible. With `types` a page reads at most "
                 "1,000 events, so it may hold few items or none and still have a `next`."
             ),
             tag=_TAG,
@@ -81,10 +81,10 @@ class FeedView(View):
             id="follow_feed",
             summary="Follow the log live",
             description=(
-                "Server-sent events. `hello` comes first, then every event behind the position asked for, then what "
-                "happens. `reset` tells that events were lost: read `resync` again and go on. `closing` tells that the "
-                "stream ends and when to come back. `ping` comes every 15 seconds and moves the `id` on, so that a quiet reader "
-                f"does not age.\n\n{_STREAM}"
+                "Server-sent events. `hello` is first, then every event after the given position, then live "
+                "events. `reset` says that events are missing: read `resync` again and continue. `closing` says that the "
+                "stream ends and when to reconnect. `ping` comes every 15 seconds and advances the `id`, so that a reader without events "
+                f"keeps a recent position.\n\n{_STREAM}"
             ),
             tag=_TAG,
             access=Access.STREAM,

@@ -1,4 +1,4 @@
-"""What operators and their machines ask for."""
+"""Health checks and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for and is not there."""
+"""The response for unknown paths."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ _HTML = "text/html"
 _PAGE = '<!doctype html>\n<html lang="en">…</html>\n'
 _DOCUMENT = {"openapi": "3.1.0", "info": {"title": "Roster", "version": __version__}, "paths": {}}
 
-# No script and no style but our own files: what somebody manages to write into a page stays text.
+# Only our own scripts and styles run: text that is injected into a page stays text.
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",  # where somebody was before is nobody's business: an address may hold an id
+    "Referrer-Policy": "no-referrer",  # an address may contain an id, which other sites must not see
     hdrs.CACHE_CONTROL: "no-cache",
 }
 
@@ -49,7 +49,7 @@ class HomeView(View):
     )
     async def get(self) -> web.Response:
         settings = self.services.settings
-        # Never from the Host header: whoever sends it would choose where these commands go.
+        # Never from the Host header: a client could otherwise choose the target of these commands.
         origin = settings.public_url or f"http://127.0.0.1:{settings.port}"
         return _page(self.request, "home.html", version=__version__, origin=origin)
 

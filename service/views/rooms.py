@@ -42,7 +42,7 @@ _TAG: Final = "rooms"
 
 
 class NamedRoomView(View):
-    """What is under `/v1/rooms/{room}`."""
+    """The base of views below `/v1/rooms/{room}`."""
 
     @property
     def room_name(self) -> str:
@@ -103,8 +103,8 @@ class MessagesView(NamedRoomView):
             id="list_messages",
             summary="Read a room's history",
             description=(
-                "What the room keeps for those who come back. Without `after` it begins at the oldest message kept. A "
-                "position that the room no longer reaches answers 410 with where to go on."
+                "The messages that the room retains. Without `after` it begins at the oldest message kept. A "
+                "position that the room no longer reaches is 410 and names the position to continue from."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -133,8 +133,8 @@ class MessagesView(NamedRoomView):
             id="send_message",
             summary="Send to a room",
             description=(
-                "Everybody who reads the room gets it. Who sends need not be in the room. With an `Idempotency-Key` it can be "
-                "sent again until it is answered, and readers get it once."
+                "All readers of the room receive it. The sender need not be a member. With an `Idempotency-Key` the request can be "
+                "repeated until it is answered, and readers receive the message once."
             ),
             tag=_TAG,
             access=Access.BEARER,
@@ -165,9 +165,9 @@ class RoomFeedView(NamedRoomView):
             id="follow_room",
             summary="Follow a room live",
             description=(
-                "Server-sent events: `hello`, then every `message` behind the position asked for, then what is sent. A "
-                "room that is not there begins to be. Readers are not members: nobody is told of them, and they are not "
-                "told of others. `reset` and `closing` as in the feed of accounts."
+                "Server-sent events: `hello`, then every `message` after the given position, then live messages. A "
+                "room is created if it does not exist. Readers are not members: they do not appear in presence, and receive "
+                "no presence. `reset` and `closing` as in the feed of accounts."
             ),
             tag=_TAG,
             access=Access.STREAM,

@@ -27,7 +27,7 @@ class SecurityTxtView(View):
         Operation(
             id="get_security_txt",
             summary="Whom to tell of a hole in this service",
-            description="As RFC 9116 has it. 404 where `ROSTER_SECURITY_CONTACT` names nobody.",
+            description="RFC 9116. 404 if `ROSTER_SECURITY_CONTACT` is empty.",
             tag="operations",
             access=Access.PUBLIC,
             replies={

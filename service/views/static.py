@@ -19,7 +19,7 @@ from service.http.operations import (
 from service.http.view import View
 
 _FOLDERS: Final = (Path(__file__).parents[1] / "web" / "static", Path(str(swagger_ui_bundle.swagger_ui_path)))
-# Known from the start: no path that somebody makes up reaches the file system.
+# Read at start-up: a path from a request never reaches the file system.
 _FILES: Final = {file.name: file for folder in reversed(_FOLDERS) for file in folder.iterdir() if file.is_file()}
 
 

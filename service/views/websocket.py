@@ -1,4 +1,4 @@
-"""The WebSocket: who may connect, the phase before somebody is known, and the loop that receives."""
+"""The WebSocket: credentials, the phase before authentication, and the receive loop."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class WebSocketView(View):
                 return  # gone, or closed by aiohttp for a breach of the protocol
             if peer.ending is None:
                 peer.count_message()
-            # Who was told to go is read from on to its close frame, but nothing more is carried out.
+            # After `closing`, frames are read up to the close frame, and ignored.
             if peer.ending is None:
                 await self._carry_out(message, peer, commands)
             # Its own answers fill its own socket: who does not read them is not read from either.

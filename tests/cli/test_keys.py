@@ -129,7 +129,7 @@ async def test_chosen_keys_are_rotated_by_whoever_chose_them() -> None:
         ["HS256", "checks"],
     ]
     code, text = await roster("memory://", "keys", "rotate", **settings)
-    assert (code, "put the next one behind them" in text) == (1, True)
+    assert (code, "add the next key after them" in text) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_api_token_is_explained(service: Server, url: str) -> None:
 
     await service.json("DELETE", f"/v1/tokens/{ended.refresh_token}", ada, status=204)
     for token, reason in (
-        (ended.access_token, "nobody has it"),
+        (ended.access_token, "it is unknown"),
         (made.access_token[:-1], "it was mistyped"),
         (made.access_token[:-1] + "-", "it was mistyped"),
         ("roster_", "it was mistyped"),
@@ -267,7 +267,7 @@ async def test_token_of_a_service_in_memory_is_checked_as_far_as_can_be() -> Non
     async with serve(jwt_secret=SECRET) as server:
         token = (await server.member("ada")).access_token
     code, text = await roster("memory://", "token", "check", token, ROSTER_JWT_SECRET=SECRET)
-    assert (code, "only the service knows" in text) == (0, True)
+    assert (code, "only the process of the service" in text) == (0, True)
     assert text.endswith("accepted  if its session has not ended\n")
 
 
@@ -279,4 +279,4 @@ async def test_what_a_service_in_memory_keeps_cannot_be_told() -> None:
     for token in tokens:
         code, text = await roster("memory://", "token", "check", token)
         last = text.splitlines()[-1]
-        assert (code, last.startswith("roster: cannot be told: memory:// keeps ")) == (1, True), text
+        assert (code, last.startswith("roster: cannot check: with memory:// ")) == (1, True), text

@@ -49,7 +49,7 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
 def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
     """Somebody who registers, or somebody with an account who wants another address: it speaks of neither."""
     text = write(HEAD, "known", "ada@example.com", "ada").text
-    assert "wanted this address for an account. It has one already, whose username is ada;" in text
+    assert "wanted to use this address for an account. It has an account already; its username is ada." in text
     assert "regist" not in text
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.domain.auth.scopes import Scopes
 
-# Of one user. Programs that make one for every run must not fill the store; nobody can tell more apart.
+# Per user. A program that creates a token in each run must not fill the store, and a person cannot manage more.
 MOST_TOKENS: Final = 100
 NAME_MAX: Final = 100
 # To tell the last use costs a write.
@@ -26,7 +26,7 @@ class ApiToken:
         prefix: how it begins, to know it again by.
         scopes: what it was made for; its user's role may allow less.
         expires_at: when it ends by itself; None for never.
-        last_used_at: None before the first use; behind the truth by up to `USE_TOLD_EVERY`.
+        last_used_at: None before the first use; late by up to `USE_TOLD_EVERY`.
     """
 
     id: UUID

@@ -22,7 +22,7 @@ from service.domain.users.user import Role
 
 @dataclass(frozen=True, slots=True)
 class Maker:
-    """With what credentials somebody makes a token.
+    """The credentials with which a user creates a token.
 
     Attributes:
         credential: id of the session, or of the API token where `token` says that it is one.
@@ -52,9 +52,9 @@ class NewToken:
 async def make(store: Store, clock: Clock, by: AuditSource, maker: Maker, new: NewToken) -> ApiToken:
     """Make an API token of the caller's own.
 
-    Raises `InsufficientScope` where it would have what its maker has not, `Forbidden` where nobody of its role has,
-    `Conflict` over `MOST_TOKENS`, `InvalidToken` when the maker has ended meanwhile: what was revoked must leave nothing
-    behind that it made afterwards.
+    Raises `InsufficientScope` for a scope that the credentials lack, `Forbidden` for a scope that the role lacks,
+    `Conflict` over `MOST_TOKENS`, `InvalidToken` when the credentials were revoked meanwhile: nothing that they create may
+    outlive their revocation.
     """
     if lacking := scopes.missing(new.scopes, maker.scopes):
         raise scopes.refusal(lacking, maker.role)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A login computes the hash anew, with what the hash itself says it costs: who imports one must not decide that a login
-# takes minutes, or all memory. RFC 9106, 4 recommends 64 MiB in 3 passes; four times both is about a second of a core.
+# A login verifies the hash with the cost that the hash itself names. An imported hash must not make a login
+# take minutes, or all memory. RFC 9106, 4 recommends 64 MiB in 3 passes; four times both is about a second of a core.
 _MOST_MEMORY_KIB: Final = 262_144
 _MOST_WORK_KIB: Final = 1_048_576  # memory times passes
 _MOST_LANES: Final = 16

@@ -50,7 +50,7 @@ class _Replaced(Exception):
     """The hash that a password was checked against is not the account's any more."""
 
 
-# Logins at once may each make a hash anew, of which one is kept: the others look again.
+# Concurrent logins may each compute a new hash. One of them is stored; the others read the account again.
 _MOST_LOOKS: Final = 3
 
 
@@ -123,7 +123,7 @@ async def _keep(
     renewed: str | None,
     otp: str | None,
 ) -> User:
-    """Keep a session whose password was `checked` against a hash outside of the transaction, and a hash made anew."""
+    """Store a session whose password was `checked` against a hash outside of the transaction, and the new hash if there is one."""
 
     async def work(transaction: Transaction) -> User:
         # The account may have gone meanwhile.
@@ -221,7 +221,7 @@ async def log_out(store: Store, clock: Clock, by: AuditSource, user_id: UUID, se
 
 
 async def revoke(store: Store, clock: Clock, by: AuditSource, caller: Caller, session_id: UUID) -> None:
-    """End a session from elsewhere: one's own, for an administrator anybody's.
+    """Revoke a session from another one: a user its own sessions, an administrator any session.
 
     Raises `NotFound` for any other, and for one that has ended.
     """

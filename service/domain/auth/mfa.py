@@ -22,13 +22,13 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
     if digest is None or not await transaction.take_recovery_code(user.id, digest):
         return False
     await transaction.record("recovery_code.used", user.id, user.id)
-    # Whoever uses a paper that was put away is not always its owner.
+    # A recovery code may have been used by a thief, so the owner is notified.
     await notify_owner(transaction, clock, user.email, "code_used")
     return True
 
 
 async def demand(transaction: Transaction, clock: Clock, owner: Credentials, otp: str | None) -> None:
-    """Use up the code of somebody who is signed in, and has proven its password; asks nobody without a second factor.
+    """Consume the code of a signed-in user whose password was verified. A user without a second factor needs none.
 
     Raises `OtpFieldMissing`, `OtpFieldWrong`.
     """

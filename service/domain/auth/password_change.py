@@ -57,7 +57,7 @@ async def reset(
     password_hash = await hasher.hash(password)
 
     async def work(transaction: Transaction) -> Credentials:
-        # Looked at before, outside of this transaction: somebody else may have used it meanwhile.
+        # The token was read before this transaction; another request may have used it meanwhile.
         taken = await transaction.take_mail_token("reset", presented)
         owner = None if taken is None else await transaction.credentials(taken.user_id)
         if owner is None:
@@ -82,7 +82,7 @@ async def change(
     new: str,
     otp: str | None = None,
 ) -> None:
-    """Set one's own password, and end all sessions but this one.
+    """Set the password of the caller, and revoke all other sessions.
 
     Raises `WrongPassword` unless `current` is the present one, `OtpFieldMissing` and `OtpFieldWrong` where there is a second factor,
     `Invalid` for a common password.
@@ -119,7 +119,7 @@ def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, 
 async def _replace(transaction: Transaction, clock: Clock, owner: Credentials, password_hash: str) -> None:
     user = owner.user
     if owner.second_factor is not None and not owner.asks_otp:
-        # Begun with the password of before: whoever knew that must not turn it on.
+        # A second factor that was begun with the old password must not be confirmed after the change.
         await transaction.put_second_factor(user.id, None)
     await transaction.put_password(user.id, password_hash)
     await notify_owner(transaction, clock, user.email, "changed")

@@ -1,4 +1,4 @@
-"""Which passwords are taken. There is no rule of what they must be made of: length counts, and that nobody guesses them."""
+"""The password policy: a minimum length, and no common password. There are no rules about character classes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def normal(password: str) -> str:
 
 
 def reject_common(password: str, *names: str, pointer: str = "/password") -> None:
-    """Raises `Invalid` for a password that is among the first that anybody tries.
+    """Raises `Invalid` for a common password, or one that is made of the user's own names.
 
     That is one of the commonest 10,000 (ASVS 5.0, 6.2.4 asks for 3,000), or little more than a name of its owner or the
     service (6.2.11); in whatever case.
@@ -47,7 +47,7 @@ def reject_common(password: str, *names: str, pointer: str = "/password") -> Non
 
 
 def _parts(*names: str) -> set[str]:
-    """The names, and what they are put together from: of an address, what stands before and behind the @."""
+    """The names and their parts: of an address, the parts before and after the @."""
     folded = [_folded(name) for name in names]
     parts = {part for name in folded for part in (name, *name.replace("@", " ").split())}
     return {part for part in parts if len(part) >= _SHORTEST_NAME}
@@ -62,7 +62,7 @@ def _is_common(folded: str) -> bool:
 
 
 def _says_nothing(rest: str) -> bool:
-    # A year, a mark, a number: what people put behind a name.
+    # A year, a punctuation mark, a number: common additions to a name.
     return len(rest) < PASSWORD_MIN and not any(character.isalpha() for character in rest)
 
 

@@ -12,7 +12,7 @@ from service.domain.users.user import Credentials
 
 
 async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str:
-    """The hash that one's own password matches, for `hold`. Costs a hash, so it is asked outside of a transaction.
+    """The hash that the user's own password matches, for `hold`. It computes a hash, so call it outside of a transaction.
 
     Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
     """
@@ -42,7 +42,7 @@ async def hold(
     if found is None:
         raise InvalidToken()
     if found.password_hash != proven:
-        raise WrongPassword(pointer)  # somebody else has set another since it was checked
+        raise WrongPassword(pointer)  # the password was changed after the check
     await demand(transaction, clock, found, otp)
     return found
 
@@ -57,7 +57,7 @@ async def show(
     otp: str | None,
     pointer: str = "/password",
 ) -> str:
-    """Prove who one is, for what is done behind the answer; as `prove`, and the code is used up. Raises as `hold` as well."""
+    """Verify the password and consume the code, for an action after the response. Raises like `prove` and `hold`."""
     proven = await prove(store, hasher, user_id, password, pointer)
 
     async def work(transaction: Transaction) -> None:

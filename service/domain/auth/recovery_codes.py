@@ -1,4 +1,4 @@
-"""Codes on paper, for who has lost the phone: each is good once, in the place of a code of the app."""
+"""Recovery codes: single-use replacements for a code of the app, for users who have lost their phone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make() -> list[str]:
 
 
 def digest_of(text: str) -> bytes | None:
-    """What is kept of the code that this text is, in whatever case and groups; None for a text that is none."""
+    """The stored digest of a code, whatever its case and grouping; None for text that is no recovery code."""
     if not text.isascii():  # lower() makes a k of the Kelvin sign
         return None
     plain = text.lower().replace("-", "").replace(" ", "")

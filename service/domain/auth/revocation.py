@@ -36,7 +36,7 @@ async def revoke_sessions(
 ) -> None:
     """End every session of a user `but` one.
 
-    What was mailed to it ends as well: a way to a new password must not outlive that reason.
+    Mail tokens of the user are deleted as well: a password reset that was requested before must not undo the revocation.
     """
     await transaction.forget_mail_tokens(user_id)
     for session in await transaction.sessions_of(user_id):

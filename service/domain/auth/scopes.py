@@ -30,10 +30,10 @@ Scopes = frozenset[Scope]
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a scope is for.
+    """The description of a scope.
 
     Attributes:
-        roles: to whom it is of use; nobody else's credentials have it.
+        roles: the roles whose credentials may have it.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Meaning:
 
 
 MEANINGS: Final[Mapping[Scope, Meaning]] = {
-    "profile": Meaning("read one's own account"),
+    "profile": Meaning("read your own account"),
     "users:read": Meaning("read the accounts that one may see: an administrator all, a member its own"),
     "users:write": Meaning("make, change and delete the accounts that one may"),
     "events:read": Meaning("read the log and follow the feed"),
@@ -73,7 +73,7 @@ def in_order(scopes: Collection[Scope]) -> list[Scope]:
     return [scope for scope in MEANINGS if scope in scopes]
 
 
-@functools.lru_cache(1024)  # whoever has the same shares one object: there may be one for each remembered token
+@functools.lru_cache(1024)  # equal sets share one object: each cached token holds one
 def read(text: str, role: Role) -> Scopes:
     """The scopes that such a text names, as far as they are of use to a role; other words mean nothing here."""
     return of(role).intersection(text.split(" "))

@@ -28,7 +28,7 @@ class Begun(NamedTuple):
 async def begin(store: Store, hasher: Hasher, clock: Clock, by: AuditSource, user_id: UUID, password: str) -> Begun:
     """Make the secret of a second factor, in the place of one that was begun before.
 
-    Raises `WrongPassword`; `Conflict` where one is on already: whoever replaces it must have it.
+    Raises `WrongPassword`, and `Conflict` if a second factor is active: replacing it requires its code.
     """
     proven = await prove(store, hasher, user_id, password)
     secret = totp.new_secret()
@@ -107,7 +107,7 @@ async def remove(
     password: str,
     otp: str | None,
 ) -> bool:
-    """Turn one's own off, which ends all sessions but this one, or forget what was only begun; whether it was on.
+    """Turn off the caller's second factor, which revokes all other sessions, or discard an unconfirmed one; returns whether it was active.
 
     Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `Conflict` where there is none.
     """
@@ -129,7 +129,7 @@ async def remove(
 async def remove_from(store: Store, clock: Clock, by: AuditSource, caller: Caller, user_id: UUID) -> None:
     """Turn off another's, who has lost it; ends all its sessions. For administrators.
 
-    Raises `Forbidden`, also for one's own: that takes a code. `NotFound` where there is none.
+    Raises `Forbidden`, also for the caller's own, which requires a code, and `NotFound` if there is none.
     """
     if not caller.is_admin:
         raise Forbidden()

@@ -18,7 +18,7 @@ MOST_SESSIONS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where somebody came from, so that a person knows a session of theirs from another's; None: not known.
+    """The client of a session, by which a user recognises it; None: unknown.
 
     Attributes:
         client: address.
@@ -64,7 +64,7 @@ class Session:
 
 
 class RefreshTokenState(enum.Enum):
-    """What a refresh token of some generation means."""
+    """The state of a refresh token, by its generation."""
 
     NEWEST = "rotate"
     PREDECESSOR = "answer with the same successor"
@@ -75,7 +75,7 @@ def classify_refresh_token(session: Session, generation: int, now: datetime) -> 
     """What to do with a refresh token of that generation.
 
     The newest one rotates. The one before it is answered with the newest again for `GRACE`, unless the newest has
-    been used (then it is no longer "the one before"). Anything older was copied by somebody (RFC 9700, 4.14.2).
+    been used (then it is no longer "the one before"). Anything older was copied (RFC 9700, 4.14.2).
     `now` may lie before the rotation, by as much as the clocks of two hosts differ, but no more: a clock that was set back
     must not prolong `GRACE`.
     """

@@ -39,7 +39,7 @@ def signer(keys: Sequence[SigningKey], now: datetime) -> SigningKey | None:
     """The key that signs now: of those that have begun to, the one that began last. None where there is none that may."""
     signing = [key for key in keys if key.signs_from is not None]
     begun = [key for key in signing if _begin(key)[0] <= now]
-    # The clock of whoever made the first one may be ahead.
+    # The clock of the host that created the first key may be ahead.
     return max(begun, key=_begin) if begun else min(signing, key=_begin, default=None)
 
 

@@ -23,7 +23,7 @@ _CODE: Final = re.compile(r"[0-9]{6}\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SecondFactor:
-    """What an account shares with an app that makes codes.
+    """The secret that an account shares with an authenticator app.
 
     Attributes:
         secret: in base32. To check a code takes the secret itself; no hash of it would do.

@@ -62,7 +62,7 @@ class Event:
         )
 
     def redacted(self) -> Event:
-        """What may be kept of an earlier event once its user was deleted."""
+        """The event without the data of its user, for the log after the user was deleted."""
         return replace(self, user=None)
 
     @property

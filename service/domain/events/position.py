@@ -21,7 +21,7 @@ _POSITION: Final = re.compile(r"([a-z0-9]{1,32})-(0|[1-9][0-9]{0,17})\Z", re.ASC
 
 
 class Position(NamedTuple):
-    """A place in the log of one epoch; everything up to and including `seq` lies behind it."""
+    """A place in the log of one epoch: a reader at it has read everything up to and including `seq`."""
 
     epoch: str
     seq: int

@@ -1,4 +1,4 @@
-"""What a user may read of the log depends on its role, and a role can change."""
+"""Event visibility: which events a user may read. It depends on the role, and a role can change."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def subject_of(caller: Caller) -> UUID | None:
 
 
 def resync_of(caller: Caller) -> str:
-    """Path of what a caller has to read again where the log has left it behind."""
+    """The path of the resource that a caller must read again after a reset."""
     return "/v1/users" if caller.is_admin else "/v1/users/me"
 
 
 async def changed_since(store: Store, user_id: UUID, seq: int) -> bool:
-    """Whether a user's role has changed behind a place in the log.
+    """Whether a user's role has changed after a seq.
 
-    Who read up to there with other rights has not seen the same of what lies before, and cannot go on as if it had.
+    A reader that read up to there with another role has not seen the same events, and cannot resume.
     """
     return await store.has_role_changed(user_id, seq)

@@ -1,4 +1,4 @@
-"""A request with a key is carried out once: whoever sends it again gets the answer of the first time.
+"""Idempotency keys: a request with a key runs at most once, and a repeat gets the stored response.
 
 After draft-ietf-httpapi-idempotency-key-header. A key stands for one body of one user on one route. Only what succeeded is
 kept, in the transaction of its effect: what was refused changed nothing and may be tried again.
@@ -25,11 +25,11 @@ _Id = tuple[int, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a request with a key claims: that nothing was done with it yet.
+    """The claim of a request on its key: the first claim of a key runs the request.
 
     Attributes:
         route: method and path, as `POST /v1/users`.
-        fingerprint: of the body, by which nobody without the secret can try bodies.
+        fingerprint: HMAC of the body, so that a copy of the store does not reveal bodies.
         expires_at: until when the key is remembered, should it be new.
     """
 
@@ -52,11 +52,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """What is answered again, byte for byte.
+    """The stored response, which a repeat gets byte for byte.
 
     Attributes:
         body: JSON.
-        subject: the user whom it shows; its deletion leaves no copy of it here either. None where it shows nobody.
+        subject: the user in the body; the response is deleted with that user. None without a user.
     """
 
     status: int
@@ -69,7 +69,7 @@ class IdempotencyKeys:
     """Makes claims, and knows which of them are being carried out in this process.
 
     Args:
-        secret: of the fingerprints; whoever shares the store shares it.
+        secret: for the fingerprints; all processes of a store share it.
         keep_s: how long a key is remembered, in seconds.
     """
 
@@ -95,7 +95,7 @@ class IdempotencyKeys:
 
 
 class IdempotencyStore(Generic[T]):
-    """What was done with each key, in memory: the newest `most`, each until it expires."""
+    """The stored responses in memory: the newest `most`, each until it expires."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -106,7 +106,7 @@ class IdempotencyStore(Generic[T]):
         return len(self._records)
 
     def find(self, claim: Claim) -> T | None:
-        """What was done; None for a key that is new. Raises `IdempotencyKeyReused` and `ResponseExpired`."""
+        """The stored response; None for a new key. Raises `IdempotencyKeyReused` and `ResponseExpired`."""
         record = self._records.get(claim.id)
         if record is None or record[0].expires_at <= claim.now:
             return None

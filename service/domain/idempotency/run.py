@@ -17,7 +17,7 @@ async def run_idempotent(
 ) -> tuple[StoredResponse, bool]:
     """Carry out `act` unless that was done with this key: the answer, and whether it is that of an earlier time.
 
-    What is answered is what was kept with the change, both or neither. Run it shielded, as every write.
+    The response is stored with the change, both or neither. Run it shielded, as every write.
 
     Args:
         act: a use case that writes once, to what it is given.

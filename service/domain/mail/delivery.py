@@ -20,7 +20,7 @@ from service.domain.users.user import User
 
 
 class ClaimedEmail(NamedTuple):
-    """A mail that nobody else sends now. `letter` is None where there is nothing to say any more."""
+    """A mail that this worker has claimed. `letter` is None if there is nothing to send any more."""
 
     mail: Mail
     letter: RenderedEmail | None

@@ -39,7 +39,7 @@ _TEXT: Final = re.compile(r"[A-Za-z0-9_-]{64}\Z", re.ASCII)
 
 
 class MailRefused(Exception):
-    """A mail that nobody will ever take; `str()` is for the log, and holds no secret."""
+    """The mail server refused the recipient permanently; `str()` is for the log, and contains no secret."""
 
 
 class SenderRefused(Unavailable):
@@ -55,11 +55,11 @@ class Mail:
 
     Attributes:
         kind: `verify`, `reset` and `move`, which asks an address whether an account may have it, carry a token; `known`
-            tells an owner that somebody wanted its address, `taken` that a username is taken, `changed` that a password
+            informs an owner that a registration used its address, `taken` that a username exists, `changed` that a password
             is new, `moved` that the account has another address by now; `totp_on`, `totp_off`,
             `new_codes` and `code_used` what was done with the second factor.
         due_at: when to send it; when the claim of the process that sends it lapses; from when on one like it may be sent.
-        expires_at: when nobody wants it any more.
+        expires_at: after this time the mail is not sent any more.
         tries: how often it was begun.
         state: which of the three `due_at` means, in this order: `waiting`, `sending`, `sent`.
     """

@@ -9,7 +9,7 @@ from service.domain.mail.mail import Mail, Notice
 from service.domain.mail.requests import enqueue_spaced
 from service.domain.ports import Clock, Transaction
 
-# Where mails cannot be sent at once; later nobody wants to know.
+# If a mail cannot be sent at once, it is retried for this long; a later notice would not help.
 _FOR: Final = timedelta(days=1)
 
 

@@ -1,4 +1,4 @@
-"""What the mails say. Plain text, with nothing in it that a stranger could have chosen, but for a username."""
+"""The texts of mails. They are plain text, and contain no input of a stranger except a username."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class RenderedEmail:
 
 @dataclass(frozen=True, slots=True)
 class TemplateContext:
-    """What letters say of this service.
+    """The values that templates need from the configuration.
 
     Attributes:
-        public_url: where its API is; empty where nobody has said so.
+        public_url: origin of the API; empty if it is not configured.
         link_url: page of a front end that takes tokens; empty for none.
         ttls: how long the token for a purpose is worth something.
     """
@@ -53,8 +53,10 @@ _SUBJECTS: Final[dict[MailKind, str]] = {
 }
 
 
-# Whoever did any of it knew the password; an administrator does without.
-_SOMEBODY: Final = "somebody knows your password: ask for a new one at once, and tell whoever runs the service.\n"
+# Each of these changes needed the password, unless an administrator made it.
+_SOMEBODY: Final = (
+    "another person knows your password. Reset your password now, and inform the administrator of the service.\n"
+)
 _NOT_YOU: Final = f"If it was not you, {_SOMEBODY}"
 
 
@@ -76,53 +78,52 @@ def _text(head: TemplateContext, kind: MailKind, username: str, token: str) -> s
             )
         case "known":
             return (
-                f"Somebody, you perhaps, wanted this address for an account{where}. It has one already, whose username is "
-                f"{username}; no address has two.\n\n"
-                "If it was you, log in to that one; where the password is forgotten, ask for a new one. If not, nothing has happened.\n"
+                f"You, or someone using your address, wanted to use this address for an account{where}. It has an account already; "
+                f"its username is {username}.\n\n"
+                "If it was you, log in to that account, or reset its password. If it was not you, you need not do anything.\n"
             )
         case "taken":
             return (
-                f"Somebody, you we hope, registered{where} with this address and a username that another account has.\n\n"
-                "Register again with another one. If it was not you, nothing has happened.\n"
+                f"You, or someone using your address, tried to register{where} with a username that another account has.\n\n"
+                "Register again with another username. If it was not you, you need not do anything.\n"
             )
         case "reset":
             return (
-                f"Somebody, you we hope, asked for a new password for the account {username}{where}.\n\n"
+                f"You, or someone using your address, requested a new password for the account {username}{where}.\n\n"
                 f"{_way(head, 'reset', token)}\n"
-                "If it was not you, do nothing: the password stays as it is.\n"
+                "If it was not you, do nothing: your password is unchanged.\n"
             )
         case "changed":
             return (
-                f"The password of the account of this address{where} was changed, and other logins have ended.\n\n"
-                "If it was not you, ask for a new password at once, and tell whoever runs the service.\n"
+                f"The password of your account{where} was changed, and all other sessions have ended.\n\n"
+                "If it was not you, reset your password now, and inform the administrator of the service.\n"
             )
         case "move":
             return (
-                f"Somebody, you we hope, wants the account {username}{where} to have this address.\n\n"
+                f"You, or someone using your address, requested to use this address for the account {username}{where}.\n\n"
                 f"{_way(head, 'move', token)}\n"
-                "If it was not you, do nothing: the account keeps the address that it has.\n"
+                "If it was not you, do nothing: the account keeps its address.\n"
             )
         case "moved":
             return (
-                f"The account{where} that had this address has another one now. Nothing more comes here.\n\n"
-                "If it was not you, tell whoever runs the service at once.\n"
+                f"The account{where} with this address has another address now. It sends no more mail here.\n\n"
+                "If it was not you, inform the administrator of the service now.\n"
             )
         case "totp_on":
             return (
-                f"The account of this address{where} has a second factor now: to log in takes a code as well. Other logins have "
+                f"Your account{where} has a second factor now: a login requires a code. All other sessions have "
                 f"ended.\n\n{_NOT_YOU}"
             )
         case "totp_off":
             return (
-                f"The account of this address{where} has no second factor any more: the password alone logs in. Other logins "
-                f"have ended.\n\nIf neither you nor an administrator whom you asked did it, {_SOMEBODY}"
+                f"Your account{where} has no second factor any more: a login requires only the password. All other sessions "
+                f"have ended.\n\nIf neither you nor your administrator did this, {_SOMEBODY}"
             )
         case "new_codes":
-            return f"The account of this address{where} has new recovery codes; those of before are worth nothing.\n\n{_NOT_YOU}"
+            return f"Your account{where} has new recovery codes. The old codes are invalid.\n\n{_NOT_YOU}"
         case "code_used":
             return (
-                f"A recovery code of the account of this address{where} was used in the place of a code of the app, and cannot be "
-                f"used again.\n\n{_NOT_YOU}"
+                f"A recovery code of your account{where} was used for a login. It cannot be used again.\n\n{_NOT_YOU}"
             )
 
 
@@ -133,7 +134,7 @@ def _way(head: TemplateContext, purpose: Purpose, token: str) -> str:
     step = "reset" if purpose == "reset" else "verify"
     link = ""
     if head.link_url:
-        # Behind the # a browser keeps it to itself: it stands in no log on the way, and in no Referer.
+        # Browsers do not send the fragment, so the token is in no proxy log and in no Referer.
         link = f"Open this within {within}:\n\n  {head.link_url}#{step}={token}\n\nOr, for programs, send"
     body = {
         "verify": '{"token": "…", "password": "yours"}',

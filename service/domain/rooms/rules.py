@@ -1,4 +1,4 @@
-"""What rooms are called, and who may do what in which."""
+"""Room names and access rules."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_room_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RoomRule:
-    """Who may do what in some rooms: any signed-in `user`, or only an `admin`.
+    """The roles that may read, send and see members in matching rooms: any signed-in `user`, or only an `admin`.
 
     Attributes:
         read: join and read; who may not is answered as if the room were not there.
@@ -57,7 +57,7 @@ class RoomRules:
         return _is(caller, self._of(room).members)
 
     def check_read(self, caller: Caller, room: str) -> None:
-        """Raises `NotFound`: what somebody may not read is not there."""
+        """Raises `NotFound`: a room that a user may not read does not exist for that user."""
         if not self.may_read(caller, room):
             raise NotFound()
 

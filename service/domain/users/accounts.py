@@ -1,4 +1,4 @@
-"""What can be done with accounts. Each function is one use case: plain values and ports in, plain values out."""
+"""The use cases of accounts: plain values and ports in, plain values out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOT_NONE: Final = "`If-None-Match` names the present state of the user, so nothi
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, as far as the rules need to know."""
+    """The caller, as far as the rules need it."""
 
     id: UUID
     role: Role
@@ -63,7 +63,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a caller wants of a user.
+    """The change that a caller requests.
 
     Attributes:
         fields: new values by field name; fields that are not named stay as they are.
@@ -190,7 +190,7 @@ async def delete(
 async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUser) -> bool:
     """Make the first administrator unless there is one; whether it was made. Safe to run on two hosts at once.
 
-    Raises `AlreadyExists` when somebody who is no administrator has its username or address.
+    Raises `AlreadyExists` if a user who is no administrator has its username or address.
     """
     password_hash = await hasher.hash(admin.password or "")
     now = clock()

@@ -1,4 +1,4 @@
-"""What the audit keeps of an export."""
+"""The audit entry of an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses that are proven to be somebody's: of a new account, and of one that moves to another."""
+"""E-mail change and verification: proof that a user receives mail at an address."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from service.domain.users.user import User
 async def ask(
     store: Store, clock: Clock, by: AuditSource, user_id: UUID, proven: str, email: str, ttl: timedelta
 ) -> None:
-    """Have an address asked whether a user may have it; one that has an account already is told so.
+    """Send a mail to an address that a user wants to have; if the address has an account, its owner is notified instead.
 
-    The response is the same whatever it finds; a mail tells the rest. A request for another address ends the tokens of the
+    The response is the same in every case. A request for another address invalidates the tokens of the
     one before; a repeated one ends none. Where it is the address that the user has, there is nothing to ask.
 
     Args:
-        proven: what `proofs.show` has told: a password that was changed since asks for nothing.
+        proven: the hash that `proofs.show` returned: if the password was changed since, nothing is sent.
         ttl: for how long the address can be confirmed.
     """
 

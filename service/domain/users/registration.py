@@ -1,4 +1,4 @@
-"""Registering with an address that has to be proven: nobody is told whether it has an account, but its owner."""
+"""Registration with a verified address: the response never reveals whether an address is registered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PASSWORD_MISSING: Final = FieldError(
 
 
 async def register(store: Store, clock: Clock, by: AuditSource, new: NewUser, ttl: timedelta) -> None:
-    """Make an account that is not active yet, and have its address asked; or have that told why there is none.
+    """Create an inactive account and send a verification mail; if the address or name exists, send a mail that says so.
 
     Whatever it finds, one mail waits afterwards, and nothing else tells. The account has no password: the client that
     registers an address need not be its owner, so the owner sets the password with the token from the mail
@@ -128,7 +128,7 @@ def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, 
 
 
 async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
-    """Forget tokens that have expired, and with them accounts that nobody has confirmed; whether there may be more."""
+    """Delete expired tokens, and unconfirmed accounts with them; returns whether there may be more."""
     expired = await store.expired_mail_tokens(clock(), limit)
 
     async def work(transaction: Transaction) -> None:
@@ -149,7 +149,7 @@ async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
 
 
 async def gives_way(transaction: Transaction, user: User, email: str, now: datetime) -> bool:
-    """Whether this is an account that nobody has confirmed: with that very address, or too late."""
+    """Whether this is an unconfirmed account with that address, or one whose time to confirm is over."""
     token = await transaction.mail_token(user.id, "verify")
     return token is not None and not user.active and (user.email == email or token.expires_at <= now)
 

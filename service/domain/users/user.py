@@ -22,7 +22,7 @@ AGE_MAX: Final = 150
 PASSWORD_MIN: Final = 8  # code points, as the upper bound
 PASSWORD_MAX: Final = 1024
 
-# What a later reader of the feed is told in `changed`; the rest of a user never changes or follows from these.
+# The fields that an event lists in `changed`; other fields never change, or follow from these.
 CHANGEABLE: Final = ("username", "email", "name", "age", "role", "active")
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -30,14 +30,14 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class User:
-    """What others may know of an account.
+    """The public data of an account.
 
     Attributes:
         id: UUIDv7; made by the service, never changes.
         username: unique, see `USERNAME_PATTERN`.
         email: unique, normalised, so that two spellings of one address are equal.
         name: for people; may be empty.
-        age: whole years, 0 to 150; None when not told.
+        age: whole years, 0 to 150; None if unknown.
         role: `admin` may do everything, `member` reads and changes itself.
         active: an inactive account cannot log in and has no sessions.
         version: seq of the last `user.*` event about this user; 0 until that is committed.
@@ -76,7 +76,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is needed to log somebody in.
+    """The data needed for a login.
 
     Attributes:
         password_hash: None for an account made without a password.
@@ -102,7 +102,7 @@ def normalise_email(address: str) -> str:
     """One spelling for one mailbox: NFC and lower case.
 
     The part before the @ is case-sensitive by RFC 5321, 2.4, and case-insensitive at every provider people use:
-    telling two accounts apart by case alone would only help somebody who wants to be mistaken for another.
+    two accounts that differ by case alone would only help an impostor.
     """
     # NFC last: lower case can take a composed character apart, and what is shown must log in as it stands.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", address).lower())

@@ -27,7 +27,7 @@ first time, for a day.
 
 **Refusals** are problem documents (RFC 9457); their `type` leads to a page that says what to do. An unknown path is
 404 and another method 405 with `Allow`, with or without a token. Parameters that are not described here, or stand
-twice, are 400; unknown fields of a body 422. What is no HTTP request at all, or has a header or an address of more
+twice, are 400; unknown fields of a body 422. A request that is not valid HTTP, or has a header or an address of more
 than 8 KiB, is answered 400 in plain text.
 
 **Every path** answers `OPTIONS`, and `HEAD` where it has `GET`. Every answer carries `X-Request-Id`: yours, if you sent
@@ -38,8 +38,8 @@ _TAGS: Final = {
     "tokens": "What programs have instead of a login: named, with an end, and good for their scopes alone.",
     "users": "User accounts. Every change commits with its event; the event's number is the account's version.",
     "events": "What changed, as pages and live. One position for everything: ETag, SSE id, WebSocket position.",
-    "audit": "Who did what to whom, from where; for administrators.",
-    "rooms": "Messages for whoever is there, without a WebSocket.",
+    "audit": "The audit trail: who did what to whom, from where. For administrators.",
+    "rooms": "Messages for the members and readers of a room, without a WebSocket.",
     "websocket": "Rooms, presence, echo and the feed in one connection. The frames are described in docs/websocket.md.",
     "aggregate": "Other services, asked through this one.",
     "operations": "For operators and their machines.",

@@ -70,7 +70,7 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
         _TEXT,
         always=False,
     ),
-    "Cache-Control": Header("Who may keep a copy.", "no-store", _TEXT),
+    "Cache-Control": Header("Whether caches may store the response.", "no-store", _TEXT),
     "Set-Cookie": Header(
         "The stream cookie of this session: HttpOnly, SameSite=Strict, for streams alone.",
         "roster_stream_5f1c0a9be274=0193a5c87b1e7c3a.1.Kq0f2x; HttpOnly; Max-Age=2592000; Path=/v1; SameSite=Strict",
@@ -101,7 +101,7 @@ _OF_REQUESTS: Final[Mapping[str, Header]] = {
         _ETAGS,
     ),
     "Last-Event-ID": Header(
-        "Position behind which to go on; EventSource sends it by itself. Wins over `after`.", "k3f9q2xw-1042", _TEXT
+        "Position after which to resume; EventSource sends it on reconnect. Wins over `after`.", "k3f9q2xw-1042", _TEXT
     ),
     "Sec-WebSocket-Protocol": Header("Frames as `roster.v1` describes them.", "roster.v1", _TEXT),
 }

@@ -1,4 +1,4 @@
-"""What stands in an address."""
+"""Path and query parameters."""
 
 from __future__ import annotations
 

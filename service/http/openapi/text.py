@@ -10,8 +10,8 @@ from typing import Any
 class OpenApi:
     """OpenAPI 3.1 from the route table, the operations of the views and the models of the bodies.
 
-    Each text is made once, when somebody asks for it, and what makes it is imported then: a process that nobody asks
-    keeps the megabytes.
+    Each text is generated once, on the first request, and the generator is imported then: a process without such a request
+    saves the megabytes.
 
     Args:
         server: URL of the service, which may be relative to that of the description; empty for that of `make run`.

@@ -1,4 +1,4 @@
-"""Who is in a room, told gently: gathered, in names while they are few, in numbers when they are many."""
+"""Presence: the members of a room, announced in batches; by name while they are few, as a count when they are many."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Presence:
 
     Args:
         tell: called with what changed, at most once in `gather_s`.
-        leave_s: a member whose last connection went stays so long; coming back meanwhile is not told.
+        leave_s: a member whose last connection closed stays this long; a return within it is not announced.
         on_empty: called when the last member is gone.
     """
 

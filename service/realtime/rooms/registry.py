@@ -20,7 +20,7 @@ from service.security.authenticator import Principal
 
 MOST_ROOMS_PER_CONNECTION: Final = 64
 
-# What a room keeps outlives its last member by an hour, and anybody can make another one.
+# A room retains its messages for an hour after its last member left, and every user may create another room.
 _MOST_BYTES: Final = 64 << 20  # of messages, in all rooms together
 _MOST_KEYS: Final = 10_000  # with which messages were sent; about 5 MB
 _MOST_EMPTY: Final = 10_000  # rooms that only their history keeps; each takes about 2 KB besides
@@ -33,7 +33,7 @@ class Rooms:
     `Forbidden` for what it may not do in a room that it may read.
 
     Args:
-        history: messages kept for those who come back, and `history_s` for how long.
+        history: messages retained for readers that resume, and `history_s` for how long.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Rooms:
         return room
 
     def page(self, principal: Principal, after: str, limit: int) -> tuple[list[Room], str | None]:
-        """Rooms that somebody may read, by name, and the name to go on after; None when these were all."""
+        """Rooms that the user may read, by name, and the name to continue after; None at the end."""
         names = sorted(self._rooms)
         found: list[Room] = []
         for name in names[bisect_right(names, after) :]:
@@ -75,7 +75,7 @@ class Rooms:
     def members(
         self, name: str, principal: Principal, after: UUID | None, limit: int
     ) -> tuple[list[Member], UUID | None]:
-        """Who is in a room, by id, and the id to go on after; None when these were all."""
+        """The members of a room, by id, and the id to continue after; None at the end."""
         self._rules.check_members(principal.caller, name)
         return self.find(name, principal).presence.page(after, limit)
 
@@ -106,7 +106,7 @@ class Rooms:
             self._deserted(room)
 
     def readable(self, room: Room, principal: Principal) -> EventFilter:
-        """What a member reads in a room: who may not see the others is not told of them either."""
+        """The entries that a member reads: a user who may not see members receives no presence."""
         return ALL if self._rules.may_see_members(principal.caller, room.name) else MESSAGES
 
     def sweep(self) -> None:
@@ -126,7 +126,7 @@ class Rooms:
         if not room.times:
             self._drop(room)
             return
-        # Nobody reads it now, and who comes back reads on from no further back.
+        # The room has no reader now, and a reader that resumes needs only the retained history.
         before = room.ring.bytes
         while len(room.ring) > len(room.times):
             room.ring.drop_oldest()
@@ -153,7 +153,7 @@ class Rooms:
         """
         self._rules.check_send(principal.caller, name)
         room = self._rooms.get(name)
-        # A room that is made anew has another epoch, and knows nothing of the one before.
+        # A room that is created again has another epoch and no history.
         seq = None if room is None else self._sent.find(replace(claim, route=room.epoch))
         if room is not None and seq is not None:
             if seq < room.ring.first:

@@ -24,19 +24,19 @@ from service.security.authenticator import Principal
 _RING_BYTES: Final = 8 << 20
 # An answer lies in memory until its reader has taken it: 50 readers who did not, of the whole of a ring, took 270 MB.
 _PAGE_BYTES: Final = 262_144
-# Readers a little behind must find what they miss here even where no history is kept for those who come back.
+# Slow readers must find the entries they missed here, even if the room retains no history.
 _RING_ENTRIES: Final = 1_000
 
 ALL: Final = EventFilter()
 MESSAGES: Final = EventFilter(events=frozenset({"message"}))
-"""For those who may not see who comes and goes, and for event streams."""
+"""For users who may not see members, and for event streams."""
 
 
 class Room(BroadcastLog):
     """Positions count its messages; its epoch ends with it.
 
     Args:
-        history: messages that somebody who comes back may read.
+        history: messages retained for readers that resume.
 
     Attributes:
         visitors: readers who are no members.
@@ -52,7 +52,7 @@ class Room(BroadcastLog):
 
     @property
     def oldest(self) -> int:
-        """The seq behind which somebody who comes back may read on."""
+        """The seq after which a reader may resume."""
         return self.ring.head - min(len(self.times), len(self.ring))
 
     @property
@@ -89,14 +89,14 @@ class Room(BroadcastLog):
         return entry
 
     def messages(self, after: int, limit: int) -> list[EncodedEntry]:
-        """What lies behind a seq that `lost_now` has nothing against, the oldest first: a page, of one message at least."""
+        """The entries after a seq that `lost_now` accepts, oldest first: one page, with at least one message."""
         return self.ring.after(after, _PAGE_BYTES)[:limit]
 
     def forget(self, before: float) -> None:
-        """Let nobody who comes back read what was sent before that moment."""
+        """Expire the messages that were sent before that moment."""
         while self.times and self.times[0] < before:
             self.times.popleft()
 
     def tell(self, change: dict[str, Any]) -> None:
-        """Tell the members who came and went. Not part of the log: who is behind asks again with `members`."""
+        """Announce joins and leaves. They are not part of the log: a reader that missed them requests `members`."""
         self.tell_live("presence", text_frame(compact({"type": "presence", "room": self.name, **change})))

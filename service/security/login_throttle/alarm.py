@@ -1,4 +1,4 @@
-"""Tells the operator that somebody is guessing passwords."""
+"""Logs a warning when passwords are being guessed."""
 
 from __future__ import annotations
 

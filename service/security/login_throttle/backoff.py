@@ -14,7 +14,7 @@ _BUSY_S: Final = 1.0  # what is under way has mostly ended by then
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What has failed.
+    """The failures of a key.
 
     Attributes:
         level: failures that are not forgiven yet, at the moment of the last one.
@@ -29,16 +29,16 @@ NONE: Final = Count(0.0, 0.0)
 
 
 class Backoff:
-    """So many failures in a window are free; behind that each doubles the wait, from a sixtieth of the window up to all of it.
+    """Allows some failures per window; each later failure doubles the wait, from a sixtieth of the window up to all of it.
 
-    Failures are forgiven one by one, `most` in a window, but not while a wait lasts: else nobody who goes on trying would
-    ever wait longer than the share of one. A stretch of time sees no more failures than `most`, `most` for each window in it,
-    and those that it takes to the longest wait; behind that one for each such wait.
+    Failures are forgiven one by one, `most` in a window, but not while a wait lasts: otherwise an attacker that continues would
+    never wait longer than the share of one. A period sees at most `most` failures, plus `most` for each window in it,
+    plus those that lead to the longest wait, plus one for each such wait.
     """
 
     def __init__(self, rate: Rate) -> None:
         self.window_s = float(rate.seconds)
-        self._free = rate.most - 1  # failures behind which the next one begins a wait
+        self._free = rate.most - 1  # the next failure begins a wait
         self._forgiven_per_s = rate.most / rate.seconds
         self._first_s = max(1.0, rate.seconds / _FIRST_SHARE)
         # Higher would only take longer to be forgiven.
@@ -51,7 +51,7 @@ class Backoff:
         return float(min(self.window_s, self._first_s * 2 ** (level - self._free - 1)))
 
     def level(self, count: Count, now: float) -> float:
-        """What is left of it by now."""
+        """The count at this time."""
         quiet_s = max(0.0, now - count.at - self.wait_s(count.level))
         return max(0.0, count.level - quiet_s * self._forgiven_per_s)
 

@@ -1,4 +1,4 @@
-"""Counting failed logins: what whoever counts them has to keep to."""
+"""The port of the counters of failed logins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Kind = Literal["account", "network", "site", "pair"]
 
 
 class ThrottleKey(NamedTuple):
-    """What failures are counted for: an account, a network, the IPv6 site (/48) around it, or account and network together."""
+    """The key of a counter: an account, a network, its IPv6 site (/48), or account and network together."""
 
     kind: Kind
     name: str
@@ -24,10 +24,10 @@ class MustWait(Exception):
 
 
 class FailureCounters(Protocol):
-    """Failed attempts by key, on the terms of a `Backoff`, in memory that is bounded however many keys there are.
+    """Failed attempts by key, by the rules of a `Backoff`, in bounded memory.
 
-    Whoever keeps them for several processes looks and counts in one step, and lets an attempt under way whose process
-    has died be forgotten.
+    An implementation for several processes checks and counts in one step, and forgets attempts whose process
+    has died.
     """
 
     def attempt(self, *keys: ThrottleKey) -> AbstractAsyncContextManager[None]:
@@ -41,6 +41,6 @@ class FailureCounters(Protocol):
         """Forget what has failed; attempts under way go on counting."""
 
     async def trust(self, key: ThrottleKey) -> None:
-        """Remember for a window that somebody has proved to belong there."""
+        """Trust the key for a window: its owner has proved to be there."""
 
     async def is_vouched(self, key: ThrottleKey) -> bool: ...

@@ -1,4 +1,4 @@
-"""What stands around every look at a password or a code."""
+"""The login throttle: it wraps every check of a password or code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.security.login_throttle.told import FailedLoginAudit
 
 
 class LoginThrottle:
-    """What fails is slowed down, and told.
+    """Delays failures and records them.
 
     Args:
         limit: None where it is lifted.

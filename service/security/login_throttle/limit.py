@@ -1,4 +1,4 @@
-"""Who may try a password now: guessing is slowed down, and the owner of an account is not kept out by it."""
+"""The limits of failed logins: they slow down guessing, and do not lock out the owner of an account."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class LoginLimit:
 
     A network is known for an account that has a live session last refreshed from it, or whose password was reset from it in
     this window. There, neither of the two counts refuses anything: failures are counted for the pair of both, on
-    the same terms, so that a guess from inside is bounded too. Who is known is looked up only where somebody would be refused;
-    until then everybody is a stranger.
+    the same terms, so that guessing from inside is bounded too. A network is looked up only before a refusal;
+    until then every network is unknown.
 
-    A success clears the count of its pair and nothing else: whoever has one account cannot use it to go on guessing
+    A success clears the count of its pair and nothing else: an attacker with one account cannot use it to continue guessing
     at others.
 
     Args:
@@ -67,26 +67,27 @@ class LoginLimit:
         """A password was looked at and was right.
 
         To be said, not taken from an attempt that ended well: that may never have looked at one, as a change of a name that
-        comes with a password, and a stolen token could begin anew by it.
+        Call it explicitly: an attempt that ended well may never have checked a password, as a change of a name that
+        comes with a password, and a stolen token could reset the count by it.
         """
         await self._failures.forgive(_pair(account, network_of(client)))
 
     async def reopen(self, account: UUID, client: str, *, forgive: bool) -> None:
-        """Let the owner in again, who has shown by what was mailed to the address of the account to be there.
+        """Let the owner log in again, who has proved to read the mail of the account.
 
         Args:
-            forgive: whether that clears what has failed as well. Not where a code is asked for: whoever reads the mails could
-                have new guesses at it as often as they like.
+            forgive: whether to clear the failures as well. Not if a code is required: a thief who reads the mails could
+                get new tries at the code as often as they like.
         """
         pair = _pair(account, network_of(client))
         if forgive:
             await self._failures.forgive(ThrottleKey("account", str(account)))
             await self._failures.forgive(pair)
-        # Whoever keeps on guessing closes the account again at once, and the reset has ended the sessions.
+        # An attacker that continues closes the account again at once, and the reset has revoked the sessions.
         await self._failures.trust(pair)
 
     async def _is_known(self, account: UUID | str, network: str, pair: ThrottleKey) -> bool:
-        # An id that nobody has costs the same look: time must not tell whether the account is there.
+        # An unknown id costs the same look-up: the time must not reveal whether the account exists.
         sessions = await self._sessions(account if isinstance(account, UUID) else uuid4())
         clients = {session.origin.client for session in sessions}
         vouched = await self._failures.is_vouched(pair)

@@ -33,7 +33,7 @@ class MemoryCounts:
 
     A kind of key has a bounded number of rows. When all are taken by what has failed and is not forgiven yet, those keys
     that have none share one: strangers then wait for each other, which is safe, and known pairs, being of another kind, do
-    not wait for strangers. A row costs whoever wants it a failed login, with its hash, and is free again a share of the
+    not wait for strangers. Occupying a row costs an attacker a failed login, with its hash, and the row is free again a share of the
     window later.
 
     Args:

@@ -25,7 +25,7 @@ log = logging.getLogger("roster.logins")
 
 
 class _Tried(NamedTuple):
-    """What is counted as one: whose account, None for one that is not there, and from which network."""
+    """The key of a count: the account, None for an unknown one, and the network."""
 
     account: UUID | None
     network: str
@@ -51,11 +51,11 @@ class _Count:
 
 
 class FailedLoginAudit:
-    """Counts by account and network, so that who tries passwords fills no disk.
+    """Counts by account and network, so that password guessing cannot fill the disk.
 
-    The first failure after a quiet minute is written at the next look, others a minute after what was written last: those
-    that are most have an entry each, the rest one together. What was tried as a name is never kept: people write
-    passwords into that field. To count takes no time that would tell whether there is such an account.
+    The first failure after a quiet minute is written at the next look, later ones a minute after the last write. The keys
+    with most failures have an entry each, the rest one together. The login name is never stored: people type passwords into
+    that field. Counting takes the same time whether the account exists or not.
 
     Args:
         monotonic: seconds that never go back.
@@ -89,7 +89,7 @@ class FailedLoginAudit:
             _ = self._tasks.start(self.write(), "tell failed logins")
 
     async def write(self) -> None:
-        """Write what was counted. What cannot be written now is counted on."""
+        """Write the counts. If that fails, they are kept for the next write."""
         counts, self._counts = self._counts, {}
         others, self._others = self._others, _Count()
         ranked = sorted(counts.items(), key=lambda one: one[1].failed + one[1].refused, reverse=True)
@@ -108,9 +108,9 @@ class FailedLoginAudit:
             if not isinstance(error, Exception):
                 raise
             if isinstance(error, Unavailable):
-                log.debug("failed logins are not told: %s", error)
+                log.debug("cannot write failed logins to the audit: %s", error)
             else:
-                log.exception("failed logins cannot be told")
+                log.exception("cannot write failed logins to the audit; will retry")
         finally:
             self._is_writing = False
 

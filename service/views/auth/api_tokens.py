@@ -34,7 +34,7 @@ class ApiTokensView(View):
         Operation(
             id="list_tokens",
             summary="List API tokens",
-            description="Your own; administrators may ask for a user's. What a token is used by is not shown again.",
+            description="Your own; administrators may ask for those of another user. The secret of a token is not shown again.",
             tag=_TAG,
             access=Access.BEARER,
             scope="tokens",
@@ -55,8 +55,8 @@ class ApiTokensView(View):
             id="create_token",
             summary="Make an API token",
             description=(
-                "For a program that acts for you, with no more than the scopes it needs. What it may do follows your role: "
-                "a scope never adds to it. With an API token one can make others, of its own scopes and no longer life."
+                "For a program that acts for you, with only the scopes it needs. Its rights follow your role: "
+                "a scope never adds to them. An API token may create others, with its own scopes and no longer lifetime."
             ),
             tag=_TAG,
             access=Access.BEARER,

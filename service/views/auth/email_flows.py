@@ -1,4 +1,4 @@
-"""What mails are asked for, and what their tokens do."""
+"""Requests for mails, and the use of their tokens."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class EmailChangeView(ReauthView):
             summary="Move your account to another address",
             description=(
                 "A mail to that address carries a token for `POST /v1/auth/verify`; the account has the address from then on, and "
-                "the one before is told. The answer is the same whether the address has an account already. Takes a code as "
-                "well where you have a second factor. Wrong tries count as failed logins."
+                "the previous address receives a notice. The response does not reveal whether the address has an account. Requires a code "
+                "if you have a second factor. Wrong tries count as failed logins."
             ),
             tag=_TAG,
             access=Access.BEARER,

@@ -1,4 +1,4 @@
-"""What others need to check access tokens by themselves."""
+"""The public keys of access tokens (RFC 7517)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from service.http.operations import (
 from service.http.preconditions import not_modified
 from service.http.view import View
 
-# Half of what `roster keys rotate` waits before a new key signs: whoever keeps a copy for so long has that key by then.
+# Half of the time that `roster keys rotate` waits before a new key signs, so that caches have the key by then.
 _MAX_AGE_S: Final = 300
 _EXAMPLE: Final = {
     "keys": [
@@ -41,8 +41,8 @@ class JwksView(View):
             summary="The public keys of access tokens",
             description=(
                 "A JWK Set (RFC 7517): the keys that sign, did or soon will; take the one that the token names as `kid`, and the "
-                "algorithm from the key. Empty while tokens are signed with a secret, which is for nobody else to know. It may be "
-                "kept for as long as `Cache-Control` says, and comes with an `ETag`."
+                "algorithm from the key. Empty while tokens are signed with a secret, which must not be published. It may be "
+                "cached for the time in `Cache-Control`, and has an `ETag`."
             ),
             tag="auth",
             access=Access.PUBLIC,

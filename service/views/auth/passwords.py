@@ -1,4 +1,4 @@
-"""One's own password."""
+"""The password of the caller."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ async def throttled(
 
 
 class ReauthView(View):
-    """Asks somebody who is signed in once more: a stolen token must not try passwords and codes faster than a login may."""
+    """Views that verify the password or a code again. The login throttle applies, as for a stolen access token it must."""
 
     async def throttled(self, work: Coroutine[Any, Any, T], name: str, *, proves: bool = True) -> T:
         """As `throttled`, for the caller.

@@ -27,10 +27,10 @@ class RefreshView(View):
             id="refresh_tokens",
             summary="Refresh the tokens",
             description=(
-                "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor still "
-                "gets that same successor: two tabs, or an answer that got lost, do no harm. An older one was copied by "
-                "somebody, and ends the whole session. A session that is not refreshed for `ROSTER_SESSION_IDLE_TIMEOUT_S` ends, and "
-                "each `ROSTER_SESSION_TTL_S` after its login."
+                "Each refresh token is used once. For ten seconds, or until its successor is used, its predecessor "
+                "returns the same successor: two tabs, or a lost response, do no harm. An older token was copied, so it revokes "
+                "the session. A session also ends when it is not refreshed for `ROSTER_SESSION_IDLE_TIMEOUT_S`, and "
+                "`ROSTER_SESSION_TTL_S` after its login."
             ),
             tag="auth",
             access=Access.PUBLIC,

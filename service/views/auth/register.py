@@ -1,4 +1,4 @@
-"""Making an account of one's own."""
+"""Registration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sessions that a user has: where somebody is logged in, and an end to it."""
+"""The sessions of a user: list and revoke them."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class SessionView(View):
             id="end_session",
             summary="End a session",
             description=(
-                "One of yours; an administrator ends anybody's. Another's answers as one that is not there. Its access and "
-                "refresh tokens end, and its open streams."
+                "One of your own; an administrator may end any session. Another user's session is 404. Its access and "
+                "refresh tokens are revoked, and its open streams end."
             ),
             tag=_TAG,
             access=Access.BEARER,

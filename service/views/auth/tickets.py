@@ -1,4 +1,4 @@
-"""What opens a stream for a browser."""
+"""Tickets: credentials for the streams of browsers."""
 
 from __future__ import annotations
 

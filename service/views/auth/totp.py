@@ -1,4 +1,4 @@
-"""One's own second factor, and another's that an administrator removes."""
+"""The second factor of the caller, and its removal by an administrator."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ log = logging.getLogger("roster.auth")
 
 
 class SecondFactorView(ReauthView):
-    """What changes a second factor."""
+    """The base of views that change a second factor."""
 
     def done(self, change: str) -> None:
-        """Count a change, and have its owner told."""
+        """Count a change, and wake the mail worker, which notifies the owner."""
         self.services.metrics.second_factors.labels(change).inc()
         self.services.mail_worker.ring()
 
@@ -189,10 +189,10 @@ class UserTotpView(SecondFactorView):
     @operation(
         Operation(
             id="remove_totp_of_user",
-            summary="Turn off somebody's second factor",
+            summary="Turn off the second factor of a user",
             description=(
-                "For administrators, when somebody has lost the phone and the recovery codes. Ends all sessions of the user, "
-                "with their streams, and mails the owner. One's own is removed with a code, not here."
+                "For administrators, when a user has lost the phone and the recovery codes. Ends all sessions of the user, "
+                "with their streams, and notifies the owner by mail. Your own second factor is removed with a code, not here."
             ),
             tag="users",
             access=Access.BEARER,
@@ -209,7 +209,7 @@ class UserTotpView(SecondFactorView):
         async def remove() -> None:
             await second_factors.remove_from(services.store, services.clock, self.by, caller, user_id)
             self.done("removed")
-            # Whoever talks an administrator into it needs the password alone from here on.
+            # After this, the password alone is enough to log in; the log line lets operators notice social engineering.
             log.warning(
                 "an administrator removed a second factor", extra={"user": str(user_id), "actor": str(caller.id)}
             )

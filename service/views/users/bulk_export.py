@@ -38,8 +38,8 @@ class UsersExportView(View):
                 "`Roster-Position` of the answer, whatever is written meanwhile: open the feed `after` it to go on from there. "
                 "Each line can be imported as it is; passwords are not part of it. The last line is "
                 '`{"end":true,"users":…,"position":…}`: without it the export broke off. '
-                "Who takes nothing for half a minute, or "
-                "more than an hour for all of it, is cut off. It leaves an entry `users.exported` in the audit."
+                "A client that reads nothing for half a minute, or needs "
+                "more than an hour for the whole, is disconnected. The audit records it as `users.exported`."
             ),
             tag="users",
             access=Access.BEARER,

@@ -167,7 +167,7 @@ class UserView(ReauthView):
             summary="Replace a user",
             description=(
                 "`name` and `age` that are left out are emptied; `role` and `active` stay as they are. A member may repeat "
-                "but not change these two. Changing one's own e-mail address needs `current_password`, and `otp` where you have "
+                "but not change these two. A change of your own e-mail address needs `current_password`, and `otp` if you have "
                 "a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
                 "`POST /v1/auth/address` instead."
             ),
@@ -192,7 +192,7 @@ class UserView(ReauthView):
             summary="Change a user",
             description=(
                 "A JSON merge patch: what is left out stays. A patch that changes nothing writes nothing. A member may "
-                "repeat but not change `role` and `active`. Changing one's own e-mail address needs `current_password`, and `otp` "
+                "repeat but not change `role` and `active`. A change of your own e-mail address needs `current_password`, and `otp` "
                 "where you have a second factor; where addresses are proven (`ROSTER_REGISTRATION=verify`) members use "
                 "`POST /v1/auth/address` instead."
             ),
@@ -304,7 +304,7 @@ def _answer_of(made: Snapshot[User]) -> StoredResponse:
 
 
 def _headers(user: User, position: Position) -> dict[str, str]:
-    """What an answer that shows a user says of it."""
+    """The headers of a response that shows a user."""
     epoch, seq = position
     return {
         **PRIVATE,
