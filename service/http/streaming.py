@@ -46,8 +46,8 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
 async def send_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
     """Begin the answer and send every page, or cut the connection: an answer that has begun cannot become a refusal.
 
-    Who takes nothing for `ROSTER_SLOW_CLIENT_TIMEOUT_S`, or more than an hour for all of it, is cut off. `name` is for the log line that
-    tells of it.
+    A client that reads nothing for `ROSTER_SLOW_CLIENT_TIMEOUT_S`, or needs more than an hour in all, is disconnected. `name` is the
+    kind of export in the log message.
     """
     await finish_headers(view.request, response)
     await response.prepare(view.request)

@@ -38,7 +38,7 @@ class RequestLimit:
         self._rested = self._header(self._share_s)
 
     def hit(self, key: object, now: float) -> float:
-        """Count one request; returns the used share of the key's time, for `told()`. Raises `LimitReached`.
+        """Count one request; returns the used share of the key's time, for `remaining`. Raises `LimitReached`.
 
         Args:
             now: seconds of a monotonic clock.
@@ -57,7 +57,7 @@ class RequestLimit:
         self._whole_at[key] = whole_at
         return used_s
 
-    def told(self, used_s: float) -> tuple[int, int]:
+    def remaining(self, used_s: float) -> tuple[int, int]:
         """How many requests are left when so much is used up, and in how many seconds all are."""
         # The millionth keeps what is exact in decimals from being rounded down.
         return int((self._seconds - used_s) / self._share_s + 1e-6), int(used_s) + 1
@@ -68,7 +68,7 @@ class RequestLimit:
         return self._rested if used_s == self._share_s else self._header(used_s)
 
     def _header(self, used_s: float) -> str:
-        left, reset_s = self.told(used_s)
+        left, reset_s = self.remaining(used_s)
         return f'"{self.name}";r={left};t={reset_s}'
 
     def _make_room(self, key: object, now: float) -> object:

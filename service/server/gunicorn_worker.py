@@ -27,7 +27,7 @@ class Worker(GunicornUVLoopWebWorker):
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Say what tells us to stop, and do."""
         if self._runner is not None:
-            self._runner.told(signal.Signals(sig))
+            self._runner.request_shutdown(signal.Signals(sig))
         super().handle_quit(sig, frame)
 
     # gunicorn checks its own flag once a second; this also wakes the waiting task.

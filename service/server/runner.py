@@ -83,7 +83,7 @@ class Runner(web.AppRunner):
         if not self.app[SERVICES].settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
-    def told(self, number: signal.Signals) -> None:
+    def request_shutdown(self, number: signal.Signals) -> None:
         """Log the signal that requests the shutdown. The first one is logged."""
         if self._told_at is None:
             self._told_at = time.monotonic()

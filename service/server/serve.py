@@ -102,7 +102,7 @@ async def serve() -> None:
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
             sys.exit(1)
-        runner.told(number)
+        runner.request_shutdown(number)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

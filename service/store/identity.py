@@ -53,8 +53,8 @@ async def adopt(connection: StatementRunner, identity: str, is_known: Callable[[
 
 
 async def postgres_identity(raw: Any) -> str:
-    """What tells one PostgreSQL database from another that holds the same: oids of database and log table, and, where the role may ask
-    for them, system identifier and timeline."""
+    """The identity of a PostgreSQL database, which its copies do not share: oids of database and log table, and, if the role may read
+    them, system identifier and timeline."""
     import asyncpg
 
     parts = [await raw.fetchval(_OF_TABLES)]

@@ -1,4 +1,4 @@
-"""What one write leaves behind: its events, and what the audit keeps of it."""
+"""The events and audit entries of one write."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.domain.events.event import Event
 
 
 class Recording:
-    """What a `Transaction` does with the log and the audit.
+    """The part of a `Transaction` that records events and audit entries.
 
     Attributes:
         by: who writes.
@@ -48,7 +48,7 @@ class Recording:
         return len(self._entries) + bool(self._together)
 
     def entries(self, committed: Sequence[Event]) -> Sequence[AuditEntry]:
-        """What the audit keeps, now that the events have their seqs."""
+        """The audit entries, once the events have their seqs."""
         if not self._together:
             return self._entries
         return [*self._entries, audit.of_many([committed[place] for place in self._together], self.by)]

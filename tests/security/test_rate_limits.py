@@ -27,7 +27,7 @@ def test_burst_up_to_the_limit_passes() -> None:
     """As many as the limit pass at once, what is left counts down to nothing, and the next one is refused."""
     limit = RequestLimit("address", Rate(10, 60))
 
-    assert [limit.told(limit.hit("a", T0))[0] for _ in range(10)] == list(range(9, -1, -1))
+    assert [limit.remaining(limit.hit("a", T0))[0] for _ in range(10)] == list(range(9, -1, -1))
     with pytest.raises(TooMany):
         limit.hit("a", T0)
     assert passes(limit, "b", T0)
@@ -75,7 +75,7 @@ def test_no_stretch_of_time_sees_much_more_than_the_limit(most: int, seconds: in
 def test_what_is_told_is_what_passes(most: int, seconds: int) -> None:
     """The number left is how many more pass at once."""
     limit = RequestLimit("address", Rate(most, seconds))
-    left, reset_s = limit.told(limit.hit("a", T0))
+    left, reset_s = limit.remaining(limit.hit("a", T0))
 
     assert sum(passes(limit, "a", T0) for _ in range(most + 1)) == left == most - 1
     assert 1 <= reset_s <= seconds + 1

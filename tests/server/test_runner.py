@@ -47,8 +47,8 @@ async def test_stop_is_told_once(serving: bool, caplog: pytest.LogCaptureFixture
     caplog.clear()
     if serving:
         runner.serving()
-    runner.told(signal.SIGTERM)
-    runner.told(signal.SIGINT)
+    runner.request_shutdown(signal.SIGTERM)
+    runner.request_shutdown(signal.SIGINT)
     await runner.cleanup()
     await runner.cleanup()  # harmless
 

@@ -19,7 +19,7 @@ class EventQuery:
     """Which events to read.
 
     Attributes:
-        after: seq behind which to begin; 0 for the oldest.
+        after: the seq after which to begin; 0 for the oldest.
         until: last seq to look at; None for the head.
         subject: only events about this user; None for all.
         types: only these; None for all. Then a page reads at most `EXAMINED_MAX` events, whether they match or not.

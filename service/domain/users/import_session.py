@@ -55,7 +55,7 @@ class ImportCounts:
 
 
 class ImportHost(Protocol):
-    """What an import needs from the process that runs it."""
+    """The services of the process that runs an import."""
 
     def check_running(self) -> None:
         """Raises `Unavailable` once the service shuts down."""

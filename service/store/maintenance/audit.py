@@ -1,4 +1,4 @@
-"""What the command line does, kept in the audit with the change itself."""
+"""Audit entries of the command line, which commit with their change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.store.sql import rows, statements
 
 
 async def tell(writer: TableWriter, action: Recorded, details: Details | None = None) -> None:
-    """Have the audit keep it, behind what is there, in this transaction."""
+    """Append an audit entry in this transaction."""
     moment = place_of(datetime.now(UTC))
     ((_, _, _, place),) = await writer.rows(statements.TAKE_SEQS, count=0, entries=1, moment=moment)
     entry = AuditEntry(action, None, None, COMMAND, details)

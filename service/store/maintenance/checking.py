@@ -11,7 +11,7 @@ from service.store.sql import schema, statements
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What stands in a database, at one moment.
+    """The contents of a database, at one moment.
 
     Attributes:
         first: seq of the oldest event that is kept; head + 1 when none is.

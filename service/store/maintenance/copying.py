@@ -16,7 +16,7 @@ from service.store.sql.tables import metadata
 async def copy(source: Database, target: Database, *, replace: bool) -> None:
     """Have the target hold what the source holds now, and its log begin a new epoch.
 
-    The log goes on behind what the source had, which readers of either one may not know: the epoch tells them.
+    The log continues after the source's last event, which readers of either log may not know: the new epoch shows it to them.
 
     Args:
         replace: whether the target may lose users that it holds.

@@ -1,4 +1,4 @@
-"""What a store's data stands in, for those who look after it: beside a running service, or in its place."""
+"""The database of a store, for maintenance: beside a running service, or without one."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class TableReader(Protocol):
         """All rows, some at a time, with ids, moments and truths as Python has them."""
 
     async def damage(self) -> Sequence[str]:
-        """What the database itself finds wrong, as sentences."""
+        """The faults that the database itself finds, as sentences."""
 
     async def size(self) -> int:
-        """What the data takes on the disk, in bytes."""
+        """The size of the data on disk, in bytes."""
 
 
 class TableWriter(Protocol):

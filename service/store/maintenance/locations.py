@@ -10,7 +10,7 @@ from service.store.maintenance.sqlite import SqliteDatabase
 
 
 def at(url: str) -> Database:
-    """What stands at a store URL; nothing is opened yet. Raises `Unavailable` where nothing can."""
+    """The database of a store URL, not opened yet. Raises `Unavailable` if the URL names none."""
     if url == "memory://":
         raise Unavailable(1, "memory:// keeps nothing beyond its process; name sqlite:///path or postgresql://…")
     path = url.removeprefix("sqlite:///")

@@ -1,4 +1,4 @@
-"""A PostgreSQL database, for those who look after it."""
+"""Maintenance of a PostgreSQL database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SQLite file, for those who look after it."""
+"""Maintenance of a SQLite file."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class SqliteDatabase:
         with _told(self.name):
             _must_be_there(self._path)
             with closing(SqliteConnection(self._path, writes=False)) as source, closing(_connect(file)) as copy:
-                # One state from the first page to the last: whoever writes meanwhile would have SQLite begin anew, for ever.
+                # All pages in one step: otherwise each concurrent write would make SQLite start again, without end.
                 source.raw.execute("BEGIN")
                 if source.revision() is None:
                     raise Unavailable(1, f"{self.name} is not a database of Roster.")

@@ -1,4 +1,4 @@
-"""What a backup, a copy or a restore must not write over: the files of a store."""
+"""The files that a backup, a copy or a restore must not overwrite: those of a store."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class MemoryAudit:
         return list(islice((entry for entry in found if _matches(entry, query)), query.limit))
 
     def _index(self, place: int) -> int:
-        """Of the first entry at that place or behind it."""
+        """The index of the first entry at that place or after it."""
         return bisect_left(self._entries, place, lo=self._first, key=lambda entry: entry.place)
 
 

@@ -14,7 +14,9 @@ from service.domain.events.position import Position, new_epoch
 from service.domain.events.query import EXAMINED_MAX, EventPage, EventQuery
 
 _HELD_TIMES = 4  # so many times the bytes it may have otherwise the log may have while it is held
-_MOST_FORGOTTEN = 100  # at once: a long import leaves some 100,000 behind, which take a good part of a second
+_MOST_FORGOTTEN = (
+    100  # events trimmed at once: after a long import there are 100,000, which take a good part of a second
+)
 _MOST_REDACTED = 500  # at once, which takes some milliseconds
 _EVENT_BYTES = 1_000  # of an event with its user and its place in the indexes, without the text in it (measured: 960)
 
@@ -58,7 +60,7 @@ class MemoryLog:
         return event
 
     def hold(self, holds: Mapping[UUID, datetime], now: datetime) -> None:
-        """Keep what comes behind the present head until then, those that are held already from where they are; forget old holds."""
+        """Retain events after the present head until then, or after the head of an existing hold; drop expired holds."""
         head = self.position.seq
         self._holds |= {hold: (self._holds.get(hold, (head,))[0], until) for hold, until in holds.items()}
         if self._holds:
@@ -141,7 +143,7 @@ class MemoryLog:
         return (self._events[seqs[place] - first] for place in places)
 
     def _slice(self, start: int, stop: int) -> Iterable[Event]:
-        # From the nearer end: whoever follows the log asks at each commit for the last few of 100,000, which from the
+        # From the nearer end: the hub asks at each commit for the last few of 100,000 events, which from the
         # other end take 0.3 ms to reach.
         size = len(self._events)
         if start >= stop:

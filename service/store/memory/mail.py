@@ -18,7 +18,7 @@ from service.store.memory.rows import MemoryRows
 
 
 class MemoryMail(MemoryRows):
-    """What a `Transaction` does with mails and their tokens."""
+    """The mails and mail tokens of a transaction."""
 
     async def mail(self, email: str, kind: MailKind) -> Mail | None:
         return self._tables.mails.get((email, kind))

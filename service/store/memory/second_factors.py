@@ -11,7 +11,7 @@ from service.store.memory.rows import MemoryRows
 
 
 class MemorySecondFactors(MemoryRows):
-    """What a `Transaction` does with second factors."""
+    """The second factors of a transaction."""
 
     async def put_second_factor(self, user_id: UUID, factor: SecondFactor | None) -> None:
         self._set(self._tables.second_factors, user_id, factor)

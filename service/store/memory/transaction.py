@@ -116,8 +116,8 @@ class MemoryTransaction(Recording, MemoryMail, MemorySecondFactors):
             self._forget_expired(session.created_at)
 
     def _forget_expired(self, now: datetime) -> None:
-        # All sessions live equally long from their last refresh, so the first that is still valid ends the search. One
-        # that ends earlier, because none may be put off for ever, waits behind those for so long at most.
+        # All sessions live equally long from their last refresh, so the first valid one ends the search. A session
+        # that reached its absolute lifetime earlier is removed that much later.
         expired = []
         for session in self._tables.sessions:
             if session.expires_at > now:

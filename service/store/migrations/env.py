@@ -1,4 +1,4 @@
-"""What Alembic runs a migration in: the connection, and the transaction, of whoever asked for it."""
+"""Alembic's environment: migrations run in the connection and transaction of the caller."""
 
 from __future__ import annotations
 

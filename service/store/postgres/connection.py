@@ -17,13 +17,13 @@ from service.telemetry.quiet import Quiet
 
 # After this silence a server counts as gone, so that a caller is answered within two seconds. A statement that is only slow
 # is stopped before by the server itself (`STOP_MS`) and costs its own caller, not the connection: a search through two
-# million users takes as long. A lock that somebody keeps is given up before that, but after the second in which PostgreSQL
+# million users takes as long. A wait for a row lock ends before that, but after the second in which PostgreSQL
 # looks for a deadlock.
 SILENCE_S: Final = 1.5
 STOP_MS: Final = 1_400
 LOCK_MS: Final = 1_200
 
-# What is raised when the server, or the way to it, is not there, or what it has is being put back by somebody.
+# The errors of a server that is down or unreachable, or whose data is being restored.
 LOST: Final = (
     OSError,
     TimeoutError,
@@ -33,7 +33,7 @@ LOST: Final = (
     asyncpg.InsufficientResourcesError,
     asyncpg.PostgresSystemError,
     asyncpg.InternalServerError,  # what it has is broken
-    asyncpg.InvalidTransactionStateError,  # a standby that nobody has promoted, a transaction that was idle for too long
+    asyncpg.InvalidTransactionStateError,  # a standby, or a transaction that was idle for too long
     asyncpg.ObjectNotInPrerequisiteStateError,  # a lock that was waited for too long
     asyncpg.UndefinedTableError,  # pg_restore --clean takes away what it will make
     asyncpg.FeatureNotSupportedError,  # a plan from before that
@@ -85,7 +85,7 @@ class PostgresConnection:
             await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])
 
     async def say(self, text: str) -> None:
-        """What has no values and finds nothing, as `BEGIN`."""
+        """Run a statement without values and without result, as `BEGIN`."""
         async with deadline(self.raw, self._seconds):
             await self.raw.execute(text)
 
@@ -130,7 +130,7 @@ def is_write_conflict(error: Exception) -> bool:
 
 @asynccontextmanager
 async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> AsyncIterator[None]:
-    """Hang up on a server that does not answer in time, and when nobody waits for the answer any more.
+    """Close the connection when the server does not answer in time, or when the caller is cancelled.
 
     Raises `Unavailable` for whatever means that it is not there, `StorageFull` where it has no room.
 

@@ -23,7 +23,7 @@ RENEW_EVERY_S: Final = 5.0
 _GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
 _LOOK_AGAIN_S: Final = 0.05
 _QUIET_S: Final = 2.0
-_OWNING: Final = 0x526F7374  # name of the lock that whoever writes holds
+_OWNING: Final = 0x526F7374  # name of the advisory lock of the writing process
 
 _TRY: Final = "SELECT pg_try_advisory_lock($1, hashtext(current_schema))"
 # A session of ours that ended for us, and of which the server does not know yet: the way to it was cut, or it is frozen.
@@ -39,8 +39,8 @@ log = logging.getLogger("roster.store")
 class Lease:
     """A row that tells others of this process, and a lock where it wants to be the only one.
 
-    What keeps a second writer out is the lock: it belongs to the very session that writes, and ends with it. The row is for
-    whoever asks who has the database.
+    The lock excludes a second writer: it belongs to the session that writes, and ends with it. The row shows operators
+    which process owns the database.
 
     Attributes:
         name: of this process's sessions, by which the server knows them.
@@ -51,7 +51,7 @@ class Lease:
         self.name = f"roster {self._id}"
 
     async def take(self, connection: asyncpg.Connection[Any], wait_s: float) -> None:
-        """Hold the lock on this connection; raises `Unavailable`, with who has it, when that does not leave."""
+        """Take the lock on this connection; raises `Unavailable`, with the name of the owner, if it is not released in time."""
         loop = asyncio.get_running_loop()
         until = loop.time() + wait_s
         is_logged = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line

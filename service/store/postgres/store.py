@@ -48,7 +48,7 @@ _MIGRATE_WAIT_S: Final = 60
 _LET_GO_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
 _POOL: Final = 8
 _PAGE: Final = 500
-# How the server finds out that we are gone, so that it lets go of our locks: from ten seconds of silence on the wire, and
+# How the server detects that this process is gone, so that it releases our locks: after ten seconds of silence on the wire, and
 # from five in the middle of a transaction.
 _PARTING: Final = {
     "tcp_keepalives_idle": "5",
@@ -98,7 +98,7 @@ class PostgresStore(SqlStore):
         self._lease = Lease()
         self._quiet = Quiet()
         self._can_write = True  # what the last try to renew the lease, which is a write, came to
-        # asyncpg's pool gives a connection to whoever comes at that moment, and who waits begins anew, behind the others:
+        # asyncpg's pool gives a free connection to the next caller, not to the one that has waited longest:
         # of 32 readers some waited for half a second, where most took two milliseconds.
         self._turns = asyncio.Semaphore(_POOL)
         self._settings = {"timezone": "UTC", "application_name": self._lease.name, **_PARTING}
@@ -183,7 +183,7 @@ class PostgresStore(SqlStore):
             await migrate.in_postgres(self._connect_to_migrate, migrate.upgrade)
 
     async def _connect_to_migrate(self) -> asyncpg.Connection[Any]:
-        # A migration may take long; what it waits for, another one or those who read a table, may not.
+        # A migration may take long; waiting for another one, or for readers of a table, may not.
         return await self._connect({**self._settings, "lock_timeout": f"{_MIGRATE_WAIT_S}s"})
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[Any]:
@@ -199,7 +199,7 @@ class PostgresStore(SqlStore):
         await apply_settings(connection, self._bounded)
 
     def _fail(self, error: Exception) -> Unavailable:
-        """What a caller gets where no connection can be made; one line in the log for an outage."""
+        """The error for a caller when no connection can be made; one log line per outage."""
         kind = type(error).__name__
         if self._quiet.is_due(kind):
             log.error("no connection to PostgreSQL; requests return 503: %s", str(error) or kind)
@@ -237,7 +237,7 @@ class PostgresStore(SqlStore):
         return connection
 
     async def _stay(self) -> None:
-        """Renew the lease until cancelled. It also finds the server again when nobody writes."""
+        """Renew the lease until cancelled. This also finds a server that has returned while there are no writes."""
         renewed_at = 0.0
         while True:
             now = asyncio.get_running_loop().time()
@@ -292,7 +292,7 @@ class PostgresStore(SqlStore):
     @asynccontextmanager
     async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         try:
-            # Whoever reads may pause: for how long is not for the server to say.
+            # The reader of the export may pause for any time.
             connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
         except (*LOST, asyncpg.PostgresError) as error:
             raise self._fail(error) from error
@@ -331,7 +331,7 @@ class PostgresStore(SqlStore):
                 finally:
                     connection.terminate()
             except (*LOST, asyncpg.PostgresError, Unavailable):
-                log.debug("nobody rings: PostgreSQL cannot be listened to")
+                log.debug("cannot listen to PostgreSQL notifications; polling")
             await asyncio.sleep(_AGAIN_S)
 
 
@@ -342,4 +342,4 @@ def _address_of(url: str) -> tuple[str, int]:
 
 
 async def _as_it_is(_: asyncpg.Connection[Any]) -> None:
-    """Instead of asyncpg's own, which asks the server at each return to forget what nobody here has changed."""
+    """Replaces asyncpg's reset, which sends a statement at each release to undo changes that this service never makes."""

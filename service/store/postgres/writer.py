@@ -31,7 +31,7 @@ class PostgresWriter:
         connection: to begin with.
         connect: makes another one when that was lost; raises `Unavailable`.
         kept: how much of the log is kept, asked at each commit.
-        on_commit: called with what a commit has appended, before anybody is answered.
+        on_commit: called with the events of a commit, before the writers are answered.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class PostgresWriter:
         return self._connection is not None and not self._connection.is_closed()
 
     async def write(self, work: Work) -> tuple[Outcome, Position]:
-        """Have it carried out; raises `Unavailable` where the server is not there, or too many wait.
+        """Run the write; raises `Unavailable` if the server is down or too many writes wait.
 
-        Who stops waiting does not stop it: it is carried out whole, or not at all.
+        Cancelling the caller does not stop the write: it commits whole, or not at all.
         """
         future = self._queue.put(work)
         self._wake.set()
@@ -119,14 +119,14 @@ class PostgresWriter:
         self._queue.put_back(again)
 
     def _give_back(self, together: Sequence[Waiting], error: Exception) -> None:
-        """What becomes of writes whose transaction came to nothing."""
+        """The outcome of writes whose transaction failed."""
         if is_write_conflict(error):
             for waiting in together:
                 waiting.tries += 1
             self._queue.put_back(waiting for waiting in together if waiting.tries < _MOST_TRIES)
             together, error = [waiting for waiting in together if waiting.tries >= _MOST_TRIES], _at_once()
         elif isinstance(error, Unavailable):
-            # Who waits behind them would wait as long for the same, so nobody does.
+            # Later writes would wait as long for the same error, so they fail now.
             together = [*together, *self._queue.take_all()]
         else:
             log.error("writes failed", exc_info=error)
@@ -155,7 +155,7 @@ class PostgresWriter:
         try:
             await PostgresConnection(self._connection).say("ROLLBACK")
         except Exception:
-            self._connection.terminate()  # nobody knows in which state it is
+            self._connection.terminate()  # its state is unknown
             self._connection = None
 
 

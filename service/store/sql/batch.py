@@ -47,12 +47,12 @@ class BatchConnection(StatementRunner, Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one work.
+    """The outcome of one write.
 
     Attributes:
         error: what it raised; then it changed nothing.
         came_between: whether that was because of another transaction, so that it may go well once more.
-        recorded: what it leaves behind, when it did not fail.
+        recorded: its events and audit entries, if it succeeded.
         claimed: the key that it took, and what makes the answer to be kept with it.
     """
 
@@ -147,7 +147,7 @@ async def carry_out(
 
 
 async def _run(connection: BatchConnection, work: Work, transaction: SqlTransaction) -> Outcome | None:
-    """What became of a work; None for one that has to wait until this batch is committed."""
+    """The outcome of a write; None if it must wait until this batch is committed."""
     await connection.savepoint()
     try:
         value = await work(transaction)
@@ -192,7 +192,7 @@ def _outcome(value: Any, transaction: SqlTransaction) -> Outcome:
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:
-    """What to answer, if it is the same once more: whoever took the name may have come in between."""
+    """The error for a duplicate name, if it still exists: the other user may have been created meanwhile."""
     try:
         await refuse_taken(connection, duplicate.user)
     except AlreadyExists as error:
@@ -232,7 +232,7 @@ async def _append(
         await connection.run_many(statements.SET_VERSION, given)
     for event in numbered:
         if event.type == "user.deleted":
-            # Not what the same write may have made anew behind it.
+            # Only events before the deletion: the same write may have created the user again.
             await connection.run(statements.REDACT, id=event.subject, before=event.seq)
     await _trim(connection, head, first, kept)
     return Position(epoch, head)

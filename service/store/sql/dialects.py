@@ -37,7 +37,7 @@ class Statement:
     __slots__ = ("_build", "_compiled", "in_columns")
 
     def __init__(self, build: Build, *, in_columns: bool = False) -> None:
-        """`in_columns`: PostgreSQL takes a list of values for each parameter, and is told once for all rows."""
+        """`in_columns`: PostgreSQL takes one list of values for each parameter, and runs one statement for all rows."""
         self._build = build
         self.in_columns = in_columns
         self._compiled: dict[Dialect, Compiled] = {}

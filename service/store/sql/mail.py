@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class SqlMail:
-    """What a `Transaction` does with mails and their tokens."""
+    """The mails and mail tokens of a transaction."""
 
     connection: StatementRunner
     _dialect: Dialect

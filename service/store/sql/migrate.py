@@ -61,7 +61,7 @@ def in_sqlite(path: Path, step: Step) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # No transactions but our own: sqlite3's begin behind the first CREATE TABLE. And no foreign keys: making a table anew,
+    # No implicit transactions: sqlite3 would begin one only after the first CREATE TABLE. No foreign keys: recreating a table,
     # which is how SQLite changes one, would drop what refers to it; they are looked at before the commit.
     return sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
 

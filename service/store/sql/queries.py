@@ -69,7 +69,7 @@ def page(
 ) -> EventPage:
     """The answer, from the row of the log with each event, of which there is one more than asked for.
 
-    `written`: events that are known, by epoch and seq; what was redacted since is read anew.
+    `written`: events that are in memory, by epoch and seq; redacted ones are read again.
     """
     epoch, head, first = found[0][:3]
     examined_to = found[0][-1]

@@ -81,7 +81,7 @@ def of_user(user: User) -> dict[str, Any]:
 
 
 def folded(user: User) -> str:
-    """What a search looks through. Line breaks, which none of the three has, keep a needle inside one of them."""
+    """The text that a search looks through. Line breaks, which none of the three has, keep a match inside one of them."""
     return f"{user.username}\n{user.email.casefold()}\n{user.name.casefold()}"
 
 
@@ -261,7 +261,7 @@ def of_entry(entry: AuditEntry, place: int) -> dict[str, Any]:
 
 
 def answer_of(row: Row, dialect: Dialect) -> StoredResponse:
-    """From the columns of `statements.ANSWER` behind the fingerprint."""
+    """From the columns of `statements.ANSWER` after the fingerprint."""
     status, headers, body, subject = row
     return StoredResponse(
         status, json.loads(headers), bytes(body), None if subject is None else dialect.identity(subject)

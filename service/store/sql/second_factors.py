@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SqlSecondFactors:
-    """What a `Transaction` does with second factors."""
+    """The second factors of a transaction."""
 
     connection: StatementRunner
 

@@ -197,7 +197,7 @@ SECRET: Final = _always(select(secrets.c.value).where(secrets.c.name == bindpara
 
 # Keys of access tokens
 
-# Of those who each find no key and make one, the second waits for the first to commit.
+# If two processes find no key and each creates one, the second waits for the first to commit.
 LOCK_LOG: Final = _always(select(log.c.id).with_for_update())
 SIGNING_KEYS: Final = _always(select(*SIGNING_KEY).order_by(signing_keys.c.signs_from, signing_keys.c.kid))
 KEEP_SIGNING_KEY: Final = _always(insert(signing_keys))
@@ -401,7 +401,7 @@ def _claim(dialect: Dialect) -> Any:
     given = ("route", "key", "fingerprint", "expires_at")
     row = dialect.insert(answers).from_select(
         ["user_id", *given],
-        # Only for a user who is still there: the error of the foreign key could not be told from others.
+        # Only for an existing user: the error of the foreign key could not be distinguished from others.
         select(users.c.id, *(cast(bindparam(name), answers.c[name].type) for name in given)).where(
             users.c.id == bindparam("user_id")
         ),

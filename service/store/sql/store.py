@@ -156,7 +156,7 @@ class SqlStore(ABC):
 
     async def credentials(self, login: str) -> Credentials | None:
         if "\0" in login:
-            return None  # nobody's has one, and PostgreSQL refuses to look for it
+            return None  # no text with NUL is stored, and PostgreSQL refuses to search for it
         found = await self._find(statements.USER_BY_LOGIN, login=login)
         return rows.credentials_of(found[0], self._dialect) if found else None
 

@@ -1,4 +1,4 @@
-"""The tables of every SQL store. What must never be untrue stands here, so that no program can make it so."""
+"""The tables of every SQL store. Constraints state what must always hold, so that no program can break it."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ events = Table(
     Index("ix_events_role", "subject", "seq", sqlite_where=text(ROLE_CHANGE), postgresql_where=text(ROLE_CHANGE)),
 )
 
-# Nobody changes a row. Nor does it refer to one: what was done to a user is told of when the user is gone.
+# Rows never change, and refer to no other table: an entry about a user outlives the user.
 audit = Table(
     "audit",
     metadata,

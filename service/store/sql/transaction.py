@@ -33,7 +33,7 @@ class Duplicate(Exception):
 
 
 class SqlTransaction(Recording, SqlMail, SqlSecondFactors):
-    """What a work sees: its own changes, and those of works before it that have their versions.
+    """The view of one write: its own changes, and those of earlier writes of the batch with their versions.
 
     Args:
         changed: users that works before it in the same transaction have changed.

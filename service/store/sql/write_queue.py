@@ -1,4 +1,4 @@
-"""Writes that wait to be carried out, and those who wait for them."""
+"""The queue of writes, and their waiting callers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Waiting:
     tries: int = 0
 
     def answer(self, outcome: Outcome, position: Position) -> None:
-        """Tell whoever still waits."""
+        """Deliver the outcome to the caller, if it still waits."""
         if not self.future.done():
             self.future.set_result((outcome, position))
 

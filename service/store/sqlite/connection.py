@@ -12,8 +12,8 @@ from service.store.sql.dialects import SQLITE, Statement
 from service.store.sql.rows import Row
 from service.store.sqlite.faults import OpenFile, refusal_of
 
-# How long to wait for somebody who has opened the file beside us, as a shell may. Readers never meet a writer (WAL); what
-# they meet is a file being recovered, or locked as a whole, and while they wait the loop does.
+# How long to wait for another process that has opened the file, such as a shell. Readers never wait for a writer (WAL), but
+# for a file that is being recovered or is locked as a whole; and while they wait, the event loop waits.
 _BUSY_MS: Final = {True: 1_500, False: 50}
 
 # What the WAL keeps of its size once it has been checkpointed: twice what it has when no reader holds an old state.
@@ -86,7 +86,7 @@ class SqliteConnection:
     looks_first = True
 
     def taken_field(self, error: Exception) -> str | None:
-        return None  # it was looked for, and nobody else writes
+        return None  # the name was looked up before, and there is no other writer
 
     def begin(self) -> None:
         with self._faults():
@@ -120,7 +120,7 @@ class SqliteConnection:
         return not self.raw.in_transaction
 
     def is_write_conflict(self, error: Exception) -> bool:
-        return False  # nobody else writes
+        return False  # there is no other writer
 
     def close(self) -> None:
         self.raw.close()

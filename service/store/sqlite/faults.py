@@ -1,4 +1,4 @@
-"""What goes wrong around a SQLite file, in the words of the rules."""
+"""Errors of a SQLite file, as errors of the domain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.telemetry.quiet import Quiet
 _LOOK_EVERY_S: Final = 0.1  # looking takes 1 µs, and a read 4
 _PROBE_BYTES: Final = 65_536
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# Not ours: somebody else holds the file, or the disk, its rights or what is on it. Any other error is a mistake of ours.
+# Not a fault of ours: another process locks the file, or the disk, its permissions or the contents fail. Other errors are bugs.
 _AROUND: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -55,10 +55,10 @@ def refusal_of(error: sqlite3.Error, path: Path) -> Exception:
 
 
 class OpenFile:
-    """A file by its name and by what it was when it was opened.
+    """A file, identified by its name and by its inode at the time it was opened.
 
-    Who has opened a file goes on with it when it is moved away or replaced, and nothing that is written then would be found
-    by the next one.
+    A process keeps using a file that was moved away or replaced, and its later writes would be lost to the
+    next process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,7 +75,7 @@ class OpenFile:
             was_there, self._is_there = self._is_there, self._look() == self._identity
             if was_there and not self._is_there:
                 log.critical(
-                    "the database was moved away or replaced; put it back, or start anew with what is there now",
+                    "the database file was moved away or replaced; put it back, or restart with the present file",
                     extra={"file": str(self._path)},
                 )
         if not self._is_there:

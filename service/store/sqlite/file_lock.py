@@ -22,12 +22,12 @@ log = logging.getLogger("roster.store")
 
 
 async def own(path: Path, wait_s: float) -> int:
-    """Lock the file beside `path`; the system lets go of it with the process, however that ends.
+    """Lock the file beside `path`; the kernel releases the lock when the process ends, however it ends.
 
     Args:
-        wait_s: how long to wait for who has it to leave.
+        wait_s: how long to wait for the owner to release it.
 
-    Returns the descriptor that holds the lock. Raises `Unavailable`, with who has it, and OSError. Cancelling is safe.
+    Returns the descriptor that holds the lock. Raises `Unavailable`, with the name of the owner, and OSError. Cancelling is safe.
     """
     refuse_hard_links(path)
     try:

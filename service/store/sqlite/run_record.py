@@ -33,7 +33,7 @@ def read_owner(descriptor: int) -> str:
 
 
 def read_record(descriptor: int) -> RunRecord:
-    """What the last run left; a record that no file fits where it left none."""
+    """The record of the last run; without one, a record that matches no file."""
     text = os.pread(descriptor, _SIZE, 0).decode(errors="replace").partition("\n")[2]
     try:
         found = json.loads(text)

@@ -76,7 +76,7 @@ class SqliteStore(SqlStore):
             with ExitStack() as opened:
                 owner = await own(self._path, self._wait_s)
                 opened.callback(os.close, owner)
-                # Nobody else reads the hashes of passwords; what SQLite puts beside the file takes after it.
+                # Only the owner may read password hashes; SQLite gives the files beside it the same mode.
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._write_connection = SqliteConnection(self._path, writes=True, full=self._full)
                 opened.callback(self._write_connection.close)

@@ -20,7 +20,7 @@ class SqliteWriter:
 
     Args:
         kept: how much of the log is kept, asked at each commit.
-        on_commit: called on the loop with what a commit has appended, before anybody is answered.
+        on_commit: called on the loop with the events of a commit, before the writers are answered.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class SqliteWriter:
         self._thread.start()
 
     async def write(self, work: Work) -> tuple[Outcome, Position]:
-        """Have it carried out; raises `Unavailable` where too many wait, and whatever SQLite cannot do.
+        """Run the write; raises `Unavailable` if too many writes wait, and every error of SQLite.
 
-        Who stops waiting does not stop it: it is carried out whole, or not at all.
+        Cancelling the caller does not stop the write: it commits whole, or not at all.
         """
         future = self._queue.put(work)
         self._wake.set()
@@ -81,7 +81,7 @@ class SqliteWriter:
                 connection.roll_back()
                 raise
         except Exception as error:
-            # Who waits behind them would wait as long for the same, so nobody does.
+            # Later writes would wait as long for the same error, so they fail now.
             late = self._queue.take_all() if isinstance(error, Unavailable) else []
             self._loop.call_soon_threadsafe(self._fail, [*together, *late], error)
             return

@@ -39,7 +39,7 @@ class UsersImportView(View):
             summary="Bring in many users",
             description=(
                 "For administrators. The body is NDJSON, a user a line, as many as you like; it is read as it comes and "
-                "written in batches of 500 lines, each whole or not at all. The answer begins behind the last line: a summary, "
+                "written in batches of 500 lines, each whole or not at all. The response begins after the last line: a summary, "
                 "then a line for each line that was refused. A line is about the user with its id, else about the one with its "
                 "e-mail address, else about the one with its username; where there is none, it is created. A line is refused that "
                 "names the id of a deleted user whose events the log still holds, or would change the caller's own e-mail address or "

@@ -1,4 +1,4 @@
-"""Who uses the database."""
+"""Leases: the processes that use the database."""
 
 from __future__ import annotations
 

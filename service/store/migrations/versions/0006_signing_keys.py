@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("signs_from", _moment, nullable=False),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
     )
-    # The one key that there was: tokens name theirs from now on, and are made anew by a refresh.
+    # The single old key: tokens name their key from now on, and a refresh renews the old ones.
     op.execute("DELETE FROM secrets WHERE name = 'tokens'")
 
 
