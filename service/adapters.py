@@ -10,10 +10,10 @@ from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import trusted
 from service.security.argon2_hasher import Argon2Hasher
 from service.security.hash_admission import ProcessHasher
-from service.security.login_throttle.alarm import ThrottleAlerts
+from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
-from service.security.login_throttle.memory_counts import MemoryCounts
+from service.security.login_throttle.memory_counters import MemoryCounts
 from service.store.memory.store import MemoryStore
 from service.telemetry.metrics import Metrics
 

@@ -155,9 +155,9 @@ def place_of(moment: datetime) -> int:
 
 def of_event(event: Event, by: AuditSource, more: Details | None = None) -> AuditEntry:
     """The audit details of an event: its data without the user, and `more`."""
-    told = _told(event)
+    details = _details(event)
     return AuditEntry(
-        event.type, event.actor, event.subject, by, {**told, **more} if told and more else told or more or None
+        event.type, event.actor, event.subject, by, {**details, **more} if details and more else details or more or None
     )
 
 
@@ -169,7 +169,7 @@ def of_many(events: Sequence[Event], by: AuditSource) -> AuditEntry:
     )
 
 
-def _told(event: Event) -> Details | None:
+def _details(event: Event) -> Details | None:
     if event.changed:
         return {"changed": list(event.changed)}
     if event.session_id is not None:

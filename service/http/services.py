@@ -26,8 +26,8 @@ from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
 from service.security.hash_admission import HashAdmission, ProcessHasher
 from service.security.keyring import Keyring
-from service.security.login_throttle.guard import LoginThrottle
-from service.security.login_throttle.told import FailedLoginAudit
+from service.security.login_throttle.failed_logins import FailedLoginAudit
+from service.security.login_throttle.throttle import LoginThrottle
 from service.security.rate_limits import MailLimit, RegistrationLimit
 from service.security.token_usage import TokenUsageRecorder
 from service.server.tasks import Tasks

@@ -231,9 +231,9 @@ def rate_limited() -> web.Response:
 
 
 def _goodbye(ending: CloseReason, reconnect_after_ms: int) -> bytes:
-    told = {"reason": ending.reason, "reconnect_after_ms": reconnect_after_ms if ending.reconnect else None}
+    data = {"reason": ending.reason, "reconnect_after_ms": reconnect_after_ms if ending.reconnect else None}
     retry = f"retry: {reconnect_after_ms}\n".encode() if ending.reconnect else b""
-    return retry + sse("closing", compact(told))
+    return retry + sse("closing", compact(data))
 
 
 def _give_up_on_the_dead(request: web.Request, after_s: float) -> None:

@@ -14,7 +14,7 @@ from service.http import problems
 from service.http.operations import Operation
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
-from service.security.login_throttle.counts import Kind
+from service.security.login_throttle.failure_counters import Kind
 from service.server.peers import REASONS
 from service.telemetry.metrics import Metrics
 

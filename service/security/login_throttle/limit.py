@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from service.domain.auth.sessions import Session
 from service.domain.errors import TooManyFailures
-from service.security.login_throttle.counts import FailureCounters, MustWait, ThrottleKey
+from service.security.login_throttle.failure_counters import FailureCounters, MustWait, ThrottleKey
 from service.security.networks import network_of
 
 SITE_BITS: Final = 48

@@ -406,10 +406,10 @@ def _claim(dialect: Dialect) -> Any:
             users.c.id == bindparam("user_id")
         ),
     )
-    anew = {name: row.excluded[name] for name in ("fingerprint", "expires_at")}
+    renewed = {name: row.excluded[name] for name in ("fingerprint", "expires_at")}
     emptied = dict.fromkeys(("status", "headers", "body", "subject"), null())
     return row.on_conflict_do_update(
-        index_elements=list(answers.primary_key), set_=anew | emptied, where=answers.c.expires_at <= bindparam("now")
+        index_elements=list(answers.primary_key), set_=renewed | emptied, where=answers.c.expires_at <= bindparam("now")
     ).returning(answers.c.key)
 
 

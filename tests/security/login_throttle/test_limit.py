@@ -14,11 +14,11 @@ import pytest
 from service.config.values import Rate
 from service.domain.auth.sessions import Origin, Session
 from service.domain.errors import InvalidCredentials, TooMany
-from service.security.login_throttle.alarm import ThrottleAlerts
+from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.counts import ThrottleKey
+from service.security.login_throttle.failure_counters import ThrottleKey
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
-from service.security.login_throttle.memory_counts import MemoryCounts
+from service.security.login_throttle.memory_counters import MemoryCounts
 
 ADA, GRACE = uuid4(), uuid4()
 HOME, OFFICE, AWAY = "2001:db8::1", "192.0.2.1", "198.51.100.1"

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from uuid import UUID
 
+from service.security.login_throttle.failed_logins import FailedLoginAudit
 from service.security.login_throttle.limit import LoginLimit
-from service.security.login_throttle.told import FailedLoginAudit
 
 
 class LoginThrottle:
@@ -17,15 +17,15 @@ class LoginThrottle:
         limit: None where it is lifted.
     """
 
-    def __init__(self, limit: LoginLimit | None, told: FailedLoginAudit) -> None:
+    def __init__(self, limit: LoginLimit | None, failed_logins: FailedLoginAudit) -> None:
         self._limit = limit
-        self._told = told
+        self._failed_logins = failed_logins
 
     @asynccontextmanager
     async def attempt(self, account: UUID | str, client: str) -> AsyncIterator[None]:
         """Wrap one look; as `LoginLimit.attempt`."""
         async with (
-            self._told.watch(account if isinstance(account, UUID) else None, client),
+            self._failed_logins.watch(account if isinstance(account, UUID) else None, client),
             self._limit.attempt(account, client) if self._limit else nullcontext(),
         ):
             yield

@@ -22,7 +22,7 @@ from service.domain.errors import (
     WrongPassword,
 )
 from service.domain.ports import Transaction, Written
-from service.security.login_throttle.told import FailedLoginAudit
+from service.security.login_throttle.failed_logins import FailedLoginAudit
 from service.server.tasks import Tasks
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock

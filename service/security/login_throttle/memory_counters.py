@@ -11,7 +11,7 @@ from typing import Final
 
 from service.domain.errors import WRONG_PROOF
 from service.security.login_throttle.backoff import NONE, Backoff, Count
-from service.security.login_throttle.counts import Kind, MustWait, ThrottleKey
+from service.security.login_throttle.failure_counters import Kind, MustWait, ThrottleKey
 
 MOST_KEYS: Final = 100_000
 _SWEEP_EVERY_S: Final = 1.0

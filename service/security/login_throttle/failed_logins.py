@@ -46,7 +46,7 @@ class _Count:
         self.refused += other.refused
 
     @property
-    def told(self) -> dict[str, int]:
+    def details(self) -> dict[str, int]:
         return {"failed": self.failed, "codes": self.codes, "refused": self.refused}
 
 
@@ -137,8 +137,10 @@ class FailedLoginAudit:
 def _entries(most: Sequence[tuple[_Tried, _Count]], others: _Count) -> Callable[[Transaction], Awaitable[None]]:
     async def work(transaction: Transaction) -> None:
         for tried, count in most:
-            await transaction.record("login.failed", None, tried.account, count.told, AuditSource(client=tried.network))
+            await transaction.record(
+                "login.failed", None, tried.account, count.details, AuditSource(client=tried.network)
+            )
         if others != _Count():
-            await transaction.record("login.failed", None, None, {**others.told, "others": True})
+            await transaction.record("login.failed", None, None, {**others.details, "others": True})
 
     return work

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from service.config.values import Rate
 from service.domain.errors import InvalidCredentials, WrongPassword
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.counts import FailureCounters, MustWait, ThrottleKey
-from service.security.login_throttle.memory_counts import MemoryCounts
+from service.security.login_throttle.failure_counters import FailureCounters, MustWait, ThrottleKey
+from service.security.login_throttle.memory_counters import MemoryCounts
 from tests.support.domain import finish
 
 ADA = ThrottleKey("account", "ada")
