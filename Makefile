@@ -57,7 +57,7 @@ bench-compare: $(VENV)/.bench  ## compare the processor time of this checkout wi
 clean:  ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 
-# Stamps are set only after success; `python3 -m venv` without ensurepip would leave half a folder behind.
+# A stamp is set only after success; `python3 -m venv` without ensurepip would leave an incomplete folder.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later with its venv module is needed (Debian: apt-get install python3-venv)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """gunicorn's configuration: `gunicorn` in this folder, or `gunicorn --config …/gunicorn.conf.py`, is all it takes.
 
-Everything is chosen by the service's own settings (`ROSTER_…`). Only what gunicorn itself does is told here: the runner
+The service's own settings (`ROSTER_…`) choose everything. This file sets only what belongs to gunicorn: the runner
 brings its keep-alive, its access log and its shutdown timeout along, and gunicorn's settings of these names do nothing.
 """
 
@@ -31,18 +31,18 @@ backlog = 2048  # a restart brings every stream back within seconds
 # modules beside those that this file imports would have the settings of one version and the code of another.
 preload_app = True
 
-# The worst case: readiness fails for drain_delay_s, streams end over drain_spread_s, then those who do not go, then
+# The worst case: readiness fails for drain_delay_s, streams end over drain_spread_s, then slow ones are closed, then
 # requests in flight, then tasks, each with shutdown_timeout_s, then what is left to cancel and to close. A worker that takes
 # longer is killed and closes nothing.
 graceful_timeout = math.ceil(settings.drain_delay_s + settings.drain_spread_s + 3 * settings.shutdown_timeout_s) + 10
 # A worker gives no sign of life while it stops.
 timeout = graceful_timeout + 10
 
-control_socket_disable = True  # nobody asks there, and a read-only file system has no place for it
+control_socket_disable = True  # it is not used, and a read-only file system has no place for it
 # A heartbeat must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108  # gunicorn makes the file
 
-# Its lines in the form of ours, so that whoever reads stderr finds one form.
+# gunicorn's lines have the format of ours, so that stderr has one format.
 loglevel = settings.log_level
 _FORMS = {"json": "service.telemetry.logs.JsonFormatter", "console": "service.telemetry.logs.ConsoleFormatter"}
 _STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}

@@ -3,7 +3,7 @@
 Ends with 0 where every one was looked up and none has a hole that is known, 1 where one has, and 2 where they could not all
 be looked up. pip-audit by itself ends with 0 there, too: what a registry in front has no answer for it passes over.
 
-Options behind the file are pip-audit's; without any it asks PyPI, then OSV.
+Options after the file are pip-audit's; without any it asks PyPI, then OSV.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WAYS: Final = (("--vulnerability-service", "pypi"), ("--vulnerability-service",
 
 
 def main(file: str, *options: str) -> int:
-    refused = "nobody was asked"
+    refused = "no database was reached"
     for way in [options] if options else _WAYS:
         ran = _pip_audit(file, way)
         try:

@@ -50,7 +50,7 @@ def main() -> None:
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
 
-    # Else a `kill` would end this process at once and leave the servers behind.
+    # Otherwise a `kill` would end this process at once and leave the servers running.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _terminated)
     chosen = cores.choose()

@@ -19,7 +19,7 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.
 
 @dataclass(slots=True)
 class Tally:
-    """What all connections together saw.
+    """The results of all connections together.
 
     Attributes:
         latencies_s: from the write of a request to the last byte of its answer, one for each 200 or 201.
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             return
         length = _LENGTH.search(self._answer, 0, head_end + 2)
         if length is None:
-            # Chunked, or none at all: its end cannot be told here.
+            # Chunked, or without a length: the end of the body is unknown here.
             self._fail()
             return
         if len(self._answer) < head_end + 4 + int(length[1]):

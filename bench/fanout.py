@@ -26,7 +26,7 @@ _ROOM: Final = "bench"
 _JOIN: Final = {"type": "join", "room": _ROOM}
 # `%` is where the number goes; with it and the braces the data are about 100 bytes.
 _MESSAGE: Final = {"type": "broadcast", "room": _ROOM, "data": {"text": "k=% " + "x" * 80}}
-# Asked for again and again by who never reads: the answers fill its socket, and nobody else's.
+# Requested again and again by a client that never reads: the responses fill its socket, and no other.
 _FILL: Final = {"type": "echo", "data": "x" * 40_000}
 
 
@@ -37,7 +37,7 @@ class SubscriberGroup:
     Attributes:
         subscribe: path of the subscribers, `publish` of the publisher, which is always a WebSocket.
         headers: sent with every request.
-        joins: whether a WebSocket has to join, and is told so.
+        joins: whether a WebSocket has to join and receives `joined`.
         hello: text in the first event of an event stream; None when none comes before the messages.
     """
 
@@ -62,7 +62,7 @@ class SubscriberGroup:
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """What one stretch of load saw. Every subscriber got every message, once, in order.
+    """The results of one stretch of load. Every subscriber got every message, once, in order.
 
     Attributes:
         connect_s: from the first subscriber's request until the last was in the room.
@@ -137,22 +137,28 @@ def generate(
     server.trim_log()
     if process.returncode != 0:
         raise WrongAnswer(f"{server.name}: {complaint.strip()}")
-    told: dict[str, Any] = json.loads(begun) | json.loads(done)
-    if told["missing"] or told["skipped"] or told["repeated"] or told["closed"] or told["stalled"] != stalled:
-        lost, doubled = told["missing"] + told["skipped"], told["repeated"]
+    figures: dict[str, Any] = json.loads(begun) | json.loads(done)
+    if (
+        figures["missing"]
+        or figures["skipped"]
+        or figures["repeated"]
+        or figures["closed"]
+        or figures["stalled"] != stalled
+    ):
+        lost, doubled = figures["missing"] + figures["skipped"], figures["repeated"]
         raise WrongAnswer(
-            f"{server.name}, {window} in flight: of {told['delivered'] + lost:,} deliveries {lost:,} were lost or late, "
-            f"{doubled:,} doubled or late; connections of readers that ended: {told['closed']}, "
-            f"of {stalled} stalled ones still there: {told['stalled']}"
+            f"{server.name}, {window} in flight: of {figures['delivered'] + lost:,} deliveries {lost:,} were lost or late, "
+            f"{doubled:,} doubled or late; connections of readers that ended: {figures['closed']}, "
+            f"of {stalled} stalled ones still there: {figures['stalled']}"
         )
     return Fan(
-        deliveries=told["delivered"],
-        seconds=told["seconds"],
-        connect_s=told["connect_s"],
-        each_p50_ms=told["each_p50_ms"],
-        each_p99_ms=told["each_p99_ms"],
-        last_p50_ms=told["last_p50_ms"],
-        last_p99_ms=told["last_p99_ms"],
+        deliveries=figures["delivered"],
+        seconds=figures["seconds"],
+        connect_s=figures["connect_s"],
+        each_p50_ms=figures["each_p50_ms"],
+        each_p99_ms=figures["each_p99_ms"],
+        last_p50_ms=figures["last_p50_ms"],
+        last_p99_ms=figures["last_p99_ms"],
         cpu_s=None if before is None or after is None else after - before,
     )
 

@@ -54,7 +54,7 @@ class Stream:
             self.received += block
 
     def take(self) -> bytes:
-        """What has come by now, without waiting; raises `WrongAnswer` when the stream has ended."""
+        """The bytes that have arrived, without waiting; raises `WrongAnswer` when the stream has ended."""
         self._socket.settimeout(0)
         try:
             while block := self._socket.recv(_BLOCK):

@@ -17,7 +17,7 @@ from bench.versions import versions
 CONNECTIONS: Final = 2_000
 
 _SETTLE_S: Final = 1
-_GIVEN_BACK_S: Final = 6  # the service gives memory back once nobody has left for a while
+_GIVEN_BACK_S: Final = 6  # the service trims its heap once no connection has closed for a while
 _JOIN: Final = b'{"type":"join","room":"bench"}'
 
 
@@ -83,7 +83,7 @@ def run(plan: Plan, cores: Cores) -> str:
 
 
 def _weigh(way: Idle, cores: Cores) -> Weight:
-    # A server of its own for each: what one kind leaves behind the next would find free.
+    # A server of its own for each kind: the memory of one kind would be free for the next.
     with roster.running(cores.server) as ours:
         time.sleep(_SETTLE_S)
         before = ours.server.rss_bytes

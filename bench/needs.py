@@ -1,4 +1,4 @@
-"""What a scenario needs of the machine."""
+"""The requirements of a scenario on the machine."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`PATCH /v1/users/{id}` while 1,000 members each have their own feed open, beside the same with nobody there.
+"""`PATCH /v1/users/{id}` while 1,000 members each have their own feed open, compared with the same without readers.
 
-The user that is changed is one of the members: its feed must bring every change, once, in order, and nobody else's may bring
+The user that is changed is one of the members: its feed must bring every change, once, in order, and no other feed may bring
 anything.
 """
 
@@ -83,8 +83,8 @@ def run(plan: Plan, cores: Cores) -> str:
             with held([member.feed for member in members], websocket=False, sign=b"event: hello") as feeds:
                 beside.append(_change(client, ours, members[0], plan.seconds, feeds))
             ours.server.trim_log()
-            told = f"alone {alone[-1].cpu_us:.0f} µs, beside readers {beside[-1].cpu_us:.0f} µs"
-            sys.stderr.write(f"round {number} of {plan.rounds}: {told}\n")
+            figures = f"alone {alone[-1].cpu_us:.0f} µs, beside readers {beside[-1].cpu_us:.0f} µs"
+            sys.stderr.write(f"round {number} of {plan.rounds}: {figures}\n")
     return _report(alone, beside, plan, cores)
 
 
@@ -135,7 +135,7 @@ def _check(feeds: Sequence[Stream], seen: bytes, changes: int) -> None:
         raise WrongAnswer(f"the feed brought {len(brought):,} of {changes:,} changes, or not in their order")
     for feed in others:
         if _EVENT in (received := feed.take()):
-            raise WrongAnswer(f"a feed brought what is somebody else's: {received[-300:]!r}")
+            raise WrongAnswer(f"a feed brought an event of another user: {received[-300:]!r}")
 
 
 def _report(alone: Sequence[Stretch], beside: Sequence[Stretch], plan: Plan, cores: Cores) -> str:
@@ -155,6 +155,6 @@ def _report(alone: Sequence[Stretch], beside: Sequence[Stretch], plan: Plan, cor
             f"rounds of {plan.seconds} s in turn, median of {plan.rounds}; {cores}\n{versions('aiohttp', 'uvloop')}",
             table(("members with their feed open", "server µs a PATCH", "PATCH/s", "p50 ms"), rows),
             f"{MEMBERS:,}/none  server µs  {cost.middle:.2f}   ({cost.low:.2f} to {cost.high:.2f})\n"
-            "every change came to the feed of its user, once, in order, and to nobody else's",
+            "every change came to the feed of its user, once, in order, and to no other",
         )
     )

@@ -122,7 +122,7 @@ def _report(contenders: Sequence[Contender], plan: Plan, cores: Cores, body_byte
 
 
 def _notes(contenders: Sequence[Contender], cores: Cores) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """Conditions that a reader of the figures must know."""
     notes = [f"({each.letter}) {each.failures} failures under load" for each in contenders if each.failures]
     notes += [
         f"({each.letter}) did not fill its core: the load generator was the limit, the server can do more"

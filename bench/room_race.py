@@ -125,7 +125,7 @@ def _ratios(bare: Runner, ours: Runner) -> str:
 
 
 def _notes(runners: Sequence[Runner], cores: Cores) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """Conditions that a reader of the figures must know."""
     notes = []
     for each in runners:
         # In lockstep a server waits for the load at the end of each message; only with more under way must it be full.

@@ -32,8 +32,10 @@ def run(plan: Plan, cores: Cores) -> str:
         for number in range(1, plan.rounds + 1):
             for stalled, seen in fans.items():
                 seen.append(generate(program, ours.server, audience, window=1, seconds=plan.seconds, stalled=stalled))
-            told = ", ".join(f"{stalled} stalled: p99 {seen[-1].each_p99_ms:.2f} ms" for stalled, seen in fans.items())
-            sys.stderr.write(f"round {number} of {plan.rounds}: {told}\n")
+            figures = ", ".join(
+                f"{stalled} stalled: p99 {seen[-1].each_p99_ms:.2f} ms" for stalled, seen in fans.items()
+            )
+            sys.stderr.write(f"round {number} of {plan.rounds}: {figures}\n")
     return _report(fans[0], fans[1], plan, cores)
 
 

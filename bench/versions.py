@@ -1,4 +1,4 @@
-"""What was measured with what."""
+"""The versions of the measured software."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Peer(asyncio.Protocol):
             self._transport.abort()
 
     def _next_payload(self) -> bytes | None:
-        """What the next whole frame of the publisher says; None when there is none yet."""
+        """The payload of the next whole frame of the publisher; None if there is none yet."""
         received = self._received
         if len(received) < 2:
             return None

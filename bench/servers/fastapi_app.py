@@ -33,7 +33,7 @@ class User(BaseModel):
 
 
 class World(BaseModel):
-    """What the tokens of the load are signed with and say, and the one user there is."""
+    """The signing key and the claims of the load's tokens, and the only user."""
 
     secret: str
     issuer: str

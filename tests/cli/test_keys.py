@@ -75,7 +75,7 @@ async def test_next_key_is_known_before_it_signs(service: Server, url: str) -> N
 
 
 async def test_keys_can_be_replaced_at_once(service: Server, url: str) -> None:
-    """What was stolen is good for nothing within seconds: tokens are refused and streams end, and a refresh goes on."""
+    """A stolen key is useless within seconds: its tokens are rejected and its streams end, and a refresh continues the session."""
     ada = await service.member("ada")
     async with service.feed(ada) as stream:
         await stream.expect("hello")
@@ -221,7 +221,7 @@ async def used(service: Server, by: Login) -> bool:
 
 
 async def test_api_token_of_whom_is_no_use(service: Server, url: str) -> None:
-    """One of a user who is not active is refused, and what its role may not is told."""
+    """The token of an inactive user is rejected, and scopes that the role lacks are named."""
     admin = await service.admin()
     grace = await service.member("grace")
     role = {"role": "admin"}
@@ -243,7 +243,7 @@ def bent(token: str) -> str:
 
 
 async def test_refusal_has_a_reason(service: Server, url: str) -> None:
-    """An operator is told what the service tells nobody."""
+    """An operator sees the reason, which the service does not reveal to clients."""
     ada = await service.member("ada")
     session, generation, _ = ada.refresh_token.split(".")
     reasons = {

@@ -25,7 +25,7 @@ async def ended(*command: str, **settings: str) -> tuple[int, str]:
 
 
 async def test_port_that_is_taken_is_one_line(server: Server) -> None:
-    """Serving on a port that somebody else has ends at once, with one line that names both variables."""
+    """Serving on a port in use ends at once, with one line that names both variables."""
     code, text = await ended(ROSTER_PORT=str(server.port))
 
     assert code == 1
@@ -35,7 +35,7 @@ async def test_port_that_is_taken_is_one_line(server: Server) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 async def test_log_tells_of_the_beginning_and_the_end(number: signal.Signals, tmp_path: Path, place: str) -> None:
-    """Whoever reads the log alone knows where and from what it served, what told it to stop, and when it had."""
+    """The log alone shows where and from what the service served, which signal stopped it, and when it had stopped."""
     with (tmp_path / "stderr").open("w+b") as stderr:
         process = await start("-m", "service", folder=str(tmp_path), stderr=stderr, ROSTER_STORE_URL=place)
 
@@ -92,7 +92,7 @@ async def test_store_that_cannot_be_used_is_one_line(postgres_url: str) -> None:
 
 
 async def test_health_is_that_of_the_service(server: Server) -> None:
-    """The health command ends with 0 while the service on this host is ready, and with 1 and a line when nobody answers."""
+    """The health command ends with 0 while the service on this host is ready, and with 1 and a line when it does not answer."""
     assert await ended("health", ROSTER_PORT=str(server.port)) == (0, "")
 
     code, text = await ended("health", ROSTER_PORT="1")
@@ -131,7 +131,7 @@ async def test_taken_port_comes_with_a_free_one(server: Server) -> None:
 
 
 async def test_missing_packages_are_a_sentence() -> None:
-    """A Python without the packages is told how to get them, without a traceback."""
+    """A Python without the packages prints how to install them, without a traceback."""
     code, text = await finished("-S", "-m", "service")
 
     assert code == 1

@@ -27,7 +27,7 @@ from tests.support.server import serve
 
 @pytest.fixture(autouse=True)
 def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither the environment of whoever runs the tests nor a `.env` of theirs is read."""
+    """The tests read neither the environment of their user nor a `.env`."""
     for name in list(os.environ):
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
@@ -35,7 +35,7 @@ def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
-    """What is said when these variables are set."""
+    """The message of a start with these variables."""
     for name, value in variables.items():
         monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(SettingsError) as error:
@@ -69,7 +69,7 @@ def test_arguments_win_over_environment_over_file(monkeypatch: pytest.MonkeyPatc
 
 
 def test_settings_do_not_change() -> None:
-    """What was read at start stays as it is."""
+    """Settings do not change after the start."""
     with pytest.raises(ValidationError):
         load().port = 1  # type: ignore[misc]  # that is the point
 
@@ -157,7 +157,7 @@ def test_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 
 
 def test_settings_show_no_secret() -> None:
-    """What is printed of settings holds no secret."""
+    """Printed settings hold no secret."""
     pem = "-----BEGIN " + "k" * 8
     shown = repr(load(jwt_secret="s" * 32, jwt_private_key=pem, admin_password="p" * 8, metrics_token="m" * 16))
 
@@ -165,7 +165,7 @@ def test_settings_show_no_secret() -> None:
 
 
 def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has made three mistakes need not start four times."""
+    """All mistakes are reported at once, so three of them do not need four starts."""
     said = refused(monkeypatch, PORT="x", WORKERS="-1", ADMIN_EMAIL="x")
 
     assert [line.split("=")[0] for line in said.splitlines()] == ["ROSTER_PORT", "ROSTER_WORKERS", "ROSTER_ADMIN_EMAIL"]
@@ -311,7 +311,7 @@ async def test_greatest_numbers_are_borne() -> None:
     ],
 )
 def test_mail_server_is_named_in_full(monkeypatch: pytest.MonkeyPatch, url: str, reason: str) -> None:
-    """What is no address of a mail server is refused, and not repeated: there may be a password in it."""
+    """An invalid mail server address is refused and not repeated: it may contain a password."""
     said = refused(monkeypatch, SMTP_URL=url, MAIL_FROM="roster@example.com")
 
     assert said.startswith("ROSTER_SMTP_URL=(hidden): ")
@@ -319,7 +319,7 @@ def test_mail_server_is_named_in_full(monkeypatch: pytest.MonkeyPatch, url: str,
 
 
 def test_mail_server_needs_what_goes_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender, and encryption where it is told a password."""
+    """A mail server needs a sender, and encryption if there is a password."""
     assert "ROSTER_MAIL_FROM" in refused(monkeypatch, SMTP_URL="smtp://mail.example.com")
     in_the_open = {"SMTP_URL": "smtp://u:p@mail.example.com", "MAIL_FROM": "a@example.com", "SMTP_STARTTLS": "false"}
     assert "in the open" in refused(monkeypatch, **in_the_open)

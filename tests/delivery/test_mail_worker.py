@@ -1,4 +1,4 @@
-"""Mails on their way, from the store to whoever carries them."""
+"""The delivery of mails, from the store to the mailer."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ async def test_mail_that_was_sent_makes_room_after_a_while(world: World) -> None
 
 
 async def test_mail_that_is_too_old_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody wants it any more, and the log says so."""
+    """An expired mail is not sent, and the log says so."""
     await world.put()
     world.clock.advance(24 * 3600)
     async with world.running():
@@ -260,7 +260,7 @@ async def test_mail_that_is_too_old_is_given_up(world: World, caplog: pytest.Log
 
 
 async def test_mail_that_is_refused_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """What nobody will ever take is not tried again; the log says why, and not to whom."""
+    """A permanently refused mail is not retried; the log says why, and not to whom."""
     world.carrier.fails = [MailRefused("the server refuses it (550)")]
     await world.put()
     async with world.running():
@@ -298,7 +298,7 @@ async def test_who_is_stopped_in_the_middle_sends_it_again(world: World) -> None
 @pytest.mark.parametrize("kind", ["verify", "reset", "move", "known"])
 async def test_mail_about_nobody_is_dropped(world: World, kind: MailKind) -> None:
     """The account has gone, or was never there: there is nothing to say."""
-    await world.put(kind, "nobody@example.com")
+    await world.put(kind, "absent@example.com")
     async with world.running():
         await until(lambda: world.counted("needless", kind) == 1)
 
@@ -306,7 +306,7 @@ async def test_mail_about_nobody_is_dropped(world: World, kind: MailKind) -> Non
 
 
 async def test_too_much_at_once_is_refused(world: World) -> None:
-    """What asks for mails waits in a bounded line; over it 503, and when there is room others are taken."""
+    """Requests for mails wait in a bounded queue; when it is full they get 503, and later ones are accepted again."""
     gate, ran = asyncio.Event(), 0
 
     async def work() -> None:
@@ -327,7 +327,7 @@ async def test_too_much_at_once_is_refused(world: World) -> None:
 
 
 async def test_what_fails_behind_the_answer_is_heard_of(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for it, so the log says so; its place is free again."""
+    """A failed background request is logged, because no caller waits for it; its place is free again."""
 
     async def work() -> None:
         raise Unavailable(1, "The store is gone.")

@@ -36,7 +36,7 @@ def mailer(
 
 @asynccontextmanager
 async def stub(conversation: str) -> AsyncIterator[int]:
-    """The port of a server that says one thing, or nothing, to whoever connects, and then reads."""
+    """The port of a server that sends one reply, or none, to every client, and then reads."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(conversation.encode())
@@ -76,7 +76,7 @@ async def script(*lines: str) -> AsyncIterator[tuple[int, list[bytes]]]:
 
 
 async def test_letter_arrives_as_it_was_written() -> None:
-    """Text in UTF-8 and lines of any kind come through; headers say who, when, and that nobody should answer by machine."""
+    """Text in UTF-8 and lines of any length arrive; headers name the sender and the date, and ask machines not to answer."""
     async with mail_server() as server:
         await mailer(server.port).send(LETTER)
     (letter,) = server.letters
@@ -286,7 +286,7 @@ async def test_server_that_is_none_is_given_up(says: str) -> None:
 
 
 async def test_server_that_is_not_there_is_tried_later() -> None:
-    """Nobody listens on port 1."""
+    """No server listens on port 1."""
     with pytest.raises(Unavailable):
         await mailer(1).send(LETTER)
 

@@ -1,4 +1,4 @@
-"""What can be done with accounts."""
+"""The use cases of accounts."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ async def test_account_that_is_made_is_whole(world: World) -> None:
 
 
 async def test_who_made_an_account_is_its_actor(world: World) -> None:
-    """Who registers is the actor of its own event; what an administrator makes names the administrator."""
+    """A user who registers is the actor of its own event; a created account names the administrator."""
     own = await accounts.create(world.store, world.hasher, world.clock, BY, NewUser("eve", "eve@example.com"), None)
     other = await accounts.create(
         world.store, world.hasher, world.clock, BY, NewUser("kim", "kim@example.com"), world.admin.id
@@ -151,7 +151,7 @@ async def test_account_without_password_has_none(world: World) -> None:
     ],
 )
 async def test_taken_names_are_refused(world: World, username: str, email: str, fields: tuple[str, ...]) -> None:
-    """Nobody gets a username or e-mail address that another has, and every such field is named."""
+    """Usernames and e-mail addresses are unique, and every duplicate field is named."""
     before = await world.head()
     with pytest.raises(AlreadyExists) as refused:
         await accounts.create(world.store, world.hasher, world.clock, BY, NewUser(username, email), None)
@@ -272,7 +272,7 @@ async def test_own_address_asks_for_the_password(world: World) -> None:
 
 @pytest.mark.parametrize("password", ["", "bob's password", "ada's passwor"])
 async def test_own_address_needs_the_password(world: World, password: str) -> None:
-    """Changing one's own e-mail address with another password than one's present one is refused, and names the field."""
+    """A change of the own e-mail address with a wrong current password is refused, and names the field."""
     with pytest.raises(WrongPassword) as refused:
         await world.change(world.ada, world.ada, email="new@example.com", current_password=password)
 
@@ -281,7 +281,7 @@ async def test_own_address_needs_the_password(world: World, password: str) -> No
 
 
 async def test_own_address_changes_with_the_password(world: World) -> None:
-    """With the present password one's own e-mail address changes, and logs in from then on."""
+    """With the current password the own e-mail address changes, and is valid for logins from then on."""
     after = await world.change(world.ada, world.ada, email="new@example.com", current_password="ada's password")
 
     assert after.email == "new@example.com"
@@ -300,7 +300,7 @@ async def test_address_that_stays_costs_no_hash(world: World) -> None:
 
 
 async def test_admin_changes_another_address_without_password(world: World) -> None:
-    """An administrator changes anybody's e-mail address, but its own needs its password too."""
+    """An administrator changes the e-mail address of any user, and needs the password for its own."""
     after = await world.change(world.admin, world.ada, email="new@example.com")
     assert after.email == "new@example.com"
 
@@ -426,7 +426,7 @@ async def test_deactivation_ends_every_session(world: World) -> None:
 
 @pytest.mark.parametrize("fields", [{"role": "admin"}, {"name": "x"}, {"username": "ada2"}])
 async def test_other_changes_leave_sessions(world: World, fields: dict[str, Any]) -> None:
-    """Another role or name does not log anybody out."""
+    """A change of role or name revokes no session."""
     session = await world.session_of(world.ada)
     after = await world.change(world.admin, world.ada, **fields)
 
@@ -453,7 +453,7 @@ async def test_deletion_takes_everything(world: World) -> None:
 
 
 async def test_first_admin_is_made_once() -> None:
-    """Without an administrator one is made, by nobody; with one nothing happens."""
+    """Without an administrator one is created, without an actor; with one nothing happens."""
     clock = ManualClock()
     store, hasher = MemoryStore(clock), PlainHasher()
     admin = NewUser("root", "root@example.com", role="admin", password="root's password")
@@ -470,7 +470,7 @@ async def test_first_admin_is_made_once() -> None:
 
 
 async def test_first_admin_does_not_displace_a_member() -> None:
-    """Where a member already has the administrator's name, that account is left as it is, and somebody is told."""
+    """If a member has the administrator's name, that account is unchanged, and the log says so."""
     clock = ManualClock()
     store = MemoryStore(clock)
     await keep(store, a_user(username="root"))

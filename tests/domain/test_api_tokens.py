@@ -85,7 +85,7 @@ async def test_nobody_hands_on_what_it_has_not(world: World) -> None:
 
 
 async def test_member_makes_no_token_for_administrators(world: World) -> None:
-    """No credentials of a member could, so it is told so, and not to look for others."""
+    """No credentials of a member can have the scope, and the error says so."""
     with pytest.raises(Forbidden) as refused:
         await world.make(world.new(scopes=frozenset({"audit:read", "tokens"})), role="member", scopes=of("member"))
 
@@ -150,7 +150,7 @@ async def test_tokens_are_listed_while_they_live(world: World) -> None:
 
 
 async def test_tokens_of_others_are_for_administrators(world: World) -> None:
-    """Another's list and another's token are not there for a member, and unknown ones for nobody."""
+    """Another user's tokens do not exist for a member, and unknown ones for no caller."""
     bob, eve = a_user(), a_user()
     await keep(world.store, bob, eve)
     of_bob = a_token(bob, world.clock())
@@ -170,7 +170,7 @@ async def test_tokens_of_others_are_for_administrators(world: World) -> None:
 
 
 async def test_end_of_a_token_is_told(world: World) -> None:
-    """Revoking is an event about the user, by whoever did it, that names the token and no session."""
+    """A revocation is an event about the user, with its actor, that names the token and no session."""
     made, other = await world.make(), await world.make()
     await world.revoke(made, world.ada)
     (event,) = await whole_log(world.store, types=frozenset({"token.ended"}))
@@ -182,7 +182,7 @@ async def test_end_of_a_token_is_told(world: World) -> None:
 
 @pytest.mark.parametrize("reason", ["deactivated", "deleted"])
 async def test_tokens_end_with_the_account(world: World, reason: str) -> None:
-    """Who is deactivated or deleted keeps no token, each end is told, and none comes back with the account."""
+    """A deactivated or deleted user keeps no token, each revocation is an event, and no token returns with the account."""
     made = [await world.make(), await world.make()]
     by = Caller(uuid.uuid4(), "admin")
     if reason == "deleted":

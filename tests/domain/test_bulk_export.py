@@ -1,4 +1,4 @@
-"""What the audit says about an export."""
+"""The audit entry of an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a line of an import: its refusals and its edges, on the memory store."""
+"""The outcome of import lines: refusals and edge cases, on the memory store."""
 
 from __future__ import annotations
 

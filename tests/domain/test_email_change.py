@@ -57,7 +57,7 @@ async def world() -> World:
 
 
 async def test_change_of_address_does_not_outrun_a_new_password(world: World) -> None:
-    """Whoever knew the one before, which was right as it was looked at, moves nothing."""
+    """A caller whose password was changed after the check cannot move the account."""
     world.hasher.before_verify = world.change_password
     wanted = Change({"email": "new@example.com"}, PASSWORD)
     with pytest.raises(WrongPassword):
@@ -74,7 +74,7 @@ async def test_address_is_asked_for_who_has_proven_to_be_there(world: World) -> 
 
 
 async def test_own_address_is_not_asked(world: World) -> None:
-    """There is nothing to do, so nobody is mailed, and what was asked for before goes on."""
+    """The present address gets no mail, and an earlier request stays valid."""
     await world.ask()
     before = await world.store.due_mails(world.clock(), 10)
     await world.ask("ada@example.com")
@@ -83,7 +83,7 @@ async def test_own_address_is_not_asked(world: World) -> None:
 
 
 async def test_asking_again_takes_back_what_was_asked_before(world: World) -> None:
-    """Also for an address that has an account, and for one's own: a mistyped one must not be had from then on."""
+    """Also for an address that has an account, and for the own one: an earlier, mistyped address must become invalid."""
     await keep(world.store, a_user(email="bob@example.com"))
     for email in ("bob@example.com", "ada@example.com"):
         await world.ask()

@@ -60,12 +60,12 @@ def test_refusal_is_a_sentence(kind: type[DomainError]) -> None:
 
 
 def test_own_words_replace_the_sentence() -> None:
-    """A refusal may be told in the words of the case."""
+    """An error may have a message of its own."""
     assert str(LastAdmin("Not you.")) == "Not you."
 
 
 def test_taken_names_every_field() -> None:
-    """Who meets two others at once is told of both fields."""
+    """A duplicate of two different users names both fields."""
     error = AlreadyExists("username", "email")
 
     assert error.fields == ("username", "email")
@@ -73,7 +73,7 @@ def test_taken_names_every_field() -> None:
 
 
 def test_refusals_carry_their_data() -> None:
-    """What a program needs to go on stands in fields, not in the sentence."""
+    """Data for programs is in fields, not in the message."""
     lost = PositionUnavailable("trimmed", "k3f9-7")
     invalid = Invalid(FieldError("/age", "too_high", "Must not be above 150"))
 

@@ -29,7 +29,7 @@ def test_committed_event_may_carry_nobody() -> None:
 
 
 def test_redacted_event_tells_no_more_about_the_user() -> None:
-    """What is kept of a deleted user's event is id, type, time, actor and subject, and which fields had changed."""
+    """A redacted event keeps id, type, time, actor and subject, and the names of changed fields."""
     event = updated(a_user(name="Ada"), "name").at(42)
     left = event.redacted()
 

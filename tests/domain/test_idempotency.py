@@ -1,4 +1,4 @@
-"""What a key stands for, and what is remembered of it in memory."""
+"""Idempotency keys, and their store in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_fingerprint_is_nothing_to_try_bodies_with() -> None:
 
 
 def test_one_at_a_time_runs_with_a_key() -> None:
-    """A second one meanwhile is told when to come back; another key, user or route is free, and so is the key afterwards."""
+    """A concurrent repeat gets a retry time; another key, user or route is free, and so is the key afterwards."""
     keys, clock = IdempotencyKeys("s", 10), ManualClock()
     claim = keys.claim(USER, "POST /v1/users", "k", b"", clock())
     others = [
@@ -71,7 +71,7 @@ def test_record_is_found_until_it_expires() -> None:
 
 
 def test_records_are_the_newest() -> None:
-    """Over the bound the oldest go; one that is kept anew is new; expired ones go two at a time."""
+    """Above the limit the oldest are removed; a key that is stored again is new; expired ones are removed two at a time."""
     records, clock = IdempotencyStore[int](3), ManualClock()
     for number in range(5):
         records.keep(a_claim(clock, str(number)), number)
@@ -84,7 +84,7 @@ def test_records_are_the_newest() -> None:
 
 
 def test_emptied_record_still_keeps_its_key() -> None:
-    """What was done is not told any more, and not done again."""
+    """An expired response is not returned, and the request does not run again."""
     records, clock = IdempotencyStore[int](3), ManualClock()
     records.keep(a_claim(clock, "one"), 1)
     records.keep(a_claim(clock, "two"), 2)

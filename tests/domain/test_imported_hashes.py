@@ -73,5 +73,5 @@ def test_usual_hashes_are_taken(text: str) -> None:
     ],
 )
 def test_everything_else_has_a_fault(text: str) -> None:
-    """Other algorithms, other forms, and whatever would make a login take longer than about a second are told as such."""
+    """Other algorithms, other forms, and hashes that take longer than about a second are refused with a reason."""
     assert fault(text) is not None

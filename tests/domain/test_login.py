@@ -120,7 +120,7 @@ async def test_hash_of_old_is_made_anew(world: World) -> None:
 
 
 async def test_newer_password_is_not_overwritten(world: World) -> None:
-    """A password that changes while the old hash is made anew stays as it was changed, and the old one opens nothing."""
+    """A password that changes while its hash is being replaced stays as changed, and the old one is invalid."""
     await keep_hash(world, f"old hash of {PASSWORD}")
     world.hasher.before_hash = lambda: keep_hash(world, "hash of another")
     with pytest.raises(InvalidCredentials):
@@ -131,7 +131,7 @@ async def test_newer_password_is_not_overwritten(world: World) -> None:
 
 
 async def test_login_does_not_outrun_a_new_password(world: World) -> None:
-    """Who gave the old password, and was still being checked when another was set, gets no session."""
+    """A login that was checking the old password when another was set gets no session."""
     world.hasher.before_verify = lambda: keep_hash(world, "hash of another")
     with pytest.raises(InvalidCredentials):
         await world.log_in()
@@ -163,7 +163,7 @@ async def sessions(world: World) -> int:
 
 
 async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:
-    """Where the hash cannot be made anew now, the login succeeds with the old one."""
+    """If the hash cannot be replaced now, the login succeeds with the old one."""
 
     async def busy() -> None:
         raise Unavailable
@@ -187,7 +187,7 @@ async def test_every_login_is_a_session_of_its_own(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("login", "password"),
-    [("ada", "wrong"), ("nobody", PASSWORD), ("root", PASSWORD), ("root", ""), ("", PASSWORD), ("ada\0", PASSWORD)],
+    [("ada", "wrong"), ("absent", PASSWORD), ("root", PASSWORD), ("root", ""), ("", PASSWORD), ("ada\0", PASSWORD)],
 )
 async def test_refused_login_takes_as_long_as_any(world: World, login: str, password: str) -> None:
     """A wrong password, an unknown login and an account without password are refused alike, each after one check."""
@@ -338,7 +338,7 @@ async def test_logout_ends_one_session(world: World) -> None:
 
 
 async def test_logging_out_twice_is_harmless(world: World) -> None:
-    """The end of a session is told once."""
+    """A revocation is one event."""
     session = (await world.log_in()).session
     for _ in range(2):
         await logins.log_out(world.store, world.clock, BY, world.ada.id, session.id)
@@ -346,11 +346,11 @@ async def test_logging_out_twice_is_harmless(world: World) -> None:
     assert len(await world.endings()) == 1
 
 
-# Everything at once: an owner, and somebody with copies of its tokens
+# Everything at once: an owner, and a thief with copies of its tokens
 
 
 class Refreshing(RuleBasedStateMachine):
-    """A session and every refresh token it ever gave out, presented by anybody at any time."""
+    """A session and all refresh tokens it ever issued, presented by any client at any time."""
 
     @initialize()
     def log_in(self) -> None:
@@ -388,7 +388,7 @@ class Refreshing(RuleBasedStateMachine):
 
     @invariant()
     def end_is_told_once(self) -> None:
-        """The session is there until it was ended, and that is told once."""
+        """The session exists until it is revoked, which is one event."""
         found = finish(self.world.store.session(self.session.id))
         assert (found is None) is self.ended
         assert [event.reason for event in finish(self.world.endings())] == ["reuse"] * self.ended

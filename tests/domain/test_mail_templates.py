@@ -1,4 +1,4 @@
-"""What the mails say."""
+"""The texts of mails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_letter_is_one_that_a_person_reads(kind: MailKind) -> None:
 
 
 def test_letter_names_the_service_and_links_to_its_pages() -> None:
-    """Where they are known; the token of a link stands behind the #, which no server is sent."""
+    """If the link is configured, its token is in the fragment, which browsers send to no server."""
     head = TemplateContext("https://roster.example.com", "https://app.example.com/mail?lang=en", HEAD.ttls)
     token, _ = new_token(a_user().id, datetime(2026, 11, 22, tzinfo=UTC))
     letter = write(head, "verify", "ada@example.com", "ada", token)
@@ -47,7 +47,7 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
 
 
 def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
-    """Somebody who registers, or somebody with an account who wants another address: it speaks of neither."""
+    """The mail fits a registration and an address change: it names neither."""
     text = write(HEAD, "known", "ada@example.com", "ada").text
     assert "wanted to use this address for an account. It has an account already; its username is ada." in text
     assert "regist" not in text

@@ -83,7 +83,7 @@ async def test_code_passes_in_its_time_and_once(moves: list[tuple[int, int]]) ->
 
 
 async def test_recovery_code_passes_once_and_is_told(world: World) -> None:
-    """A code of the app is told to nobody."""
+    """A code of the app causes no notice."""
     assert await world.passes(HOTP(SECRET).at(world.step))
     assert list(await world.store.due_mails(world.clock(), 10)) == []
     assert await world.passes(PAPER)
@@ -92,7 +92,7 @@ async def test_recovery_code_passes_once_and_is_told(world: World) -> None:
 
 
 async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
-    """Each in its own words; nobody without a second factor is asked, nor one who has only begun."""
+    """Each error has its own message; a user without an active second factor needs no code."""
     with pytest.raises(OtpFieldMissing) as missing:
         await world.demand(None)
     with pytest.raises(OtpFieldWrong) as wrong:

@@ -85,7 +85,7 @@ def test_everything_else_is_taken(password: str) -> None:
 
 
 def test_short_names_are_no_names() -> None:
-    """What stands in many a password by chance does not count; nor do names that are empty."""
+    """Short words that are part of many passwords do not count, nor do empty names."""
     assert not refused("jo8462917", "jo", "jo@ab.ch", "")
 
 

@@ -31,5 +31,5 @@ def test_case_and_groups_make_no_difference(text: str) -> None:
     ["", "123456", CODE[:-1], CODE + "0", CODE[:-1] + "u", CODE[:-1] + "\u212a", CODE + "\n", CODE + "\0", "é" * 24],
 )
 def test_nothing_else_is_one(text: str) -> None:
-    """What cannot be a code is not looked for."""
+    """Text that cannot be a code is not looked up."""
     assert recovery_codes.digest_of(text) is None

@@ -41,7 +41,7 @@ async def register(store: Store, clock: ManualClock, new: NewUser = ADA) -> None
 
 
 async def test_unconfirmed_accounts_are_forgotten(store: Store, clock: ManualClock) -> None:
-    """From the moment at which its token expires an account that nobody confirmed goes, with an event; others stay."""
+    """When its token expires, an unconfirmed account is deleted, with an event; others stay."""
     await register(store, clock)
     clock.advance(3600)
     await register(store, clock, NewUser("bob", "bob@example.com"))
@@ -76,7 +76,7 @@ async def test_accounts_in_use_are_not_forgotten(store: Store, clock: ManualCloc
 
 
 async def test_many_are_forgotten_a_part_at_a_time(store: Store, clock: ManualClock) -> None:
-    """No write takes them all, and it is told whether there may be more."""
+    """One write deletes a bounded number, and returns whether there may be more."""
     for number in range(5):
         await register(store, clock, NewUser(f"ada{number}", f"ada{number}@example.com"))
     clock.advance(24 * 3600)
@@ -100,7 +100,7 @@ async def test_username_of_somebody_else_is_not_taken_over(store: Store, clock: 
 
 
 async def test_inactive_account_is_no_registration(store: Store, clock: ManualClock) -> None:
-    """One that an administrator has deactivated does not give way; its owner is told that it is there."""
+    """A deactivated account is not replaced; its owner receives a notice."""
     await keep(store, a_user(username="ada", email="ada@example.com", active=False))
     await register(store, clock)
 

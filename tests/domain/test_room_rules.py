@@ -25,7 +25,7 @@ def test_names_that_are_good(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", ".a", "-a", "_a", "A", "a" * 65, "a b", "ä", "a/b"])
 def test_names_that_are_not(name: str) -> None:
-    """What could be mistaken in a path or a log is no name."""
+    """Text that is ambiguous in a path or a log is no room name."""
     assert not re.match(ROOM_NAME, name)
 
 

@@ -17,7 +17,7 @@ subsets = st.frozensets(st.sampled_from(get_args(Scope)))
 
 
 def test_every_scope_has_a_meaning() -> None:
-    """No scope is without its line in the table, and nobody may have one that is not there."""
+    """Every scope has its line in the table, and no credentials have an unknown one."""
     assert list(MEANINGS) == list(get_args(Scope))
     assert scopes.of("admin") == MEANINGS.keys()
     assert scopes.of("member") <= scopes.of("admin")
@@ -47,7 +47,7 @@ def test_what_is_written_is_read_again(some: frozenset[Scope]) -> None:
 @pytest.mark.parametrize("role", get_args(Role))
 @given(text=st.text(max_size=50))
 def test_words_that_are_no_scope_mean_nothing(role: Role, text: str) -> None:
-    """Whatever a text says, nobody gets from it what its role has not."""
+    """Credentials never get a scope that their role lacks, whatever the text."""
     assert scopes.read(text, role) <= scopes.of(role)
     assert scopes.read("users:read  USERS:WRITE users:* *", role) == {"users:read"}
 

@@ -1,4 +1,4 @@
-"""What turning a second factor on and off, and renewing its recovery codes, does to an account."""
+"""The effects of turning a second factor on and off, and of new recovery codes, on an account."""
 
 from __future__ import annotations
 

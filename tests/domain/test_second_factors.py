@@ -73,7 +73,7 @@ async def world() -> World:
 
 
 async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
-    """Who gave the password before it was turned on, and was still being checked then, is asked for a code."""
+    """A login whose password was being checked when the second factor was turned on needs a code."""
     secret = await world.begin_totp()
     world.hasher.before_verify = lambda: world.confirm(secret)
     found = await world.store.credentials("ada")
@@ -115,7 +115,7 @@ async def test_password_that_was_replaced_proves_nothing(world: World) -> None:
 
 
 async def test_what_was_begun_goes_with_the_password(world: World) -> None:
-    """Whoever knew the one before must not turn it on; what is on stays."""
+    """A caller with the old password cannot turn it on; an active one stays."""
     secret = await world.begin_totp()
     await password_change.change(
         world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
@@ -131,7 +131,7 @@ async def test_what_was_begun_goes_with_the_password(world: World) -> None:
 
 
 async def test_second_factor_that_is_on_is_not_begun_anew(world: World) -> None:
-    """Not even by who knew the password as it was turned on."""
+    """Not even a caller whose password was right when it was turned on."""
     first, second = await world.begin_totp(), await world.begin_totp()
     world.hasher.before_verify = lambda: world.confirm(second)
     with pytest.raises(Conflict):
@@ -165,7 +165,7 @@ async def test_who_has_gone_turns_nothing_on(world: World) -> None:
 
 
 async def test_administrators_remove_what_is_on(world: World) -> None:
-    """Of others, not their own; what was only begun is nobody's business."""
+    """An administrator removes it for others, not its own; an unconfirmed one does not exist for others."""
     admin = Caller(uuid.uuid4(), "admin")
     secret = await world.begin_totp()
     with pytest.raises(NotFound):

@@ -118,7 +118,7 @@ def test_session_from_before_ends_when_it_would_have() -> None:
     ],
 )
 def test_origin_is_fit_to_be_shown(sent: str, kept: str | None) -> None:
-    """What a client calls itself is bounded, and holds nothing that is not seen or that a database does not take."""
+    """The client's name is bounded, and contains no invisible character and none that a database refuses."""
     assert Origin.of("192.0.2.1", sent) == Origin("192.0.2.1", kept)
     assert Origin.of("", sent).client is None
 

@@ -48,7 +48,7 @@ def test_key_that_began_last_signs() -> None:
 
 
 def test_first_key_signs_by_a_clock_that_is_behind() -> None:
-    """Who made it may have a clock that is ahead: somebody has to sign."""
+    """A key from a host with a fast clock signs at once if it is the only one."""
     assert signer([key("a", 30), key("b", 60)], NOON) == key("a", 30)
 
 
@@ -64,5 +64,5 @@ def test_key_is_forgotten_once_its_last_token_has_expired() -> None:
 
 
 def test_material_is_not_shown() -> None:
-    """What is printed of a key is its name."""
+    """A printed key shows its name."""
     assert "x" * 32 not in repr(key("a", 0))

@@ -40,14 +40,14 @@ def test_codes_are_those_of_the_standard(second: int, code: str) -> None:
     offset=st.integers(-5, 5),
 )
 def test_code_is_good_in_its_step_and_those_beside_it(secret: str, now: datetime, offset: int) -> None:
-    """To the microsecond: of the step of now and one on either side, and then it is told of which; of no other."""
+    """A code is valid in its own step and in the steps beside it, to the microsecond, and the step is returned."""
     step = int(now.timestamp()) // STEP_S + offset
     code = HOTP(secret).at(step)
     near = [HOTP(secret).at(step - offset + beside) for beside in (-1, 0, 1)]
     found = step_of(secret, code, now)
 
     if abs(offset) <= 1:
-        # Two steps may have one code, once in a million: then the earlier is told.
+        # Two steps may have the same code, once in a million: then the earlier is returned.
         assert found == step - offset - 1 + near.index(code)
     else:
         assert (found is not None) is (code in near)

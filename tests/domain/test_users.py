@@ -44,7 +44,7 @@ def test_changed_fields_name_what_differs(names: set[str]) -> None:
 
 
 def test_changeable_fields_are_those_of_a_user() -> None:
-    """What may change is all of a user but its id, its times and its version."""
+    """Every field of a user may change except its id, its times and its version."""
     assert {*CHANGEABLE, "id", "created_at", "updated_at", "version"} == set(User.__dataclass_fields__)
 
 
@@ -65,7 +65,7 @@ def test_canonical_spellings_are_one_address(address: str) -> None:
 
 
 def test_case_does_not_tell_addresses_apart() -> None:
-    """Upper and lower case are one address, before the @ and behind it."""
+    """Upper and lower case are one address, before the @ and after it."""
     assert normalise_email("Ada.Lovelace@Example.COM") == "ada.lovelace@example.com"
 
 

@@ -15,7 +15,7 @@ ADA, BOB = UUID(int=1), UUID(int=2)
 
 
 async def test_change_of_role_is_found_however_far_behind() -> None:
-    """Among the user's own events only, behind the place and not at it; pages of other changes do not hide it."""
+    """Only the user's own events after the position count; pages of other changes do not hide it."""
     clock = ManualClock()
     store = MemoryStore(clock)
 

@@ -11,7 +11,7 @@ from service.http.bulk_limit import BulkJobLimiter
 
 
 def test_two_of_a_kind_run_at_once() -> None:
-    """A third is told when to come back; a place that is left is free, and the other kind has places of its own."""
+    """A third job gets a retry time; a finished job frees its place, and each kind has its own places."""
     transfers = BulkJobLimiter()
     with transfers.one("import"):
         with transfers.one("import"), pytest.raises(Unavailable) as refused, transfers.one("import"):
@@ -23,7 +23,7 @@ def test_two_of_a_kind_run_at_once() -> None:
 
 
 async def test_wait_ends_in_time() -> None:
-    """Who waits for longer than it may is told so."""
+    """A job that waits too long gets an error."""
     with pytest.raises(TimeoutError):
         async with BulkJobLimiter().wait(0.01):
             await asyncio.sleep(10)

@@ -43,7 +43,7 @@ async def post(
 
 
 async def made(server: Server) -> list[str]:
-    """Who was made since the first administrator, in order."""
+    """The users created since the first administrator, in order."""
     users = [event.user for event in await whole_log(server.app[SERVICES].store) if event.type == "user.created"]
     return [user.username for user in users[1:] if user is not None]
 
@@ -174,7 +174,7 @@ async def test_other_body_is_refused(server: Server) -> None:
 
 
 async def test_two_at_once_make_one_user(each_store_url: str) -> None:
-    """Over two connections, over and over: one is carried out, the other told to come back or given the same answer."""
+    """Over two connections, repeatedly: one request runs, the other gets a retry time or the same response."""
     async with serve(store_url=each_store_url) as server:
         admin = await server.admin()
         for number in range(5):
@@ -210,7 +210,7 @@ async def test_one_that_still_runs_is_told_of(each_store_url: str) -> None:
 
 
 async def test_client_that_went_away_gets_its_answer(store_url: str) -> None:
-    """The write is carried out though nobody waits for it; who comes back with the key is told so, then given the answer."""
+    """The write completes although its client is gone; a repeat gets a retry time, then the response."""
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
         body = json.dumps(GRACE)
@@ -247,7 +247,7 @@ async def test_refusal_is_not_kept(server: Server) -> None:
 
 
 async def test_rights_are_asked_for_each_time(server: Server) -> None:
-    """Who is no administrator any more is not answered what was answered to one; nor is another user."""
+    """A user who is no administrator any more does not get an administrator's stored response; nor does another user."""
     admin, ada = await server.admin(), await server.member("ada")
     await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "admin"})
     ada = await server.log_in("ada")
@@ -260,7 +260,7 @@ async def test_rights_are_asked_for_each_time(server: Server) -> None:
 
 
 async def test_deleted_user_is_not_made_again(store_url: str) -> None:
-    """Nor told of: the key is known, and what it made is gone."""
+    """A deleted user is not shown by a stored response: the key is known, and the user is gone."""
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
         first = await post(server, admin)
@@ -357,7 +357,7 @@ async def test_malformed_key_sends_nothing(server: Server) -> None:
 
 
 async def test_rights_in_a_room_are_asked_for_each_time() -> None:
-    """Who may not send there any more is refused before anything is looked up."""
+    """A user who may not send there any more is refused before the key is looked up."""
     rules = {"news": {"send": "admin"}, "admin.*": {"read": "admin"}}
     async with serve(room_rules=rules) as server:
         admin, ada = await server.admin(), await server.member("ada")
@@ -373,7 +373,7 @@ async def test_rights_in_a_room_are_asked_for_each_time() -> None:
 
 
 async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
-    """Its key is still known, as long as the room lives; a room made anew knows nothing."""
+    """The key is valid as long as the room lives; a room that is created again knows no keys."""
     async with serve(room_history_count=2) as server:
         ada = await server.member("ada")
         first = await post(server, ada, HELLO, LOBBY)
@@ -390,7 +390,7 @@ async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
 
 
 async def test_room_without_history_takes_keys() -> None:
-    """A message to nobody, of which nothing is kept, is a message each time."""
+    """A message to an empty room, of which nothing is kept, is sent each time."""
     async with serve(room_history_count=0) as server:
         ada = await server.member("ada")
         assert [(await post(server, ada, HELLO, LOBBY))[0] for _ in range(2)] == [201, 201]

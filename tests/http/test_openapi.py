@@ -34,7 +34,7 @@ each_operation = pytest.mark.parametrize("name", OPERATIONS)
 
 
 def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """What a reference leads to."""
+    """The target of a reference."""
     while "$ref" in node:
         found: Any = DOCUMENT
         for part in node["$ref"].removeprefix("#/").split("/"):
@@ -71,7 +71,7 @@ def address(path: str) -> str:
 
 
 def test_openapi_yaml_is_what_the_generator_writes() -> None:
-    """The file in the tree and the generator agree; `make openapi` writes it anew."""
+    """The file in the tree and the generator agree; `make openapi` writes the file."""
     assert WRITTEN.read_text() == OpenApi().yaml
 
 
@@ -89,7 +89,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
 
 
 async def test_every_method_is_described_and_nothing_else(server: Server) -> None:
-    """What a path allows is what is described, with OPTIONS, and HEAD where there is GET."""
+    """The allowed methods of a path are the described ones, with OPTIONS, and HEAD if there is GET."""
     for path, methods in DOCUMENT["paths"].items():
         described = {method.upper() for method in methods} | {"OPTIONS"} | ({"HEAD"} if "get" in methods else set())
         async with server.request("OPTIONS", address(path)) as answer:

@@ -50,7 +50,7 @@ async def test_export_leaves_an_audit_entry(server: Server, path: str, headers: 
 
 
 class EndlessUsers:
-    """All users of a store, over and over, until nobody takes them."""
+    """All users of a store, repeatedly, until the client disconnects."""
 
     def __init__(self, store: Store) -> None:
         self._real = store.stream_users
@@ -68,7 +68,7 @@ class EndlessUsers:
 
 
 async def test_export_that_its_client_breaks_off_leaves_an_audit_entry(server: Server) -> None:
-    """What was sent until then is counted, and the entry says that it was not all."""
+    """The lines sent until then are counted, and the entry says that the export was not complete."""
     admin = await server.admin()
     store = server.app[SERVICES].store
     store.stream_users = EndlessUsers(store).stream_users  # type: ignore[method-assign]  # an export that does not end

@@ -198,7 +198,7 @@ def test_strings(text: bytes, value: Any) -> None:
     ],
 )  # fmt: skip
 def test_other_texts_are_refused(text: bytes) -> None:
-    """What is not one JSON text from its first byte to its last is refused."""
+    """A body that is not exactly one JSON text is refused."""
     assert read(text) is ...
 
 

@@ -1,4 +1,4 @@
-"""What every view shares: reading bodies and queries, HEAD and OPTIONS, writes that outlive their client."""
+"""The base view: reading bodies and queries, HEAD and OPTIONS, writes that outlive their client."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_head_is_get_without_a_body(server: Server) -> None:
             assert (asked.status, await asked.read()) == (got.status, b"")
             for name in got.headers:
                 # A problem names its request, and the metrics count it: neither has the same length twice.
-                # How a body is cut needs not be told where there is none (RFC 9112, 6.1).
+                # Without a body, a missing length is allowed (RFC 9112, 6.1).
                 if name.lower() not in ("date", "x-request-id", "transfer-encoding") and (
                     name != "Content-Length" or (got.status == 200 and path.startswith("/v1/users"))
                 ):
@@ -55,7 +55,7 @@ async def test_head_is_get_without_a_body(server: Server) -> None:
 
 
 async def test_options_tells_the_methods(server: Server) -> None:
-    """OPTIONS answers what is allowed, to anybody."""
+    """OPTIONS returns the allowed methods, without credentials."""
     for template, view in VIEWS:
         async with server.request("OPTIONS", path_of(template)) as answer:
             assert (answer.status, await answer.read()) == (204, b"")
@@ -132,7 +132,7 @@ async def test_json_that_breaks_a_rule_is_422(server: Server) -> None:
 
 
 async def test_other_types_are_415_with_those_that_are_read(server: Server) -> None:
-    """A body of another type or charset is refused, and told what is read."""
+    """A body of another type or charset is refused, with the accepted ones."""
     for given in (
         "text/plain",
         "application/xml",
@@ -148,7 +148,7 @@ async def test_other_types_are_415_with_those_that_are_read(server: Server) -> N
 
 
 async def test_packed_bodies_are_read_or_refused(server: Server) -> None:
-    """gzip is undone; what is packed badly is 400, and what nobody undoes 415."""
+    """gzip is decoded; invalid gzip is 400, and an unknown coding 415."""
     admin = await server.admin()
     new = b'{"username":"ada","email":"ada@example.com"}'
     for body, coding, status in ((gzip.compress(new), "gzip", 201), (b"no gzip", "gzip", 400)):

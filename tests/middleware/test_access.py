@@ -94,7 +94,7 @@ async def test_line_tells_who_asked_for_what(logged: Logged) -> None:
 
 
 async def test_refusals_are_told_like_answers(logged: Logged) -> None:
-    """What is refused has its line and its count too, under the route if there is one, and names the problem; nobody is the
+    """A refused request has its line and its count too, under the route if there is one, and names the problem; no user is the
     user of it."""
     for path, route, status, problem in (
         ("/v1/users/me", "/v1/users/me", 401, "unauthenticated"),
@@ -159,7 +159,7 @@ async def test_nothing_that_was_sent_is_logged(logged: Logged) -> None:
 
 
 async def test_our_own_fault_is_a_500(logged: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that ends by a fault of ours is told as 500."""
+    """A request that ends with an internal error is counted as 500."""
 
     async def broken(*_: object) -> None:
         raise RuntimeError

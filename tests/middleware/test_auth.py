@@ -1,4 +1,4 @@
-"""Who asks: which credentials are taken, and how soon they end."""
+"""Authentication: the accepted credentials, and how soon they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is at the other end, behind the proxies that are trusted."""
+"""The address of the client, as trusted proxies report it."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_client_is_always_an_address(forwarded: list[str]) -> None:
 
 
 async def buckets(server: Server, *forwarded: str) -> list[int]:
-    """What is left of the limit after one request from each of these, in turn: a client has a limit of its own."""
+    """The remaining limit after one request from each of these, in turn: a client has a limit of its own."""
     left = []
     for value in forwarded:
         async with server.request("GET", "/", headers={"X-Forwarded-For": value}) as answer:

@@ -56,7 +56,7 @@ def preflight(origin: str, method: str, *headers: str) -> dict[str, str]:
 
 
 async def test_preflight_of_ours_is_granted(open_to_ours: Server) -> None:
-    """A page of an allowed origin may send any method that a path has, with the headers of this API; nobody logs in for it."""
+    """A page of an allowed origin may send any method that a path has, with the headers of this API, and without credentials."""
     for template, view in ((route.path, route.handler) for route in routes):  # type: ignore[attr-defined]  # a table of views
         path = template.format(id="x", token_id="x", slug="not-found", room="lobby")
         for method in view.operations:
@@ -87,7 +87,7 @@ async def test_answers_to_ours_may_be_read(open_to_ours: Server) -> None:
         ("GET", "/v1/users/me", 200),
         ("HEAD", "/v1/users/me", 200),
         ("GET", "/v1/users?limit=0", 400),
-        ("GET", "/v1/users/nobody", 404),
+        ("GET", "/v1/users/absent", 404),
         ("GET", "/nothing", 404),
         ("PROPFIND", "/v1/users", 405),
         ("DELETE", "/v1/users", 405),
@@ -103,7 +103,7 @@ async def test_answers_to_ours_may_be_read(open_to_ours: Server) -> None:
 
 
 async def test_answers_to_others_may_not(open_to_ours: Server) -> None:
-    """Other origins are answered like anybody, and their pages cannot read it."""
+    """Other origins get normal responses, and their pages cannot read them."""
     admin = await open_to_ours.admin()
     for origin in FOREIGN:
         for path in ("/v1/users/me", "/nothing"):

@@ -1,4 +1,4 @@
-"""What every answer carries, streams and refusals included."""
+"""The headers of every response, streams and errors included."""
 
 from __future__ import annotations
 

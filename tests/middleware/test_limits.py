@@ -35,7 +35,7 @@ async def test_answers_tell_what_is_left() -> None:
 
 
 async def test_too_many_are_429() -> None:
-    """Over the limit an address is refused before anything is looked at, and told when to come back."""
+    """Above the limit an address is refused before any work, with a retry time."""
     async with serve(rate_limit="3/minute") as server:
         assert [(await ask(server)).status for _ in range(5)] == [200] * 3 + [429] * 2
         async with server.request("POST", "/v1/auth/login", data=b"nonsense") as answer:
@@ -61,7 +61,7 @@ async def test_health_always_gets_through() -> None:
 
 
 async def test_user_behind_many_addresses_is_one() -> None:
-    """A user has one limit, from however many addresses it comes; whose limit refuses is told."""
+    """A user has one limit, from any number of addresses; the response names the limit."""
     async with serve(rate_limit="20/minute", trusted_proxies=("127.0.0.0/8",)) as server:
         ada, bob = await server.member("ada"), await server.member("bob")
         statuses, limit = [], ("", 0)
@@ -91,7 +91,7 @@ async def test_tighter_limit_is_told() -> None:
 
 
 async def test_limit_can_be_lifted() -> None:
-    """With `off` nothing is counted and nothing told."""
+    """With `off` nothing is counted and no header is sent."""
     async with serve(rate_limit="off") as server:
         answer = await ask(server)
 

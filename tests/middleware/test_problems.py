@@ -17,7 +17,7 @@ from tests.support.server import Server
 
 
 async def refused(server: Server, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> tuple[Any, Any]:
-    """What a caller is told when reading its account ends with this error."""
+    """The response when reading the own account raises this error."""
     admin = await server.admin()
 
     async def raises(*_: object) -> None:
@@ -91,7 +91,7 @@ async def test_refusal_is_a_document(
     headers: dict[str, str],
     more: dict[str, Any],
 ) -> None:
-    """A refusal says what, why, where and how to go on, under one status, and nobody keeps it."""
+    """A problem says what, why, where and how to continue, with the same status, and is not cached."""
     answer, problem = await refused(server, monkeypatch, error)
 
     assert (answer.status, answer.content_type) == (status, "application/problem+json")
@@ -111,7 +111,7 @@ async def test_refusal_is_a_document(
 async def test_our_own_fault_says_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What nobody foresaw is a 500 that gives nothing away; the log has it, under the name that the caller was told."""
+    """An unexpected error is a 500 without details; the log has them, under the id in the response."""
     with caplog.at_level(logging.ERROR, "roster.problems"):
         answer, problem = await refused(server, monkeypatch, RuntimeError("the password is hunter2"))
 
@@ -142,7 +142,7 @@ async def test_refusals_are_not_faults(
 
 
 async def test_refusals_of_the_framework_are_documents(server: Server) -> None:
-    """What aiohttp refuses behind its parser has the same shape."""
+    """Errors that aiohttp raises after its parser have the same shape."""
     for method, path, status in (
         ("GET", "/nothing", 404),
         ("GET", "/v1/nothing?q=%00", 404),

@@ -12,7 +12,7 @@ JSON = "Content-Type: application/json"
 
 
 def login(size: int) -> bytes:
-    body = json.dumps({"login": "nobody", "password": "x"}).encode()
+    body = json.dumps({"login": "absent", "password": "x"}).encode()
     return body + b" " * (size - len(body))
 
 

@@ -24,7 +24,7 @@ async def test_every_answer_is_named(server: Server) -> None:
 
 
 async def test_name_from_outside_is_kept(server: Server) -> None:
-    """What a proxy named the request stays its name."""
+    """The id from a proxy is kept."""
     for name in ("x", "0193a5c8-7b1e", "A.b_c-9", "x" * 64):
         async with server.request("GET", "/nothing", headers={"X-Request-Id": name}) as answer:
             assert answer.headers["X-Request-Id"] == (await answer.json())["request_id"] == name

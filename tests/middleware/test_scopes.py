@@ -1,4 +1,4 @@
-"""What credentials were made for: every operation and every command holds to its scope."""
+"""Every operation and every command requires its scope."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_every_operation_wants_its_scope(server: Server, role: Role) -> No
         if operation.scope is None:
             continue
         others = access_token(server, admin, " ".join(every - {operation.scope}))
-        # A scope that is of no use to a role is none that its credentials have, and none that it is told to look for.
+        # A scope that a role cannot use is in none of its credentials, and no error names it.
         wanted = challenge(operation.scope) if operation.scope in useful else None
         assert await refusal(server, method, path, others) == wanted, (method, path)
         if operation.id not in ("log_out", "delete_user", "delete_me") and operation.scope in useful:
@@ -77,7 +77,7 @@ async def test_every_operation_wants_its_scope(server: Server, role: Role) -> No
 
 
 async def test_refusal_comes_before_anything_else_is_looked_at(server: Server) -> None:
-    """A query, body or id that is wrong is not told to credentials that are not for it; nor is whether it is there."""
+    """Credentials without the scope learn nothing about a wrong query, body or id, nor whether a resource exists."""
     ada = await server.token(await server.member("ada"), "aggregate")
     for method, path in (("GET", "/v1/users?limit=x"), ("PATCH", f"/v1/users/{AN_ID}"), ("GET", "/v1/rooms/x/members")):
         async with server.request(method, path, ada, data=b"{") as answer:
@@ -168,7 +168,7 @@ async def test_first_frame_may_bring_an_api_token(server: Server) -> None:
 
 
 async def test_ticket_is_as_good_as_the_login(server: Server) -> None:
-    """Whoever opens a stream with one has all scopes of the session, whatever the stream is."""
+    """A stream that is opened with one has all scopes of the session, whatever the stream is."""
     ada = await server.member("ada")
     for path in ("/v1/feed", "/v1/rooms/lobby/feed"):
         ticket = (await server.json("POST", "/v1/auth/ticket", ada))["ticket"]

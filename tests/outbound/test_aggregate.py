@@ -120,7 +120,7 @@ async def test_concurrency_is_bounded(session: ClientSession, upstream: Upstream
 
 
 async def test_deadline_keeps_what_came(session: ClientSession, upstream: Upstream) -> None:
-    """What has not come at the deadline, or has not even been asked, is `timeout` in place; the rest is kept."""
+    """A response that is late, or was not requested yet, is `timeout` in place; the others are kept."""
     never = when(asyncio.Event(), data("late"))
     urls = {
         "late": upstream.on("/late", never),
@@ -164,7 +164,7 @@ async def test_cancelled_caller_leaves_nothing_behind(session: ClientSession, up
 async def test_our_own_fault_stays_in_its_place(
     session: ClientSession, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An exception that nobody foresaw is `internal` for that upstream only, with its traceback in the log."""
+    """An unexpected exception is `internal` for that upstream only, with its traceback in the log."""
     urls = {"bad": "no-such-scheme://upstream/", "good": upstream.on("/", data(1))}
     found = await aggregator(session, urls).fetch(list(urls), "r-1")
 

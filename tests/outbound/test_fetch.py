@@ -109,7 +109,7 @@ async def test_bad_answer_has_its_code(session: ClientSession, upstream: Upstrea
 
 
 async def test_refused_connection_has_its_code(session: ClientSession, unused_tcp_port: int) -> None:
-    """Where nobody listens the code is `connection`."""
+    """If no server listens the code is `connection`."""
     assert await code(session, f"http://127.0.0.1:{unused_tcp_port}/") == "connection"
 
 

@@ -76,7 +76,7 @@ async def test_hanging_lookups_block_nobody_else() -> None:
 
 
 async def test_unknown_name_is_an_error() -> None:
-    """What the look-up raises comes out."""
+    """The error of a look-up is raised."""
 
     def lookup(*_: Any, **__: Any) -> list[tuple[Any, ...]]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

@@ -89,7 +89,7 @@ async def test_broken_connection_heals(upstream: Upstream, retrying: Open) -> No
 
 
 async def test_refused_connection_is_tried_again(unused_tcp_port: int, retrying: Open, waits: Waits) -> None:
-    """Where nobody listens, every try is made, and the error names a connection."""
+    """If no server listens, every try is made, and the error names a connection."""
     async with retrying() as session:
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get(f"http://127.0.0.1:{unused_tcp_port}/")
@@ -174,7 +174,7 @@ async def test_untrusted_upstream_is_not_asked_twice(upstream: Upstream, retryin
 
 
 async def test_body_cut_short_is_not_hidden(upstream: Upstream, retrying: Open) -> None:
-    """What breaks after the answer began reaches the caller: the middleware has handed it out by then."""
+    """An error after the start of the response reaches the caller: the middleware has returned the response by then."""
     async with retrying() as session, session.get(upstream.on("/", cut(b"ab", length=9))) as response:
         with pytest.raises(aiohttp.ClientError):
             await response.read()

@@ -96,7 +96,7 @@ async def test_idempotent_calls_are_tried_again(session: ClientSession, upstream
 
 
 async def test_pool_bounds_connections_to_a_host(upstream: Upstream) -> None:
-    """No more connections than allowed are made to a host; who waits too long for one is told."""
+    """No more connections than allowed are made to a host; a caller that waits too long for one gets an error."""
     gate = asyncio.Event()
     url = upstream.on("/", when(gate, data(1)))
     settings = load(outbound_connections_per_host=2, outbound_connect_timeout_s=0.5, outbound_retries=0)

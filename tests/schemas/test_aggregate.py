@@ -1,4 +1,4 @@
-"""What an aggregate takes."""
+"""The query of the aggregator."""
 
 from __future__ import annotations
 

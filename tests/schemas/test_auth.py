@@ -1,4 +1,4 @@
-"""What logging in takes and gives."""
+"""The bodies and responses of login."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.schemas.auth import IssuedTicket, LoginRequest, Refresh, SessionTok
 
 @pytest.mark.parametrize(("login", "password"), [("a", "b"), ("x" * 254, "y" * 1024), ("ada@example.com", " ")])
 def test_login_takes_anything_that_may_be_one(login: str, password: str) -> None:
-    """A login and a password are only bounded: whether they are right is told the same for all that are wrong."""
+    """A login and a password are only bounded: all wrong ones get the same response."""
     taken = LoginRequest.model_validate({"login": login, "password": password})
 
     assert (taken.login, taken.password) == (login, password)
@@ -36,7 +36,7 @@ def test_login_takes_anything_that_may_be_one(login: str, password: str) -> None
     ],
 )
 def test_other_logins_are_refused(body: object) -> None:
-    """What is missing, empty, too long, of another type or unknown is refused before anything is hashed."""
+    """A missing, empty, too long, wrongly typed or unknown field is refused before anything is hashed."""
     with pytest.raises(ValidationError):
         LoginRequest.model_validate(body)
 

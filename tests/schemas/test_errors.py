@@ -1,4 +1,4 @@
-"""What a caller is told of a body that breaks a rule."""
+"""The errors of a body that breaks a rule."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def told(body: object, model: Any = Registration) -> list[FieldError]:
 
 
 def test_each_field_has_a_pointer_a_code_and_a_sentence() -> None:
-    """Each broken rule is told with where, which, and in a sentence."""
+    """Each broken rule is reported with its place, its code and a sentence."""
     errors = told({"username": "ada", "email": "ada@example.com", "password": "x", "age": 151})
 
     assert [(error.pointer, error.code) for error in errors] == [
@@ -43,7 +43,7 @@ def test_each_field_has_a_pointer_a_code_and_a_sentence() -> None:
 
 
 def test_values_are_never_repeated() -> None:
-    """What was sent may be a secret: no sentence holds it."""
+    """The sent values may be secret: no message contains them."""
     secret = "hunter2"  # seven characters: too short
     errors = told({"username": secret + " ", "email": secret, "password": secret, "name": [secret]})
 
@@ -62,7 +62,7 @@ def test_names_in_a_pointer_are_escaped() -> None:
 
 
 def test_answer_stays_small() -> None:
-    """However many names somebody makes up, and however long, fifty short errors are told."""
+    """However many names a client invents, and however long, fifty short errors are returned."""
     errors = told({f"{number}{'x' * 10_000}": 1 for number in range(200)}, UserPatch)
 
     assert len(errors) == 50
@@ -113,7 +113,7 @@ def test_answer_stays_small() -> None:
     ],
 )  # fmt: skip
 def test_sentence_is_one_for_people(model: type[BaseModel], body: Any, code: str, detail: str) -> None:
-    """It says what must be, in the words of who sends JSON, not of who writes Python."""
+    """The message describes the requirement in JSON terms, not in Python terms."""
     (error,) = told(body, model)
     assert (error.code, error.detail) == (code, detail)
 

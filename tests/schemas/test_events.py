@@ -30,7 +30,7 @@ def written(event: Event) -> dict[str, Any]:
 
 
 def test_event_carries_the_user_as_it_left_it() -> None:
-    """An event about a user is told with its place, time, people, and the user with that version."""
+    """An event about a user contains its position, time, actor and subject, and the user with that version."""
     event = created(a_user()).at(7)
     fields = written(event)
 

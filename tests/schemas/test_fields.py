@@ -134,7 +134,7 @@ def test_address_is_kept_in_one_spelling(given: str, kept: str) -> None:
     ],
 )
 def test_other_addresses_are_refused(address: object) -> None:
-    """What is not one bare address of the Internet is refused."""
+    """Text that is not one bare Internet address is refused."""
     assert not accepts(Email, address)
 
 
@@ -171,7 +171,7 @@ def test_name_is_counted_composed() -> None:
 
 @given(st.text(max_size=120))
 def test_name_that_is_kept_keeps_its_own_rule(name: str) -> None:
-    """What a name is kept as would be taken again as it is."""
+    """The stored form of a name is accepted again unchanged."""
     if accepts(Name, name):
         kept = read(Name, name)
         assert kept == unicodedata.normalize("NFC", name) == read(Name, kept)
@@ -179,7 +179,7 @@ def test_name_that_is_kept_keeps_its_own_rule(name: str) -> None:
 
 @pytest.mark.parametrize("age", [0, 1, 149, 150])
 def test_age_is_0_to_150(age: int) -> None:
-    """Whole years from 0 to 150 are ages, also when a zero stands behind the point: to JSON that is the same number."""
+    """Whole years from 0 to 150 are ages, also with a zero after the point: in JSON that is the same number."""
     assert read(Age, age) == read(Age, float(age)) == age
 
 
@@ -278,7 +278,7 @@ def test_limits_of_fields_are_those_of_the_domain() -> None:
     ],
 )
 def test_login_has_one_spelling(spellings: tuple[str, ...]) -> None:
-    """Whatever spelling somebody types, it is looked up, and counted, as one."""
+    """Every spelling of a login is looked up, and counted, as one."""
     assert len({spelled_login(login) for login in spellings}) == 1
 
 

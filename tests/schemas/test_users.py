@@ -43,7 +43,7 @@ def wrong(model: type[BaseModel], body: object) -> list[tuple[tuple[int | str, .
 
 
 def test_answer_has_the_fields_of_a_user_in_order() -> None:
-    """What is told of a user is the domain's user, field for field: it is written without going through the model."""
+    """The JSON of a user has the domain's fields, field for field: it is written without the model."""
     assert list(UserAnswer.model_fields) == [field.name for field in fields(User)]
 
 
@@ -93,7 +93,7 @@ def test_read_only_and_unknown_fields_are_refused(model: type[BaseModel], name: 
 
 @pytest.mark.parametrize("name", ["role", "active"])
 def test_nobody_registers_with_rights(name: str) -> None:
-    """Who registers can name neither role nor activity, not even the ones that it gets."""
+    """A registration can set neither role nor activity, not even to the default."""
     value: Any = {"role": "member", "active": True}[name]
 
     assert wrong(Registration, ADA | {"password": PASSWORD, name: value}) == [((name,), "extra_forbidden")]
@@ -160,7 +160,7 @@ def test_patch_is_an_object(body: object) -> None:
 
 
 def test_every_broken_rule_is_named() -> None:
-    """A body is told all that is wrong with it at once."""
+    """All errors of a body are reported at once."""
     body = {"username": "A", "email": "x", "name": "x" * 101, "age": 151, "role": "owner", "active": "yes", "x": 1}
 
     assert {place for place, _ in wrong(UserCreate, body)} == {(name,) for name in body}

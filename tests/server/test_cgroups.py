@@ -1,4 +1,4 @@
-"""What a container grants, read from files as the kernel writes them."""
+"""The limits of a container, read from files as the kernel writes them."""
 
 from __future__ import annotations
 

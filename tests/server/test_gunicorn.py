@@ -21,7 +21,7 @@ pytestmark = pytest.mark.gunicorn
 
 
 async def test_sigterm_ends_streams_and_answers_what_is_in_flight() -> None:
-    """On SIGTERM a feed and a WebSocket are told when to come back and end whole, a request in flight is answered, and
+    """On SIGTERM a feed and a WebSocket receive `closing` and end cleanly, a request in flight is answered, and
     the process is gone within five seconds."""
     async with gunicorn() as service:
         server = service.server
@@ -53,7 +53,7 @@ async def test_sigterm_ends_streams_and_answers_what_is_in_flight() -> None:
 
 
 async def test_log_tells_of_the_beginning_and_the_end() -> None:
-    """The worker says where it serves and from what, what told it to stop, and when it had; secrets stay out."""
+    """The worker logs where it serves and from what, which signal stopped it, and when it had stopped; secrets stay out."""
     async with gunicorn() as service:
         await service.server.json("GET", "/health/live")
         await until(lambda: '"serving"' in service.log())
@@ -61,11 +61,11 @@ async def test_log_tells_of_the_beginning_and_the_end() -> None:
         assert await service.exit_code(timeout_s=5) == 0
         lines = [json.loads(line) for line in service.log().splitlines()]
 
-    serving, told, stopped = [line for line in lines if line["logger"] == "roster"]
+    serving, given, stopped = [line for line in lines if line["logger"] == "roster"]
     assert (serving["msg"], serving["level"]) == ("serving", "info")
     assert serving["addresses"] == [f"http://127.0.0.1:{service.server.port}"]
     assert (serving["store"], serving["version"]) == ("memory", __version__)
-    assert (told["msg"], told["signal"]) == ("shutdown requested", "SIGTERM")
+    assert (given["msg"], given["signal"]) == ("shutdown requested", "SIGTERM")
     assert stopped["msg"] == "shutdown complete"
     assert 0 <= stopped["took_s"] < 5
     assert stopped["served_s"] < 60
@@ -120,11 +120,11 @@ async def test_backlog_is_that_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [{"ROSTER_WORKERS": "2"}, {"GUNICORN_CMD_ARGS": "--workers 2"}], ids=["setting", "option"]
+    "given", [{"ROSTER_WORKERS": "2"}, {"GUNICORN_CMD_ARGS": "--workers 2"}], ids=["setting", "option"]
 )
-async def test_second_worker_beside_the_memory_store_is_refused(told: dict[str, str]) -> None:
+async def test_second_worker_beside_the_memory_store_is_refused(given: dict[str, str]) -> None:
     """More than one worker on the memory store does not start, and one sentence says why and what to do."""
-    code, text = await finished(*COMMAND, **told)
+    code, text = await finished(*COMMAND, **given)
 
     assert code == 1
     assert text.count("\n") == 1, text
@@ -135,7 +135,7 @@ async def test_second_worker_beside_the_memory_store_is_refused(told: dict[str, 
 async def test_ttin_does_not_add_a_worker_beside_the_memory_store() -> None:
     """The signal that adds a worker is answered in the log and changes nothing: a second store would split the accounts."""
     async with gunicorn() as service:
-        # A signal between the fork and the worker's own handlers is lost: it must serve before it is told to end.
+        # A signal between the fork and the worker's own handlers is lost: the worker must serve before it is stopped.
         await service.server.json("GET", "/health/live")
         service.signal(signal.SIGTTIN)
         await until(lambda: "the memory store lives in one process" in service.log())
@@ -147,7 +147,7 @@ async def test_ttin_does_not_add_a_worker_beside_the_memory_store() -> None:
 
 
 async def test_hup_replaces_the_worker() -> None:
-    """On HUP a new worker serves, and then the old one ends as on SIGTERM: streams are told to come back, and find the new."""
+    """On HUP a new worker serves, and then the old one ends as on SIGTERM: streams reconnect to the new one."""
     async with gunicorn() as service:
         server = service.server
         ada = await server.member("ada")
@@ -167,16 +167,16 @@ async def test_hup_replaces_the_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("given", "sentence"),
     [
         ({"ROSTER_PORT": "http"}, "roster: ROSTER_PORT='http': "),
         ({"ROSTER_UPSTREAMS": "{"}, "roster: ROSTER_UPSTREAMS='{': is not JSON"),
     ],
     ids=["value", "json"],
 )
-async def test_bad_setting_is_one_sentence(told: dict[str, str], sentence: str) -> None:
+async def test_bad_setting_is_one_sentence(given: dict[str, str], sentence: str) -> None:
     """A setting that cannot be used is refused before a worker starts, with the variable and its value."""
-    code, text = await finished(*COMMAND, **told)
+    code, text = await finished(*COMMAND, **given)
 
     assert code == 1
     assert text.startswith(sentence)
@@ -193,7 +193,7 @@ async def test_unix_socket_without_a_trusted_proxy_is_refused() -> None:
 
 
 async def test_setting_found_bad_by_the_worker_ends_the_master() -> None:
-    """What only shows when the worker opens its resources is one line in the log, and nobody tries again."""
+    """An error of a resource at start-up is one line in the log, and gunicorn does not restart the worker."""
     code, text = await finished(*COMMAND, ROSTER_OUTBOUND_CA_FILE="/nowhere.pem")
 
     lines = [json.loads(line) for line in text.splitlines()]

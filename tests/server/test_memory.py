@@ -1,4 +1,4 @@
-"""What many connections leave behind."""
+"""The memory of many closed connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def loops() -> int:
 
 
 def test_cycles_are_freed() -> None:
-    """What the collector would have come to some time is gone at once."""
+    """Garbage that the collector would free later is freed at once."""
     for _ in range(10):
         Loop()
     trim_heap()
@@ -39,7 +39,7 @@ def test_cycles_are_freed() -> None:
 
 
 def test_what_is_set_aside_is_not_looked_at_again() -> None:
-    """What is there is out of the collector's sight; what comes after is not."""
+    """Frozen objects are not examined by the collector; later ones are."""
     script = "import gc; from service.server.memory import freeze_gc; freeze_gc(); a = []; " + (
         "print(gc.get_freeze_count() > 1_000, gc.is_tracked(a), len(gc.get_objects()) < 1_000)"
     )
@@ -51,7 +51,7 @@ def test_what_is_set_aside_is_not_looked_at_again() -> None:
 async def test_memory_is_given_back_after_many_have_left(
     server: Server, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """Once, when nobody has left for a while, and not after a few."""
+    """The heap is trimmed once, some time after the last connection closed, and not after a few."""
     monkeypatch.setattr("service.realtime.connections._MANY", 5)
     monkeypatch.setattr("service.realtime.connections._QUIET_S", 0.05)
     ada, connections = await server.member(), server.app[SERVICES].connections

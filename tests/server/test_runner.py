@@ -117,7 +117,7 @@ async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
 
 
 async def test_connection_that_was_kept_alive_gets_its_last_answer_while_streams_end() -> None:
-    """And is told that it was the last; one that stays idle is closed, so that its client asks elsewhere."""
+    """It gets `Connection: close`; an idle one is closed, so that its client connects elsewhere."""
     async with stoppable(drain_spread_s=1) as (server, stop):
         ada = await server.member("ada")
         async with (

@@ -1,4 +1,4 @@
-"""What a person who starts the service is told."""
+"""The banner of the start."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ async def test_made_password_is_shown_once(new_place: NewPlace) -> None:
 
 
 async def test_chosen_password_is_not_shown() -> None:
-    """Whoever set a password is told where it is from."""
+    """With a password in the settings the banner says where it is from."""
     async with serve(admin_password=PASSWORD) as server:
         assert told(server) == "login admin  password as ROSTER_ADMIN_PASSWORD says"
 
 
 async def test_missing_administrator_is_told(new_place: NewPlace) -> None:
-    """Where somebody else has the name nobody is told to log in with it."""
+    """If another account has the name, the banner does not offer it as login."""
     url = await new_place("sqlite")
     async with serve(store_url=url, admin_username="grace", admin_email="grace@example.com") as server:
         await server.member("admin")

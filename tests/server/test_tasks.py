@@ -89,7 +89,7 @@ async def test_close_waits_for_what_runs(tasks: Tasks) -> None:
 
 
 async def test_close_ends_what_does_not(tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:
-    """What has not ended within the time is cancelled, named in the log, and has ended when closing returns."""
+    """A task that does not end in time is cancelled, named in the log, and has ended when closing returns."""
     task = tasks.start(asyncio.Event().wait(), "stuck")
     with caplog.at_level(logging.WARNING, "roster.tasks"):
         await tasks.close(timeout_s=0.01)

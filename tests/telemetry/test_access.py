@@ -21,7 +21,7 @@ def put(log: AccessLog, status: int = 200, user: str | None = USER, problem: str
 
 
 async def test_line_is_json() -> None:
-    """A line is one JSON object with who asked for what, how it ended, how long it took and how much was sent."""
+    """A line is one JSON object with user, request, outcome, duration and size."""
     stream = io.StringIO()
     writer = LineWriter(stream)
     log = AccessLog(writer, "json", every_s=0.001)
@@ -66,7 +66,7 @@ async def test_line_is_for_people() -> None:
 
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_lines_that_gathered_are_not_lost_at_the_end(form: Literal["json", "console"]) -> None:
-    """What was served just before the end is written, too; closing twice is harmless."""
+    """Requests served just before the end are written, too; closing twice is harmless."""
     stream = io.StringIO()
     writer = LineWriter(stream)
     log = AccessLog(writer, form, every_s=60)

@@ -74,7 +74,7 @@ def test_block_stands_below_its_line() -> None:
 
 
 def test_lines_come_out_in_order() -> None:
-    """What is handed over is written line by line, at the latest when the writer closes, which it may do twice."""
+    """Lines are written one by one, at the latest when the writer closes, which it may do twice."""
     stream = io.StringIO()
     writer = LineWriter(stream)
     writer.put("one")
@@ -86,7 +86,7 @@ def test_lines_come_out_in_order() -> None:
 
 
 async def test_lines_are_written_when_told() -> None:
-    """After a flush lines are written without anybody waiting for them."""
+    """After a flush lines are written in the background."""
     stream = io.StringIO()
     writer = LineWriter(stream)
     writer.put("one")
@@ -116,7 +116,7 @@ def test_stuck_stream_costs_lines_and_no_time() -> None:
 
 
 def test_reader_that_left_stops_nothing() -> None:
-    """When nobody reads any more, lines go nowhere and nothing fails."""
+    """When stderr is closed, lines go nowhere and nothing fails."""
     writer = LineWriter(Gone(), most_lines=10)
     for _ in range(100):
         writer.put("line")
@@ -216,13 +216,13 @@ def test_all_logging_goes_through_one_writer() -> None:
     writer = logs.set_up("info", "json", stream)
     logging.getLogger("roster.test").info("kept", extra={"request_id": "r-1"})
     logging.getLogger("roster.test").debug("left out")
-    logging.getLogger("somebody.else").error("kept too")
+    logging.getLogger("another.library").error("kept too")
     writer.close()
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["level"], line["logger"], line["msg"]) for line in lines] == [
         ("info", "roster.test", "kept"),
-        ("error", "somebody.else", "kept too"),
+        ("error", "another.library", "kept too"),
     ]
     assert lines[0]["request_id"] == "r-1"
 
@@ -240,7 +240,7 @@ def test_console_is_written_where_a_person_watches() -> None:
 
 @pytest.mark.usefixtures("undisturbed")
 def test_line_that_cannot_be_made_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistake in a call to a logger is told on stderr, not to the caller."""
+    """A mistake in a call to a logger is reported on stderr, not to the caller."""
     stream = io.StringIO()
     writer = logs.set_up("info", "console", stream)
     logging.getLogger("roster.test").info("%d", "no number")

@@ -67,7 +67,7 @@ def test_times_fall_into_buckets(times: list[float]) -> None:
 
 
 def test_made_up_methods_are_one_label() -> None:
-    """However many methods somebody makes up, there is one label for them."""
+    """However many methods clients invent, there is one label for them."""
     metrics = Metrics()
     for number in range(1000):
         metrics.requests.observe(f"METHOD{number}", "-", 405, 0.01)
