@@ -230,7 +230,7 @@ INSUFFICIENT_STORAGE: Final = ProblemType(
     "The operator must free space; then repeat the request. Reads work meanwhile.",
 )
 
-KINDS: Final[Mapping[str, ProblemType]] = {
+PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
     kind.slug: kind for kind in list(vars().values()) if isinstance(kind, ProblemType)
 }
 
@@ -260,7 +260,7 @@ _BY_ERROR: Final[Mapping[type[Exception], ProblemType]] = {
 }
 
 
-def kind_of(error: BaseException) -> ProblemType:
+def find_problem_type(error: BaseException) -> ProblemType:
     """The kind of a refusal, by the nearest class in the table; anything else is our fault."""
     if isinstance(error, HttpProblem):
         return error.kind

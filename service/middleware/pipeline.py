@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from service.http.context import Context
 from service.http.services import CONTEXT, SERVICES, Endpoint, Serve
 from service.middleware.headers import stamp
-from service.middleware.problems import problem
+from service.middleware.problems import respond_to_error
 from service.middleware.request_id import request_ids
 from service.middleware.step import Step
 from service.security.rate_limits import LimitReached
@@ -51,15 +51,17 @@ def pipeline(
                         waiting = step(request, context)
                     except LimitReached as reached:
                         if context.operation is None or not context.operation.is_feed:
+                            # `RateLimit` describes the limit that refuses the request, not one with a remainder.
+                            context.limit, context.used_s = reached.limit, reached.used_s
                             raise
-                        # EventSource never comes back from a 429 (WHATWG HTML, 9.2.3): the stream itself says when to.
+                        # EventSource does not reconnect after 429 (WHATWG HTML, 9.2.3). The stream itself names the time to.
                         context.rate_limited = reached
                     else:
                         if waiting is not None:
                             await waiting
                 response = await endpoint.respond()
             except Exception as error:
-                response = problem(request, context, error)
+                response = respond_to_error(request, context, error)
             status = response.status
             if not response.prepared:
                 stamp(response.headers, context)

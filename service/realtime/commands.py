@@ -231,7 +231,7 @@ def error_frame(error: Exception, ref: str | None = None) -> dict[str, Any]:
         case UnknownType():
             code = "unknown_type"
         case _:
-            code = problems.kind_of(error).code
+            code = problems.find_problem_type(error).code
     detail = str(error).replace("The body", "The frame")
     if isinstance(error, Invalid):
         detail = "; ".join(f"{broken.pointer or 'the frame'}: {broken.detail}" for broken in error.errors)

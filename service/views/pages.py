@@ -82,7 +82,7 @@ class ProblemPageView(View):
         )
     )
     async def get(self) -> web.Response:
-        kind = problems.KINDS.get(self.request.match_info["slug"])
+        kind = problems.PROBLEM_TYPES.get(self.request.match_info["slug"])
         if kind is None:
             raise NotFound()
         return _page(self.request, "problem.html", kind=kind)
@@ -100,7 +100,7 @@ class ProblemListView(View):
         )
     )
     async def get(self) -> web.Response:
-        return _page(self.request, "problems.html", kinds=problems.KINDS.values())
+        return _page(self.request, "problems.html", kinds=problems.PROBLEM_TYPES.values())
 
 
 class OpenApiYamlView(View):

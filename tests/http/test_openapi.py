@@ -218,7 +218,7 @@ def test_every_kind_of_problem_is_described() -> None:
         for kind in resolve(response).get("content", {}).get("application/problem+json", {}).get("examples", ())
     }
 
-    assert used | {"conflict"} == set(problems.KINDS)  # a plain conflict is only the parent of the others
+    assert used | {"conflict"} == set(problems.PROBLEM_TYPES)  # a plain conflict is only the parent of the others
 
 
 def test_examples_of_schemas_keep_to_them() -> None:

@@ -11,7 +11,7 @@ import pytest
 from service.domain import errors
 from service.domain.errors import FieldError
 from service.http import problems
-from service.http.problems import KINDS, HttpProblem, kind_of
+from service.http.problems import PROBLEM_TYPES, HttpProblem, find_problem_type
 from service.store.memory.store import MemoryStore
 from tests.support.server import Server
 
@@ -97,7 +97,7 @@ async def test_refusal_is_a_document(
     assert (answer.status, answer.content_type) == (status, "application/problem+json")
     assert problem == {
         "type": f"/problems/{slug}",
-        "title": KINDS[slug].title,
+        "title": PROBLEM_TYPES[slug].title,
         "status": status,
         "detail": str(error),
         "instance": "/v1/users/me",
@@ -163,7 +163,7 @@ async def test_missing_file_is_a_document(server: Server) -> None:
 
 async def test_every_kind_has_a_page(server: Server) -> None:
     """The type of a problem leads to a page that says what it means and what to do."""
-    for slug, kind in KINDS.items():
+    for slug, kind in PROBLEM_TYPES.items():
         async with server.request("GET", f"/problems/{slug}") as answer:
             page = await answer.text()
         assert (answer.status, answer.content_type) == (200, "text/html")
@@ -179,14 +179,14 @@ def test_every_refusal_has_a_kind() -> None:
     ]
     made = [kind.__new__(kind) for kind in refusals if kind is not errors.DomainError]
 
-    assert [type(error).__name__ for error in made if kind_of(error) is problems.INTERNAL] == []
-    assert kind_of(RuntimeError()) is problems.INTERNAL
+    assert [type(error).__name__ for error in made if find_problem_type(error) is problems.INTERNAL] == []
+    assert find_problem_type(RuntimeError()) is problems.INTERNAL
 
 
 def test_kinds_are_told_apart() -> None:
     """Slugs and codes are unique, and every kind says in a sentence what can be done."""
-    assert len({kind.code for kind in KINDS.values()}) == len(KINDS)
-    for slug, kind in KINDS.items():
+    assert len({kind.code for kind in PROBLEM_TYPES.values()}) == len(PROBLEM_TYPES)
+    for slug, kind in PROBLEM_TYPES.items():
         assert slug == kind.slug == kind.code.replace("_", "-")
         assert 400 <= kind.status < 600
         assert kind.remedy.endswith(".")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from service import __version__
-from service.http.problems import KINDS
+from service.http.problems import PROBLEM_TYPES
 from tests.support.server import Server, serve
 
 PAGES = ["/", "/docs", "/problems", "/problems/not-found"]
@@ -80,17 +80,17 @@ async def test_page_answers_head_like_get(server: Server, path: str) -> None:
         assert await answer.read() == b""
 
 
-@pytest.mark.parametrize("slug", KINDS)
+@pytest.mark.parametrize("slug", PROBLEM_TYPES)
 async def test_every_kind_of_problem_has_a_page(server: Server, slug: str) -> None:
     """The `type` of each problem leads to a page with its title and what to do about it."""
     text = await page(server, f"/problems/{slug}")
 
-    assert KINDS[slug].title in text
-    assert str(KINDS[slug].status) in text
-    assert KINDS[slug].code in text
+    assert PROBLEM_TYPES[slug].title in text
+    assert str(PROBLEM_TYPES[slug].status) in text
+    assert PROBLEM_TYPES[slug].code in text
     assert "`" not in text
     assert 'href="/problems"' in text
-    for code in re.findall("`([^`]*)`", KINDS[slug].remedy):
+    for code in re.findall("`([^`]*)`", PROBLEM_TYPES[slug].remedy):
         assert f"<code>{html.escape(code)}</code>" in text
 
 
@@ -98,7 +98,7 @@ async def test_list_leads_to_every_kind_of_problem(server: Server) -> None:
     """Each with its status and title."""
     text = await page(server, "/problems")
 
-    for slug, kind in KINDS.items():
+    for slug, kind in PROBLEM_TYPES.items():
         assert f'{kind.status} <a href="/problems/{slug}">{html.escape(kind.title)}</a>' in text
 
 

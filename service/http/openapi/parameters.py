@@ -24,7 +24,7 @@ _OF_PATHS: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "slug": {
         "description": "Last part of a problem's `type`.",
-        "schema": {"type": "string", "enum": sorted(problems.KINDS)},
+        "schema": {"type": "string", "enum": sorted(problems.PROBLEM_TYPES)},
         "example": "not-found",
     },
 }

@@ -98,7 +98,7 @@ def examples(operations: Iterable[Collection[ProblemType]]) -> dict[str, Any]:
                 **_EXAMPLES.get(kind, {}),
             },
         }
-        for kind in problems.KINDS.values()
+        for kind in problems.PROBLEM_TYPES.values()
         if kind in used
     }
 
@@ -118,7 +118,7 @@ def _response(kinds: Collection[ProblemType], named: Iterable[str]) -> dict[str,
 
 def _by_status(kinds: Collection[ProblemType]) -> dict[int, tuple[ProblemType, ...]]:
     found: dict[int, tuple[ProblemType, ...]] = {}
-    for kind in problems.KINDS.values():  # in the order of the table, which is that of their statuses
+    for kind in problems.PROBLEM_TYPES.values():  # in the order of the table, which is that of their statuses
         if kind in kinds:
             found[kind.status] = (*found.get(kind.status, ()), kind)
     return found

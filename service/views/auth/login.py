@@ -85,7 +85,7 @@ class LoginView(View):
         try:
             entered = await throttled(self, account, enter(), "log in")
         except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
-            attempts.labels(problems.kind_of(error).code).inc()
+            attempts.labels(problems.find_problem_type(error).code).inc()
             raise
         attempts.labels("ok").inc()
         return tokens_answer(self.request, entered)

@@ -69,7 +69,7 @@ class RefreshView(View):
             log.warning("a refresh token came back after it was used up: its session has ended", extra=extra)
             raise
         except (InvalidGrant, Unavailable) as error:
-            results.labels(problems.kind_of(error).code).inc()
+            results.labels(problems.find_problem_type(error).code).inc()
             raise
         results.labels("ok").inc()
         return renewed

@@ -14,9 +14,9 @@ from service.domain.users.bulk_import import ImportLine
 from service.domain.users.import_session import ImportSession, RejectedLine
 from service.http import problems
 from service.http.ndjson import Numbered, lines
-from service.http.problems import HttpProblem, kind_of
+from service.http.problem_details import list_field_problems
+from service.http.problems import HttpProblem
 from service.http.strict_json import Malformed, parse_json
-from service.middleware.problems import field_problems
 from service.schemas.end_lines import ExportEnd, is_end
 from service.schemas.errors import field_errors
 from service.schemas.imports import ImportRefusal, ImportSummary, UserImport
@@ -99,9 +99,9 @@ class ImportReport:
             return
         refusal = ImportRefusal(
             line=number,
-            type=f"/problems/{kind_of(error).slug}",
+            type=f"/problems/{find_problem_type(error).slug}",
             detail=str(error),
-            errors=field_problems(error),
+            errors=list_field_problems(error),
         )
         text = refusal.model_dump_json().encode()
         self._refusals.append(text)
