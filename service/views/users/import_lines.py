@@ -15,7 +15,7 @@ from service.domain.users.import_session import ImportSession, RejectedLine
 from service.http import problems
 from service.http.ndjson import Numbered, lines
 from service.http.problem_details import list_field_problems
-from service.http.problems import HttpProblem
+from service.http.problems import HttpProblem, find_problem_type
 from service.http.strict_json import Malformed, parse_json
 from service.schemas.end_lines import ExportEnd, is_end
 from service.schemas.errors import field_errors
