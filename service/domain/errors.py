@@ -69,7 +69,7 @@ class DomainError(Exception):
 
 
 class Invalid(DomainError):
-    sentence = "Some fields break a rule; `errors` names each."
+    sentence = "Some fields are invalid; `errors` names each."
 
     def __init__(self, *errors: FieldError) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class OtpFieldMissing(Invalid):
 
 
 class BadRequest(DomainError):
-    sentence = "The request cannot be understood."
+    sentence = "The request is malformed."
 
 
 class InvalidPosition(BadRequest):
@@ -136,7 +136,7 @@ class InvalidToken(Unauthenticated):
 
 
 class InvalidGrant(DomainError):
-    sentence = "The refresh token is malformed, expired, used up or revoked; log in again."
+    sentence = "The refresh token is malformed, expired, used or revoked; log in again."
 
 
 class RefreshTokenReused(InvalidGrant):
@@ -149,7 +149,7 @@ class RefreshTokenReused(InvalidGrant):
 
 
 class InvalidMailToken(DomainError):
-    sentence = "The token is malformed, expired or used up; ask for another."
+    sentence = "The token is malformed, expired or used; request another mail."
 
 
 class Forbidden(DomainError):
@@ -169,11 +169,11 @@ class InsufficientScope(Forbidden):
 
 
 class NotFound(DomainError):
-    sentence = "There is nothing here, or nothing that this account may see."
+    sentence = "Not found, or not visible to this account."
 
 
 class Conflict(DomainError):
-    sentence = "The present state does not allow this."
+    sentence = "The current state does not allow this request."
 
 
 class AlreadyExists(Conflict):
@@ -204,18 +204,16 @@ class LastAdmin(Conflict):
 class RequestInProgress(Conflict):
     """`retry_after_s`: seconds until it may be done."""
 
-    sentence = "The request with this Idempotency-Key is still being carried out; send it again shortly."
+    sentence = "The request with this Idempotency-Key is still in progress; send it again shortly."
     retry_after_s = 1.0
 
 
 class ResponseExpired(Conflict):
-    sentence = (
-        "The request with this Idempotency-Key was carried out, and what it made is gone: there is no answer to repeat."
-    )
+    sentence = "The request with this Idempotency-Key succeeded, but the resource it created is gone. Its response cannot be repeated."
 
 
 class IdempotencyKeyReused(DomainError):
-    sentence = "This Idempotency-Key came with another body before; a new request needs a new key."
+    sentence = "This Idempotency-Key was used with another body; a new request needs a new key."
 
 
 class VersionMismatch(DomainError):
@@ -264,7 +262,7 @@ class StorageFull(Unavailable):
     """The store is full: writes fail until an operator frees space, reads succeed."""
 
     def __init__(self) -> None:
-        super().__init__(30, "There is no room to keep this; what is there can be read.")
+        super().__init__(30, "The storage is full. Reads still work; writes fail until the operator frees storage.")
 
 
 # What counts as a failed login: a password that was wrong, or a code.

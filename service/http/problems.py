@@ -1,9 +1,9 @@
-"""Every way in which Roster says no, in one table: REST, SSE and WebSocket read it, `/problems` lists it.
+"""The table of problem types. REST, SSE and WebSocket use it, and `/problems` lists it.
 
-Why each status: 400 when the question cannot be understood, 422 when it can and breaks a rule, 404 also for what the
-caller may not see (a 403 would say that it exists), 409 when another state would allow it, 410 when the log no longer
-reaches back, 412 when the caller's version is not the present one, 429 when waiting helps, 503 when it is not the
-caller's doing, 507 when the operator has to make room first.
+Statuses: 400 for malformed input, 422 for well-formed input that breaks a rule, 404 also for a resource that the caller may
+not see (403 would reveal that it exists), 409 where another state would allow the request, 410 where the log no longer
+contains the position, 412 for an outdated version, 429 where waiting helps, 503 for a fault of the service, and 507 where
+the operator must free storage.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from service.domain.errors import DomainError, FieldError
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One kind of problem.
+    """A problem type (RFC 9457, 3.1.1).
 
     Attributes:
         slug: last part of the problem's `type`; with `_` for `-` it is the `code` of a WebSocket `error` frame.
-        remedy: what the caller can do, in a sentence or two.
+        remedy: one or two sentences on what the caller can do.
     """
 
     slug: str
@@ -36,7 +36,7 @@ class ProblemType:
 
 
 class HttpProblem(Exception):
-    """A refusal of the transport itself, of a kind of this page; `detail` is a sentence that is safe to show."""
+    """An HTTP request that the transport refuses. `detail` is a sentence that is safe to show; None: the title."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class HttpProblem(Exception):
 
 
 class ImportAborted(Exception):
-    """A long request that ended before it was done.
+    """An import that ended before its last line.
 
     Attributes:
-        reason: why, which the answer tells like any other.
-        progress: how far it got.
+        reason: the error that ended it.
+        progress: how much was committed.
     """
 
     def __init__(self, reason: DomainError | HttpProblem, progress: object) -> None:
@@ -68,166 +68,164 @@ class ImportAborted(Exception):
 BAD_REQUEST: Final = ProblemType(
     "bad-request",
     400,
-    "The request cannot be understood",
-    "Read `detail` and `errors`: a header, parameter or path is not what it must be.",
+    "Malformed request",
+    "Correct the header, parameter or path that `detail` and `errors` name.",
 )
 MALFORMED_JSON: Final = ProblemType(
     "malformed-json",
     400,
-    "The body is not JSON",
-    "Send one JSON text in UTF-8 without a byte order mark, without NaN or Infinity, and with no name twice in an object.",
+    "Malformed JSON",
+    "Send one JSON text in UTF-8, without a byte order mark, NaN, Infinity or duplicate names in an object.",
 )
 INVALID_GRANT: Final = ProblemType(
     "invalid-grant",
     400,
-    "The refresh token renews nothing",
+    "Invalid refresh token",
     "Log in again. A refresh token is used once. Reuse of an older one revokes the session, because the token may have been stolen.",
 )
 INVALID_MAIL_TOKEN: Final = ProblemType(
     "invalid-mail-token",
     400,
-    "The token from the mail does nothing",
-    "Ask for another mail. A token is used once, for what it was sent for, and each mail ends the token of the one before.",
+    "Invalid or expired token from a mail",
+    "Request another mail. A token works once, for the purpose of its mail. Each new mail revokes the token of the mail before it.",
 )
 UNAUTHENTICATED: Final = ProblemType(
     "unauthenticated",
     401,
-    "Credentials are needed",
+    "Authentication required",
     "Send `Authorization: Bearer …` with an access token from POST /v1/auth/login.",
 )
 INVALID_CREDENTIALS: Final = ProblemType(
     "invalid-credentials",
     401,
-    "The login or the password is wrong",
-    "Check both. An inactive account gets the same answer.",
+    "Invalid login or password",
+    "Check both. The response is the same for an inactive account.",
 )
 OTP_REQUIRED: Final = ProblemType(
     "otp-required",
     401,
-    "A code of the second factor is needed",
-    "Ask for the code that the app shows, or a recovery code, and log in again with it in `otp`.",
+    "Second-factor code required",
+    "Ask the user for the code that the authenticator app shows, or for a recovery code. Log in again with it in `otp`.",
 )
 INVALID_OTP: Final = ProblemType(
     "invalid-otp",
     401,
-    "The code of the second factor is wrong",
-    "Send the code that the app shows now; each is good once. If none is taken, look whether the phone's clock is right.",
+    "Invalid second-factor code",
+    "Send the code that the authenticator app shows now. Each code works once. If no code is accepted, check the clock of the phone.",
 )
 INVALID_TOKEN: Final = ProblemType(
-    "invalid-token", 401, "The access token is not valid", "Refresh it with POST /v1/auth/refresh, or log in again."
+    "invalid-token", 401, "Invalid access token", "Refresh it with POST /v1/auth/refresh, or log in again."
 )
 FORBIDDEN: Final = ProblemType(
-    "forbidden", 403, "Not allowed", "Ask an administrator: this account has no right to it."
+    "forbidden", 403, "Forbidden", "Ask an administrator to do it, or to change the role of the account."
 )
 INSUFFICIENT_SCOPE: Final = ProblemType(
     "insufficient-scope",
     403,
-    "The credentials were not made for this",
+    "Insufficient scope",
     "Use credentials that have the scopes in `WWW-Authenticate`: a login, or a token that was created with them. The scopes of a token "
     "cannot change.",
 )
 ORIGIN_NOT_ALLOWED: Final = ProblemType(
     "origin-not-allowed",
     403,
-    "Pages of this origin may not connect",
-    "Have the operator add the page's origin to ROSTER_CORS_ORIGINS, or set ROSTER_PUBLIC_URL to where the service is reached.",
+    "Origin not allowed",
+    "The operator can add the origin of the page to ROSTER_CORS_ORIGINS, or set ROSTER_PUBLIC_URL to the public address of the service.",
 )
 NOT_FOUND: Final = ProblemType(
     "not-found",
     404,
-    "There is nothing here",
+    "Not found, or not visible to this account",
     "Check the path and the id. A resource that this account may not see returns 404 as well.",
 )
 METHOD_NOT_ALLOWED: Final = ProblemType(
-    "method-not-allowed", 405, "This method is not known here", "The `Allow` header lists those that are."
+    "method-not-allowed", 405, "Method not allowed", "Use a method that the `Allow` header lists."
 )
 TIMEOUT: Final = ProblemType(
-    "request-timeout", 408, "The body took too long", "Send it again, faster or in smaller pieces."
+    "request-timeout", 408, "Request body timed out", "Send the body again, faster or in smaller parts."
 )
 CONFLICT: Final = ProblemType(
-    "conflict", 409, "The present state does not allow this", "Read the state again, then decide."
+    "conflict", 409, "Conflict with the current state", "Read the resource again before the next try."
 )
 ALREADY_EXISTS: Final = ProblemType(
     "already-exists",
     409,
-    "Another account has this already",
-    "Choose another value for the fields that `errors` names.",
+    "Already exists",
+    "Choose other values for the fields that `errors` names.",
 )
 LAST_ADMIN: Final = ProblemType(
-    "last-admin", 409, "The last administrator must stay", "Make another active administrator first."
+    "last-admin", 409, "Last active administrator", "Give another active account the role `admin` first."
 )
 REQUEST_IN_PROGRESS: Final = ProblemType(
     "request-in-progress",
     409,
-    "The request with this key is still being carried out",
-    "Send it again, with the same `Idempotency-Key`, after as many seconds as `Retry-After` says.",
+    "Request with this key in progress",
+    "Send the same request with the same `Idempotency-Key` again after `Retry-After` seconds.",
 )
 POSITION_UNAVAILABLE: Final = ProblemType(
     "position-unavailable",
     410,
-    "The log cannot be read from there",
-    "Read what `resync` names again, then go on from `position`.",
+    "Position no longer available",
+    "Read the resource that `resync` names, then continue from `position`.",
 )
 PRECONDITION_FAILED: Final = ProblemType(
     "precondition-failed",
     412,
-    "The version is not the present one",
-    "Read it again and repeat the change with the new `ETag` in `If-Match`.",
+    "Precondition failed",
+    "Read the resource again, and repeat the change with the new `ETag` in `If-Match`.",
 )
 TOO_LARGE: Final = ProblemType(
-    "payload-too-large", 413, "The body is too large", "Send less; the limit is in `detail`."
+    "payload-too-large", 413, "Request body too large", "Send a smaller body; `detail` names the limit."
 )
 UNSUPPORTED_MEDIA_TYPE: Final = ProblemType(
     "unsupported-media-type",
     415,
-    "The body is not of a type that is read here",
-    "Send what the `Accept` or `Accept-Encoding` header of the answer names.",
+    "Unsupported media type",
+    "Use a type or coding that the `Accept` or `Accept-Encoding` header of the response names.",
 )
 MISDIRECTED_REQUEST: Final = ProblemType(
     "misdirected-request",
     421,
-    "This host is not served here",
-    "Use the name under which the service is reached, or have the operator add it to ROSTER_ALLOWED_HOSTS.",
+    "Host not served",
+    "Use the public name of the service, or ask the operator to add this name to ROSTER_ALLOWED_HOSTS.",
 )
-INVALID_FIELDS: Final = ProblemType(
-    "invalid-fields", 422, "Some fields break a rule", "`errors` names each field and rule."
-)
+INVALID_FIELDS: Final = ProblemType("invalid-fields", 422, "Invalid fields", "Correct the fields that `errors` names.")
 IDEMPOTENCY_KEY_REUSED: Final = ProblemType(
     "idempotency-key-reused",
     422,
-    "The key stands for another request",
-    "Send a new `Idempotency-Key` with a new request; the same one goes with the same body only.",
+    "Idempotency key reused",
+    "Send a new `Idempotency-Key` with each new request. A key may be repeated only with the same body.",
 )
 UPGRADE_REQUIRED: Final = ProblemType(
     "upgrade-required",
     426,
-    "This is a WebSocket",
-    "Connect with a WebSocket client that speaks version 13 (RFC 6455) over HTTP/1.1.",
+    "Upgrade to WebSocket required",
+    "Connect with a WebSocket client that uses version 13 (RFC 6455) over HTTP/1.1.",
 )
 TOO_MANY: Final = ProblemType(
     "too-many-requests",
     429,
     "Too many requests",
-    "Wait as long as `Retry-After` says; `detail` tells which limit it is. Where requests are limited, `RateLimit` tells how many "
-    "are left; failed logins, mails, tokens from mails and waiting passwords have limits of their own, of which it says nothing.",
+    "Wait for `Retry-After` seconds; `detail` names the limit. `RateLimit` shows how many requests are left. It does not cover the "
+    "separate limits of failed logins, mails, tokens from mails and queued password hashes.",
 )
 INTERNAL: Final = ProblemType(
     "internal-error",
     500,
-    "Something broke here",
-    "Not your doing. Tell the operator the `request_id`; the log has the rest.",
+    "Internal server error",
+    "Report the `request_id` to the operator. The log has the details.",
 )
 NOT_IMPLEMENTED: Final = ProblemType(
-    "not-implemented", 501, "This is not understood here", "Send the request without that method or transfer coding."
+    "not-implemented", 501, "Not implemented", "Send the request without this method or transfer coding."
 )
 SERVICE_UNAVAILABLE: Final = ProblemType(
-    "service-unavailable", 503, "Not available now", "Come back after as many seconds as `Retry-After` says."
+    "service-unavailable", 503, "Service unavailable", "Try again after `Retry-After` seconds."
 )
 INSUFFICIENT_STORAGE: Final = ProblemType(
     "insufficient-storage",
     507,
-    "There is no room to keep this",
-    "The operator must free space; then repeat the request. Reads work meanwhile.",
+    "Insufficient storage",
+    "Send the request again once the operator has freed storage. Reads still work.",
 )
 
 PROBLEM_TYPES: Final[Mapping[str, ProblemType]] = {
@@ -261,7 +259,7 @@ _BY_ERROR: Final[Mapping[type[Exception], ProblemType]] = {
 
 
 def find_problem_type(error: BaseException) -> ProblemType:
-    """The kind of a refusal, by the nearest class in the table; anything else is our fault."""
+    """The problem type of the nearest base class in the table; `INTERNAL` for an unknown class."""
     if isinstance(error, HttpProblem):
         return error.kind
     for cls in type(error).__mro__:

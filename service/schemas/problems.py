@@ -46,11 +46,11 @@ class Problem(ResponseModel):
 
     type: Annotated[str, Field(examples=["/problems/invalid-fields"])]
     """Address of a page about this kind of problem; stable."""
-    title: Annotated[str, Field(examples=["Some fields break a rule"])]
+    title: Annotated[str, Field(examples=["Invalid fields"])]
     """The kind, for people."""
     status: Annotated[int, Field(examples=[422])]
     """The HTTP status of the answer."""
-    detail: Annotated[str, Field(examples=["Some fields break a rule; `errors` names each."])]
+    detail: Annotated[str, Field(examples=["Some fields are invalid; `errors` names each."])]
     """This case, for people."""
     instance: Annotated[str, Field(examples=["/v1/users"])]
     """The path that was asked for."""

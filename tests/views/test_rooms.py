@@ -271,7 +271,7 @@ async def test_room_that_one_may_not_read_is_not_there() -> None:
         assert len((await server.json("GET", "/v1/rooms", admin))["items"]) == 2
         for path in ("members", "messages", "feed"):
             hidden = await server.json("GET", f"/v1/rooms/admin.ops/{path}", ada, status=404)
-            assert hidden["title"] == "There is nothing here"
+            assert hidden["title"] == "Not found, or not visible to this account"
         await server.json("POST", "/v1/rooms/admin.ops/messages", ada, json={"data": 1}, status=404)
         async with connect(server, ada) as client:
             for command in ("join", "members"):

@@ -39,7 +39,7 @@ _EXAMPLES: Final[Mapping[ProblemType, Mapping[str, Any]]] = {
         "errors": [{"pointer": "/limit", "code": "less_than_equal", "detail": "Must be 100 or less."}],
     },
     problems.INVALID_FIELDS: {
-        "detail": "Some fields break a rule; `errors` names each.",
+        "detail": "Some fields are invalid; `errors` names each.",
         "errors": [
             {"pointer": "/age", "code": "less_than_equal", "detail": "Must be 150 or less."},
             {
