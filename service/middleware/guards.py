@@ -9,6 +9,7 @@ from typing import Final
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 
 from service.http import problems
+from service.http.aiohttp_compat import set_body_limit
 from service.http.context import Context
 from service.http.operations import Access
 from service.http.problems import HttpProblem
@@ -54,7 +55,7 @@ def guards(allowed_hosts: Collection[str], max_body_bytes: int) -> Step:
                 most = min(_MOST_PUBLIC_BYTES, max_body_bytes)
                 _refuse_coding(request)
                 _check_body(request, most)
-                request._client_max_size = most  # where no length is announced
+                set_body_limit(request, most)  # for a body without Content-Length
             else:
                 in_lines = operation is not None and operation.body_in_lines
                 _check_body(request, None if in_lines else max_body_bytes)

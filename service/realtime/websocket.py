@@ -19,6 +19,7 @@ from multidict import CIMultiDict
 from service.domain.errors import Conflict
 from service.domain.events import visibility
 from service.domain.events.position import Position
+from service.http.aiohttp_compat import frame_parser, take_early_bytes, wrap_frame_parser
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
@@ -86,13 +87,14 @@ class Response(web.WebSocketResponse):
     def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
         connection = request.protocol
         # What came with the handshake is counted as well.
-        early, connection._message_tail = connection._message_tail, b""
+        early = take_early_bytes(connection)
         super()._post_start(request, protocol, writer)
-        parser = connection._payload_parser
         if self.limit.per_s:
-            parser = connection._payload_parser = FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
+            wrap_frame_parser(
+                connection, lambda parser: FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
+            )
         if early:
-            parser.feed_data(early)
+            frame_parser(connection).feed_data(early)
 
     def _end_flood(self) -> None:
         if self.on_flood is not None:

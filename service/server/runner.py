@@ -16,6 +16,7 @@ from typing import Any, Final
 from aiohttp import web, web_response
 
 from service import __version__
+from service.http.aiohttp_compat import current_request, is_idle
 from service.http.services import SERVICES
 from service.server.http_protocol import HttpServer
 from service.server.peers import Peers
@@ -149,9 +150,6 @@ def _shown(address: Any) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-# aiohttp has no public name for the request that a connection is busy with.
-
-
 async def _close_idle(server: web.Server) -> None:
     """Have kept-alive connections ask elsewhere, for as long as others are busy. Runs until cancelled."""
     while True:
@@ -162,7 +160,7 @@ async def _close_idle(server: web.Server) -> None:
 def _close_silent(server: web.Server) -> None:
     idle = {}
     for connection in server.connections:
-        if connection._current_request is None and not connection._messages and connection.transport is not None:
+        if connection.transport is not None and is_idle(connection):
             idle[connection.transport.get_extra_info("socket").fileno()] = connection
     for descriptor in _silent(idle):
         # `close` would leave it open and deaf: what is sent on it would be answered by the end of the process.
@@ -180,9 +178,9 @@ def _silent(descriptors: Iterable[int]) -> set[int]:
 
 async def _answer(server: web.Server, timeout_s: float) -> None:
     """Wait until the requests in flight are answered, at most for the timeout. New requests do not count."""
-    asked = [(connection, connection._current_request) for connection in server.connections]
+    asked = [(connection, current_request(connection)) for connection in server.connections]
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and any(  # noqa: ASYNC110  # there is no event for it either
-        request is not None and connection._current_request is request for connection, request in asked
+        request is not None and current_request(connection) is request for connection, request in asked
     ):
         await asyncio.sleep(_LOOK_AGAIN_S)
