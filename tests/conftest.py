@@ -1,4 +1,4 @@
-"""What every test has: a service to talk to, and nothing left over from it."""
+"""Fixtures of every test: a running service, and a check that nothing is left over."""
 
 from __future__ import annotations
 

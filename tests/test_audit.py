@@ -17,7 +17,7 @@ HOLE = {"id": "GHSA-0000-0000-0000", "summary": "A hole.", "affected": []}
 
 
 async def audit(folder: Path, url: str) -> tuple[int | None, str]:
-    """What it ends with, and what it says, of two dependencies."""
+    """Its exit code, and its output, for two dependencies."""
     (folder / "constraints.txt").write_text("aiohttp==3.14.5\nyarl==1.25.1\n")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, PROGRAM, folder / "constraints.txt", "--vulnerability-service", "osv", "--osv-url", url),
@@ -50,7 +50,7 @@ async def test_end_tells_what_is_known(tmp_path: Path, reply: Reply, code: int, 
 
 
 async def test_database_out_of_reach_is_told(tmp_path: Path, unused_tcp_port: int) -> None:
-    """Where nobody answers it ends with 2 and says so plainly."""
+    """If no database answers it ends with 2 and says so plainly."""
     ended, output = await audit(tmp_path, f"http://127.0.0.1:{unused_tcp_port}/")
 
     assert ended == 2

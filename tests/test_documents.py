@@ -1,4 +1,4 @@
-"""What the documents say is so."""
+"""The documents are true."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_every_command_is_in_the_protocol() -> None:
 
 
 def test_every_action_is_in_the_page_of_the_audit() -> None:
-    """Whoever reads the audit finds what each entry means."""
+    """The page of the audit explains every action."""
     rows = [
         line.split("|")[1]
         for line in (ROOT / "docs" / "audit.md").read_text("utf-8").splitlines()
@@ -214,7 +214,7 @@ def test_every_threat_is_met_by_tests_that_are_there() -> None:
 
 
 def test_every_exception_from_a_rule_says_why() -> None:
-    """A line that ruff, mypy or bandit should pass over names the rule, and behind a second # the reason."""
+    """A line that ruff, mypy or bandit should pass over names the rule, and after a second # the reason."""
     exception = re.compile(r"# (?:noqa|nosec|type: ignore)\b(.*)")
     reasoned = re.compile(r"(?:: [A-Z]+[0-9]+|\[[a-z-]+(?:, ?[a-z-]+)*\]| B[0-9]{3})  # \w.*")
     files = [*ROOT.glob("service/**/*.py"), *ROOT.glob(".ci/*.py"), ROOT / "gunicorn.conf.py"]
@@ -299,7 +299,7 @@ async def test_way_from_sqlite_to_postgresql_works_word_for_word(tmp_path: Path,
         output, _ = await asyncio.wait_for(shell.communicate(), 50)
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(shell.pid, signal.SIGKILL)  # the service that a failed step left behind
+            os.killpg(shell.pid, signal.SIGKILL)  # the service that a failed step did not stop
     text = output.decode()
 
     assert shell.returncode == 0, text

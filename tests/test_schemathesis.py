@@ -29,7 +29,7 @@ BROKEN_SECONDS = 10
 
 @pytest.mark.timeout(120)
 async def test_service_keeps_to_its_description(tmp_path: Path) -> None:
-    """No request that is drawn from the description is answered otherwise than it says, and nobody reads what is another's."""
+    """The response to every generated request matches the description, and no account reads the data of another."""
     phases = [phase for phase in PHASES if phase != "coverage"]
     drawn = ("--max-examples", str(EXAMPLES), "--seed", "1")
     await _keeps_to_its_description(tmp_path, "memory://", *drawn, phases=phases)

@@ -30,7 +30,7 @@ async def request(server: Server, by: Login, text: str) -> None:
 
 @pytest.mark.parametrize("steps", transcripts(DOCS / "websocket.md"))
 async def test_conversation_over_a_websocket(steps: list[Step]) -> None:
-    """Every frame that is shown comes, in its order and with nothing between, and the close code behind the last."""
+    """Every frame of the page arrives, in its order and with nothing between, and the close code after the last."""
     names = Names()
     async with serve(presence_batch_s=0.05, ws_messages_per_s=50) as server, AsyncExitStack() as stack:
         ada, bob = await server.member("ada"), await server.member("bob")
@@ -64,7 +64,7 @@ async def test_conversation_over_http(steps: list[Step]) -> None:
             if steps[0].mark != "app":
                 steps = await exchange(server, admin, steps, names)
                 continue
-            # A code is good once, and each that is shown is of the step behind the one before.
+            # A code is valid once, and each code of the page is of the step after the one before.
             (_, text), *steps = steps
             code, secret = text.split(" from ")
             totp = TOTP(names.translate(secret))
@@ -92,7 +92,7 @@ async def test_conversation_with_mails(steps: list[Step], caplog: pytest.LogCapt
 
 
 async def exchange(server: Server, by: Login | None, steps: list[Step], names: Names) -> list[Step]:
-    """Send one request and look at its answer; the steps behind it."""
+    """Send one request and check its response; returns the remaining steps."""
     asked, steps = spoken(">", steps)
     shown, steps = spoken("<", steps)
     (method, path, *body), headers = asked[0].split(" ", 2), dict(line.split(": ", 1) for line in asked[1:])
@@ -110,14 +110,14 @@ async def exchange(server: Server, by: Login | None, steps: list[Step], names: N
 
 
 def spoken(mark: str, steps: list[Step]) -> tuple[list[str], list[Step]]:
-    """What one side says before the other does, and the rest."""
+    """The lines of one side before the other's, and the rest."""
     count = next((place for place, step in enumerate(steps) if step.mark != mark), len(steps))
     return [step.text for step in steps[:count]], steps[count:]
 
 
 @pytest.mark.parametrize("steps", transcripts(DOCS / "feed.md"))
 async def test_conversation_over_an_event_stream(steps: list[Step]) -> None:
-    """Every line that is shown comes, in its order and with nothing between, and the end behind the last."""
+    """Every line of the page arrives, in its order and with nothing between, and the end after the last."""
     names = Names()
     asked = [text for mark, text in steps if mark == ">"]
     path, headers = asked[0].removeprefix("GET "), dict(line.split(": ") for line in asked[1:])

@@ -21,7 +21,7 @@ Scopes = Annotated[
     Field(
         min_length=1,
         max_length=len(scopes.GRANTABLE),
-        description="What it may be used for, of what its user may.",
+        description="The scopes of the token. It never has more rights than its user.",
         examples=[["users:read", "events:read"]],
     ),
 ]

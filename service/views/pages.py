@@ -40,7 +40,7 @@ class HomeView(View):
     @operation(
         Operation(
             id="get_home",
-            summary="What this is",
+            summary="Home page",
             description="A page for people.",
             tag=_TAG,
             access=Access.PUBLIC,
@@ -73,7 +73,7 @@ class ProblemPageView(View):
     @operation(
         Operation(
             id="get_problem",
-            summary="What a problem means",
+            summary="Explain a problem",
             description="Where the `type` of a problem document leads.",
             tag=_TAG,
             access=Access.PUBLIC,

@@ -57,7 +57,7 @@ class Heard:
 
 
 class Listener:
-    """What the script of a page hears, in order. One for a tab."""
+    """Records the messages of a page's script, in order. One per tab."""
 
     def __init__(self, page: Page) -> None:
         self.heard: list[Heard] = []
@@ -81,13 +81,13 @@ class Listener:
         await self._page.evaluate("frame => window.stream.send(JSON.stringify(frame))", frame)
 
     async def next(self, timeout_s: float = 10.0) -> Heard:
-        """What was heard next; the longest that the service lets a browser wait is 4 seconds."""
+        """The next messages; the longest reconnect time of a browser is 4 seconds."""
         await until(lambda: len(self.heard) > self._next, timeout_s)
         self._next += 1
         return self.heard[self._next - 1]
 
     async def expect(self, event: str) -> Heard:
-        """What was heard next, which must be this."""
+        """The next message, which must be this one."""
         heard = await self.next()
         assert heard.event == event, f"{heard} instead of {event}"
         return heard

@@ -48,7 +48,7 @@ async def test_docs_are_dark_for_who_prefers_that(server: Server, browse: Browse
 
 
 async def test_page_does_not_run_what_was_written_into_it(server: Server, browse: Browse) -> None:
-    """A script that somebody gets into a page is not run, and the page complains of it."""
+    """A script that is injected into a page does not run, and the page reports it."""
 
     async def write_into_it() -> None:
         async with browse(server.url) as page:

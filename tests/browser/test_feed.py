@@ -31,7 +31,7 @@ async def change(server: Server, by: Login) -> str:
 
 
 async def test_event_source_lives_through_a_restart(browse: Browse) -> None:
-    """At a restart it comes back by itself to whoever listens then, and gets every event once and in order."""
+    """After a restart it reconnects to the new process, and gets every event once and in order."""
     store = MemoryStore(now)
     async with host(store) as elsewhere, AsyncExitStack() as life:
         first = await life.enter_async_context(host(store))
@@ -64,7 +64,7 @@ async def test_event_source_lives_through_a_restart(browse: Browse) -> None:
 
 
 async def test_event_source_that_missed_more_than_is_kept_is_reset_once(browse: Browse) -> None:
-    """Cut off for longer than the log keeps, it is told so once, stands at the reset's id and goes on from there."""
+    """Cut off for longer than the log keeps, it gets one reset, stands at the reset's id and continues from there."""
     cut = r"net::ERR_(INCOMPLETE_CHUNKED_ENCODING|CONNECTION_RESET|INTERNET_DISCONNECTED)$"
     async with serve(event_retention_count=10) as server, browse(server.url, faults=cut) as page:
         admin = await server.admin()
@@ -122,7 +122,7 @@ async def test_event_source_of_a_quiet_member_does_not_age(browse: Browse) -> No
 
 
 async def test_event_source_that_is_one_too_many_comes_back_until_there_is_room(browse: Browse) -> None:
-    """A tab over the limit is told to come back later, and does: when another was closed it misses nothing."""
+    """A tab over the limit gets a reconnect time and uses it: when another was closed it misses nothing."""
     async with serve(max_connections_per_user=1) as server, browse(server.url) as page:
         ada = await server.member("ada")
         start = await change(server, ada)

@@ -131,7 +131,7 @@ async def test_letter_does_not_go_in_the_open() -> None:
 
 
 async def test_wrong_password_is_tried_again_later() -> None:
-    """It is the operator's to mend, not the letter's fault."""
+    """The operator must correct it; the mail is not at fault."""
     async with mail_server(server_tls(ONE), login=True) as server:
         with pytest.raises(SenderRefused, match="535"):
             await mailer(server.port, tls="starttls", login=("roster", "wrong")).send(LETTER)

@@ -30,7 +30,7 @@ needs_python_client = pytest.mark.skipif(
 
 
 async def run(*command: str | Path) -> str:
-    """What a program prints; it must succeed."""
+    """The output of a program, which must succeed."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

@@ -12,7 +12,7 @@ from tests.support.server import Login, Server, serve
 
 @pytest.fixture(scope="module")
 def kind(request: pytest.FixtureRequest) -> str:
-    """Of the store. Memory will do, but for tables that reach what is behind it: they take every kind."""
+    """The kinds of store: memory, except for tables of input that reaches the database: they take every kind."""
     return str(getattr(request, "param", "memory"))
 
 

@@ -180,7 +180,7 @@ async def test_message_that_does_not_inflate_ends_the_connection(
 async def test_offer_is_answered_with_what_is_kept(
     deflating: Server, ada: Login, offer: str, agreed: str | None
 ) -> None:
-    """What cannot be promised is not agreed on, and messages come all the same."""
+    """Offers that cannot be met are declined, and messages arrive uncompressed."""
     async with raw_peer(deflating.port) as peer:
         offered = f"Sec-WebSocket-Extensions: {offer}"
         answer = await peer.upgrade("/v1/ws", f"Authorization: Bearer {ada.access_token}", offered)

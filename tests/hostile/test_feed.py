@@ -1,4 +1,4 @@
-"""Places in the feed that somebody made up, and texts that would be events of their own (WHATWG HTML, 9.2)."""
+"""Forged positions in the feed, and texts that imitate events (WHATWG HTML, 9.2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.places import KINDS
 from tests.support.server import Login, Server
 from tests.support.sse import Frame, Stream
 
-# A request beside an open stream leaves no connection behind.
+# A request beside an open stream leaves no connection open.
 _CLOSE = {"Connection": "close"}
 _SPOOF = "x\r\n\r\nid: spoofed\r\nevent: user.deleted\r\ndata: {}\r\n\r\n"
 
@@ -51,7 +51,7 @@ async def told(stream: Stream, count: int) -> list[Frame]:
     ],
 )
 async def test_place_of_an_event_stream(target: Server, ada: Login, reason: str, place: str) -> None:
-    """A `Last-Event-ID` that is no place here is told as `reset`, whoever's it is, and nothing of the log comes with it.
+    """A `Last-Event-ID` that is no position here causes a `reset`, whatever its origin, and reveals no event.
     The same place in the address is 400, but for one that is only lost."""
     place = placed(place, target)
     async with target.feed(ada, headers={"Last-Event-ID": place}) as stream:
@@ -84,7 +84,7 @@ async def test_place_that_is_no_header_is_refused_by_the_parser(target: Server, 
 
 
 async def test_place_of_somebody_else_shows_nothing_of_theirs(target: Server, ada: Login) -> None:
-    """A member that resumes from a position before others' events gets its own and no other's, live or behind."""
+    """A member that resumes from a position before others' events gets its own and no other's, replayed or live."""
     other = await target.member()
     begin = str(target.app[SERVICES].hub.head)
     await target.json("PATCH", f"/v1/users/{other.id}", other, json={"name": "theirs"}, headers=_CLOSE)

@@ -1,6 +1,6 @@
-"""Framing and syntax of HTTP/1.1 (RFC 9112): what has two meanings is refused, and nothing behind it is read.
+"""Framing and syntax of HTTP/1.1 (RFC 9112): ambiguous input is refused, and nothing after it is read.
 
-What aiohttp's parser refuses keeps its plain 400; the guards answer with a problem document.
+Input that aiohttp's parser refuses gets its plain 400; the guards answer with a problem document.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.support.peer import raw_peer
 from tests.support.server import Server, serve
 
 CHUNKED = "Transfer-Encoding: chunked"
-BODY = '{"login":"nobody","password":"x"}'
+BODY = '{"login":"absent","password":"x"}'
 LENGTH = f"Content-Length: {len(BODY)}"
 SIZE = f"{len(BODY):x}"
 CHUNKS = f"{SIZE}\r\n{BODY}\r\n0\r\n\r\n"
 
-# What a body is answered with that was read as it was meant: nobody has this login.
+# The answer to a body that was read as intended: the login does not exist.
 READ = 401
 
 
@@ -106,7 +106,7 @@ def says_problem(outcome: Outcome, status: int) -> bool:
     ),
 )
 async def test_what_the_parser_refuses_is_400_and_ends_the_connection(target: Server, data: bytes) -> None:
-    """A message that the parser cannot take is answered 400, in plain text without a version, and nothing behind it is
+    """A message that the parser cannot read is answered 400, in plain text without a version, and nothing after it is
     read."""
     outcome = await exchange(target, data)
 
@@ -144,7 +144,7 @@ async def test_what_the_parser_refuses_is_400_and_ends_the_connection(target: Se
     ],
 )
 async def test_what_the_guards_refuse_ends_the_connection(target: Server, status: int, data: bytes) -> None:
-    """What somebody in front may have read otherwise is refused, and what follows it is not taken for a request."""
+    """Input that a proxy may read differently is refused, and the bytes after it are not read as a request."""
     outcome = await exchange(target, data)
 
     assert says_problem(outcome, status)
@@ -172,7 +172,7 @@ async def test_what_the_guards_refuse_ends_the_connection(target: Server, status
         pytest.param(404, message("GET", "/static/..%2f..%2fsettings.py"), id="coded slashes out of a folder"),
         pytest.param(404, message("GET", "//health/live"), id="two slashes"),
         pytest.param(404, message("GET", "/health\\live"), id="backslash"),
-        pytest.param(404, message("GET", "//evil.example/.."), id="address of somebody else"),
+        pytest.param(404, message("GET", "//evil.example/.."), id="address of another host"),
         pytest.param(400, message("GET", "/v1/users?" + "&".join("a" * 51)), id="51 parameters"),
     ],
 )
@@ -192,7 +192,7 @@ async def test_what_is_well_formed_but_not_here_is_refused_and_goes_on(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "a:80"], ids=["another host", "the host itself"])
 async def test_connect_is_refused_and_closes(target: Server, host: str) -> None:
-    """The service is no proxy. What a client sends for the tunnel would be read as requests, so the connection ends."""
+    """The service is no proxy. Bytes for the tunnel would be read as requests, so the connection ends."""
     outcome = await exchange(target, message("CONNECT", "a:80", host=f"Host: {host}"))
 
     assert outcome.answer is not None
@@ -223,7 +223,7 @@ async def test_connect_is_refused_and_closes(target: Server, host: str) -> None:
     ],
 )
 async def test_what_is_unusual_but_right_is_served(target: Server, status: int, data: bytes) -> None:
-    """What the standards allow, or tell a server to ignore, is served, and so is the request behind it."""
+    """Input that the standards allow, or tell a server to ignore, is served, and so is the request after it."""
     outcome = await exchange(target, data)
 
     assert outcome.status == status
@@ -259,7 +259,7 @@ async def test_unknown_expectation_is_417(target: Server) -> None:
 
 
 async def test_length_beyond_the_limit_is_413_at_once(target: Server) -> None:
-    """A body that announces too much is refused from its header, before it is sent, and nothing is read behind it."""
+    """A body that announces too much is refused from its header, before it is sent, and nothing after it is read."""
     async with raw_peer(target.port) as peer:
         await peer.send(login("Content-Length: 1" + "0" * 12, body=BODY[:10]))
         answer = await peer.answer(1.0)
@@ -302,7 +302,7 @@ async def test_pipelined_requests_are_answered_in_order(target: Server) -> None:
 
 
 async def test_garbage_behind_a_request_is_400_and_ends_the_connection(target: Server) -> None:
-    """What follows an answered request and is none is refused, and nothing more is read."""
+    """Bytes after an answered request that are no request are refused, and nothing more is read."""
     async with raw_peer(target.port) as peer:
         await peer.send(PROBE)
         assert (await peer.answer()).status == 200

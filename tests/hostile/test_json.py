@@ -101,7 +101,7 @@ def pointers(answer: Answer) -> list[str]:
     ],
 )
 async def test_body_that_is_no_json_is_400(target: Server, admin: Login, body: bytes) -> None:
-    """What is not one JSON text, or could mean two things, is `malformed-json`, and the text is not repeated."""
+    """A body that is not one JSON text, or is ambiguous, is `malformed-json`, and the text is not repeated."""
     answer = await send(target, admin, "POST", "/v1/users", body)
 
     problem = json.loads(answer.body)
@@ -186,14 +186,14 @@ async def test_spellings_of_the_media_type_are_read(target: Server, admin: Login
         pytest.param("username", "Ada", id="capital in a username"),
         pytest.param("username", "ada lovelace", id="blank in a username"),
         pytest.param("username", "аda", id="Cyrillic a in a username"),
-        pytest.param("username", "ada\n", id="line break behind a username"),
-        pytest.param("username", "ada\0", id="NUL behind a username"),
+        pytest.param("username", "ada\n", id="line break after a username"),
+        pytest.param("username", "ada\0", id="NUL after a username"),
         pytest.param("username", "../ada", id="path for a username"),
         pytest.param("email", "a", id="no at"),
         pytest.param("email", "a@b", id="no dot in the domain"),
         pytest.param("email", "a@@example.com", id="two ats"),
         pytest.param("email", "a@b@example.com", id="two ats apart"),
-        pytest.param("email", "a@example.com.", id="dot behind the domain"),
+        pytest.param("email", "a@example.com.", id="dot after the domain"),
         pytest.param("email", "@example.com", id="nothing before the at"),
         pytest.param("email", "a@example.com\r\nBcc: b@example.com", id="line break in an address"),
         pytest.param("email", "a@example.com\0", id="NUL in an address"),
@@ -240,7 +240,7 @@ async def test_field_that_breaks_a_rule_is_422_and_named(target: Server, admin: 
     ],
 )
 async def test_unusual_values_are_kept_as_they_are(target: Server, admin: Login, field: str, value: Any) -> None:
-    """What no rule forbids is taken and given back unchanged; whoever shows it escapes it."""
+    """Unusual but valid values are stored and returned unchanged; a page that shows them must escape them."""
     answer = await send(target, admin, "POST", "/v1/users", json.dumps(new_user(**{field: value})).encode())
 
     assert answer.status == 201
@@ -280,7 +280,7 @@ async def test_two_spellings_of_an_address_are_one(target: Server, admin: Login,
 
 
 async def test_same_user_twice_at_once_is_made_once(target: Server, admin: Login) -> None:
-    """Of twenty equal requests at once one makes the user, the others are told that it is taken."""
+    """Of twenty equal requests at once one creates the user, the others get `already-exists`."""
     body = json.dumps(new_user()).encode()
     answers = await asyncio.gather(*(send(target, admin, "POST", "/v1/users", body) for _ in range(20)))
 
@@ -293,7 +293,7 @@ async def test_same_user_twice_at_once_is_made_once(target: Server, admin: Login
         pytest.param(400, "", id="empty"),
         pytest.param(400, '""', id="empty string"),
         pytest.param(400, "a" * 300, id="300 letters"),
-        pytest.param(400, '"a', id="no quote behind"),
+        pytest.param(400, '"a', id="no quote after"),
         pytest.param(400, '"a", "b"', id="two"),
         pytest.param(400, '"a\xff"', id="byte"),
         pytest.param(400, '"a"\r\nIdempotency-Key: "a"', id="two headers"),
@@ -302,7 +302,7 @@ async def test_same_user_twice_at_once_is_made_once(target: Server, admin: Login
     ],
 )
 async def test_key_of_a_request(target: Server, admin: Login, status: int, key: str) -> None:
-    """What is no key is 400 and does nothing; the same request under one key has one answer, another body is 422."""
+    """An invalid key is 400 and does nothing; the same request under one key has one answer, another body is 422."""
     body, other = (json.dumps(new_user()).encode() for _ in range(2))
     header = f"Idempotency-Key: {key}"
     answers = [await send(target, admin, "POST", "/v1/users", sent, header) for sent in (body, body, other)]
@@ -315,7 +315,7 @@ async def test_key_of_a_request(target: Server, admin: Login, status: int, key: 
 
 
 async def test_key_twice_at_once_is_carried_out_once(target: Server, admin: Login) -> None:
-    """Of ten requests with one key at the same moment one makes the user; the others are told to wait, or the same."""
+    """Of ten requests with one key at the same moment one creates the user; the others get a retry time, or the same answer."""
     body, header = json.dumps(new_user()).encode(), f'Idempotency-Key: "at once {next(_numbers)}"'
     answers = await asyncio.gather(*(send(target, admin, "POST", "/v1/users", body, header) for _ in range(10)))
 
@@ -443,7 +443,7 @@ async def test_cursor_is_only_good_where_it_was_given_out(target: Server, admin:
 
 
 async def test_cursor_of_another_service_is_400(target: Server, admin: Login, store_url: str) -> None:
-    """A cursor that somebody else's service wrote, for the same question, leads nowhere here."""
+    """A cursor of another service, for the same query, is refused."""
     async with serve(store_url=store_url, jwt_secret="another secret, of 32 bytes at least") as other:
         theirs = await other.admin()
         await other.member()
@@ -456,7 +456,7 @@ async def test_cursor_of_another_service_is_400(target: Server, admin: Login, st
     ("status", "condition"),
     [
         pytest.param(400, "If-Match: garbage", id="no quotes"),
-        pytest.param(400, 'If-Match: "{tag}', id="no quote behind"),
+        pytest.param(400, 'If-Match: "{tag}', id="no quote after"),
         pytest.param(400, 'If-Match: "{tag}" "{tag}"', id="no comma"),
         pytest.param(400, 'If-Match: *, "{tag}"', id="star in a list"),
         pytest.param(400, 'If-Match: w/"{tag}"', id="small w"),
@@ -540,7 +540,7 @@ async def test_condition_of_what_is_not_there_is_not_looked_at(target: Server, a
     ],
 )
 async def test_what_is_no_id_answers_as_an_absent_user(target: Server, admin: Login, user_id: str) -> None:
-    """An id that nobody has and a text that cannot be one are both 404, for every method."""
+    """An unknown id and a text that cannot be one are both 404, for every method."""
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         body = json.dumps(new_user()).encode() if method in ("PUT", "PATCH") else b""
         assert (await send(target, admin, method, f"/v1/users/{user_id}", body)).status == 404

@@ -1,4 +1,4 @@
-"""What hostile clients leave in the log: a line each at most, and no word of theirs."""
+"""The log lines of hostile clients: at most one each, without any of their text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written() -> Iterator[Callable[[], str]]:
 async def test_malformed_requests_are_a_line_each_without_a_traceback(
     target: Server, written: Callable[[], str]
 ) -> None:
-    """Anybody can send what the parser refuses, as often as they like: it is told at level info, in one line, unquoted."""
+    """Requests that the parser refuses can be sent at any rate: each is one line at level info, unquoted."""
     secret = "hunter2"
     broken = (
         message(host=None),

@@ -37,7 +37,7 @@ async def knock(server: Server, path: str, *headers: str) -> Outcome:
         pytest.param(403, ("file://",), id="no host"),
         pytest.param(403, ("ftp://127.0.0.1",), id="other scheme"),
         pytest.param(403, ("http://127.0.0.1:81",), id="our host on another port"),
-        pytest.param(403, ("http://127.0.0.1/",), id="path behind our host"),
+        pytest.param(403, ("http://127.0.0.1/",), id="path after our host"),
         pytest.param(403, ("http://127.0.0.1@evil.example",), id="our host as a user"),
         pytest.param(403, ("http://127.0.0.1.evil.example",), id="our host as a subdomain"),
         pytest.param(403, ("http://evil.example",), id="foreign"),
@@ -65,7 +65,7 @@ async def test_origin_of_a_websocket(target: Server, path: str, status: int, ori
 
 
 async def test_public_url_is_the_only_own_origin() -> None:
-    """With `PUBLIC_URL` the `Host` that a request names proves nothing: whoever points a name at us could name it."""
+    """With `PUBLIC_URL` the `Host` of a request proves nothing: an attacker can point a name of its own at the service."""
     async with serve(public_url="https://roster.example.com") as server:
         statuses = {
             origin: (await knock(server, "/v1/echo", f"Origin: {origin}")).status
@@ -124,7 +124,7 @@ async def test_cookie_opens_streams_to_pages_of_ours_only(target: Server, ada: L
 async def test_handshake_that_is_none(
     target: Server, ada: Login, path: str, status: int, headers: tuple[str, ...]
 ) -> None:
-    """What is no handshake says what one is, and nothing behind it is read."""
+    """A request that is no handshake gets an explanation, and nothing after it is read."""
     bearer = f"Authorization: Bearer {ada.access_token}"
     outcome = await exchange(target, message("GET", path, bearer, *headers))
 
@@ -198,7 +198,7 @@ async def test_echo_can_be_switched_off_and_has_a_bound() -> None:
 
 
 def granted(outcome: Outcome) -> dict[str, str]:
-    """What a browser of that origin was allowed."""
+    """The responses that a browser of that origin may read."""
     assert outcome.answer is not None
     assert "origin" in outcome.answer.headers["vary"].lower()
     assert "access-control-allow-credentials" not in outcome.answer.headers

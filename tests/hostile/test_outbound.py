@@ -15,7 +15,7 @@ from tests.support.upstream import Upstream, data, running
 
 @pytest.fixture(scope="module")
 async def inside() -> AsyncIterator[Upstream]:
-    """Somebody on loopback whom nobody outside should reach."""
+    """A server on loopback that no client should reach."""
     async with running() as upstream:
         upstream.on("/", data({"secret": 1}))
         yield upstream
@@ -42,7 +42,7 @@ async def target(inside: Upstream) -> AsyncIterator[Server]:
     ],
 )  # fmt: skip
 async def test_address_is_no_source(target: Server, ada: Login, inside: Upstream, source: str) -> None:
-    """What a caller writes is compared with the names that settings give, and leads nowhere else."""
+    """Names from a caller are compared with the names in the settings, and lead nowhere else."""
     path = f"/v1/aggregate?sources={source.format(host=f'127.0.0.1:{inside.port}')}"
     outcome = await exchange(target, message("GET", path, f"Authorization: Bearer {ada.access_token}"))
 
@@ -63,7 +63,7 @@ def test_upstream_is_reached_over_http(url: str) -> None:
 
 
 async def test_redirect_to_the_inside_is_not_followed(inside: Upstream) -> None:
-    """An upstream that answers with somewhere else is a failure in its place, and nobody goes there."""
+    """An upstream that answers with a redirect is a failure in its place, and the redirect is not followed."""
     before = len(inside.received)
     async with running() as outside:
         name = outside.on("/", data({}, status=302, Location=inside.url("/")))

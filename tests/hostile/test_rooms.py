@@ -45,9 +45,9 @@ async def say(server: Server, by: Login, room: str, data: object) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("lobby%0A", id="newline behind"),
-        pytest.param("lobby%00", id="NUL behind"),
-        pytest.param("lobby%20", id="space behind"),
+        pytest.param("lobby%0A", id="newline after"),
+        pytest.param("lobby%00", id="NUL after"),
+        pytest.param("lobby%20", id="space after"),
         pytest.param("%20lobby", id="space before"),
         pytest.param("lobby;x", id="semicolon"),
         pytest.param("lobby%3Bx", id="encoded semicolon"),
@@ -124,7 +124,7 @@ async def test_query_that_is_not_understood_answers_400(target: Server, ada: Log
 
 @pytest.mark.parametrize("cursor", ["0" * 32, "f" * 32, "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])
 async def test_cursor_names_a_place_whoever_is_there(target: Server, ada: Login, cursor: str) -> None:
-    """An id that nobody has is a place between the others."""
+    """An unknown id is a place between the others."""
     await say(target, ada, "lobby", 1)
     page = await target.json("GET", f"{ROOM}/members?cursor={cursor}", ada)
     assert page == {"items": [], "next": None}
@@ -159,7 +159,7 @@ async def test_page_of_another_origin_reads_refusals_too(target: Server, path: s
 async def test_place_that_is_no_place_here_is_told(
     target: Server, ada: Login, version: str, place: str, reason: str
 ) -> None:
-    """`Last-Event-ID` is never a reason to refuse a reader: it is told in the stream, and the stream goes on."""
+    """`Last-Event-ID` is never a reason to refuse a reader: the stream reports the reset, and continues."""
     here, elsewhere = await say(target, ada, "lobby", 1), await say(target, ada, "elsewhere", 1)
     place = place.replace("{epoch}", here.split("-")[0]).replace("{elsewhere}", elsewhere)
     place = place.replace("{feed}", str(target.app[SERVICES].hub.head))
@@ -184,7 +184,7 @@ async def test_place_in_another_room_is_lost_in_history(target: Server, ada: Log
 
 
 async def test_limit_is_kept_to_while_many_write() -> None:
-    """Whoever asks for so many messages gets so many, from the first one on, of a room that never rests."""
+    """A request for a number of messages gets that many, from the first one on, of a room that is always busy."""
     async with serve(ws_messages_per_s=0) as server, AsyncExitStack() as stack:
         ada = await server.member()
         writer = await stack.enter_async_context(connect(server, ada))
@@ -237,7 +237,7 @@ async def test_size_of_a_message_is_bounded_to_the_byte(
 
 
 async def test_page_of_history_is_bounded_in_bytes(target: Server, ada: Login) -> None:
-    """A hundred messages of 64 KB come in many small pages, without gap or repeat: an answer nobody reads stays small."""
+    """A hundred messages of 64 KB come in many small pages, without gap or duplicate: an unread response stays small."""
     sent = [await say(target, ada, "large", "x" * 65_000) for _ in range(70)]
     found: list[str] = []
     after = "0"

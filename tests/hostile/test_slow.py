@@ -1,4 +1,4 @@
-"""Clients that say little, slowly, or far too much: each is ended within its time or at its bound, and harms nobody."""
+"""Clients that send little, slowly, or far too much: each is disconnected at its limit, and affects no other."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ BODY_TIMEOUT_S = 0.3
 HEARTBEAT_S = 0.2
 MOST = 20_000
 
-BODY = json.dumps({"login": "nobody", "password": "x"})
+BODY = json.dumps({"login": "absent", "password": "x"})
 
 
 @pytest.fixture(scope="module")
 async def impatient() -> AsyncIterator[Server]:
-    """A service that waits for nobody."""
+    """A service with short timeouts."""
     async with serve(
         keepalive_s=KEEPALIVE_S, body_timeout_s=BODY_TIMEOUT_S, ws_heartbeat_s=HEARTBEAT_S, max_body_bytes=MOST
     ) as running:
@@ -134,7 +134,7 @@ async def test_slow_bodies_hold_up_nobody(target: Server) -> None:
 
 @pytest.mark.gunicorn
 async def test_more_connections_than_descriptors_end_nobody_else() -> None:
-    """Whoever opens more idle connections than a process may have costs those who come then, and nobody who is there: those
+    """A client that opens more idle connections than the process may have affects new clients, and no open connection: those
     are served on, and everybody is again once the idle ones have had their time. One line of the log says so."""
     async with gunicorn(ROSTER_KEEPALIVE_S="2") as service, AsyncExitStack() as stack:
         good = await stack.enter_async_context(raw_peer(service.server.port))
@@ -282,7 +282,7 @@ async def test_parameters_are_counted_and_stand_once(impatient: Server) -> None:
 
 
 async def test_flood_is_429_with_when_to_come_back() -> None:
-    """Over the limit an address is told when to come back and nothing is kept of it; health and others are untouched."""
+    """Above the limit an address gets a retry time and nothing of the request is kept; health and others are not affected."""
     async with serve(rate_limit="5/minute", trusted_proxies=("127.0.0.0/8",)) as server:
 
         async def ask(client: str, path: str = "/v1/users/me") -> Outcome:
@@ -349,7 +349,7 @@ async def test_body_that_ends_after_the_rights_of_its_sender_does_nothing(
     body: dict[str, object],
     end: Callable[[Server, Login, Login], Awaitable[None]],
 ) -> None:
-    """Who holds back the last byte until its access has ended hears 401, and nothing was written."""
+    """A client that holds back the last byte until its access is revoked gets 401, and nothing is written."""
     admin, mallory, victim = await server.admin(), await server.member(), await server.member()
     await _change(server, mallory, admin, role="admin")
     mallory = await server.log_in(mallory.username)

@@ -16,8 +16,8 @@ from tests.support.server import PASSWORD, Server, serve
 
 # Login and password; the accounts are made below.
 REFUSED = {
-    "unknown": ("nobody", PASSWORD),
-    "unknown address": ("nobody@example.com", PASSWORD),
+    "unknown": ("absent", PASSWORD),
+    "unknown address": ("absent@example.com", PASSWORD),
     "wrong password": ("ada", "wrong"),
     "no password": ("bare", PASSWORD),
     "inactive": ("idle", PASSWORD),

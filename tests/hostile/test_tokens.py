@@ -1,4 +1,4 @@
-"""Access tokens that somebody made, bent or kept too long (RFC 8725, RFC 6750), and logins that somebody guesses."""
+"""Forged, modified or expired access tokens (RFC 8725, RFC 6750), and guessed logins."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def decode(part: str) -> Any:
 
 
 def sign(key: AccessTokenKey, data: bytes, algorithm: str) -> bytes:
-    """As somebody who has the key would, by whatever algorithm will take it."""
+    """Sign as a holder of the key would, with any algorithm that accepts it."""
     return jwt.get_algorithm_by_name(algorithm).sign(data, key.signs_with)
 
 
@@ -74,7 +74,7 @@ class Forge:
 
     @property
     def public(self) -> bytes:
-        """What is published of the key; of a secret, nothing."""
+        """The published part of the key; of a secret, nothing."""
         if self.key.public is None:
             return b""
         form = PublicFormat.SubjectPublicKeyInfo
@@ -220,7 +220,7 @@ async def test_forged_token_that_is_right_is_taken(target: Server, forge: Forge)
         pytest.param(lambda forge: forge.good.replace(".", "=.", 1), id="padding inside"),
         pytest.param(lambda forge: forge.good.replace(".", " .", 1), id="blank inside"),
         pytest.param(lambda forge: forge.good.replace(".", "\t.", 1), id="tab inside"),
-        pytest.param(lambda forge: forge.good + "\xff", id="byte behind"),
+        pytest.param(lambda forge: forge.good + "\xff", id="byte after"),
         pytest.param(lambda forge: f'"{forge.good}"', id="quotes around"),
         pytest.param(lambda forge: f"{forge.good},{forge.good}", id="twice"),
         pytest.param(header(typ="JWT"), id="typ JWT"),
@@ -285,7 +285,7 @@ async def test_forged_token_that_is_right_is_taken(target: Server, forge: Forge)
         pytest.param(text_of("claims", '"sub": ', '"sub": "x", "sub": '), id="sub twice"),
         pytest.param(text_of("claims", '"exp": ', '"exp": 1, "exp": '), id="exp twice"),
         pytest.param(text_of("header", '"alg": ', '"alg": "none", "alg": '), id="alg twice"),
-        pytest.param(text_of("claims", "}", "} {}"), id="text behind the claims"),
+        pytest.param(text_of("claims", "}", "} {}"), id="text after the claims"),
         pytest.param(lambda forge: forge.raw(json.dumps(forge.header).encode(), b"[]"), id="array of claims"),
         pytest.param(lambda forge: forge.raw(json.dumps(forge.header).encode(), b""), id="no claims"),
         pytest.param(lambda forge: forge.raw(json.dumps(forge.header).encode(), b"\xff"), id="claims of a byte"),
@@ -297,7 +297,7 @@ async def test_forged_token_that_is_right_is_taken(target: Server, forge: Forge)
             lambda forge: forge.raw(
                 json.dumps(forge.header).encode(), b"\xef\xbb\xbf" + json.dumps(forge.claims).encode()
             ),
-            id="claims behind a byte order mark",
+            id="claims after a byte order mark",
         ),
         pytest.param(lambda forge: forge.raw(b"[]", json.dumps(forge.claims).encode()), id="header of an array"),
         pytest.param(lambda forge: forge.raw(b"null", json.dumps(forge.claims).encode()), id="header of null"),
@@ -332,7 +332,7 @@ async def test_bad_token_is_401(target: Server, forge: Forge, make: Callable[[Fo
     ids=lambda members: next(iter(members.items()))[0],
 )
 async def test_key_that_a_token_brings_is_not_looked_at(target: Server, forge: Forge, members: Claims) -> None:
-    """What a header says of keys changes nothing: the one key is ours (RFC 8725, 3.10)."""
+    """Key references in a header change nothing: the only key is ours (RFC 8725, 3.10)."""
     assert (await who(target, forge.token(members))).status == 200
 
     bent = forge.token(members)
@@ -435,7 +435,7 @@ async def test_nothing_of_a_session_is_good_after_logout(target: Server) -> None
 
 @pytest.mark.parametrize("end", ["delete", "deactivate"])
 async def test_token_of_a_user_who_has_gone_is_401(target: Server, end: str) -> None:
-    """Who was deleted or deactivated is out within a second, and cannot log in."""
+    """A deleted or deactivated user loses access within a second, and cannot log in."""
     admin, login = await target.admin(), await target.member()
     assert (await who(target, login.access_token)).status == 200
     if end == "delete":
@@ -449,7 +449,7 @@ async def test_token_of_a_user_who_has_gone_is_401(target: Server, end: str) -> 
 
 
 async def test_another_user_answers_as_an_absent_one(target: Server, ada: Login) -> None:
-    """To a member another's id and one that nobody has answer the same, whatever the method."""
+    """For a member, another user's id and an unknown one get the same response, whatever the method."""
     other = await target.member()
     nobody = "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"
     bearer = f"Authorization: Bearer {ada.access_token}"
@@ -482,7 +482,7 @@ async def test_wrong_login_and_wrong_password_answer_the_same(target: Server, ad
     """Nothing in the answer tells whether an account is there: not status, body or headers, by JSON or by Basic."""
     without = {"username": "no-password", "email": "no-password@example.com"}
     await target.json("POST", "/v1/users", await target.admin(), status=201, json=without)
-    logins = (ada.username, f"{ada.username}@example.com", "nobody", "nobody@example.com", "no-password", "a\0", "😀")
+    logins = (ada.username, f"{ada.username}@example.com", "absent", "absent@example.com", "no-password", "a\0", "😀")
     answers = [
         await call(target, "POST", "/v1/auth/login", body={"login": login, "password": "wrong"}) for login in logins
     ]
@@ -496,10 +496,10 @@ async def test_wrong_login_and_wrong_password_answer_the_same(target: Server, ad
 
 
 @pytest.mark.parametrize(
-    "password", ["x" * 72 + "a", "nul \0 behind which more stands", "é" * 1024, "😀" * 100, "  blanks around  "]
+    "password", ["x" * 72 + "a", "nul \0 and more text", "é" * 1024, "😀" * 100, "  blanks around  "]
 )
 async def test_whole_password_counts(target: Server, password: str) -> None:
-    """No letter of a password is cut off or ignored: not behind 72 bytes or a NUL, and no blank."""
+    """Every character of a password counts: after 72 bytes, after a NUL, and blanks."""
     name = f"p{hashlib.sha256(password.encode()).hexdigest()[:20]}"
     user = {"username": name, "email": f"{name}@example.com", "password": password}
     assert (await call(target, "POST", "/v1/auth/register", body=user)).status == 201
@@ -555,8 +555,8 @@ async def test_guessing_is_slowed_down_for_account_and_network(store_url: str) -
         for spelling in ("ada", "ADA", "Ada"):
             assert (await enter(spelling, "wrong", "192.0.2.1")).status == 401
         account = await enter("ada", member.password, "192.0.2.99")
-        network = await enter("nobody", "wrong", "192.0.2.1")
-        other = await enter("nobody", "wrong", "192.0.2.2")
+        network = await enter("absent", "wrong", "192.0.2.1")
+        other = await enter("absent", "wrong", "192.0.2.2")
 
     assert [answer.status for answer in (account, network, other)] == [429, 429, 401]
     assert 1 <= int(account.headers["retry-after"]) <= 900
@@ -565,7 +565,7 @@ async def test_guessing_is_slowed_down_for_account_and_network(store_url: str) -
 
 async def test_strangers_cannot_keep_the_owner_out(store_url: str) -> None:
     """Where a session of the owner's was opened or refreshed last, guesses from elsewhere refuse nothing, also in the next
-    process; a login that nobody has answers like one that somebody has."""
+    process; an unknown login gets the same responses as an existing one."""
     limits: dict[str, Any] = {"login_limit": "3/15 minutes", "trusted_proxies": ("127.0.0.0/8",)}
 
     async def enter(server: Server, login: str, password: str, client: str) -> Answer:
@@ -585,15 +585,15 @@ async def test_strangers_cannot_keep_the_owner_out(store_url: str) -> None:
         moved = json.loads((await enter(server, "ada", PASSWORD, "2001:db8::1")).body)
         renewal = {"refresh_token": moved["refresh_token"]}
         await call(server, "POST", "/v1/auth/refresh", "X-Forwarded-For: 2001:db8:0:1::1", body=renewal)
-        somebody, nobody = await guess(server, "ada"), await guess(server, "nobody")
+        known, unknown = await guess(server, "ada"), await guess(server, "absent")
         entered = [await enters(server)]
     if store_url != "memory://":
         async with serve(store_url=store_url, **limits) as server:
             await guess(server, "ada")
             entered.append(await enters(server))
 
-    assert [answer.status for answer in somebody] == [401] * 3 + [429] * 7
-    assert [_without_names(answer) for answer in somebody] == [_without_names(answer) for answer in nobody]
+    assert [answer.status for answer in known] == [401] * 3 + [429] * 7
+    assert [_without_names(answer) for answer in known] == [_without_names(answer) for answer in unknown]
     assert entered == [[200, 200, 429]] * len(entered)
 
 
@@ -627,7 +627,7 @@ async def test_composed_and_decomposed_logins_are_one_account(store_url: str) ->
 
 
 async def test_operator_token_of_bytes_is_401() -> None:
-    """Behind `METRICS_TOKEN` any other bearer is 401, also one of bytes that are no text."""
+    """With `METRICS_TOKEN` any other bearer is 401, also one of bytes that are no text."""
     async with serve(metrics_token="x" * 20) as server:
         given = ("", "Bearer ", "Bearer \xff", "Bearer " + "x" * 19, "Bearer " + "x" * 20)
         statuses = [(await call(server, "GET", "/metrics", f"Authorization: {text}")).status for text in given]

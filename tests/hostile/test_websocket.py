@@ -37,7 +37,7 @@ MOST = 65_536
 
 @asynccontextmanager
 async def connected(server: Server, path: str, by: Login) -> AsyncIterator[RawPeer]:
-    """A bare socket behind the handshake, and on `/v1/ws` behind `hello`."""
+    """A bare socket after the handshake, and on `/v1/ws` after `hello`."""
     async with raw_peer(server.port) as peer:
         answer = await peer.upgrade(path, f"Authorization: Bearer {by.access_token}")
         assert answer.status == 101
@@ -90,7 +90,7 @@ async def ask(peer: RawPeer, **members: Any) -> Any:
         pytest.param(3000, close(3000), id="close 3000"),
         pytest.param(4999, close(4999), id="close 4999"),
         pytest.param(1000, frame(CLOSE), id="close without a code"),
-        pytest.param(1000, close(1000) + frame(TEXT, "a") + frame(PING), id="frames behind a close"),
+        pytest.param(1000, close(1000) + frame(TEXT, "a") + frame(PING), id="frames after a close"),
     ],
 )
 async def test_close_code(target: Server, ada: Login, path: str, code: int, data: bytes) -> None:
@@ -106,7 +106,7 @@ async def test_close_code(target: Server, ada: Login, path: str, code: int, data
 async def test_unmasked_frame_is_read(target: Server, ada: Login) -> None:
     """A frame without a mask is echoed, though RFC 6455, 5.1 wants 1002: aiohttp's parser does not look at the bit.
 
-    What the mask protects is a proxy that takes frames for requests; the sender is the one who leaves it out.
+    The mask protects proxies that read frames as requests; the sender decides whether to leave it out.
     """
     async with connected(target, "/v1/echo", ada) as peer:
         await peer.send(frame(TEXT, "bare", mask=False))
@@ -126,7 +126,7 @@ async def test_longest_message_comes_back(target: Server, ada: Login, opcode: in
 
 
 async def test_empty_fragments_are_one_message(target: Server, ada: Login) -> None:
-    """Twenty thousand empty fragments are one empty message, and hold up nobody."""
+    """Twenty thousand empty fragments are one empty message, and delay no other client."""
     async with connected(target, "/v1/echo", ada) as peer, connected(target, "/v1/echo", ada) as other:
         await peer.send(frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 20_000)
         async with asyncio.timeout(2):
@@ -217,7 +217,7 @@ async def test_flood_of_frames_holds_up_nobody(
         pytest.param("invalid_fields", '{"type":"join","room":1}', id="number for a room"),
         pytest.param("invalid_fields", '{"type":"join","room":""}', id="empty room"),
         pytest.param("invalid_fields", '{"type":"join","room":"A"}', id="capital in a room"),
-        pytest.param("invalid_fields", '{"type":"join","room":"a\\n"}', id="line break behind a room"),
+        pytest.param("invalid_fields", '{"type":"join","room":"a\\n"}', id="line break after a room"),
         pytest.param("invalid_fields", '{"type":"join","room":"a\\u0000b"}', id="NUL in a room"),
         pytest.param("invalid_fields", '{"type":"join","room":"../a"}', id="path for a room"),
         pytest.param("invalid_fields", '{"type":"join","room":"' + "a" * 65 + '"}', id="room of 65"),
@@ -226,7 +226,7 @@ async def test_flood_of_frames_holds_up_nobody(
         pytest.param("invalid_fields", '{"type":"join","room":"a","history":"9"}', id="text for history"),
         pytest.param("invalid_fields", '{"type":"join","room":"a","history":true}', id="true for history"),
         pytest.param("bad_request", '{"type":"join","room":"a","after":"x"}', id="position of a letter"),
-        pytest.param("bad_request", '{"type":"join","room":"a","after":"a-1\\n"}', id="line break behind a position"),
+        pytest.param("bad_request", '{"type":"join","room":"a","after":"a-1\\n"}', id="line break after a position"),
         pytest.param(
             "bad_request", '{"type":"subscribe","after":"a-99999999999999999999"}', id="position beyond 63 bits"
         ),
@@ -270,7 +270,7 @@ async def test_who_is_not_in_a_room_is_not_heard_there(target: Server, ada: Logi
 
 
 async def test_binary_frame_is_answered_with_an_error(target: Server, ada: Login) -> None:
-    """Binary is not spoken on `/v1/ws`: it is told so and the socket stays."""
+    """Binary frames are refused on `/v1/ws` with an error, and the socket stays."""
     async with connected(target, "/v1/ws", ada) as peer:
         await peer.send(frame(BINARY, b"\0\xff"))
         assert (await receive(peer)).json["code"] == "bad_request"
@@ -287,7 +287,7 @@ async def test_echo_gives_back_what_it_got(target: Server, ada: Login, data: Any
 
 
 async def test_twenty_bad_frames_end_the_connection(target: Server, ada: Login) -> None:
-    """Who sends nothing but bad frames is closed with 1008 after twenty; what stands behind them is not carried out."""
+    """A client that sends only bad frames is closed with 1008 after twenty; later frames are not executed."""
     async with connected(target, "/v1/ws", ada) as peer:
         await peer.send(frame(TEXT, "{") * 30 + frame(TEXT, '{"type":"join","room":"never"}'))
         frames = [await receive(peer) for _ in range(22)]
@@ -432,7 +432,7 @@ async def test_close_before_auth_is_answered_with_its_code(target: Server, given
     ],
 )
 async def test_bad_credentials_are_refused_before_the_upgrade(target: Server, path: str, credentials: str) -> None:
-    """Who sends wrong credentials with the handshake gets 401 instead of a WebSocket."""
+    """Wrong credentials in the handshake get 401 instead of a WebSocket."""
     async with raw_peer(target.port) as peer:
         answer = await peer.upgrade(path, credentials, "Origin: http://127.0.0.1")
         assert answer.status == 401

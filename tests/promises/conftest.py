@@ -1,4 +1,4 @@
-"""What promises are tested with: chance that can be repeated."""
+"""Fixtures of the promises: randomness that can be repeated."""
 
 from __future__ import annotations
 

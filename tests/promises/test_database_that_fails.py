@@ -1,4 +1,4 @@
-"""Promise: a database that is gone, frozen or out of reach is told at once, and found again when it is back."""
+"""Promise: a database that is down, frozen or unreachable is reported at once, and used again when it is back."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_database_that_fails_is_told_within_two_seconds(url: str, fault: F
 
 
 async def unknown(server: Server, member: Login) -> Login:
-    """The member with a token that nobody has seen yet, of which the store must be asked."""
+    """The member with a new token, which needs a look-up in the store."""
     login = {"login": member.username, "password": PASSWORD}
     tokens = await server.json("POST", "/v1/auth/login", json=login)
     return replace(member, access_token=tokens["access_token"])
@@ -103,7 +103,7 @@ def questions(server: Server, admin: Login, member: Login) -> list[tuple[str, st
 async def timed(
     server: Server, method: str, path: str, by: Login | None, json: Any = None
 ) -> tuple[str, int, str | None, float]:
-    """What was asked, the status, `Retry-After`, and how long it took."""
+    """The request, the status, `Retry-After`, and the duration."""
     began = asyncio.get_running_loop().time()
     async with server.request(method, path, by, json=json) as answer:
         await answer.read()

@@ -1,4 +1,4 @@
-"""Promise: a full disk, a file that somebody else holds and a file that is broken are refusals; nothing is half done."""
+"""Promise: a full disk, a locked file and a damaged file cause errors; no write is half done."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_full_disk_refuses_writes_and_nothing_else(
 
 
 async def test_file_that_somebody_holds_is_waited_for_and_then_refused(path: Path) -> None:
-    """A shell in the middle of a transaction: those who write are told within two seconds, reads go on."""
+    """A shell in the middle of a transaction: writers get an error within two seconds, reads succeed."""
     async with serving(path) as server:
         admin = await server.admin()
         with held(path):
@@ -132,7 +132,7 @@ async def test_file_that_somebody_holds_is_waited_for_and_then_refused(path: Pat
 
 
 async def test_shell_that_is_soon_done_is_not_noticed(path: Path) -> None:
-    """Who waits half a second for it has its write carried out."""
+    """A writer that waits half a second for it succeeds."""
     async with serving(path) as server:
         admin = await server.admin()
         with held(path):
@@ -142,7 +142,7 @@ async def test_shell_that_is_soon_done_is_not_noticed(path: Path) -> None:
 
 
 async def test_file_that_was_moved_away_is_not_written_to(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody would find what was written: requests are refused, readiness fails, the log says so once; put back, all is as
+    """Writes to a moved file would be lost: requests are refused, readiness fails, the log says so once; put back, all is as
     before."""
     async with serving(path) as server:
         admin = await server.admin()
@@ -165,7 +165,7 @@ async def test_file_that_was_moved_away_is_not_written_to(path: Path, caplog: py
 async def test_file_that_is_broken_is_refused_with_a_line_in_the_log(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What lies on a damaged page is answered 503, what does not is answered."""
+    """Data on a damaged page is answered 503, other data is returned."""
     async with serving(path) as server:
         admin = await server.admin()
     with closing(sqlite3.connect(path)) as connection:

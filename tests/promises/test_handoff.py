@@ -33,7 +33,7 @@ async def over_and_over(act: Callable[..., Awaitable[None]], *args: object) -> N
 
 
 class Writer:
-    """Writes as fast as the store takes it, in uneven pieces, about `ada` and about somebody else."""
+    """Writes as fast as the store takes it, in uneven pieces, about `ada` and about another user."""
 
     def __init__(self, server: Server, ada: User, chance: random.Random) -> None:
         self.about_ada: list[int] = []
@@ -63,12 +63,12 @@ class Writer:
             self.about_ada.append(event.seq)
 
     def place(self) -> tuple[int, str]:
-        """At the head of the store, which readers have not been told of yet, or just behind it: its seq, and as text."""
+        """At the head of the store, which readers have not received yet, or just before it: its seq, and as text."""
         seq = self._head - self._chance.choice((0, 0, 0, 1, 1, 2, 3))
         return seq, f"{self._epoch}-{seq}"
 
     def behind(self, seq: int, until_seq: int, *, about_ada: bool) -> list[int]:
-        """What a reader must see behind that place, up to another."""
+        """The events that a reader must see after that position, up to another."""
         if about_ada:
             return [about for about in self.about_ada if seq < about <= until_seq]
         return list(range(seq + 1, until_seq + 1))
@@ -76,7 +76,7 @@ class Writer:
 
 @asynccontextmanager
 async def writing(server: Server, ada: Login, chance: random.Random) -> AsyncIterator[Writer]:
-    """Somebody writes until the end of the block."""
+    """Write until the end of the block."""
     user = (await server.app[SERVICES].store.user(UUID(ada.id))).value
     assert user is not None
     writer = Writer(server, user, chance)
@@ -94,7 +94,7 @@ async def writing(server: Server, ada: Login, chance: random.Random) -> AsyncIte
 async def test_readers_that_open_at_the_head_during_writes_see_every_event_behind_their_place(
     server: Server, chance: random.Random, kind: Kind, who: str
 ) -> None:
-    """Sixteen at once, sixteen hundred in all, while events come without end: each sees what lies behind its place, all of
+    """Sixteen at once, sixteen hundred in all, while events come without end: each sees the events after its position, all of
     it, once, in order."""
     admin, ada = await server.admin(), await server.member()
     by = admin if who == "admin" else ada
@@ -117,7 +117,7 @@ async def test_readers_that_open_at_the_head_during_writes_see_every_event_behin
 async def test_subscriptions_that_replace_each_other_during_writes_lose_and_repeat_nothing(
     server: Server, chance: random.Random, who: str
 ) -> None:
-    """A socket that subscribes anew, over and over, sees behind each `subscribed` what lies behind the place that it names,
+    """A socket that subscribes repeatedly receives after each `subscribed` the events after the position that it names,
     and nothing of the subscription before."""
     admin, ada = await server.admin(), await server.member()
     by = admin if who == "admin" else ada
@@ -162,7 +162,7 @@ class Speaker:
 
 @asynccontextmanager
 async def speaking(server: Server, chance: random.Random) -> AsyncIterator[Speaker]:
-    """Somebody speaks in the lobby until the end of the block."""
+    """Send to the lobby until the end of the block."""
     async with connect(server, await server.member()) as client:
         await client.ask("join", room="lobby")
         speaker = Speaker(client, chance)
@@ -179,7 +179,7 @@ async def speaking(server: Server, chance: random.Random) -> AsyncIterator[Speak
 async def test_members_that_join_while_another_speaks_hear_every_message_behind_their_place(
     server: Server, chance: random.Random, how: str
 ) -> None:
-    """A socket that leaves and joins again, over and over, hears behind each `joined` what lies behind the place that it
+    """A socket that leaves and joins repeatedly receives after each `joined` the messages after the position that it
     names, which is `after`, or as far back as the `history` that was asked for."""
     ada = await server.member()
     async with speaking(server, chance) as speaker, AsyncExitStack() as stack:
@@ -207,7 +207,7 @@ async def test_members_that_join_while_another_speaks_hear_every_message_behind_
 async def test_readers_of_a_room_that_open_while_another_speaks_see_every_message_behind_their_place(
     server: Server, chance: random.Random
 ) -> None:
-    """Event streams of a room, at or just behind its head: all of it, once, in order."""
+    """Event streams of a room, at or just before its head: all of it, once, in order."""
     ada = await server.member()
     async with speaking(server, chance) as speaker:
 

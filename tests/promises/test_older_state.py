@@ -1,4 +1,4 @@
-"""Promise: a store that was put back to an older state under the running service is another life of the log, and told so."""
+"""Promise: a store that was restored to an older state under the running service has a new epoch, and readers are reset."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def in_sqlite(new_place: NewPlace) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def in_postgres(new_place: NewPlace) -> AsyncIterator[Running]:
-    """What a restored dump leaves, or a standby that was behind: tables as they were at a seq."""
+    """The state after a restored dump, or on a standby that was late: tables as they were at a seq."""
 
     url = await new_place("postgres")
 
@@ -69,7 +69,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
     store: Callable[[NewPlace], AbstractAsyncContextManager[Running]],
     written: int,
 ) -> None:
-    """Whatever was written before anybody noticed: streams end with a word, and who comes back is reset to another epoch and
+    """Whatever was written before the service noticed: streams end with `closing`, and readers that resume are reset to another epoch and
     sees what happens there."""
     async with store(new_place) as (server, take, put_back):
         admin = await server.admin()
@@ -84,7 +84,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
         await until(lambda: all(len(reader.taken) == 10 for reader in readers))
 
         await put_back(before.seq)
-        await keep(kept, *(a_user() for _ in range(written)))  # one commit: nobody can look before the last of them
+        await keep(kept, *(a_user() for _ in range(written)))  # one commit: no reader sees a part of them
         await until(lambda: all(reader.close_code is not None for reader in readers))
         assert [reader.faults for reader in readers] == [[], []]
         assert {reader.closing and reader.closing["reason"] for reader in readers} == {"feed_failed"}
@@ -98,7 +98,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
         assert [(told["reason"], told["position"]) for reader in readers for told in reader.resets] == [
             ("epoch", str(after))
         ] * 2
-        user = await server.json("PATCH", f"/v1/users/{admin.id}", admin, json={"name": "anew"})
+        user = await server.json("PATCH", f"/v1/users/{admin.id}", admin, json={"name": "again"})
         await until(lambda: all(reader.place == f"{after.epoch}-{user['version']}" for reader in readers))
         assert user["version"] == seq_of(str(after)) + 1
         for reader in readers:

@@ -1,4 +1,4 @@
-"""Promise: what can no longer be delivered is told in the stream, and no drop can hide it; silence never means loss."""
+"""Promise: events that cannot be delivered are reported in the stream, and no disconnect can hide it; silence never means loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def rename(server: Server, by: Login, times: int = 1) -> None:
 
 
 async def become(server: Server, user: Login, role: str) -> Login:
-    """Have an administrator change somebody's role; the user, logged in anew."""
+    """Change a user's role as administrator; the user, logged in again."""
     await server.json("PATCH", f"/v1/users/{user.id}", await server.admin(), json={"role": role})
     return await server.log_in(user.username)
 
@@ -48,7 +48,7 @@ async def lose(server: Server, who: str, reason: str) -> tuple[Login, str]:
         case "rights":
             ada = await become(server, ada, who)
         case "epoch":
-            async with serve() as before:  # the same service, before it was started anew
+            async with serve() as before:  # the same service, before it was restarted
                 here = await before.head(await before.admin())
         case _:
             raise AssertionError(reason)
@@ -96,7 +96,7 @@ async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None
 
 @pytest.mark.parametrize("place", ["nonsense", "EPOCH-01", "EPOCH--1", "EPOCH-", "-1", "EPOCH-1, EPOCH-2"])
 async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Server, place: str) -> None:
-    """EventSource, which sends what it was given and cannot be refused, is told `invalid`; whoever else asks is refused."""
+    """EventSource sends the id it has and cannot handle a refusal, so it receives `invalid`; other requests are refused."""
     ada = await server.member()
     here = await server.head(ada)
     place = place.replace("EPOCH", here.rpartition("-")[0])
@@ -112,13 +112,13 @@ async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Ser
 
 async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
     """At whatever byte the connection breaks: EventSource comes back with a place that is not lost only once it has been
-    told of the loss."""
+    receives the reset."""
     async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
         here = await server.head(ada)
 
         async def opening(last_event_id: str) -> bytes:
-            """What a stream says first, from there, up to the end of the reset."""
+            """The start of a stream from there, up to the end of the reset."""
             async with raw_peer(server.port) as peer, asyncio.timeout(5):
                 await peer.send(
                     f"GET /v1/feed HTTP/1.0\r\nHost: x\r\nAuthorization: {ada.headers['Authorization']}\r\n"
@@ -129,7 +129,7 @@ async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
 
         whole = await opening(place)
         for size in range(len(whole) + 1):
-            # WHATWG HTML, 9.2.6: an id counts from the blank line behind it on, and so does an event.
+            # WHATWG HTML, 9.2.6: an id counts from the blank line after it on, and so does an event.
             *blocks, _ = whole[:size].split(b"\n\n")
             ids = re.findall(rb"^id: (.*)$", b"\n".join(blocks), re.MULTILINE)
             assert (ids[-1].decode() if ids else place) == (here if size == len(whole) else place)
@@ -138,7 +138,7 @@ async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
 
 
 async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
-    """A socket that asks for a lost place is named no other before it was told: whoever is cut off earlier asks again."""
+    """A socket that asks for a lost position learns no other one before the reset: if it is cut off earlier, it asks again."""
     async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
         for _ in range(2):
@@ -152,7 +152,7 @@ async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
 @pytest.mark.parametrize("cut_off", [False, True], ids=["reads on", "cut off"])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: bool) -> None:
-    """Who stalls until what comes next is gone is told so in its stream, in the place of what is missing; and if it is cut
+    """A reader that stalls until its next event is trimmed receives the reset in place of the missing events; and if it is cut
     off before it reads that, when it comes back."""
     async with serve(event_retention_count=300, send_buffer=16_384) as server:
         ada = (
@@ -185,7 +185,7 @@ async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: 
 
 
 async def test_resuming_from_any_place_of_a_short_memory_is_never_silent_about_what_is_missing() -> None:
-    """Of twenty events and twenty messages five are kept: from every place behind which something is gone every wire says
+    """Of twenty events and twenty messages five are kept: from every position before which some are missing every wire says
     so, from every other place everything comes, and then what is new."""
     async with serve(event_retention_count=KEPT, room_history_count=KEPT) as server, AsyncExitStack() as stack:
         admin = await server.admin()

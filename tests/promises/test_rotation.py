@@ -41,7 +41,7 @@ async def go_on(servers: tuple[Server, Server], login: Login, stop: asyncio.Even
 
 
 async def hold(one: Server, other: Server, url: str) -> None:
-    """Have keys of three kinds follow each other while four users refresh all the time, and see that nobody is refused."""
+    """Rotate keys of three kinds while four users refresh all the time, and check that no request is refused."""
     settings = settings_for_tests(store_url=url, jwt_secret="")
     stop, seen = asyncio.Event(), Counter[str]()
     logins = [await one.member() for _ in range(4)]
@@ -69,7 +69,7 @@ def is_used(seen: Counter[str], kid: str) -> bool:
 
 
 async def test_rotation_refuses_nobody_in_two_processes(place: str) -> None:
-    """What one process signs the other takes, whichever of them has heard of the next key first."""
+    """A token of one process is accepted by the other, whichever of them has read the next key first."""
     async with (
         serve(store=PostgresStore(place, now, wait_s=None), jwt_secret="") as one,
         serve(store=PostgresStore(place, now, wait_s=None), jwt_secret="") as other,

@@ -43,7 +43,7 @@ def _descriptors() -> Iterator[None]:
 
 async def test_thousands_that_are_cut_off_at_random_lose_nothing_and_are_told_of_the_end(tell: Tell) -> None:
     """A thousand readers over SSE and a thousand over WebSocket drop, stall and come back at random for a minute while 20
-    changes a second are made: each takes every event that it may read, once, in order; at SIGTERM each is told `closing`,
+    changes a second are made: each takes every event that it may read, once, in order; at SIGTERM each receives `closing`,
     or 1012, within the spread, and the process exits in time."""
     chance = random.Random(20)
     async with crowd() as (service, people):
@@ -83,7 +83,9 @@ async def test_thousands_that_are_cut_off_at_random_lose_nothing_and_are_told_of
         told_s = sorted(reader.told_at - signalled_at for reader in people.readers)
         assert all(reader.closing and reader.closing["reason"] == "restart" for reader in people.readers)
         assert all(reader.close_code == (0 if reader.kind == "feed" else 1012) for reader in people.readers)
-        tell(f"told to go between {told_s[0]:.2f} and {told_s[-1]:.2f} s after SIGTERM; exit after {exited_s:.2f} s")
+        tell(
+            f"closing received between {told_s[0]:.2f} and {told_s[-1]:.2f} s after SIGTERM; exit after {exited_s:.2f} s"
+        )
         hints = [reader.closing["reconnect_after_ms"] for reader in people.readers if reader.closing]
         tell(f"to come back after {min(hints)} to {max(hints)} ms")
         assert told_s[-1] < 2 + 1
@@ -156,7 +158,7 @@ async def test_twenty_peers_that_never_read_cost_little_and_nobody_and_are_gone(
 
 
 async def test_memory_does_not_grow_with_those_who_came_and_left(tell: Tell) -> None:
-    """What two thousand readers took, who followed twenty changes a second and dropped at random, serves the next ones:
+    """The entries that two thousand readers took, who followed twenty changes a second and dropped at random, serve the next ones:
     within a minute after the last of four waves the process is about as large as it was after the first."""
     chance = random.Random(21)
     async with crowd() as (service, people):

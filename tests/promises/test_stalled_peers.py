@@ -1,4 +1,4 @@
-"""Promise: who does not read costs little and nobody but itself, and is gone in time with its memory and its descriptor."""
+"""Promise: a client that does not read costs little and delays no other, and its memory and descriptor are freed in time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UNBOUNDED: Final = {
 
 
 class Lobby:
-    """A room with somebody in it who speaks, and readers."""
+    """A room with a speaker, and readers."""
 
     def __init__(self, server: Server, stack: AsyncExitStack) -> None:
         self.server = server
@@ -131,7 +131,7 @@ async def test_peer_that_answers_no_heartbeat_is_gone_with_all_that_was_written_
 async def test_peer_that_says_goodbye_and_then_reads_on_is_let_go_without_a_fault(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whoever ends a WebSocket with a full buffer, and takes what lies in it before it is torn down, costs nothing more."""
+    """A client that closes a WebSocket with a full buffer, and reads the rest before it is torn down, costs nothing more."""
     async with (
         serve(send_buffer=16_384) as server,
         lobby(server) as room,
@@ -156,7 +156,7 @@ async def test_peer_that_says_goodbye_and_then_reads_on_is_let_go_without_a_faul
 
 async def test_one_stalled_member_delays_nobody() -> None:
     """Fifty members of a room get 300 messages of 20 KB while the buffer of one that reads nothing is full, all of them
-    before that one is ended: nobody waits for it."""
+    before that one is ended: no other reader waits for it."""
     async with serve(send_buffer=65_536) as server, lobby(server) as room:
         ada, bob = await server.member(), await server.member()
         healthy = await room.readers(ada, 50)

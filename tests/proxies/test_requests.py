@@ -121,7 +121,7 @@ async def test_import_may_take_longer_than_other_requests(name: str) -> None:
 
 @pytest.mark.parametrize("proxy", PROXIES[1:], indirect=True)
 async def test_request_waits_while_roster_restarts(proxy: RunningProxy, outside: aiohttp.ClientSession) -> None:
-    """HAProxy and Caddy hold a request for which nobody listens yet, and send it when Roster does."""
+    """HAProxy and Caddy hold a request while no process listens, and send it when Roster does."""
     waiting = asyncio.create_task(outside.get("/health/live"))
     await asyncio.sleep(0)
     async with host(MemoryStore(now)) as elsewhere:  # a start takes as long as the proxy needs to find no one

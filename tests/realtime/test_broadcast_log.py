@@ -1,4 +1,4 @@
-"""Those who stand at the head of a log: what they are handed, when, and in how many pieces."""
+"""Live readers of a log: the entries they receive, when, and in how many writes."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_reader_gets_what_it_wants_and_no_more() -> None:
 
 
 async def test_only_a_reader_at_the_head_is_attached() -> None:
-    """Who is behind, or believes to be ahead, is sent away and handed nothing."""
+    """A reader that is not at the head is refused and receives nothing."""
     log, listener = a_log(3), Listener()
 
     assert not log.attach(listener, 2)
@@ -120,7 +120,7 @@ async def test_only_a_reader_at_the_head_is_attached() -> None:
 
 
 async def test_reader_that_attaches_is_not_handed_what_lies_behind_it() -> None:
-    """What had gathered before a reader came goes to those who were there, not to the new one."""
+    """Pending entries from before a reader came go to the earlier readers, not to the new one."""
     log, early, late = a_log(), Listener(), Listener()
     log.attach(early, 0)
     log.append(an_entry(1))
@@ -184,7 +184,7 @@ async def test_many_entries_in_one_turn_go_out_in_bounded_pieces() -> None:
 
 
 async def test_socket_is_looked_at_once_in_so_many_bytes() -> None:
-    """Small entries go to a full reader until they could have filled what its socket had left; then it is let go."""
+    """Small entries go to a full reader until they could have filled the room that its socket had; then it is detached."""
     log, full = a_log(), Listener(is_full=True)
     log.attach(full, 0)
     sent = 0
@@ -199,7 +199,7 @@ async def test_socket_is_looked_at_once_in_so_many_bytes() -> None:
 
 
 async def test_connection_that_is_gone_costs_the_others_nothing() -> None:
-    """uvloop raises for a transport that was closed; whoever comes after it is handed the same."""
+    """uvloop raises for a closed transport; the readers after it receive the same."""
 
     @dataclass(eq=False, slots=True)
     class Gone(Listener):
@@ -236,7 +236,7 @@ async def test_what_has_gathered_does_not_count_as_handed_out() -> None:
     """Between an entry and the end of its turn, readers have been served up to the entry before."""
     log, listener = a_log(5), Listener(want=EventFilter("ada"))
     log.append(an_entry(6))
-    assert log.delivered_seq == 6  # there is nobody to hand it to
+    assert log.delivered_seq == 6  # there is no reader to deliver to
 
     log.attach(listener, 6)
     log.append(an_entry(7, "bob"))

@@ -120,7 +120,7 @@ async def test_binary_frame_is_answered_with_an_error(server: Server) -> None:
 
 
 async def test_twenty_bad_frames_in_a_minute_end_the_socket(server: Server) -> None:
-    """Good ones between them do not help; nineteen are borne."""
+    """Good frames between them do not help; nineteen bad ones are tolerated."""
     ada = await server.member()
     async with connect(server, ada) as client:
         for _ in range(19):

@@ -1,4 +1,4 @@
-"""What both kinds of stream share: writing that never waits or raises, and reading on in turns."""
+"""The common part of both kinds of stream: writing that never waits or raises, and catching up in turns."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_writing_says_when_the_socket_is_full() -> None:
 
 
 async def test_writing_to_a_closed_socket_is_harmless() -> None:
-    """It would otherwise cost the readers behind it in the same batch what they are handed."""
+    """An exception would otherwise cost the next readers of the same batch their entries."""
     log, other = BroadcastLog("epoch", Ring(0, 10, 1 << 30)), FakeStream()
     transports = [FakeTransport() for _ in range(3)]
     streams = [Stream(transport) for transport in transports]
@@ -100,7 +100,7 @@ def test_stream_cannot_be_opened_on_a_socket_that_is_gone() -> None:
 
 
 def test_leave_is_taken_once() -> None:
-    """However often a stream is told to end."""
+    """However often a stream is ended."""
     stream = Stream(FakeTransport())
     for ending in (close_reasons.RESTART, close_reasons.EXPIRED):
         stream.end(ending)
@@ -128,7 +128,7 @@ async def test_socket_let_go_has_a_little_time_for_what_was_written() -> None:
 
 
 async def test_readers_that_are_behind_take_turns() -> None:
-    """A room far behind does not hold up another that is nearly there."""
+    """A reader of one room with a long way to go does not delay another that is nearly live."""
     stream = FakeStream()
     logs = [BroadcastLog(f"log{number}", Ring(0, 10_000, 1 << 30)) for number in range(2)]
     for log, count in zip(logs, (5000, 100), strict=True):
@@ -151,7 +151,7 @@ async def test_readers_that_are_behind_take_turns() -> None:
 
 
 async def test_catching_up_stops_when_the_stream_ends_or_its_reader_is_taken_out() -> None:
-    """What waits for the socket meanwhile is not written any more."""
+    """Entries that wait for the socket meanwhile are not written any more."""
     for stop in ("end", "take out"):
         log, stream = BroadcastLog("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=10)
         for seq in range(1, 2000):

@@ -131,19 +131,19 @@ def test_renamed_user_goes_on_by_the_new_name() -> None:
 
 
 def test_first_reason_stands() -> None:
-    """A stream is told one ending, however many reasons there are."""
+    """A stream gets one close reason, however many there are."""
     registry, user, session = Registry(), uuid_utils.compat.uuid7(), uuid_utils.compat.uuid7()
     stream = registry.opened(user, session_id=session)
 
     registry.follow(ended(user, session, "logout"))
     registry.end_all(close_reasons.RESTART)
 
-    assert stream.told is close_reasons.SESSION_ENDED
+    assert stream.close_reason is close_reasons.SESSION_ENDED
     assert stream.reconnect_after_ms == 0
 
 
 def test_hint_when_to_come_back_is_spread() -> None:
-    """Who ends together is not sent back together."""
+    """Streams that end together do not reconnect together."""
     registry = Registry()
     streams = [registry.opened() for _ in range(50)]
 
@@ -245,7 +245,7 @@ def test_slow_peer_that_reads_is_not_stuck() -> None:
 
 
 def test_buffer_below_full_is_never_stuck() -> None:
-    """A peer that lies still with little in its buffer is only quiet, and its time starts anew when it fills up."""
+    """A peer that is still with little in its buffer is only quiet, and its time starts again when the buffer fills up."""
     registry, stream, begin = Registry(slow_client_timeout_s=30), FakeStream(), time.monotonic()
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
@@ -288,11 +288,11 @@ def test_stream_that_does_not_end_is_torn_down() -> None:
 
 
 async def test_draining_ends_all_and_tears_down_who_stays() -> None:
-    """Every stream is told to come back, the later ones as they open; it is over as soon as all have gone."""
+    """Every stream receives `closing`, the later ones as they open; the drain ends as soon as all have left."""
     registry = Registry()
     leaving, staying = registry.opened(), registry.opened()
     drain = asyncio.create_task(registry.drain(0, 0.05))
-    await until(lambda: leaving.told and staying.told)
+    await until(lambda: leaving.close_reason and staying.close_reason)
     late = registry.opened()
     registry.remove(leaving)
     registry.remove(late)
@@ -303,11 +303,11 @@ async def test_draining_ends_all_and_tears_down_who_stays() -> None:
 
 
 async def test_draining_is_over_when_the_last_stream_has_gone() -> None:
-    """It waits for those who leave, not for its timeout."""
+    """It waits for the streams to leave, not for its timeout."""
     registry = Registry()
     stream = registry.opened()
     drain = asyncio.create_task(registry.drain(0, 3600))
-    await until(lambda: stream.told)
+    await until(lambda: stream.close_reason)
     registry.remove(stream)
     await asyncio.wait_for(drain, 5)
 
@@ -315,7 +315,7 @@ async def test_draining_is_over_when_the_last_stream_has_gone() -> None:
 
 
 async def test_anteroom_is_left_when_the_time_is_over_or_the_service_stops() -> None:
-    """Who has not said who it is holds up neither a place nor the exit."""
+    """A connection that has not authenticated delays neither a place nor the exit."""
     registry, times = Registry(), []
 
     async def wait(timeout_s: float) -> None:
@@ -335,7 +335,7 @@ async def test_anteroom_is_left_when_the_time_is_over_or_the_service_stops() -> 
 
 
 async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
-    """One look that fails is told in the log; the next one comes."""
+    """One check that fails is logged; the next one comes."""
     registry, looks = Registry(slow_client_timeout_s=0.04), 0
 
     def look() -> None:
@@ -353,7 +353,7 @@ async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize("count", [3, 400, 4000])
 async def test_streams_end_spread_over_the_time(count: int) -> None:
-    """However many they are: not all at once, and not later; each is told to come back when the last has gone."""
+    """However many they are: not all at once, and not later; each gets a reconnect time after the last has left."""
     registry = Registry(slow_client_timeout_s=10)
     streams = [FakeStream() for _ in range(count)]
     for stream in streams:

@@ -1,4 +1,4 @@
-"""Places on `/v1/echo`: so many a network, and none while the service stops."""
+"""Places on `/v1/echo`: limited per network, and none during shutdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def a_socket() -> web.WebSocketResponse:
 
 
 def test_network_has_so_many_places() -> None:
-    """The next one is told when to come again; another network has its own; a place that is left is free."""
+    """The next connection gets a retry time; another network has its own places; a place that is left is free."""
     echoes = Echoes(2)
     with echoes.place("a", a_socket()):
         with echoes.place("a", a_socket()):
@@ -44,7 +44,7 @@ def test_place_is_given_back_after_a_failure() -> None:
 
 
 async def test_no_place_is_given_while_the_service_stops() -> None:
-    """Who comes then is told to come back."""
+    """A later connection gets a retry time."""
     echoes = Echoes(1)
     await echoes.drain()
     with pytest.raises(Unavailable), echoes.place("a", a_socket()):
@@ -72,7 +72,7 @@ async def test_one_wait_that_is_cancelled_does_not_end_the_draining() -> None:
 
 
 async def test_draining_is_not_held_up_by_a_peer_that_does_not_read() -> None:
-    """Every socket is closed within its time; one that waits for its peer takes nobody else's wait with it."""
+    """Every socket is closed within its time; one that waits for its peer does not use the time of another."""
     async with (
         serve(send_buffer=16_384) as server,
         raw_peer(server.port, receive_buffer=1024, send_buffer=16_384) as stalled,

@@ -34,7 +34,7 @@ values = st.recursive(
 
 
 class Dispatched(NamedTuple):
-    """What a browser would hand to a page."""
+    """The events that a browser would dispatch to a page."""
 
     event: str
     data: str
@@ -117,7 +117,7 @@ def test_frame_names_its_size_in_the_shortest_way(size: int) -> None:
 
 @given(st.integers(1000, 4999), st.text(max_size=30))
 def test_close_frame_carries_code_and_reason(code: int, reason: str) -> None:
-    """A close frame is opcode 8 with the code in two bytes and the reason behind it."""
+    """A close frame is opcode 8 with the code in two bytes and the reason after it."""
     assert read_frames(close_frame(code, reason)) == [(8, struct.pack("!H", code) + reason.encode())]
 
 
@@ -167,7 +167,7 @@ def test_compact_is_json_in_one_line(value: object) -> None:
 
 @given(st.lists(st.tuples(words, values), min_size=1, max_size=5))
 def test_all_forms_carry_the_same_entries(entries: list[tuple[str, object]]) -> None:
-    """A WebSocket and an event stream with and without chunks are told the same, in the same order."""
+    """A WebSocket and an event stream with and without chunks receive the same, in the same order."""
     made = [entry(seq, event, value) for seq, (event, value) in enumerate(entries, 1)]
 
     plain, last_id = read_events(render(made, WireEncoding.PLAIN))

@@ -32,7 +32,7 @@ PLACE, OTHER = Position("epoch", 7), Position("epoch", 9)
     ],
 )
 def test_start_of_a_reader(last_event_id: str | None, after: str | None, start: Start) -> None:
-    """The header, from somebody who was here before, wins; where it cannot be read nobody knows what was missed."""
+    """The header, from a reader that reconnects, wins; if it cannot be read, the missed events are unknown."""
     assert Start.of(last_event_id, after) == start
 
 

@@ -123,7 +123,7 @@ async def test_commits_reach_readers_in_order(observed: Observed) -> None:
 
 
 async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) -> None:
-    """The log is looked at without being told."""
+    """The hub polls the log without a notification."""
     observed.store._told.clear()
     await keep(observed.store, a_user())
 
@@ -131,7 +131,7 @@ async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) ->
 
 
 async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> None:
-    """What lies before an event that takes access away was handed out before, what lies behind it is so after; the event
+    """Events before one that revokes access are delivered before it, later ones after it; the event
     itself is the last one handed out, but where it changes a role the first one that is not."""
     ada, bob = a_user(), a_user()
     await observed.store.commit(
@@ -178,7 +178,7 @@ async def test_readers_are_not_left_in_silence(observed: Observed, monkeypatch: 
 
 
 async def test_other_life_of_the_log_ends_what_was_read_from_this_one(observed: Observed) -> None:
-    """A restored store has another epoch: readers are told, and places of the old one are lost."""
+    """A restored store has another epoch: readers get a reset, and positions of the old one are lost."""
     await keep(observed.store, a_user(), a_user())
     await until(lambda: observed.happened == [1, 2])
     old = observed.hub.head
@@ -192,7 +192,7 @@ async def test_other_life_of_the_log_ends_what_was_read_from_this_one(observed: 
 
 
 async def test_more_than_is_kept_in_one_commit_is_never_skipped_in_silence() -> None:
-    """Where the log has a hole, readers are ended and come back to be told so."""
+    """If the log has a hole, readers are closed and get a reset when they resume."""
     observed = Observed(FaultyStore(keep_events=5))
     await observed.hub.open()
     observed.hub.attach(observed, 0)
@@ -287,7 +287,7 @@ async def test_entry_holds_the_event_in_both_wire_forms(observed: Observed) -> N
 
 
 async def test_deletion_leaves_no_copy_of_the_user_in_the_ring(observed: Observed) -> None:
-    """Whoever reads on from before a deletion sees that something happened to the user, but not the user."""
+    """A reader that resumes before a deletion sees the events of the user, but not the user."""
     ada, bob = a_user(), a_user()
     await observed.store.commit(created(ada), created(bob), updated(ada, "name"), ended(ada))
     await until(lambda: observed.hub.ring.head == 4)
@@ -317,7 +317,7 @@ async def test_redaction_of_many_entries_gives_others_turns(observed: Observed) 
 
 
 async def test_place_before_a_change_of_role_is_lost_to_that_user(observed: Observed) -> None:
-    """Behind it its reader saw with other rights; at it and after it, and to others, it is a place like any."""
+    """Before it, the reader had other rights; at it and after it, and for others, it is a position like any."""
     await keep(observed.store, ada := a_user(), *(a_user() for _ in range(3)))
     changes = [("role",), *[("name",)] * 150]
     await observed.store.commit(*(Event("user.updated", ada.created_at, None, ada.id, ada, of) for of in changes))

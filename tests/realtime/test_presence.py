@@ -1,4 +1,4 @@
-"""Who is in a room, and what the others are told of it."""
+"""Presence: the members of a room, and its announcements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAGE = 100
 
 
 class Told:
-    """What was told, and how often the room was empty."""
+    """The announcements, and how often the room was empty."""
 
     def __init__(self, leave_s: float) -> None:
         self.changes: list[dict[str, Any]] = []
@@ -38,7 +38,7 @@ class Told:
 
 @pytest.fixture
 def quick() -> Iterator[Told]:
-    """A room that whoever leaves has left at once."""
+    """A room in which a leave is announced at once."""
     told = Told(0)
     yield told
     told.presence.close()
@@ -46,7 +46,7 @@ def quick() -> Iterator[Told]:
 
 @pytest.fixture
 def patient() -> Iterator[Told]:
-    """A room that waits for those who left longer than any test lasts."""
+    """A room whose grace period is longer than any test."""
     told = Told(3600)
     yield told
     told.presence.close()
@@ -57,7 +57,7 @@ def names(members: list[dict[str, str]]) -> list[str]:
 
 
 async def test_joins_of_a_while_are_told_together(quick: Told) -> None:
-    """Who comes within the time of gathering is told in one change, in the order of coming."""
+    """Joins within one batch are one change, in their order."""
     quick.enter(BOB, ADA)
     assert quick.changes == []
     await until(lambda: quick.changes)
@@ -71,7 +71,7 @@ async def test_joins_of_a_while_are_told_together(quick: Told) -> None:
 
 
 async def test_member_with_two_connections_is_one_member(quick: Told) -> None:
-    """A second tab is not told, and neither is the end of one of the two."""
+    """A second tab is not announced, and neither is the end of one of the two."""
     quick.enter(ADA, ADA, BOB)
     await until(lambda: quick.changes)
     assert quick.changes[0]["count"] == len(quick.presence) == 2
@@ -103,7 +103,7 @@ async def test_quick_return_is_not_told(patient: Told) -> None:
 
 
 async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
-    """Who came and went between two tellings leaves no trace, nor does who went and came."""
+    """A join and leave within one batch are not announced, nor a leave and join."""
     told = Told(0)
     told.presence = Presence(told.changes.append, 0.05, 0, told.on_empty)
     told.enter(ADA, BOB)
@@ -114,7 +114,7 @@ async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
     told.presence.leave(BOB)
     await until(lambda: len(told.presence) == 1)
     told.enter(BOB)
-    await asyncio.sleep(0.06)  # longer than it gathers: what is not told then is not told
+    await asyncio.sleep(0.06)  # longer than a batch: a change that is not announced by then never is
     told.presence.leave(ADA)
     await until(lambda: len(told.changes) == 2)
 
@@ -123,7 +123,7 @@ async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
 
 
 async def test_above_a_hundred_members_numbers_are_told(quick: Told) -> None:
-    """Up to a hundred members are told by name, more only in number."""
+    """Up to a hundred members are announced by name, more only as a count."""
     quick.enter(*(UUID(int=number) for number in range(100)))
     await until(lambda: quick.changes)
     assert quick.changes[0]["count"] == len(quick.changes[0]["joined"]) == 100
@@ -165,7 +165,7 @@ async def test_closed_presence_tells_nothing(quick: Told) -> None:
     quick.enter(ADA)
     quick.presence.leave(ADA)
     quick.presence.close()
-    await asyncio.sleep(2 * GATHER_S)  # longer than it gathers: what is not told then is not told
+    await asyncio.sleep(2 * GATHER_S)  # longer than a batch: a change that is not announced by then never is
 
     assert quick.changes == []
     assert quick.empty == 0

@@ -85,11 +85,11 @@ class Visit:
             self.stream.woken.clear()
 
     def wanted(self) -> list[int]:
-        """What lies behind its start, up to its limit."""
+        """The entries after its start, up to its limit."""
         return [entry.seq for entry in self.log.entries[self.start :] if self.want.takes(entry)][: self.limit]
 
     def check(self) -> None:
-        """What was read is the beginning of what is wanted, and no position is told that is not true."""
+        """The entries read are a prefix of the expected ones, and every reported position is true."""
         seen, wanted = self.stream.seqs, self.wanted()
         assert seen == wanted[: len(seen)]
         served = len(self.stream.written_seqs)
@@ -153,7 +153,7 @@ async def test_every_reader_sees_what_it_wants_in_order_without_gap_or_repeat(se
 
 
 async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> None:
-    """What was trimmed is not passed over in silence; what comes after the telling is seen."""
+    """Trimmed entries are reported; entries after the report are read."""
     log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     told: list[int] = []
     reader = Reader(log, stream, EventFilter(), 2, lambda: told.append(log.ring.head))
@@ -193,7 +193,7 @@ async def test_full_reader_falls_behind_and_reads_on_when_there_is_room() -> Non
 
 
 async def test_page_of_a_reader_that_is_behind_is_bounded() -> None:
-    """However far behind, one step writes about one page."""
+    """However late, one step writes about one page."""
     log, stream = BroadcastLog("epoch", Ring(0, 10_000, 1 << 30)), FakeStream(full_bytes=1 << 30)
     reader = Reader(log, stream, EventFilter(), 0, no_trim)
     for seq in range(1, 5001):
@@ -227,7 +227,7 @@ async def test_reader_closed_while_the_store_answers_writes_nothing_and_stays_aw
 
 
 async def test_ended_stream_is_handed_nothing_more() -> None:
-    """From the very turn in which a stream is told to end, nothing that is written reaches it."""
+    """From the very turn in which a stream ends, nothing that is written reaches it."""
     log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream()
     stream.readers.append(Reader(log, stream, EventFilter(), 0, no_trim))
     await settle(stream)
@@ -241,7 +241,7 @@ async def test_ended_stream_is_handed_nothing_more() -> None:
 
 
 async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
-    """What is handed out in one piece with the last one wanted is cut off behind it."""
+    """Entries delivered in one piece with the last expected one are cut off after it."""
     log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream()
     stream.readers.append(LimitedReader(log, stream, EventFilter(), 0, no_trim, 3))
     log.append(an_entry(1))
@@ -258,7 +258,7 @@ async def test_limit_ends_the_stream_after_exactly_so_many() -> None:
 
 
 async def test_limited_reader_does_not_age_while_others_are_written_about() -> None:
-    """What it never wanted does not trim it: it reads on from where it was served, not from where it began."""
+    """Entries of others do not trim it: it resumes from where it was served, not from where it began."""
     log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     stream.readers.append(LimitedReader(log, stream, EventFilter("ada"), 0, no_trim, 2))
     await settle(stream)
@@ -275,7 +275,7 @@ async def test_limited_reader_does_not_age_while_others_are_written_about() -> N
 
 
 async def test_limited_reader_sees_what_came_in_one_turn_with_others() -> None:
-    """Entries that gathered in one turn are all behind the place from which it reads on."""
+    """The pending entries of one turn are all after the position from which it resumes."""
     log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     stream.readers.append(LimitedReader(log, stream, EventFilter("ada"), 0, no_trim, 3))
     await settle(stream)

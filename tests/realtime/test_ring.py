@@ -17,7 +17,7 @@ def entry(seq: int, size: int = 0) -> EncodedEntry:
 
 
 def cost(one: EncodedEntry) -> int:
-    """What one entry is counted for: its bytes and 280 for the objects around them."""
+    """The size of an entry: its bytes and 280 for the objects around them."""
     return len(one.data) + len(one.frame) + 280
 
 
@@ -59,7 +59,7 @@ def test_ring_holds_the_newest_within_its_bounds(
 
 @given(st.lists(st.integers(0, 900), min_size=1, max_size=40), st.data())
 def test_pages_from_any_place_join_without_gap_or_repeat(sizes: list[int], data: st.DataObject) -> None:
-    """Read from any place in pages of any size, the entries behind it come once each, in order, and never none."""
+    """Read from any seq in pages of any size, the later entries come once each, in order, and never none."""
     ring = Ring(0, 1000, 1 << 30)
     for seq, size in enumerate(sizes, 1):
         ring.append(entry(seq, size))
@@ -100,7 +100,7 @@ def test_replaced_entry_is_found_in_its_place() -> None:
 
 
 def test_replacing_keeps_the_count_of_bytes() -> None:
-    """What a replaced entry no longer takes is room for others, as if it had been so from the start."""
+    """The memory that a replaced entry frees is room for others, as if it had been so from the start."""
     ring = Ring(0, 100, 3 * 1280 + 5 * 100)
     for seq in range(1, 4):
         ring.append(entry(seq, size=1000))
@@ -117,7 +117,7 @@ class Position(str):
 
 
 def test_ring_releases_an_entry_as_soon_as_it_does_not_count_it() -> None:
-    """What was dropped from the ring is freed at once: the memory that it counts is the memory that it holds."""
+    """Entries dropped from the ring are freed at once: its counter is the memory that it holds."""
     ring = Ring(0, 100, 1 << 20)
     held: list[weakref.ref[Position]] = []
     for seq in range(1, 151):

@@ -1,4 +1,4 @@
-"""Rooms: who gets what, what is kept for those who come back, and when a room is gone."""
+"""Rooms: delivery, retention, and the end of a room."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def said(client: Client, count: int) -> list[Any]:
 
 
 async def quiet(client: Client) -> list[Json]:
-    """What has come up to now."""
+    """The frames that have arrived."""
     assert await client.ask("ping") == {"type": "pong"}
     frames = []
     while client._aside:
@@ -70,7 +70,7 @@ async def test_message_is_the_same_bytes_for_everybody() -> None:
 
 
 async def test_history_is_bounded_by_count_and_age() -> None:
-    """Who comes back may read on from as many messages as are kept, none of them older than is promised."""
+    """A reader may resume from as many messages as are kept, none of them older than is promised."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock, history=5, history_s=60), a_principal()
     room = rooms.enter("lobby", ada)
@@ -115,7 +115,7 @@ async def test_room_lives_while_it_has_members_or_history() -> None:
 
 
 async def test_what_all_rooms_keep_is_bounded() -> None:
-    """Rooms that nobody is in are forgotten first, the longest empty before others; then the oldest history."""
+    """Empty rooms are removed first, the longest empty before others; then the oldest history."""
     most, megabyte = 64 << 20, "x" * (1 << 20)
     rooms, ada = rooms_of(ManualClock(), history=1000, history_s=1e9), a_principal()
     for number in range(40):
@@ -167,7 +167,7 @@ async def test_number_of_rooms_that_nobody_is_in_is_bounded() -> None:
 
 
 async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
-    """Messages that served readers who were a little behind go with the last member."""
+    """Messages that were kept for slow readers go with the last member."""
     rooms, ada = rooms_of(ManualClock(), history=5), a_principal()
     room = rooms.enter("lobby", ada)
     for number in range(20):
@@ -182,7 +182,7 @@ async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
 
 
 async def test_message_with_a_key_is_sent_once() -> None:
-    """Until the key expires or the room is gone; what the ring holds no more is neither told nor sent again."""
+    """Until the key expires or the room is gone; a message that the ring holds no more is neither returned nor sent again."""
     clock = ManualClock()
     rooms, ada, names = rooms_of(clock, history=1, history_s=1_000), a_principal(), IdempotencyKeys("s", 100)
 
@@ -206,7 +206,7 @@ async def test_message_with_a_key_is_sent_once() -> None:
 
 
 async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() -> None:
-    """A change comes behind the messages sent before it; who reads history still is not told, nor is an event stream."""
+    """Presence comes after the messages sent before it; a reader of the history does not receive it, nor does an event stream."""
     room = Room("lobby", lambda room: rooms_of(ManualClock())._presence(room), history=5)
     members = [FakeStream(form=WireEncoding.WEBSOCKET), FakeStream(form=WireEncoding.PLAIN)]
 
@@ -375,7 +375,7 @@ async def test_joining_twice_is_harmless(server: Server) -> None:
 
 
 async def test_who_comes_and_goes_is_told(server: Server) -> None:
-    """In one frame for those of a while; a second tab is the same member, a quick return is not told."""
+    """In one frame per batch; a second tab is the same member, and a quick return is not announced."""
     ada, bob, cat = [await server.member() for _ in range(3)]
     async with connect(server, ada) as watcher, AsyncExitStack() as stack:
         await watcher.ask("join", room="lobby")
@@ -407,12 +407,12 @@ async def test_quick_return_over_a_new_connection_is_not_told() -> None:
                 assert (await watcher.until("presence"))["count"] == 2
             async with connect(server, bob) as client:
                 assert (await client.ask("join", room="lobby"))["count"] == 2
-                await asyncio.sleep(0.06)  # three times as long as it gathers: what is not told then is not told
+                await asyncio.sleep(0.06)  # three batches: a change that is not announced by then never is
                 assert await quiet(watcher) == []
 
 
 async def test_members_are_listed(server: Server) -> None:
-    """By id, with their names and since when; also to who is not in the room, in pages."""
+    """By id, with their names and since when; also to a user who is not in the room, in pages."""
     users = [await server.member() for _ in range(3)]
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connect(server, user)) for user in users]
@@ -442,7 +442,7 @@ async def test_admin_rooms_answer_members_like_absent_ones(server: Server) -> No
 
 
 async def test_reader_that_falls_off_the_ring_is_ended() -> None:
-    """A room keeps a thousand messages for who is a little behind; further back it is 4408, and coming back helps."""
+    """A room keeps a thousand messages for slow readers; further back it is 4408, and a reconnect helps."""
     async with serve(send_buffer=16_384) as server:
         ada, bob = await server.member(), await server.member()
         async with connect(server, bob) as speaker, server.ws(ada, max_msg_size=0) as own:
@@ -527,7 +527,7 @@ async def test_deflate_is_off_where_nobody_turned_it_on(server: Server) -> None:
 
 
 async def test_leaving_takes_nothing_that_was_sent_before(server: Server) -> None:
-    """A message and the leave behind it in one go: the message still comes."""
+    """A message and then a leave in one frame batch: the message still arrives."""
     ada = await server.member()
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")
@@ -552,7 +552,7 @@ async def test_lost_place_of_a_room_is_told_by_a_reset(server: Server) -> None:
 
 
 async def test_members_are_shown_by_their_present_names(server: Server) -> None:
-    """Who is renamed while it is in a room is listed by the new name."""
+    """A user who is renamed while in a room is listed by the new name."""
     ada = await server.member("ada")
     async with connect(server, ada) as client:
         await client.ask("join", room="lobby")

@@ -1,4 +1,4 @@
-"""Rooms under whatever comes in whatever order: what is counted is what is there, and nobody is left in a room that is gone."""
+"""Rooms under random operations: the counters match the contents, and no member is left in a room that is gone."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class World:
         assert {name: room for name, room in kept.items() if room.is_deserted} == empty
         assert all(room.times for room in empty.values())
         used = [room for room, _ in self.members] + [room for room, _, _ in self.visitors]
-        assert all(kept[room.name] is room for room in used), "dropped with somebody in it"
+        assert all(kept[room.name] is room for room in used), "dropped with a member in it"
 
     async def _enter(self) -> None:
         user = self.chance.choice(self.users)
@@ -123,7 +123,7 @@ class World:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_rooms_count_what_is_there(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes and empty rooms stay within their bounds and are what they are counted as; a room that somebody is in is the
+    """Bytes and empty rooms stay within their bounds and match the counters; a room with a member is the
     room of its name; when all have gone and history is old, nothing is left."""
     monkeypatch.setattr(module, "_MOST_BYTES", _MOST_BYTES)
     monkeypatch.setattr(module, "_MOST_EMPTY", _MOST_EMPTY)

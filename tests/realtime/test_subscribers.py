@@ -41,7 +41,7 @@ async def test_what_is_handed_out_counts_as_sent() -> None:
 
 
 async def test_lane_without_readers_is_gone() -> None:
-    """Forms that nobody wants any more are not made."""
+    """Encodings without a reader are not produced."""
     log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream(form=WireEncoding.CHUNKED)
     audience, reader = SubscriberGroup(EventFilter()), Reader(log, stream, EventFilter(), 0, no_trim)
     audience.add(reader)

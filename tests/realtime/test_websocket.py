@@ -41,7 +41,7 @@ async def take(client: Client, count: int) -> list[int]:
 
 
 async def test_subscription_begins_at_the_head_or_behind_the_place_asked_for(server: Server) -> None:
-    """`subscribed` names the place, then every event behind it comes, and goes on live without a seam."""
+    """`subscribed` names the position, then every event after it comes, and live events follow with no gap."""
     admin = await server.admin()
     await write(server, 10)
     async with connect(server, admin) as now, connect(server, admin) as before:
@@ -64,7 +64,7 @@ async def test_event_is_the_json_of_the_feed(server: Server) -> None:
 
 
 async def test_member_follows_itself_and_types_choose(server: Server) -> None:
-    """What is about others does not come, nor what was not asked for."""
+    """Events about others do not come, nor events of types that were not requested."""
     admin, ada, bob = await server.admin(), await server.member(), await server.member()
     async with connect(server, ada) as own, connect(server, admin) as chosen:
         await own.ask("subscribe", after=f"{epoch(server)}-0")
@@ -106,7 +106,7 @@ async def test_lost_place_is_told_by_a_reset(after: str, reason: str) -> None:
         await until(lambda: server.app[SERVICES].hub.ring.head == 11)
         async with connect(server, admin) as client:
             await client.send("subscribe", after=after.replace("EPOCH", epoch(server)))
-            # First, so that no drop can hide it: who has the new place has been told.
+            # First, so that no disconnect can hide it: a client with the new position has received the reset.
             reset = await client.expect("reset")
             answer = await client.expect("subscribed")
             await write(server, 1)

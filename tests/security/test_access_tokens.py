@@ -69,7 +69,7 @@ def test_issued_token_has_the_members_of_rfc_9068() -> None:
     ids=["key", "issuer", "longer life"],
 )
 def test_token_of_another_service_is_refused(other: AccessTokens) -> None:
-    """Another key, another issuer or a longer life than ours makes a token of somebody else's."""
+    """Another key, another issuer or a longer lifetime marks a token of another service."""
     with pytest.raises(InvalidToken):
         TOKENS.verify(other.issue(USER, SESSION))
 

@@ -16,7 +16,7 @@ TOKEN = api_token_secret.make()
 
 
 def test_token_has_the_promised_form() -> None:
-    """What scanners are told to look for: 40 random letters and digits, and their CRC-32 to the base 62 behind them."""
+    """The pattern for scanners: 40 random letters and digits, and their CRC-32 in base 62 after them."""
     for _ in range(100):
         token = api_token_secret.make()
         match = re.fullmatch(r"roster_([0-9A-Za-z]{40})([0-9A-Za-z]{6})", token)
@@ -37,7 +37,7 @@ def test_no_two_tokens_are_equal() -> None:
 
 
 def test_digest_is_of_the_whole_token() -> None:
-    """What is kept is the SHA-256 of the text that is sent."""
+    """The store keeps the SHA-256 of the text that is sent."""
     assert api_token_secret.checked_digest(TOKEN) == hashlib.sha256(TOKEN.encode()).digest()
 
 

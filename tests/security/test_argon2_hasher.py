@@ -56,7 +56,7 @@ async def test_spellings_that_unicode_calls_the_same_match(hasher: Argon2Hasher,
 
 @pytest.mark.parametrize("password", ["x" * 72 + "a", "before\0behind", "😀" * 1024, "\ufdfa" * 1024])
 async def test_every_letter_counts(hasher: Argon2Hasher, password: str) -> None:
-    """Nothing is cut off: not behind 72 bytes, not behind a NUL, not of a thousand letters that become eighteen each."""
+    """Nothing is cut off: not after 72 bytes, not after a NUL, not of a thousand letters that become eighteen each."""
     hashed = await hasher.hash(password)
 
     assert await hasher.verify(hashed, password)
@@ -65,14 +65,14 @@ async def test_every_letter_counts(hasher: Argon2Hasher, password: str) -> None:
 
 @pytest.mark.parametrize("kept", ["", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", "plain text"])
 async def test_what_is_no_hash_matches_nothing(hasher: Argon2Hasher, kept: str) -> None:
-    """A hash that cannot be read, as after a bad import, lets nobody in and is no error."""
+    """A hash that cannot be read, as after a bad import, matches no password and is no error."""
     assert not await hasher.verify(kept, "correct horse")
     assert not await hasher.verify(kept, kept)
 
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2b$", "$2y$"])
 async def test_hashes_of_bcrypt_match(hasher: Argon2Hasher, prefix: str) -> None:
-    """A hash that another system made with bcrypt matches its password and no other; behind 72 bytes it never looked."""
+    """A bcrypt hash of another system matches its password and no other; bcrypt ignores bytes after the 72nd."""
     hashed = prefix + bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4)).decode()[4:]
     long = prefix + bcrypt.hashpw("é".encode() * 36, bcrypt.gensalt(4)).decode()[4:]
 
@@ -127,7 +127,7 @@ async def test_parameters_are_those_of_asvs() -> None:
 
 
 async def test_parameters_are_those_of_the_settings() -> None:
-    """What a hash costs can be chosen, and hashes of before are outdated then."""
+    """The cost of a hash can be configured, and earlier hashes are outdated then."""
     before = Argon2Hasher(workers=1, memory_kib=64)
     hashed = await before.hash("correct horse")
     app = create_app(settings_for_tests(argon2_memory_kib=19_456, argon2_time_cost=2, argon2_parallelism=2))
@@ -145,7 +145,7 @@ async def test_no_hash_takes_as_long_as_a_hash() -> None:
     """An unknown account is checked as long as a known one: the clock must not tell them apart."""
     hasher = Argon2Hasher(workers=1, memory_kib=16_384)
     hashed = await hasher.hash("correct horse")
-    await hasher.verify(None, "warms up: the hash of nobody is made once")
+    await hasher.verify(None, "warms up: the hash of an absent user is computed once")
 
     async def took(password_hash: str | None) -> float:
         began = time.perf_counter()
@@ -211,7 +211,7 @@ async def test_who_goes_away_frees_its_place_when_the_thread_is_done() -> None:
 
 
 async def test_close_is_safe_twice() -> None:
-    """Closing lets the threads go, and again does nothing."""
+    """Closing stops the threads, and again does nothing."""
     hasher = Argon2Hasher(workers=1, memory_kib=64)
     await hasher.hash("correct horse")
 

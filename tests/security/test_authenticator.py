@@ -44,7 +44,7 @@ class ShiftedClock:
 
 
 class SlowStore(MemoryStore):
-    """Answers about sessions only when it is let go on: what a database far away does."""
+    """Answers about sessions only when it is released: a slow database."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         super().__init__(clock)
@@ -143,7 +143,7 @@ async def test_principal_says_who_and_until_when(world: World) -> None:
 
 
 async def test_spelling_of_a_remembered_token_is_exact(world: World) -> None:
-    """What is remembered is one text: nothing that only looks like it is taken for it."""
+    """The cache holds one exact text: nothing that only looks like it matches."""
     token = world.token()
     await world.authenticator.bearer(token)
 
@@ -165,7 +165,7 @@ async def test_spelling_of_a_remembered_token_is_exact(world: World) -> None:
     ],
 )
 async def test_event_makes_forget(world: World, changed: Callable[[World], Event]) -> None:
-    """What may change who somebody is drops all that is remembered about them, and about nobody else."""
+    """An event that may change a principal drops all that is cached of that user, and of no other."""
     token, other = world.token(), a_user()
     await world.authenticator.bearer(token)
     world.authenticator.follow([replace(changed(world), subject=other.id)])
@@ -177,7 +177,7 @@ async def test_event_makes_forget(world: World, changed: Callable[[World], Event
 
 
 async def test_other_changes_are_not_asked_about(world: World) -> None:
-    """A new name or age does not make anybody be checked again."""
+    """A new name or age drops nothing from the cache."""
     token = world.token()
     await world.authenticator.bearer(token)
     world.authenticator.follow([updated(world.user, "name", "age", "email")])
@@ -329,7 +329,7 @@ async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 @dataclass
 class Program:
-    """A world whose user has an API token, and what was told of its use."""
+    """A world whose user has an API token, and the recorded uses."""
 
     world: World
     authenticator: Authenticator
@@ -407,7 +407,7 @@ async def test_end_of_an_api_token_makes_forget(program: Program) -> None:
 
 
 async def test_api_token_of_an_inactive_user_is_refused(program: Program) -> None:
-    """Also where nobody ended it; and another role is found at once."""
+    """Also if it expired; and another role is found at once."""
     principal = await program.authenticator.bearer(program.text)
     await program.world.change(role="admin")
     assert not await program.authenticator.confirm(principal)

@@ -20,7 +20,7 @@ QUERY = {"sort": "username", "q": "ada"}
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "username", "-username"])
 def test_cursor_is_the_place_behind_a_user(sort: str) -> None:
-    """What was written for a user is read as its sort key and id."""
+    """A cursor for a user is read as its sort key and id."""
     user, query = a_user(), {"sort": sort}
 
     assert CURSORS.read(CURSORS.write(user, query), query) == (sort_key(user, sort.removeprefix("-")), user.id)

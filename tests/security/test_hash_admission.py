@@ -1,4 +1,4 @@
-"""Places before the hashing threads: shared among networks, and free once nobody waits."""
+"""Places before the hashing threads: shared among networks, and freed when a client disconnects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.wait import until
 
 
 class SlowHasher(PlainHasher):
-    """Is done when it is told to be."""
+    """A hasher whose jobs end on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ async def test_short_queues_have_a_few_for_everybody() -> None:
 
 
 async def test_who_leaves_frees_the_place() -> None:
-    """What waits is dropped, whoever waits for it is cancelled, and nothing is begun any more; twice does no harm."""
+    """Waiting jobs are dropped, their callers are cancelled, and nothing more starts; twice does no harm."""
     slow = SlowHasher()
     places = HashAdmission(slow, 64)
     place = places.of("192.0.2.1")
@@ -77,7 +77,7 @@ async def test_who_leaves_frees_the_place() -> None:
 
 
 async def test_failed_hash_frees_the_place() -> None:
-    """What the hasher itself refuses waits no longer."""
+    """An error of the hasher itself frees the place."""
     slow = SlowHasher()
 
     async def breaks() -> None:

@@ -72,7 +72,7 @@ async def test_next_key_is_known_before_it_signs(world: World) -> None:
 
 
 async def test_key_that_is_taken_away_is_told(world: World) -> None:
-    """What it signed may have been remembered, so whoever remembers has to hear of it."""
+    """Tokens of a lost key may be cached, so the loss is reported."""
     first = world.kept[0]
     world.kept[:] = [world.key()]
     await world.ring.look()
@@ -82,7 +82,7 @@ async def test_key_that_is_taken_away_is_told(world: World) -> None:
     assert world.ring.signing.kid == world.kept[0].kid
     await world.ring.look()
     assert world.losses == 1
-    del world.kept[:]  # by hand: somebody has to sign on
+    del world.kept[:]  # by hand: signing must go on
     await world.ring.look()
     assert world.ring.signing is not None
 
@@ -116,7 +116,7 @@ async def test_who_asks_during_a_look_waits_for_it(world: World) -> None:
 
 
 async def test_keys_are_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """New keys are found without anybody asking; while they cannot be read, those that are known do."""
+    """New keys are found in the background; while they cannot be read, the known ones remain."""
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
     following = asyncio.create_task(world.ring.follow())
     world.is_there = False

@@ -77,7 +77,7 @@ def test_may_connect(origins: tuple[str, ...], passes: bool) -> None:
 
 
 def test_null_may_not_be_allowed() -> None:
-    """`null` is anybody: it does not pass even where a setting names it."""
+    """`null` is any page: it is refused even if a setting names it."""
     assert not may_connect(a_request("null"), "", ("null",))
 
 

@@ -34,7 +34,7 @@ def test_burst_up_to_the_limit_passes() -> None:
 
 
 def test_refusal_says_when_to_come_back() -> None:
-    """Who comes back after the time told is served, who comes earlier is not, and asking costs nothing."""
+    """A request after the stated time is served, an earlier one is not, and asking costs nothing."""
     limit = RequestLimit("address", Rate(10, 60))
     for _ in range(10):
         limit.hit("a", T0)

@@ -38,7 +38,7 @@ def read(text: str) -> Grant:
 
 @pytest.mark.parametrize(("purpose", "other"), [("refresh", "stream"), ("stream", "refresh")])
 def test_grant_is_good_for_its_session_and_purpose(purpose: Purpose, other: Purpose) -> None:
-    """What a session issued for one purpose is authentic for that one, in that session, and for nothing else."""
+    """A text that a session issued for one purpose is authentic for that one, in that session, and for nothing else."""
     session = a_session()
     grant = read(session_secrets.issue(session, purpose))
 

@@ -21,7 +21,7 @@ from tests.support.wait import until
 
 
 class ToldStore(MemoryStore):
-    """Remembers what it was told; `go_on` keeps it waiting, and `error` is what it answers."""
+    """Records the uses; `go_on` keeps it waiting, and `error` is its answer."""
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
@@ -46,7 +46,7 @@ class World:
         self.uses = TokenUsageRecorder(self.store, self.clock, self.tasks, lambda: self.second)
 
     async def look(self, second: float) -> int:
-        """Look at that second; how often the store was told by then."""
+        """Look at that second; how often the store was written by then."""
         self.second = second
         self.uses.look()
         await self.tasks.close(5)
@@ -101,7 +101,7 @@ async def test_slow_store_is_not_told_twice_at_once() -> None:
 
 @pytest.mark.parametrize(("error", "lines"), [(Unavailable(), 0), (RuntimeError("broken"), 1)])
 async def test_failing_store_harms_nobody(caplog: pytest.LogCaptureFixture, error: Exception, lines: int) -> None:
-    """What cannot be told is lost; a store that is away is nothing to log, anything else is, and the next is told."""
+    """Uses that cannot be written are lost; a store that is down is not logged, other errors are, and the next use is written."""
     world = World()
     world.store.error = error
     world.uses.note(A)

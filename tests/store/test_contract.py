@@ -1,4 +1,4 @@
-"""What every store promises, written against `Store` alone; its lists, its log and a model have files of their own."""
+"""The promises of every store, tested against `Store` alone; its lists, its log and a model have files of their own."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ async def test_what_is_not_there_is_none(store: Store, clock: ManualClock) -> No
     nobody = uuid.uuid4()
 
     assert await store.user(nobody) == Snapshot(None, await store.position())
-    assert await store.credentials("nobody") is None
-    assert await store.credentials("nobody\0") is None
+    assert await store.credentials("absent") is None
+    assert await store.credentials("absent\0") is None
     assert await store.session(nobody) is None
     assert await store.consume_ticket(b"ticket", clock()) is None
 
@@ -82,7 +82,7 @@ async def test_removing_what_is_not_there_is_harmless(store: Store) -> None:
 
 
 async def test_write_commits_rows_with_events(store: Store) -> None:
-    """What a write did is readable after it, its events have the next seqs, and users the version of theirs."""
+    """The changes of a write are readable after it, its events have the next seqs, and users the version of theirs."""
     ada, bob = a_user(), a_user()
     before = await store.position()
     written = await keep(store, ada, bob)
@@ -234,7 +234,7 @@ async def test_own_names_are_not_taken(store: Store) -> None:
 
 
 async def test_writes_at_once_stand_in_one_order(store: Store) -> None:
-    """However many write at the same time, seqs are dense and nobody's change is lost."""
+    """However many write at the same time, seqs are dense and no change is lost."""
     ada = a_user(age=0)
     await keep(store, ada)
 
@@ -265,13 +265,13 @@ async def test_write_that_is_cancelled_is_whole_or_nothing(store: Store) -> None
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await keep(store, a_user())  # comes behind it: by now it has happened, or never will
+        await keep(store, a_user())  # commits later: by now it has happened, or never will
         row = (await store.user(user.id)).value
         assert [event.user for event in await whole_log(store, subject=user.id)] == ([] if row is None else [row])
 
 
 async def test_commit_is_told(store: Store) -> None:
-    """Whoever asked for it hears what a commit has appended before the write returns, and nothing of writes that failed."""
+    """Listeners receive the events of a commit before the write returns, and no event of writes that failed."""
     told: list[Event] = []
     store.on_commit(told.extend)
 
@@ -327,7 +327,7 @@ async def test_log_forgets_a_deleted_user(store: Store) -> None:
 
 
 async def test_log_keeps_a_user_that_was_made_again(store: Store) -> None:
-    """What the same write says of a user behind its deletion is not forgotten with what lies before it."""
+    """A user that the same write creates again after its deletion is not redacted."""
     ada = a_user()
 
     async def work(transaction: Transaction) -> None:
@@ -376,7 +376,7 @@ async def test_session_lasts_until_it_expires(store: Store, clock: ManualClock) 
 
 
 async def test_session_without_user_is_none(store: Store, clock: ManualClock) -> None:
-    """A session is gone as soon as its user is, also when nobody ended it."""
+    """A session is gone as soon as its user is."""
     ada = a_user()
     session = a_session(ada, clock())
     await keep(store, ada)

@@ -1,4 +1,4 @@
-"""What every store promises of requests with a key: one effect, one answer, kept together."""
+"""The promises of every store about requests with a key: one effect, one response, stored together."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COUNT = Statement(lambda _: select(func.count()).select_from(answers))
 
 @pytest.fixture
 async def admin(store: Store) -> User:
-    """Somebody who is there to ask."""
+    """A user who sends requests."""
     await keep(store, admin := a_user(role="admin"))
     return admin
 
@@ -42,7 +42,7 @@ def a_claim(
 
 
 def shown(written: Written[Any]) -> StoredResponse:
-    """What is only known at the commit, and every byte."""
+    """Headers that are known only at the commit, and every byte."""
     (user,) = [event.user for event in written.events if event.user is not None] or [written.value]
     headers = {"ETag": f'"{user.version}"', "Roster-Position": str(written.position), "Link": 'é"\\'}
     return StoredResponse(201, headers, bytes(range(256)) + user.username.encode(), user.id)
@@ -115,7 +115,7 @@ async def test_what_failed_is_not_kept(store: Store, clock: ManualClock, admin: 
 
 
 async def test_key_is_forgotten_in_time(store: Store, clock: ManualClock, admin: User) -> None:
-    """Until the last moment it is answered again, then carried out anew, whatever the body, and kept anew."""
+    """Until the last moment it is returned again, then the request runs again, whatever the body, and is stored again."""
     first, _ = await make(store, a_claim(admin, clock), a_user())
     clock.advance(KEEP_S - 0.001)
     assert await make(store, a_claim(admin, clock), a_user()) == (first, True)
@@ -150,7 +150,7 @@ async def test_many_keys_at_once_get_their_own_answers(store: Store, clock: Manu
 
 
 async def test_nothing_is_kept_for_who_is_gone(store: Store, clock: ManualClock, admin: User) -> None:
-    """A deleted user has no keys, old or new, and those who share its transaction do not suffer from it."""
+    """A deleted user has no keys, old or new, and others in the same transaction are not affected."""
     await make(store, a_claim(admin, clock), a_user())
     await erase(store, admin)
     outcomes = await asyncio.gather(
@@ -165,7 +165,7 @@ async def test_nothing_is_kept_for_who_is_gone(store: Store, clock: ManualClock,
 
 
 async def test_deleted_user_is_in_no_answer(store: Store, clock: ManualClock, admin: User) -> None:
-    """What was made and deleted since is not made again, and no copy of it is handed out."""
+    """A user that was created and deleted since is not created again, and no copy of it is returned."""
     await make(store, a_claim(admin, clock), ada := a_user())
     kept, _ = await make(store, a_claim(admin, clock, key="other"), a_user())
     await erase(store, ada)

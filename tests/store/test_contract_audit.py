@@ -1,4 +1,4 @@
-"""What every store promises about the audit."""
+"""The promises of every store about the audit."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_event_is_kept_with_who_wrote_it(store: Store) -> None:
 
 
 async def test_record_without_an_event_is_kept(store: Store) -> None:
-    """What no event tells of is kept too, in its order, and by another than who writes it where that is said."""
+    """Actions without an event are stored too, in their order, and with another source if one is given."""
     other, token = (
         AuditSource(client="198.51.100.0"),
         AuditSource(token_id=uuid.uuid4(), request_id="x" * 64, client="c" * 64),
@@ -148,7 +148,7 @@ async def test_places_grow_with_commits(store: Store, clock: ManualClock) -> Non
 
 
 async def test_old_entries_are_forgotten(opener: Opener, clock: ManualClock) -> None:
-    """What is older than a year goes with a later write; what is younger stays."""
+    """Entries older than a year are deleted by a later write; younger ones stay."""
     async with opener(clock) as store:
         await record(store, ("keys.rotated", None, None))
         clock.advance(360 * 86_400)
@@ -157,7 +157,7 @@ async def test_old_entries_are_forgotten(opener: Opener, clock: ManualClock) -> 
 
         async def nothing(_: Transaction) -> None: ...
 
-        await store.write(nothing, BY)  # looks for them as well, though nothing is told of it
+        await store.write(nothing, BY)  # deletes old entries as well, although it adds none
         await store.write(nothing, BY)
         assert [entry.action for entry in await entries(store)] == ["password.changed"]
 
@@ -180,7 +180,7 @@ KEPT = st.lists(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kept=KEPT, asked=QUERIES)
 async def test_pages_are_those_of_a_list(opener: Opener, kept: Sequence[Any], asked: dict[str, Any]) -> None:
-    """Whatever is asked for: pages one behind the other are what a list of all entries has, the newest first."""
+    """For every filter, the pages together are the whole list, the newest first."""
     clock = ManualClock()
     began = clock()
     async with opener(clock) as store:

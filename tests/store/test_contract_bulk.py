@@ -1,4 +1,4 @@
-"""What every store promises of many users at once: in one write, out at one position, and the log meanwhile."""
+"""The promises of every store about many users at once: one write, an export at one position, and the log meanwhile."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_many_users_are_put_as_each_would_be(store: Store) -> None:
 
 
 async def test_names_move_on_from_row_to_row(store: Store) -> None:
-    """Rows are put in their order: a name that one gives up is free for those behind it."""
+    """Rows are put in their order: a name that one gives up is free for the next."""
     ada, bob = a_user(username="ada"), a_user(username="bob")
     await keep(store, ada, bob)
     await keep_at_once(store, replace(ada, username="ada2"), replace(bob, username="ada"), a_user(username="bob"))
@@ -95,11 +95,11 @@ async def test_many_passwords_are_kept(store: Store) -> None:
 @examples(40)
 @given(
     ids=st.sets(st.integers(0, 5)), usernames=st.sets(st.integers(0, 5)), emails=st.sets(st.integers(0, 5))
-)  # 4 and 5 are nobody's
+)  # 4 and 5 belong to no user
 async def test_holders_are_everybody_who_has_one_of_the_names(
     opener: Opener, ids: set[int], usernames: set[int], emails: set[int]
 ) -> None:
-    """Whoever has one of the ids, usernames or addresses is found, once, with its password, and nobody else."""
+    """Users with one of the ids, usernames or addresses are found, once, with their password, and no others."""
     users = [a_user(username=f"name{number}", email=f"mail{number}@example.com") for number in range(4)]
     async with opener(ManualClock()) as store:
         await keep(store, *users)
@@ -122,7 +122,7 @@ async def test_holders_are_everybody_who_has_one_of_the_names(
 
 
 async def test_holders_wait_for_versions(store: Store) -> None:
-    """Somebody whom another write has changed meanwhile is found as it was committed, with its version."""
+    """A user whom another write has changed meanwhile is found as it was committed, with its version."""
     users = [a_user(username=f"name{number}") for number in range(20)]
 
     async def look(number: int) -> int:
@@ -162,7 +162,7 @@ async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
 
 
 async def test_who_stops_reading_leaves_nothing_behind(store: Store) -> None:
-    """Leaving in the middle lets go; the next one sees what is there then."""
+    """Leaving early releases the snapshot; the next one sees the present state."""
     await keep_at_once(store, *(a_user() for _ in range(1_000)))
     async with store.stream_users() as (pages, _):
         async for _ in pages:
@@ -177,7 +177,7 @@ async def test_who_stops_reading_leaves_nothing_behind(store: Store) -> None:
 
 
 async def test_held_log_keeps_what_comes_behind(opener: Opener, clock: ManualClock) -> None:
-    """While somebody holds the log nothing behind the place where that began is trimmed; afterwards it is."""
+    """While a hold exists no event after its start is trimmed; afterwards they are."""
     async with opener(clock, keep_events=10) as store:
         await keep(store, *(a_user() for _ in range(50)))
         name = uuid.uuid4()

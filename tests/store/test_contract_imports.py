@@ -1,4 +1,4 @@
-"""What an import makes of its lines, on every store."""
+"""The outcome of import lines, on every store."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _told(event: Event) -> Event:
 
 
 async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
-    """A line about nobody makes a user with what it says, made now by whoever imports, and tells of it."""
+    """A line about an unknown user creates it from the line, with the import as source, and records an event."""
     batch = await import_batch(store, clock, [a_line(profile={"name": "Ada", "age": 36}, password_hash="hash")])
 
     (ada,) = await everybody(store)
@@ -156,7 +156,7 @@ async def test_id_and_age_of_an_account_are_kept(store: Store, clock: ManualCloc
     ],
 )
 async def test_taken_names(store: Store, clock: ManualClock, fields: dict[str, Any], taken: tuple[str, ...]) -> None:
-    """A line about somebody who is there is refused, naming what is taken, or skipped, as was asked; nothing is written."""
+    """A line about an existing user is refused, naming the duplicate, or skipped, as requested; nothing is written."""
     await keep(store, a_user(id=SLOTS[0], username="ada", email="ada@example.com"))
     before = await store.position()
 
@@ -237,7 +237,7 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
 
 
 async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
-    """A password that was not hashed because somebody was there makes no account once that one is gone."""
+    """A password that was not hashed because the user existed creates no account once the user is gone."""
     assert await bulk_import.has_account(store, a_line()) is False
     batch = await import_batch(store, clock, [a_line(4).without_hash()], "skip")
 
@@ -263,7 +263,7 @@ async def test_refused_lines_leave_the_others(store: Store, clock: ManualClock) 
 
 
 async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> None:
-    """What an import brings stays in the log until a little after its end, or until it has not been heard of for long."""
+    """The events of an import stay in the log until a little after its end, or until its hold expires."""
     name = uuid.uuid4()
 
     async with opener(clock, keep_events=10) as store:

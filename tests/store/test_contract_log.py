@@ -1,4 +1,4 @@
-"""What every store promises of its log."""
+"""The promises of every store about its log."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_log_keeps_its_newest_events(opener: Opener, clock: ManualClock) -
 
 
 async def test_epoch_is_left_once(store: Store) -> None:
-    """Who has seen that this life of the log has ended begins another one; who says so later changes nothing. Events keep
+    """A process that has seen the end of this epoch begins another one; a later call changes nothing. Events keep
     their seqs."""
     await keep(store, a_user())
     before = await store.position()

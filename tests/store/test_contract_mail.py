@@ -1,4 +1,4 @@
-"""What every store promises of mails that wait, and of the tokens that they carry."""
+"""The promises of every store about waiting mails, and their tokens."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def a_mail(clock: ManualClock, email: str = "ada@example.com") -> Mail:
 
 @pytest.fixture
 async def ada(store: Store) -> User:
-    """Somebody whom tokens are about."""
+    """The user of tokens."""
     await keep(store, ada := a_user())
     return ada
 
@@ -210,7 +210,7 @@ async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClo
 
 
 async def test_user_who_was_mailed_no_token_comes_first(store: Store, clock: ManualClock, ada: User) -> None:
-    """Of users who want one address, those without a mail precede those who ask again, in the order of their requests."""
+    """Of users who want one address, those without a mail precede repeated requests, in the order of their requests."""
     await keep(store, bob := a_user(), eve := a_user())
     wanted = replace(a_token(ada, clock), digests=(), purpose="move", email="new@example.com")
     later = replace(wanted, user_id=bob.id, expires_at=wanted.expires_at + HOUR)

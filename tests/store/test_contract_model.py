@@ -27,7 +27,7 @@ from tests.support.stores import Broken, Opener, a_session, ask, whole_log
 
 @dataclass
 class Model:
-    """What a store holds, as plainly as can be."""
+    """A plain model of a store."""
 
     users: dict[uuid.UUID, User] = field(default_factory=dict)
     passwords: dict[uuid.UUID, str] = field(default_factory=dict)
@@ -103,7 +103,7 @@ async def take(step: tuple[Any, ...], model: Model, transaction: Transaction, no
         case ("fail",):
             raise Broken
         case _:
-            pass  # there is nobody to do it to
+            pass  # there is no user to act on
 
 
 async def same(store: Store, model: Model) -> None:

@@ -1,4 +1,4 @@
-"""What every store promises of second factors and recovery codes."""
+"""The promises of every store about second factors and recovery codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODES = [bytes([number]) * 32 for number in range(10)]
 
 @pytest.fixture
 async def ada(store: Store) -> User:
-    """Somebody who has a second factor, or will."""
+    """A user who has a second factor, or will have one."""
     await keep(store, ada := a_user())
     return ada
 
@@ -36,7 +36,7 @@ async def put(store: Store, user: User, factor: SecondFactor | None, *codes: byt
 
 
 async def at_once(store: Store, step: Callable[[Transaction], Awaitable[bool]]) -> list[bool]:
-    """What each of five who do the same is answered, the sorry ones first."""
+    """The results of five concurrent tries, the failures first."""
     return sorted(await asyncio.gather(*(ask(store, step) for _ in range(5))))
 
 
@@ -72,7 +72,7 @@ async def test_user_without_one_has_none(store: Store, ada: User) -> None:
 
 
 async def test_step_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
-    """By one of those who bring it at once; an older one is taken by nobody any more, a newer one is."""
+    """One of several concurrent tries consumes it; an older step is not accepted any more, a newer one is."""
     await put(store, ada, SecondFactor(new_secret(), clock(), 99))
     assert await at_once(store, lambda transaction: transaction.consume_totp_step(ada.id, 100)) == [False] * 4 + [True]
 
@@ -84,7 +84,7 @@ async def test_step_is_taken_once(store: Store, clock: ManualClock, ada: User) -
 
 
 async def test_recovery_code_is_taken_once(store: Store, clock: ManualClock, ada: User) -> None:
-    """By one of those who bring it at once, and only from its own user."""
+    """One of several concurrent tries consumes it, and only of its own user."""
     await put(store, ada, SecondFactor(new_secret(), clock()), *CODES)
     await keep(store, bob := a_user())
     await put(store, bob, SecondFactor(new_secret(), clock()), CODES[9])
@@ -144,7 +144,7 @@ async def test_other_changes_of_the_user_leave_it(store: Store, clock: ManualClo
 
 
 async def test_failed_write_leaves_it_as_it_was(store: Store, clock: ManualClock, ada: User) -> None:
-    """What was taken by a work that fails can be taken again."""
+    """A code of a write that fails can be consumed again."""
     factor = SecondFactor(new_secret(), clock(), 7)
     await put(store, ada, factor, *CODES)
 

@@ -1,4 +1,4 @@
-"""What every store promises about API tokens."""
+"""The promises of every store about API tokens."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_token_lasts_until_it_expires(store: Store, clock: ManualClock) ->
 
 
 async def test_token_without_user_is_none(store: Store, clock: ManualClock) -> None:
-    """A token is gone as soon as its user is, also when nobody ended it."""
+    """A token is gone as soon as its user is."""
     ada = a_user()
     await keep(store, ada)
     token = a_token(ada, clock())
@@ -104,7 +104,7 @@ async def test_token_without_user_is_none(store: Store, clock: ManualClock) -> N
 
 
 async def test_failed_write_leaves_tokens_as_they_were(store: Store, clock: ManualClock) -> None:
-    """What a work that fails has made is not there, and what it has ended is."""
+    """A token of a write that fails does not exist, and one that it revoked does."""
     ada = a_user()
     await keep(store, ada)
     kept, made = a_token(ada, clock()), a_token(ada, clock())

@@ -27,7 +27,7 @@ Browse = Callable[..., AbstractAsyncContextManager["Page"]]
 
 
 def missing() -> str | None:
-    """What is needed and not there; None if nothing is."""
+    """The missing requirement; None if there is none."""
     if importlib.util.find_spec("playwright") is None:
         return "playwright is not installed"
     return None if CHROMIUM else "there is no chromium, chromium-browser or google-chrome on PATH"
@@ -55,7 +55,7 @@ async def browse(browser: Browser, url: str, *, faults: str | None = None, **con
     wrong: list[str] = []
 
     def on_console(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):  # what the policy of a page forbids is told here
+        if message.type in ("error", "warning"):  # violations of the page's policy are reported here
             wrong.append(message.text)
 
     def on_response(response: Response) -> None:

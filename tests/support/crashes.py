@@ -41,7 +41,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Seen:
-    """What the outside has seen of one store's life.
+    """The observations of one store's life from outside.
 
     Attributes:
         answered: the user in each 2xx, by its version.
@@ -144,7 +144,7 @@ class Crashing:
         )
 
     async def _write(self, session: aiohttp.ClientSession, count: int) -> None:
-        """Make users and rename them, several at once, until all was sent or nobody is there any more."""
+        """Create users and rename them, several at once, until all was sent or the service is down."""
         left = iter(range(count))
         gone = asyncio.Event()
 
@@ -179,7 +179,7 @@ class Crashing:
         await asyncio.gather(*(send() for _ in range(_WRITERS)))
 
     async def _read(self, session: aiohttp.ClientSession) -> None:
-        """Follow the feed from where it was, over one connection after the other, until nobody is there any more."""
+        """Follow the feed from the last position, over one connection after the other, until the service is down."""
         while True:
             place = {"Last-Event-ID": self._position} if self._position else {}
             params = {} if self._position else {"after": "0"}
@@ -261,6 +261,6 @@ def check(seen: Seen, users: list[Json]) -> None:
     for seq, event in seen.events:
         assert told.setdefault(seq, event) == event, "an event that changed"
     for version, user in seen.answered.items():
-        assert told[version]["user"] == user, "a write that was answered, and what was told of it"
+        assert told[version]["user"] == user, "a write that was answered, and its event"
     last = {event["subject"]: event["user"] for _, event in sorted(told.items()) if event["type"].startswith("user.")}
-    assert {user["id"]: user for user in users} == last, "what is there, and what was told"
+    assert {user["id"]: user for user in users} == last, "the users, and their events"

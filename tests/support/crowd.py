@@ -1,4 +1,4 @@
-"""Thousands of readers of the service as it is deployed, and somebody who writes."""
+"""Thousands of readers of the deployed service, and a writer."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Lags:
 
 @dataclass(slots=True)
 class Written:
-    """What became of writes that were sent until they were taken.
+    """The outcome of writes that were repeated until they were accepted.
 
     Attributes:
         versions: of those that were answered, with what was written.
@@ -68,7 +68,7 @@ class Written:
 
 
 class Crowd:
-    """Readers of the feed, half of them an administrator's and half members', and somebody who writes."""
+    """Readers of the feed, half of them an administrator's and half members', and a writer."""
 
     def __init__(self, server: Server, admin: Login, members: list[Login], readers: int) -> None:
         self.server = server
@@ -108,7 +108,7 @@ class Crowd:
         return seq
 
     async def write_through(self, stop: asyncio.Event) -> Written:
-        """Change users at an even pace until told to stop, each again until it is answered 200."""
+        """Change users at an even pace until stopped, each again until it is answered 200."""
         loop, written = asyncio.get_running_loop(), Written()
         begin, number = loop.time(), 0
         while not stop.is_set():
@@ -132,7 +132,7 @@ class Crowd:
         return written
 
     async def expected(self, begin: int) -> dict[str, list[int]]:
-        """What lies behind a seq: for each user the seqs that it may see."""
+        """The events after a seq: for each user the seqs that it may see."""
         found: dict[str, list[int]] = {user.id: [] for user in (self.admin, *self.members)}
         after: str | None = f"{self.readers[0].place.rpartition('-')[0]}-{begin}"
         while after:

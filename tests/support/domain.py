@@ -1,4 +1,4 @@
-"""What the rules are tested with: a hasher that takes no time, and users made up of what a test cares about."""
+"""Helpers for tests of rules: a hasher that takes no time, and users with the fields that a test needs."""
 
 from __future__ import annotations
 

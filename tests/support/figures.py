@@ -1,4 +1,4 @@
-"""What a long test has to say of what it saw."""
+"""The figures that a long test prints."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Gunicorn:
         self._process.send_signal(number)
 
     async def exit_code(self, timeout_s: float) -> int:
-        """What the master ended with; TimeoutError if it does not."""
+        """The exit code of the master; TimeoutError if it does not end."""
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
 

@@ -28,7 +28,7 @@ def message(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came back.
+    """The response.
 
     Attributes:
         answer: to the first request; None where the connection ended without one.
@@ -44,7 +44,7 @@ class Outcome:
 
 
 async def exchange(server: Server, data: bytes) -> Outcome:
-    """Send these bytes on a connection of their own, and behind the answer a request that is well formed."""
+    """Send these bytes on a connection of their own, and after the response a well-formed request."""
     async with raw_peer(server.port) as peer:
         answer = await _answer(peer, data)
         if answer is None or answer.status == 101:

@@ -35,7 +35,7 @@ def token_in(text: str) -> str:
 
 
 def text_of(letter: EmailMessage) -> str:
-    """What a reader reads: on the wire lines end otherwise."""
+    """The mail as a reader sees it: on the wire lines end otherwise."""
     text = letter.get_content()
     assert isinstance(text, str)
     return text.replace("\r\n", "\n")
@@ -51,7 +51,7 @@ class Shown:
 
 
 class Mails:
-    """What a service without a mail server has shown."""
+    """The mails that a service without a mail server has logged."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
         self._caplog = caplog

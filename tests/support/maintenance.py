@@ -1,4 +1,4 @@
-"""What looking after a store's data is tested with."""
+"""Helpers for tests of maintenance."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 def person(number: int | str, **fields: Any) -> dict[str, Any]:
-    """A line about somebody with a name and an address of this number."""
+    """A line about a user with a name and an address of this number."""
     return {"username": f"person{number}", "email": f"person{number}@example.com", **fields}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 LASTING: Final = ("sqlite", "postgres")
-"""What these hold is there after the process that wrote it."""
+"""The kinds of store whose data outlives the process."""
 
 KINDS: Final = ("memory", *LASTING)
 

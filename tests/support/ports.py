@@ -1,4 +1,4 @@
-"""Ports for what cannot be told to take any."""
+"""Ports for programs that cannot choose a free one themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import socket
 from typing import Final
 
-# Below those that kernels give out by themselves, and apart for each process of a run: between the look and the use nobody else
+# Below those that kernels assign, and separate for each process of a run: between the check and the use no other process
 # takes one.
 _FIRST: Final = 12_000
 _OF_A_PROCESS: Final = 2_000
@@ -16,7 +16,7 @@ _numbers: Final = (_start + number % _OF_A_PROCESS for number in itertools.count
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """One that nobody listens on now, and that is given to no other test of this run."""
+    """A port that is free now, and that no other test of this run gets."""
     for port in itertools.islice(_numbers, _OF_A_PROCESS):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that only waits for late segments is free

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from a wheel: nothing has to be installed, and nothing is left behind."""
+"""A PostgreSQL of the tests' own, from a wheel: nothing has to be installed, and nothing is left over."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ async def frozen(url: str) -> AsyncIterator[None]:
 
 def _signal(number: signal.Signals, pids: list[int]) -> None:
     for pid in pids:
-        with suppress(ProcessLookupError):  # one that nobody waited for any more has ended
+        with suppress(ProcessLookupError):  # it has ended already
             os.kill(pid, number)
 
 
@@ -142,10 +142,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], programs: Path, port: int
 
 
 def _other_than_root(folder: Path) -> dict[str, Any]:
-    """PostgreSQL refuses to run as root: then it is `nobody` who runs it."""
+    """PostgreSQL refuses to run as root: then the account with the least rights runs it."""
     if os.geteuid() != 0:
         return {}
-    nobody = pwd.getpwnam("nobody")
+    nobody = pwd.getpwnam("absent")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 

@@ -26,7 +26,7 @@ from tests.support.wait import until
 
 _DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 _UPSTREAM: Final = "127.0.0.1:8080"
-# A client of another address than the proxy's: else the two could not be told apart.
+# A client with another address than the proxy's: otherwise the two could not be distinguished.
 CLIENT: Final = "127.0.0.2"
 
 # For `parametrize`: each is left out where it is not installed.

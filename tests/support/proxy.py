@@ -25,7 +25,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def refuse(self) -> None:
-        """Hang up on everybody, and on whoever comes."""
+        """Close every connection, and refuse new ones."""
         self.mode = "refuse"
         for writer in self._writers:
             writer.transport.abort()

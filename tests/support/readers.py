@@ -37,12 +37,12 @@ class Reader:
         refused: how many the rule kept out.
         faults: what must never happen: disorder or a hole within a connection, an end without a word.
         place: what EventSource would send as `Last-Event-ID`.
-        resets: what `reset` said, or a `joined` that did not recover, where it was told so.
+        resets: the reasons of `reset`, or of a `joined` that did not recover, with their place.
         closing: what `closing` said, on the connection that is open or was last.
         close_code: of a WebSocket, the same; of an event stream, 0 where its last chunk came.
-        away_s: how long it took, each time that it came back by itself, from the end of the one connection to being told
+        away_s: how long each reconnect took, from the end of one connection to
             where the next begins.
-        told_at: when it was told `closing`, by the clock of the loop.
+        told_at: when it received `closing`, by the clock of the loop.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Reader:
         return self._wire is not None
 
     async def open(self, after: str | None = None) -> None:
-        """Connect and begin behind `after`; None: where it was, or at the head if it was nowhere. Returns when it is told
+        """Connect and begin after `after`; None: at its position, or at the head if it has none. Returns when it has
         where it begins. Raises ConnectionError."""
         assert self._wire is None, "it is open"
         sock = socket.socket()
@@ -131,7 +131,7 @@ class Reader:
             self._wire.transport.resume_reading()
 
     async def roam(self, chance: random.Random, stop: asyncio.Event, *, rest_s: float, back_s: float) -> None:
-        """Drop, stall and come back at random until told to stop; open at the end.
+        """Drop, stall and reconnect at random until stopped; open at the end.
 
         Args:
             rest_s: longest time for which it does nothing special, or stalls.
@@ -151,11 +151,11 @@ class Reader:
                 await self.open(self._somewhere_before(chance))
 
     async def persist(self, chance: random.Random, *, back_s: float) -> None:
-        """Come back by itself until cancelled, however its connection ends, as EventSource does: after as long as it was
-        told, or at random.
+        """Come back by itself until cancelled, however its connection ends, as EventSource does: after the given
+        time, or at random.
 
         Args:
-            back_s: longest time for which it stays away where nobody told it, as after a crash.
+            back_s: longest time for which it stays away without a given reconnect time, as after a crash.
         """
         self._persists = True
         loop = asyncio.get_running_loop()
@@ -195,7 +195,7 @@ class Reader:
             return
         seq = seq_of(position)
         if seq <= self._last or (self._all_events and seq != self._last + 1):
-            self.faults.append(f"{seq} behind {self._last}")
+            self.faults.append(f"{seq} after {self._last}")
         self._last = seq
         self.place = position
         if seq <= self._held:
@@ -212,7 +212,7 @@ class Reader:
             return
         seq = seq_of(position)
         if seq < self._last or (self._all_events and seq != self._last):
-            self.faults.append(f"served up to {seq}, it is said, behind {self._last}")
+            self.faults.append(f"served up to {seq}, it says, after {self._last}")
         self._last = seq
         self.place = position
 

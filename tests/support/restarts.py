@@ -1,4 +1,4 @@
-"""What readers and writers of the service as it is deployed must not notice: reloads, and a worker that is killed."""
+"""Reloads and a killed worker, which readers and writers of the deployed service must not notice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def restart(store_url: str, readers: int, tell: Callable[[str], None], *, 
         rest_s: how long all go on between these.
     """
     chance = random.Random(4)
-    # Spreading the end of streams over two seconds keeps the next worker waiting for the store, and with it those who left
+    # Spreading the end of streams over two seconds keeps the next worker waiting for the store, and with it the readers that left
     # first.
     async with crowd(readers, ROSTER_STORE_URL=store_url, ROSTER_DRAIN_SPREAD_S="0.2") as (service, people):
         tell(f"{readers} readers connected in {await people.open():.2f} s")

@@ -1,4 +1,4 @@
-"""The ways in which somebody loses what it may do; each is called with the server, an administrator and the user."""
+"""The ways in which a user loses access; each is called with the server, an administrator and the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the description of an API cannot tell those who draw requests from it."""
+"""The knowledge that the description of an API cannot give to generators of requests."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ async def serve(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # what is accepted from it inherits this
     port = listener.getsockname()[1]
     await web.SockSite(runner, listener, backlog=2048).start()
-    # WebSockets and feeds count too. What the client keeps it keeps: a test that finds it closed would leave another one over.
+    # WebSockets and feeds count too. The client keeps its connection: a test that finds it closed would leave another one over.
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=600)
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
         try:

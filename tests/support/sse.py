@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stood between two blank lines. `data` is None where there was none."""
+    """The text between two blank lines. `data` is None if there was none."""
 
     event: str
     data: Any

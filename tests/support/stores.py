@@ -1,4 +1,4 @@
-"""What the contract of stores is tested with; knows the ports and no store."""
+"""Helpers for the contract of stores; they use the ports and no store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Opener(Protocol):
 
 
 class Broken(Exception):
-    """What a work raises that fails for reasons of its own."""
+    """An error of a write itself."""
 
 
 def a_session(user: User, now: datetime, **fields: Any) -> Session:
@@ -75,7 +75,7 @@ async def erase(store: Store, user: User) -> None:
 
 
 async def ask(store: Store, question: Callable[[Transaction], Awaitable[T]]) -> T:
-    """What a transaction that only looks sees."""
+    """The view of a transaction that only reads."""
     return (await store.write(question, BY)).value
 
 

@@ -44,7 +44,7 @@ class FakeStream(Connection):
     Attributes:
         received: what the peer has read.
         buffered: what it has not; at `full_bytes` the socket counts as full.
-        told: the ending that its peer was told.
+        close_reason: the close reason that its peer received.
         aborted: whether it was torn down.
     """
 
@@ -71,7 +71,7 @@ class FakeStream(Connection):
         self.received = b""
         self.buffered = b""
         self.pings = 0
-        self.told: CloseReason | None = None
+        self.close_reason: CloseReason | None = None
         self.aborted = False
         self.full_bytes = full_bytes
         self.woken = asyncio.Event()
@@ -120,7 +120,7 @@ class FakeStream(Connection):
         self.woken.set()
 
     def send_close_notice(self) -> None:
-        self.told = self.ending
+        self.close_reason = self.ending
         self.woken.set()
 
     def abort(self) -> None:

@@ -16,7 +16,7 @@ from tests.support.server import Login, Server
 
 @dataclass
 class Phone:
-    """An app that has the secret of somebody, and the paper beside it."""
+    """A user's authenticator app, and the recovery codes on paper."""
 
     server: Server
     owner: Login
@@ -43,7 +43,7 @@ class Phone:
 
 
 async def protect(server: Server, owner: Login) -> Phone:
-    """Turn on the second factor of somebody."""
+    """Turn on the second factor of a user."""
     begun = await server.json("POST", "/v1/auth/totp", owner, json={"password": owner.password})
     phone = Phone(server, owner, begun["secret"], [])
     confirmed = await server.json("POST", "/v1/auth/totp/confirm", owner, json={"otp": phone.shown()})

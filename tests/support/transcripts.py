@@ -47,7 +47,7 @@ class Names:
         return self._real.get(shown) == real
 
     def translate(self, text: str) -> str:
-        """What is shown, with the real names in it."""
+        """The line of the page, with the real names in it."""
         for shown, real in self._real.items():
             text = text.replace(shown, real)
         return text

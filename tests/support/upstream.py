@@ -1,4 +1,4 @@
-"""A service of somebody else's, on a real socket, that answers as it is told: well, late, cut, endless or hostile."""
+"""A service of another party, on a real socket, that answers as configured: well, late, cut, endless or hostile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Received:
 
 
 class Upstream:
-    """What it was told to say, and what it saw.
+    """Its configured responses, and the requests it received.
 
     Attributes:
         received: every request, in order.

@@ -49,7 +49,7 @@ async def test_answers_come_in_the_order_asked(asking: Server, upstream: Upstrea
 
 
 async def test_failures_stand_in_their_place(asking: Server) -> None:
-    """What fails or is late is told in place, within the time, and the answer says that it is not complete."""
+    """A failed or late upstream is reported in place, within the time, and the response is not complete."""
     ada = await asking.member("ada")
     found = await asking.json("GET", "/v1/aggregate?sources=late,weather,html", ada)
 
@@ -61,10 +61,10 @@ async def test_failures_stand_in_their_place(asking: Server) -> None:
 
 
 async def test_only_named_upstreams_are_asked(asking: Server, upstream: Upstream) -> None:
-    """A name that no setting gives, an address, or no name at all asks nobody."""
+    """An unknown name, an address, or no name at all sends no request."""
     ada = await asking.member("ada")
-    problem = await asking.json("GET", "/v1/aggregate?sources=weather,nobody", ada, status=400)
-    assert problem["detail"] == "There is no source 'nobody'; there are weather, news, late, html."
+    problem = await asking.json("GET", "/v1/aggregate?sources=weather,absent", ada, status=400)
+    assert problem["detail"] == "There is no source 'absent'; there are weather, news, late, html."
     for query in ("", "?sources=", "?sources=https://example.com", "?sources=weather&url=x", "?sources=a&sources=b"):
         await asking.json("GET", f"/v1/aggregate{query}", ada, status=400)
     await asking.json("GET", "/v1/aggregate?sources=weather", status=401)

@@ -131,7 +131,7 @@ async def test_token_outlives_the_process(tmp_path: Path) -> None:
     ],
 )
 async def test_fields_keep_their_rules(server: Server, fields: dict[str, Any], pointer: str) -> None:
-    """What breaks a rule is 422 and named, and nothing is made."""
+    """A body that breaks a rule is 422 with the fields, and creates nothing."""
     ada = await server.member("ada")
     problem = await server.json("POST", "/v1/tokens", ada, status=422, json=BODY | fields)
 
@@ -140,7 +140,7 @@ async def test_fields_keep_their_rules(server: Server, fields: dict[str, Any], p
 
 
 async def test_scope_that_stands_twice_stands_once(server: Server) -> None:
-    """What is asked for is a set."""
+    """The requested scopes are a set."""
     ada = await server.member("ada")
     made = await server.json("POST", "/v1/tokens", ada, status=201, json=BODY | {"scopes": ["profile", "profile"]})
 
@@ -218,7 +218,7 @@ async def test_other_questions_are_400(server: Server, query: str) -> None:
 
 @pytest.mark.parametrize("token_id", ["x", "%00", "a" * 36, "{0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11}", "me"])
 async def test_other_ids_are_404(server: Server, token_id: str) -> None:
-    """What is no id names nothing; nor does the id of a session or of a user."""
+    """An invalid id is 404; so is the id of a session or of a user."""
     ada = await server.member("ada")
     session = ada.refresh_token.split(".")[0]
     for each in (token_id, ada.id, f"{session[:8]}-{session[8:12]}-{session[12:16]}-{session[16:20]}-{session[20:]}"):
@@ -302,7 +302,7 @@ def api_scopes() -> list[str]:
     ],
 )
 async def test_other_texts_are_refused(server: Server, bend: Callable[[str], str]) -> None:
-    """What only looks like a token is 401 `invalid_token`, whether the checksum or the store tells."""
+    """Text that only looks like a token is 401 `invalid_token`, whether the checksum or the store rejects it."""
     program = await server.token(await server.member("ada"), "profile")
     for _ in range(2):
         program.access_token, text = bend(program.access_token), program.access_token
@@ -379,7 +379,7 @@ async def test_end_of_a_token_ends_its_streams_within_a_second(
 
 @pytest.mark.parametrize("act", [deactivate, delete])
 async def test_tokens_end_with_the_account(kept: Server, act: Act) -> None:
-    """Who is deactivated or deleted loses them for good."""
+    """A deactivated or deleted user loses its tokens for good."""
     admin, ada = await kept.admin(), await kept.member("ada")
     program = await kept.token(ada, "profile")
     assert (await status_of(kept, program))[0] == 200
@@ -391,7 +391,7 @@ async def test_tokens_end_with_the_account(kept: Server, act: Act) -> None:
 
 
 async def test_token_follows_the_role_of_its_user(kept: Server) -> None:
-    """What a token may do is what its user may, up and down, within a second."""
+    """A token has the rights of its user, up and down, within a second."""
     admin, ada = await kept.admin(), await kept.member("ada")
     program = await kept.token(ada, "users:read")
     for role, status in (("admin", 200), ("member", 403), ("admin", 200)):

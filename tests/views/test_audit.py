@@ -36,7 +36,7 @@ async def items(server: Server, admin: Login, **query: Any) -> list[dict[str, An
 
 
 async def at_least(server: Server, admin: Login, count: int = 1, **query: Any) -> list[dict[str, Any]]:
-    """The entries that match, once there are so many: some operations do their part behind the answer."""
+    """The matching entries, once there are so many: some operations record theirs after the response."""
     found: list[dict[str, Any]] = []
 
     async def are_there() -> bool:
@@ -185,19 +185,19 @@ async def test_failed_logins_are_told_as_counts(server: Server) -> None:
 
 
 async def test_failed_login_is_told_by_itself(server: Server) -> None:
-    """Soon after the first of a quiet minute, while nobody does anything for it."""
+    """Soon after the first failure of a quiet minute, in the background."""
     admin = await server.admin()
-    await log_in(server, "nobody", 401)
+    await log_in(server, "absent", 401)
     (entry,) = await at_least(server, admin, action="login.failed")
     assert entry["details"]["failed"] == 1
 
 
 async def test_stop_writes_what_failed(tmp_path: Path) -> None:
-    """What was counted and not written yet is there after a restart."""
+    """Counts that were not written yet are there after a restart."""
     url = f"sqlite:///{tmp_path / 'roster.db'}"
     async with serve(store_url=url) as server:
         for _ in range(3):
-            await log_in(server, "nobody", 401)
+            await log_in(server, "absent", 401)
     async with serve(store_url=url) as server:
         found = await items(server, await server.admin(), action="login.failed")
     assert sum(entry["details"]["failed"] for entry in found) == 3
@@ -210,8 +210,8 @@ class Asked(NamedTuple):
     """A request that writes, before it is sent.
 
     Attributes:
-        by: who sends it; None for somebody who is not signed in.
-        member: whom it is about, where that is neither the administrator nor somebody whom it makes.
+        by: the sender; None for a client without credentials.
+        member: the subject, if it is neither the administrator nor a user that it creates.
     """
 
     method: str
@@ -350,7 +350,7 @@ async def remove_anothers_totp(server: Server, admin: Login) -> Asked:
     return Asked("DELETE", f"/v1/users/{phone.owner.id}/totp", admin, member=phone.owner)
 
 
-Role = Literal["admin", "member", "made", "nobody"]
+Role = Literal["admin", "member", "made", "absent"]
 Act = Callable[[Server, Login], Awaitable[Asked]]
 # Each operation that writes, what is asked, and what the audit says of it then: what was done, by whom, to whom.
 WRITES: dict[str, tuple[Act, str, Role, Role]] = {
@@ -365,7 +365,7 @@ WRITES: dict[str, tuple[Act, str, Role, Role]] = {
     "remove_totp": (remove_totp, "second_factor.removed", "member", "member"),
     "remove_totp_of_user": (remove_anothers_totp, "second_factor.removed", "admin", "member"),
     "verify_address": (verify, "user.updated", "member", "member"),
-    "forgot_password": (forgot, "password.forgotten", "nobody", "member"),
+    "forgot_password": (forgot, "password.forgotten", "absent", "member"),
     "reset_password": (reset, "password.reset", "member", "member"),
     "end_other_sessions": (end_others, "session.ended", "member", "member"),
     "end_session": (revoke_session, "session.ended", "member", "member"),
@@ -375,19 +375,19 @@ WRITES: dict[str, tuple[Act, str, Role, Role]] = {
     "update_me": (patch_me, "user.updated", "member", "member"),
     "delete_me": (delete_me, "user.deleted", "member", "member"),
     "delete_user": (delete, "user.deleted", "admin", "member"),
-    "import_users": (import_, "import.written", "admin", "nobody"),
+    "import_users": (import_, "import.written", "admin", "absent"),
     "create_token": (make_token, "token.created", "member", "member"),
     "revoke_token": (revoke_token, "token.ended", "member", "member"),
 }
 # Those that rightly leave nothing.
 LEAVE_NOTHING = {
     "refresh_tokens": "goes on with what `session.started` tells of, every few minutes for everybody who is there",
-    "create_ticket": "opens one stream of a session that is told of, and every page asks for some",
+    "create_ticket": "opens one stream of a session that is recorded, and every page requests some",
 }
 
 
 def test_every_operation_that_writes_is_known_here() -> None:
-    """Whoever adds one says what the audit has of it, or why it has nothing."""
+    """The author of an operation states its audit action, or why it has none."""
     assert {one.id for _, _, one in operations() if one.writes} == {*WRITES, *LEAVE_NOTHING}
 
 
@@ -404,7 +404,7 @@ async def test_what_was_done_is_in_the_audit(server: Server, name: str) -> None:
         assert answer.status < 300, await answer.text()
         made = await answer.json() if action == "user.created" else {}
 
-    ids = {"admin": admin.id, "member": asked.member and asked.member.id, "made": made.get("id"), "nobody": None}
+    ids = {"admin": admin.id, "member": asked.member and asked.member.id, "made": made.get("id"), "absent": None}
     found: list[dict[str, Any]] = []
 
     async def is_told() -> bool:

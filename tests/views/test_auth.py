@@ -41,7 +41,7 @@ async def try_login(server: Server, login: str, password: str, **headers: str) -
 
 
 async def test_anybody_registers(server: Server) -> None:
-    """Who registers is a member, is told where its account is, and can log in."""
+    """A registered user is a member, receives the address of its account, and can log in."""
     async with server.request("POST", "/v1/auth/register", json=ADA | {"name": "Ada", "age": 36}) as answer:
         user = await answer.json()
 
@@ -67,7 +67,7 @@ async def test_registration_keeps_the_rules(server: Server) -> None:
 
 
 async def test_registration_can_be_closed() -> None:
-    """Where registration is closed nobody registers, whatever is sent; administrators go on making accounts."""
+    """With closed registration every registration is refused, whatever is sent; administrators create accounts."""
     async with serve(registration="closed") as server:
         for body in (ADA, {}):
             problem = await server.json("POST", "/v1/auth/register", status=403, json=body)
@@ -77,7 +77,7 @@ async def test_registration_can_be_closed() -> None:
 
 
 async def test_common_passwords_are_refused(server: Server) -> None:
-    """A password that anybody tries first, or of the account's own names, is 422 wherever accounts are made."""
+    """A common password, or one of the account's own names, is 422 wherever accounts are created."""
     admin = await server.admin()
     for path, by in (("/v1/auth/register", None), ("/v1/users", admin)):
         for password in ("Password1", "ada12345", "Ada@Example.com", "roster2026"):
@@ -88,7 +88,7 @@ async def test_common_passwords_are_refused(server: Server) -> None:
 
 
 async def test_password_is_one_in_every_unicode_form(server: Server) -> None:
-    """Who registers with one keyboard logs in with another: forms that NFKC calls the same are one password."""
+    """A user who registers with one keyboard logs in with another: forms that NFKC makes equal are one password."""
     await server.json(
         "POST", "/v1/auth/register", status=201, json=ADA | {"password": "ca\N{LATIN SMALL LETTER F}e\u0301s \ufb01ve"}
     )
@@ -100,7 +100,7 @@ async def test_password_is_one_in_every_unicode_form(server: Server) -> None:
 
 
 async def test_login_answers_tokens(server: Server) -> None:
-    """A login answers an access token, how long it lives, a refresh token and the session; nobody may keep a copy."""
+    """A login returns an access token, its lifetime, a refresh token and the session; no cache may keep them."""
     await server.member("ada")
     async with server.request(
         "POST", "/v1/auth/login", json={"login": "ADA@example.com", "password": PASSWORD}
@@ -122,7 +122,7 @@ async def test_refused_logins_are_alike(server: Server) -> None:
     await server.json("PATCH", f"/v1/users/{users[0]['id']}", admin, json={"active": False})
     await server.json("POST", "/v1/users", admin, status=201, json={"username": "bare", "email": "bare@example.com"})
     said = set()
-    for login, password in ((ada.username, "wrong"), ("nobody", PASSWORD), ("idle", PASSWORD), ("bare", PASSWORD)):
+    for login, password in ((ada.username, "wrong"), ("absent", PASSWORD), ("idle", PASSWORD), ("bare", PASSWORD)):
         body = {"login": login, "password": password}
         async with server.request("POST", "/v1/auth/login", json=body) as answer:
             problem = await answer.json()
@@ -166,13 +166,13 @@ async def test_login_reads_the_credentials_once(server: Server) -> None:
         return await read(login)
 
     store.credentials = reading  # type: ignore[method-assign]  # of this one store
-    for login, password, status in (("ada", PASSWORD, 200), ("ada", "wrong", 401), ("nobody", PASSWORD, 401)):
+    for login, password, status in (("ada", PASSWORD, 200), ("ada", "wrong", 401), ("absent", PASSWORD, 401)):
         await server.json("POST", "/v1/auth/login", status=status, json={"login": login, "password": password})
-    assert reads == ["ada", "ada", "nobody"]
+    assert reads == ["ada", "ada", "absent"]
 
 
 async def test_login_needs_a_login(server: Server) -> None:
-    """Without Basic and without a body nobody logs in; an old access token says nothing either way."""
+    """Without Basic and without a body a login fails; an old access token makes no difference."""
     stale = {"Authorization": "Bearer x"}
     for headers in ({}, stale):
         await server.json("POST", "/v1/auth/login", status=401, headers=headers)
@@ -215,7 +215,7 @@ async def test_networks_that_fail_are_limited() -> None:
     async with serve(login_limit="3/minute", trusted_proxies=("127.0.0.0/8",)) as server:
         for number in range(3):
             address = {"X-Forwarded-For": f"2001:db8::{number}"}  # one /64
-            assert await try_login(server, f"nobody{number}", "wrong", **address) == 401
+            assert await try_login(server, f"absent{number}", "wrong", **address) == 401
 
         assert await try_login(server, "admin", ADMIN_PASSWORD, **{"X-Forwarded-For": "2001:db8::ffff"}) == 429
         assert await try_login(server, "admin", ADMIN_PASSWORD, **{"X-Forwarded-For": "2001:db8:0:1::1"}) == 200
@@ -314,7 +314,7 @@ async def test_operator_is_told_of_a_reuse(server: Server, caplog: pytest.LogCap
 async def test_reuse_of_who_hangs_up_is_told(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Going away before the answer keeps nobody from hearing of it."""
+    """A client that disconnects before the response does not suppress the log line."""
     _, token = await copied(server)
     store = server.app[SERVICES].store
     write, began, go_on = store.write, asyncio.Event(), asyncio.Event()
@@ -493,7 +493,7 @@ async def test_spent_ticket_comes_back_with_the_cookie(server: Server) -> None:
 
 
 async def test_cookie_is_taken_from_own_pages_only(server: Server) -> None:
-    """A page of another origin, however near, cannot open a stream by the cookie of somebody's browser."""
+    """A page of another origin, however near, cannot open a stream with a user's cookie."""
     ticket, cookie, _ = await ticket_for(server, await server.member("ada"))
     feed, socket_path = f"/v1/feed?limit=1&ticket={ticket}", f"/v1/ws?ticket={ticket}"
     by_cookie = {"Cookie": cookie}
@@ -563,7 +563,7 @@ async def test_nothing_secret_is_kept_in_the_log(server: Server) -> None:
 
 
 async def test_address_logs_in_as_it_was_registered(server: Server) -> None:
-    """Who registers with an address in the ASCII spelling of its domain logs in with that same text."""
+    """A user who registers with an address in the ASCII spelling of its domain logs in with that same text."""
     address = "ada@xn--bcher-kva.example"
     await server.json("POST", "/v1/auth/register", status=201, json=ADA | {"email": address})
     await server.log_in(address)

@@ -30,7 +30,7 @@ def asking(by: Login, version: str = "1.1") -> str:
 
 @pytest.mark.timeout(120)
 async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
-    """What an export shows is true at its position although writes go on; with the feed behind it nothing is missed."""
+    """An export is true at its position although writes continue; with the feed after it no event is missed."""
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
         await import_batch(server, admin, map(person, range(3_000)))
@@ -60,7 +60,7 @@ async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
 
 
 async def test_export_can_be_imported_elsewhere(store_url: str) -> None:
-    """What one service exports another imports: the same accounts with their ids and ages, without passwords."""
+    """The export of one service can be imported by another: the same accounts with their ids and ages, without passwords."""
     rows = [
         person("é", username="accent", name="Zoë 👩‍🚀", age=0),
         person("admin", role="admin", age=150),
@@ -116,13 +116,13 @@ async def test_http_1_0_is_answered_until_the_end_of_the_connection(server: Serv
 
 
 async def test_only_administrators_export(server: Server) -> None:
-    """A member is told so, a stranger asked for credentials."""
+    """A member gets 403, a stranger 401."""
     await server.json("GET", PATH, await server.member(), status=403)
     await server.json("GET", PATH, status=401)
 
 
 class Breaking:
-    """A store whose export breaks off behind the first page."""
+    """A store whose export breaks off after the first page."""
 
     def __init__(self, store: Store) -> None:
         self._real = store.stream_users
@@ -153,7 +153,7 @@ async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> Non
 
 
 async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
-    """Who asks for everything and reads nothing is cut off after `STALL_S`; until then two have the places there are."""
+    """A client that requests everything and reads nothing is disconnected after `SLOW_CLIENT_TIMEOUT_S`; until then two have the places."""
     async with serve(store_url=store_url, slow_client_timeout_s=0.5, send_buffer=8_192) as server:
         admin = await server.admin()
         await import_batch(server, admin, (person(number, name="x" * 100) for number in range(3_000)))
@@ -177,7 +177,7 @@ async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
 
 
 async def test_client_that_leaves_frees_its_place(server: Server) -> None:
-    """Who goes away in the middle is forgotten."""
+    """A client that disconnects early frees its place."""
     admin = await server.admin()
     await import_batch(server, admin, (person(number, name="x" * 100) for number in range(20_000)))
     async with raw_peer(server.port) as peer:

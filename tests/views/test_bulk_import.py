@@ -118,7 +118,7 @@ async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) 
 
 
 async def test_conflicts_are_what_was_asked_for(server: Server) -> None:
-    """Without a word lines about those who are there are refused by their number; or they are skipped, or carried out."""
+    """By default lines about existing users are refused by their number; or they are skipped, or applied."""
     admin = await server.admin()
     await import_batch(server, admin, [person(1), person(2, name="Two")])
     again = [person(1, name="One"), person(2), person(3), person(3)]
@@ -145,7 +145,7 @@ async def test_conflicts_are_what_was_asked_for(server: Server) -> None:
 
 
 async def test_empty_body_is_an_empty_import(server: Server) -> None:
-    """No lines, or blank ones alone, make nobody; the last line needs no end."""
+    """No lines, or blank ones alone, create no user; the last line needs no end."""
     admin = await server.admin()
     before = await seq(server)
     for body in (b"", b"\n", b"\n \r\n\t\n"):
@@ -171,7 +171,7 @@ async def test_body_may_be_longer_than_others_and_compressed() -> None:
 
 HOSTILE = [
     (b"{", "malformed-json", None),
-    (b"nobody", "malformed-json", None),
+    (b"absent", "malformed-json", None),
     (b"{}{}", "malformed-json", None),
     (b"\xef\xbb\xbf{}", "malformed-json", None),
     (b"\xff", "malformed-json", None),
@@ -195,7 +195,7 @@ HOSTILE = [
     (ndjson([person("0", age=True)]), "invalid-fields", "/age"),
     (ndjson([person("0", role="owner")]), "invalid-fields", "/role"),
     (ndjson([person("0", active=1)]), "invalid-fields", "/active"),
-    (ndjson([person("0", email="nobody")]), "invalid-fields", "/email"),
+    (ndjson([person("0", email="absent")]), "invalid-fields", "/email"),
     (ndjson([person("0", username="No Body")]), "invalid-fields", "/username"),
     (ndjson([person("0", id="1")]), "invalid-fields", "/id"),
     (ndjson([person("0", id=7)]), "invalid-fields", "/id"),
@@ -254,7 +254,7 @@ async def test_refusals_are_kept_up_to_a_bound(server: Server) -> None:
 
 
 async def test_hashes_of_others_log_in_and_are_made_anew(store_url: str) -> None:
-    """Who comes with a hash of bcrypt or argon2 logs in with the password it was made of, and then has one of ours."""
+    """A user with an imported bcrypt or argon2 hash logs in with its password, and then has a hash of ours."""
     hashes = {
         "bcrypt": bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode(),
         "php": "$2y$" + bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()[4:],
@@ -326,7 +326,7 @@ async def test_import_waits_where_logins_keep_the_threads_busy(server: Server) -
 
 
 async def test_only_administrators_import(server: Server) -> None:
-    """A member is told so, a stranger asked for credentials; the body is not looked at."""
+    """A member gets 403, a stranger 401; the body is not read."""
     member = await server.member()
     body = ndjson([person(1)])
     assert (await problem_of(server, member, body, 403))["type"] == "/problems/forbidden"
@@ -350,7 +350,7 @@ async def test_bad_query_is_refused(server: Server, query: str) -> None:
 
 
 async def test_so_many_run_at_once(server: Server) -> None:
-    """A third import is told to come back; when one has ended there is a place again."""
+    """A third import gets a retry time; when one has ended there is a place again."""
     admin = await server.admin()
     go_on = asyncio.Event()
 
@@ -371,7 +371,7 @@ async def test_so_many_run_at_once(server: Server) -> None:
 
 
 async def test_client_that_dies_leaves_whole_batches(store_url: str) -> None:
-    """What was written when the client went away stays, in whole batches; the same again with `skip` brings the rest."""
+    """Batches that were written before the client disconnected stay; the same again with `skip` imports the rest."""
     rows = [person(number) for number in range(1_700)]
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
@@ -495,7 +495,7 @@ async def test_store_that_fails_is_told_with_the_progress(server: Server) -> Non
 
 @pytest.mark.parametrize("change", [{"role": "member"}, {"active": False}])
 async def test_import_ends_with_the_rights_to_it(server: Server, change: dict[str, Any]) -> None:
-    """Who is no administrator any more, or nobody, brings in nothing more."""
+    """A user who is no administrator any more, or is gone, imports nothing more."""
     admin = await server.admin()
     await import_batch(server, admin, [person("deputy", role="admin", password=PASSWORD)])
     deputy = await server.log_in("persondeputy")
@@ -512,7 +512,7 @@ async def test_import_ends_with_the_rights_to_it(server: Server, change: dict[st
 
 
 async def test_import_that_runs_when_the_service_stops_says_how_far_it_got() -> None:
-    """On SIGTERM an import ends behind its last batch, with 503 and its progress, and does not keep the process."""
+    """On SIGTERM an import ends after its last batch, with 503 and its progress, and does not keep the process."""
     async with serve() as server:
         admin = await server.admin()
         before = await seq(server)

@@ -112,7 +112,7 @@ async def test_peer_that_does_not_read_is_let_go() -> None:
 
 
 async def test_stopping_service_closes_echoes() -> None:
-    """1012, and the next one is told to come back."""
+    """1012, and the next connection gets a retry time."""
     async with serve() as server, server.ws(path="/v1/echo") as socket:
         drain = asyncio.create_task(server.app[SERVICES].echoes.drain())
         assert (await socket.receive(timeout=5)).data == 1012

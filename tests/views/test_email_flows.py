@@ -69,7 +69,7 @@ async def settled(server: Server) -> None:
 
 
 async def test_address_is_confirmed(server: Server, mails: Mails) -> None:
-    """Who registers cannot log in before the token from the mail was sent back; it works once."""
+    """A new user cannot log in before the token from the mail was sent back; it works once."""
     await register(server)
     token = token_in((await mails.newest("ada@example.com")).text)
     assert not await logs_in(server, "ada")
@@ -108,7 +108,7 @@ async def test_every_registration_answers_the_same(server: Server, mails: Mails)
 
 
 async def test_registration_keeps_the_rules_before_it_looks(server: Server, mails: Mails) -> None:
-    """Broken rules are 422 whoever has the address, and no mail is sent then."""
+    """Broken rules are 422 whether the address exists, and no mail is sent then."""
     for fields in ({"password": "short"}, {"role": "admin"}, {"email": "ada"}):
         await server.json("POST", "/v1/auth/register", status=422, json=ADA | fields)
     await settled(server)
@@ -215,7 +215,7 @@ async def ada(server: Server) -> Any:
 
 @pytest.mark.usefixtures("ada")
 async def test_forgotten_password_is_reset(server: Server, mails: Mails) -> None:
-    """The token from the mail sets a new password once, ends every session, and the owner is told."""
+    """The token from the mail sets a new password once, ends every session, and the owner is notified."""
     login = await server.log_in("ada")
     await forgot(server, "ADA@example.com")
     token = token_in((await mails.newest("ada@example.com")).text)
@@ -247,7 +247,7 @@ async def test_every_address_is_answered_the_same(server: Server, ada: Any, mail
     await settled(server)
     hashed = _count_hashes(server)
     said = set()
-    for email in (ada["email"], "nobody@example.com", idle["email"], "eve@example.com"):
+    for email in (ada["email"], "absent@example.com", idle["email"], "eve@example.com"):
         async with server.request("POST", "/v1/auth/forgot", json={"email": email}) as answer:
             names = frozenset(answer.headers) - {"X-Request-Id", "Date"}
             said.add((answer.status, names, answer.headers["Cache-Control"], await answer.text()))
@@ -257,7 +257,7 @@ async def test_every_address_is_answered_the_same(server: Server, ada: Any, mail
     assert said.pop()[0] == 202
     assert hashed == []
     assert (await mails.newest(ada["email"])).subject == "Set a new password"
-    assert mails.to("nobody@example.com") == mails.to(idle["email"]) == []
+    assert mails.to("absent@example.com") == mails.to(idle["email"]) == []
     assert len(mails.to("eve@example.com")) == 1
 
 
@@ -293,7 +293,7 @@ async def test_token_serves_its_purpose_alone(server: Server, mails: Mails) -> N
     ):
         await reset(server, wrong, status=400)
     await verify(server, token, status=400)
-    assert hashed == []  # who has no token makes nobody work
+    assert hashed == []  # a request without a valid token causes no work
 
     await verify(server, confirming)
     await reset(server, token)
@@ -301,7 +301,7 @@ async def test_token_serves_its_purpose_alone(server: Server, mails: Mails) -> N
 
 @pytest.mark.usefixtures("ada")
 async def test_password_that_breaks_a_rule_leaves_the_token(server: Server, mails: Mails) -> None:
-    """Too short, too common, of one's own names: 422, and the token still works."""
+    """Too short, too common, or made of the own names: 422, and the token still works."""
     await forgot(server, "ada@example.com")
     token = token_in((await mails.newest("ada@example.com")).text)
     for password in ("short", "password1", "ada12345"):
@@ -362,7 +362,7 @@ async def move(server: Server, by: Login, email: str = "new@example.com", *, sta
 
 
 async def test_account_moves_to_an_address_that_is_proven(server: Server, mails: Mails) -> None:
-    """With the token from the mail to it, once; then it logs in, and the address before does not, but is told."""
+    """With the token from the mail to it, once; then it logs in, and the previous address does not, but is notified."""
     ada = await member(server, "ada")
     await move(server, ada)
     token = token_in((await mails.newest("new@example.com")).text)
@@ -379,7 +379,7 @@ async def test_account_moves_to_an_address_that_is_proven(server: Server, mails:
 
 
 async def test_members_have_no_other_way_where_addresses_are_proven(server: Server) -> None:
-    """A patch of one's own address says which way there is, also of one that is taken; administrators need none."""
+    """A patch of the own address names the right way, also for an existing address; administrators need none."""
     admin, ada = await server.admin(), await member(server, "ada")
     await member(server, "bob")
     path = f"/v1/users/{ada.id}"
@@ -392,7 +392,7 @@ async def test_members_have_no_other_way_where_addresses_are_proven(server: Serv
 
 
 async def test_moving_tells_nothing_of_other_accounts(server: Server, mails: Mails) -> None:
-    """A free address, one that has an account and one's own answer alike; the owner of the latter is told, and nothing changes."""
+    """A free address, an existing one and the own one get the same response; an owner is notified, and nothing changes."""
     ada = await member(server, "ada")
     await member(server, "bob")
     said = set()
@@ -421,7 +421,7 @@ async def test_moving_needs_the_password(server: Server, mails: Mails) -> None:
 
 
 async def test_address_that_was_taken_meanwhile_is_not_moved_to(server: Server, mails: Mails) -> None:
-    """409, and the token stays: whoever has the address may leave it."""
+    """409, and the token stays: the other account may leave the address."""
     admin, ada = await server.admin(), await member(server, "ada")
     await move(server, ada)
     token = token_in((await mails.newest("new@example.com")).text)
@@ -434,7 +434,7 @@ async def test_address_that_was_taken_meanwhile_is_not_moved_to(server: Server, 
 
 
 async def test_registration_that_nobody_confirmed_keeps_nobody_from_an_address(server: Server, mails: Mails) -> None:
-    """Whoever reads the mails of an address has it: the account that waits for it to be confirmed goes."""
+    """The user who reads the mails of an address gets it: the unconfirmed account with it is deleted."""
     ada = await member(server, "ada2")
     await register(server, email="new@example.com")
     await mails.newest("new@example.com")
@@ -468,7 +468,7 @@ async def test_token_for_an_address_ends_with_its_reason(server: Server, mails: 
 
 
 async def test_tokens_are_nowhere_but_in_the_mail(server: Server, ada: Any, mails: Mails) -> None:
-    """What is kept of a token is its hash, and only once the mail is sent."""
+    """The store keeps the hash of a token, and only once the mail is sent."""
     await forgot(server, ada["email"])
     token = token_in((await mails.newest(ada["email"])).text)
     store, clock = server.app[SERVICES].store, server.app[SERVICES].clock

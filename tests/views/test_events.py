@@ -17,7 +17,7 @@ def seqs(items: list[Any]) -> list[int]:
 
 
 async def test_admin_reads_everything(server: Server) -> None:
-    """An administrator reads every event from the oldest on, and is told the head."""
+    """An administrator reads every event from the oldest on, and receives the head."""
     admin, ada = await server.admin(), await server.member("ada")
     await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": "Ada"})
     async with server.request("GET", "/v1/events", admin) as answer:
@@ -111,7 +111,7 @@ async def test_place_that_is_lost_is_410() -> None:
 
 
 async def test_malformed_questions_are_400(server: Server) -> None:
-    """What is no position, no type or no parameter is refused and named."""
+    """An invalid position, type or parameter is refused and named."""
     admin = await server.admin()
     for query, name in {
         "after=1": "after",
@@ -147,7 +147,7 @@ async def test_deleted_user_is_not_told_of(server: Server) -> None:
 
 
 async def test_promoted_user_reads_the_whole_log(server: Server) -> None:
-    """Who became an administrator and begins at the oldest event comes to the newest, page by page."""
+    """A new administrator that begins at the oldest event reaches the newest, page by page."""
     admin, ada = await server.admin(), await server.member("ada")
     await server.json("PATCH", f"/v1/users/{ada.id}", admin, json={"role": "admin"})
     ada = await server.log_in("ada")

@@ -64,7 +64,7 @@ def seqs(frames: list[Frame]) -> list[int]:
 
 
 async def closing(stream: Stream, timeout_s: float = 5.0) -> Any:
-    """What `closing` says, after whatever comes before it; the stream must end behind it."""
+    """The data of `closing`, after any events before it; the stream must end after it."""
     while (frame := await stream.next(timeout_s)) is not None and frame.event != "closing":
         pass
     assert frame is not None, "the stream ended without a word"
@@ -101,7 +101,7 @@ async def stalled(server: Server, by: Login, path: str = "/v1/feed") -> AsyncIte
 
 
 async def test_feed_without_a_place_begins_at_the_head(server: Server) -> None:
-    """`hello` comes first with the head as id and position; what was before is not told, what comes is."""
+    """`hello` comes first with the head as id and position; earlier events do not come, later ones do."""
     ada = await server.member()
     position = await server.head(ada)
     async with server.feed(ada) as stream:
@@ -115,7 +115,7 @@ async def test_feed_without_a_place_begins_at_the_head(server: Server) -> None:
 
 
 async def test_feed_from_zero_holds_everything(server: Server) -> None:
-    """`after=0` begins behind the place before the oldest event and goes on live without a seam."""
+    """`after=0` begins before the oldest event and continues live with no gap."""
     admin = await server.admin()
     await write(server, 20)
     async with server.feed(admin, params={"after": "0"}) as stream:
@@ -126,7 +126,7 @@ async def test_feed_from_zero_holds_everything(server: Server) -> None:
 
 
 async def test_feed_goes_on_behind_the_place_asked_for(server: Server) -> None:
-    """`hello` repeats the place; the first event is the one behind it."""
+    """`hello` repeats the position; the first event is the next one."""
     admin = await server.admin()
     await write(server, 10)
     place = f"{epoch(server)}-7"
@@ -187,7 +187,7 @@ async def test_lost_place_in_the_address_is_told_the_same_way(server: Server) ->
 
 
 async def test_retry_differs_from_stream_to_stream(server: Server) -> None:
-    """Who was cut off together does not come back together."""
+    """Readers that were cut off together do not reconnect together."""
     ada = await server.member()
     retries = []
     for _ in range(20):
@@ -221,7 +221,7 @@ async def test_retry_differs_from_stream_to_stream(server: Server) -> None:
     ],
 )
 async def test_malformed_query_is_refused(server: Server, query: str) -> None:
-    """What cannot be understood is a 400 with the parameter named, before any stream begins."""
+    """An invalid query is a 400 with the parameter named, before any stream begins."""
     ada = await server.member()
     problem = await server.json("GET", f"/v1/feed?{query}", ada, status=400)
     assert problem["type"] == "/problems/bad-request"
@@ -237,7 +237,7 @@ async def test_feed_asks_for_credentials(server: Server) -> None:
 
 
 async def test_only_the_types_asked_for_come(server: Server) -> None:
-    """Others are passed over, behind the reader as well as live."""
+    """Other types are skipped, in replay as well as live."""
     admin, ada = await server.admin(), await server.member()
     await rename(server, ada, "before")
     types = "user.updated,user.deleted"
@@ -252,7 +252,7 @@ async def test_only_the_types_asked_for_come(server: Server) -> None:
 
 
 async def test_limit_ends_the_stream_after_so_many(server: Server) -> None:
-    """Events from behind and live ones count alike; what came at once with the last is not sent."""
+    """Replayed and live events count alike; events that came at once with the last are not sent."""
     admin = await server.admin()
     await write(server, 3)
     async with server.feed(admin, params={"after": f"{epoch(server)}-2", "limit": "5"}) as stream:
@@ -284,7 +284,7 @@ async def test_connection_is_clean_after_a_stream_that_ended(server: Server) -> 
 
 
 async def test_member_sees_itself_and_an_admin_everybody(server: Server) -> None:
-    """What is about others does not reach a member, live or from the log."""
+    """Events about others do not reach a member, live or from the log."""
     admin, ada, bob = await server.admin(), await server.member(), await server.member()
     async with server.feed(ada, params={"after": "0"}) as own, server.feed(admin) as all_of_it:
         await own.expect("hello")
@@ -406,7 +406,7 @@ async def test_browser_comes_back_with_the_cookie_that_came_with_its_ticket(serv
 
 
 async def test_ticket_opens_one_stream(server: Server) -> None:
-    """Whoever finds it in a log gets nothing with it."""
+    """A ticket from a log is useless."""
     ada = await server.member()
     ticket = (await server.json("POST", "/v1/auth/ticket", ada))["ticket"]
     async with aiohttp.ClientSession(server.url, cookie_jar=aiohttp.DummyCookieJar()) as other:
@@ -429,7 +429,7 @@ async def test_ticket_opens_one_stream(server: Server) -> None:
     ],
 )
 async def test_revocation_ends_the_stream_within_a_second(server: Server, act: Any, reason: str) -> None:
-    """The event that took the right away is the last one told; then `closing` says why."""
+    """The event of the revocation is the last one; then `closing` gives the reason."""
     admin, ada, bob = await server.admin(), await server.member(), await server.member()
     async with server.feed(ada) as stream, server.feed(bob) as other:
         await stream.expect("hello")
@@ -485,7 +485,7 @@ async def test_demoted_admin_sees_nothing_that_was_committed_behind(server: Serv
 
 
 async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
-    """Who became an administrator has not seen what others did before: the feed and the socket say so; in pages the event
+    """A new administrator has not seen earlier events of others: the feed and the socket say so; in pages the event
     stands that says it."""
     admin, ada = await server.admin(), await server.member()
     await write(server, 3)
@@ -510,7 +510,7 @@ async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
     page = await server.json("GET", f"/v1/events?after={place}", ada)
     assert [event["changed"] for event in page["items"] if event["subject"] == ada.id] == [["role"]]
 
-    # From where it was told to go on, and for others, nothing is lost.
+    # From the position of the reset, and for others, nothing is lost.
     async with server.feed(ada, headers={"Last-Event-ID": head}) as stream:
         assert (await stream.expect("hello")).id == head
         await write(server, 1)
@@ -549,7 +549,7 @@ async def test_stream_by_token_ends_with_it() -> None:
 
 
 async def test_stream_too_many_is_answered_and_ended() -> None:
-    """EventSource gives up for ever on a 429: it is told in a 200 to come back later."""
+    """EventSource gives up for ever on a 429: it receives a reconnect time in a 200."""
     async with serve(max_connections_per_user=2) as server:
         ada, bob = await server.member(), await server.member()
         async with server.feed(ada) as first, server.feed(ada) as second:
@@ -569,7 +569,7 @@ async def test_stream_too_many_is_answered_and_ended() -> None:
 
 
 async def test_stopping_service_says_when_to_come_back() -> None:
-    """Every stream is told `restart`, spread over time, and ends cleanly; the service does not wait for them longer."""
+    """Every stream receives `restart`, spread over time, and ends cleanly; the service does not wait for them longer."""
     async with serve() as server, AsyncExitStack() as streams:
         ada = await server.member()
         opened = [await streams.enter_async_context(server.feed(ada)) for _ in range(20)]
@@ -675,7 +675,7 @@ async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
 
 
 async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.LogCaptureFixture) -> None:
-    """After `slow_client_timeout_s` without progress it is told to go, five seconds later torn down; the log names it."""
+    """After `slow_client_timeout_s` without progress it is closed, five seconds later torn down; the log names it."""
     caplog.set_level("INFO", "roster.streams")
     async with serve(send_buffer=16_384, slow_client_timeout_s=0.3) as server:
         admin = await server.admin()
@@ -698,7 +698,7 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
 
 
 async def test_reader_that_is_late_reads_on_from_its_place() -> None:
-    """Who was stalled and reads again, before its time is over, has missed nothing."""
+    """A reader that stalled and reads again in time has missed nothing."""
     async with serve(send_buffer=16_384) as server:
         admin = await server.admin()
         async with stalled(server, admin, "/v1/feed?after=0&limit=10000") as peer:
@@ -713,7 +713,7 @@ async def test_reader_that_is_late_reads_on_from_its_place() -> None:
 
 
 async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> None:
-    """What is gone is told by `reset trimmed` in the stream, with the place from which it goes on."""
+    """Trimmed events are reported by `reset trimmed` in the stream, with the position from which it continues."""
     async with serve(send_buffer=16_384, event_retention_count=300) as server:
         admin, ada = await server.admin(), await server.member()
         async with stalled(server, ada) as peer:
@@ -722,7 +722,7 @@ async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> 
             while not connection.is_full:
                 await rename(server, ada, f"{'x' * 80}{ring.head}")
             for number in range(10):
-                await rename(server, ada, f"behind {number}")
+                await rename(server, ada, f"later {number}")
             await write(server, 900)  # nearer by, what the store has not is still in the ring
             peer.writer.transport.resume_reading()  # type: ignore[attr-defined]  # asyncio's own transports can
             await until(lambda: all(reader.live for reader in connection.readers))
@@ -762,7 +762,7 @@ async def test_fattest_buffer_goes_when_all_together_are_too_much() -> None:
 
 
 async def test_stopping_service_tears_down_who_does_not_read() -> None:
-    """Its exit is bounded: a peer that takes nothing is told nothing, and costs no more than the time allowed."""
+    """Its exit is bounded: a peer that reads nothing gets no `closing`, and costs no more than the time allowed."""
     async with AsyncExitStack() as peers:
         async with serve(send_buffer=16_384, shutdown_timeout_s=0.3) as server:
             admin = await server.admin()

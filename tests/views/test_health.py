@@ -1,4 +1,4 @@
-"""What operators and their machines ask for."""
+"""Health checks and metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.server import Server, serve, settings_for_tests
 
 
 async def test_health_is_public_and_never_kept(server: Server) -> None:
-    """Both checks answer anybody, and no cache keeps the answer."""
+    """Both checks need no credentials, and no cache keeps the response."""
     for path in ("/health/live", "/health/ready"):
         async with server.request("GET", path) as answer:
             assert (answer.status, await answer.json()) == (200, {"status": "ok"})
@@ -36,7 +36,7 @@ async def not_ready(server: Server) -> str:
 
 
 async def test_service_that_stops_is_not_ready(server: Server) -> None:
-    """From the moment at which streams are told to end no further requests should come here."""
+    """From the moment at which streams are closed, load balancers should send no further requests."""
     server.app[SERVICES].connections.shutting_down = True
 
     assert await not_ready(server) == "The service is stopping."

@@ -1,4 +1,4 @@
-"""One's own account, at a path without its id."""
+"""The own account, at a path without its id."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ async def test_home_says_what_this_is(server: Server) -> None:
 
 
 async def test_home_shows_commands_for_the_public_address() -> None:
-    """Whoever sends a Host header does not choose where the commands on the page go."""
+    """A client cannot choose the target of the commands on the page by its Host header."""
     async with (
         serve(public_url="https://roster.example") as server,
         server.request("GET", "/", headers={"Host": "attacker.example"}) as answer,
@@ -104,7 +104,7 @@ async def test_list_leads_to_every_kind_of_problem(server: Server) -> None:
 
 @pytest.mark.parametrize("slug", ["nothing", "Not-Found", "%3Cscript%3E", "not-found%00"])
 async def test_another_problem_is_not_found(server: Server, slug: str) -> None:
-    """What is no kind of problem has no page, and its name is not repeated unescaped."""
+    """An unknown problem has no page, and its name is not repeated unescaped."""
     problem = await server.json("GET", f"/problems/{slug}", status=404)
 
     assert problem["type"] == "/problems/not-found"

@@ -1,4 +1,4 @@
-"""One's own password, over HTTP."""
+"""The own password, over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def change(server: Server, by: Login, current: str = PASSWORD, new: str = 
 
 
 async def test_password_is_changed(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """The new one logs in and the old one does not; this session stays, all others end, and the owner is told."""
+    """The new one logs in and the old one does not; this session stays, all others end, and the owner is notified."""
     ada = await server.member("ada")
     other = await server.log_in("ada")
     await change(server, ada)
@@ -69,7 +69,7 @@ async def test_current_password_is_asked_for(server: Server) -> None:
 
 
 async def test_wrong_tries_count_as_failed_logins() -> None:
-    """A stolen token guesses no faster than anybody who is known there."""
+    """A stolen token guesses no faster than a client of a known network."""
     async with serve(login_limit="2/hour") as server:
         ada = await server.member("ada")
         for _ in range(4):
@@ -78,7 +78,7 @@ async def test_wrong_tries_count_as_failed_logins() -> None:
 
 
 async def test_change_that_asks_for_no_password_clears_no_failures() -> None:
-    """A change of a name that comes with a password looks at none: a stolen token does not begin anew by it."""
+    """A change of a name that comes with a password does not check it: a stolen token cannot reset the count by it."""
     async with serve(login_limit="2/hour") as server:
         ada = await server.member("ada")
         path = f"/v1/users/{ada.id}"
@@ -90,7 +90,7 @@ async def test_change_that_asks_for_no_password_clears_no_failures() -> None:
 
 
 async def test_two_changes_at_once_make_one(server: Server) -> None:
-    """Who gave a password that was replaced meanwhile is refused."""
+    """A request with a password that was replaced meanwhile is refused."""
     ada = await server.member("ada")
 
     async def one(new: str) -> int:

@@ -28,7 +28,7 @@ async def say(server: Server, by: Login, room: str, *texts: object) -> list[Any]
 
 
 async def test_message_sent_over_http_is_the_frame_that_members_get(server: Server) -> None:
-    """What is answered, what members hear, what the feed tells and what history keeps is one and the same."""
+    """The response, the members' frames, the feed and the history contain the same message."""
     ada, bob = await server.member("ada"), await server.member()
     async with (
         connect(server, bob) as member,
@@ -49,7 +49,7 @@ async def test_message_sent_over_http_is_the_frame_that_members_get(server: Serv
 
 
 async def test_who_sends_need_not_be_in_the_room(server: Server) -> None:
-    """The room begins with the first message, keeps it, and nobody is a member."""
+    """The room begins with the first message, keeps it, and has no member."""
     ada = await server.member()
     (sent,) = await say(server, ada, "notes", 1)
 
@@ -111,7 +111,7 @@ async def test_body_that_breaks_the_rules_is_refused(server: Server, body: objec
 @pytest.mark.parametrize("path", ["members", "messages"])
 @pytest.mark.parametrize("room", ["absent", "Upper", "a%20b", ".dot", "a" * 65, "%D9%A3"])
 async def test_room_that_is_not_there_or_cannot_be_answers_404(server: Server, path: str, room: str) -> None:
-    """One that nobody uses, and one whose name is none."""
+    """An unused room, and one with an invalid name."""
     ada = await server.member()
     problem = await server.json("GET", f"/v1/rooms/{room}/{path}", ada, status=404)
     assert problem["type"] == "/problems/not-found"

@@ -30,7 +30,7 @@ async def test_contact_is_told_with_an_end(server: Server) -> None:
 
 
 async def test_nobody_to_tell_is_not_found(server: Server) -> None:
-    """Where the setting names nobody, there is no such file."""
+    """Without the setting there is no such file."""
     problem = await server.json("GET", PATH, status=404)
 
     assert problem["type"] == "/problems/not-found"

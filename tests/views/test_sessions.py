@@ -25,7 +25,7 @@ async def sessions_of(server: Server, by: Login) -> list[dict[str, Any]]:
 
 
 async def log_in_as(server: Server, agent: str, **headers: str) -> dict[str, Any]:
-    """Somebody's tokens, got by a client that calls itself so."""
+    """The tokens of a user, from a client with this name."""
     await server.json(
         "POST", "/v1/auth/register", status=201,
         json={"username": "ada", "email": "ada@example.com", "password": PASSWORD},
@@ -81,7 +81,7 @@ async def test_session_says_where_it_was_refreshed_last() -> None:
     ],
 )
 async def test_name_of_a_client_is_fit_to_be_shown(server: Server, sent: str, kept: str | None) -> None:
-    """What it sends is bounded, and prints as what it is."""
+    """The name that a client sends is bounded, and printable."""
     await server.member("ada")
     body = b'{"login": "ada", "password": "correct horse battery staple"}'
     head = (

@@ -68,7 +68,7 @@ def subjects(caplog: pytest.LogCaptureFixture) -> set[str]:
 
 
 async def test_second_factor_is_turned_on(server: Server, ada: Login, caplog: pytest.LogCaptureFixture) -> None:
-    """Once a code has shown that the app has the secret: other sessions end, this one stays, and the owner is told."""
+    """Once a code has shown that the app has the secret: other sessions end, this one stays, and the owner is notified."""
     other = await server.log_in("ada")
     assert await state(server, ada) == (False, 0)
     begun = await totp(server, ada, "", password=PASSWORD)
@@ -86,7 +86,7 @@ async def test_second_factor_is_turned_on(server: Server, ada: Login, caplog: py
 
 
 async def test_issuer_is_where_the_service_is_reached() -> None:
-    """Somebody with accounts at several services tells their codes apart."""
+    """A user with accounts at several services can distinguish their codes."""
     async with serve(public_url="https://roster.example.com") as server:
         begun = await totp(server, await server.member("ada"), "", password=PASSWORD)
     assert begun["uri"].startswith("otpauth://totp/roster.example.com:ada?")
@@ -119,7 +119,7 @@ async def test_begun_is_forgotten_without_a_code(server: Server, ada: Login) -> 
 
 
 async def test_two_confirmations_at_once_make_one(server: Server, ada: Login) -> None:
-    """The codes that somebody is shown are the ones that count."""
+    """The codes that the user was shown are the valid ones."""
     begun = await totp(server, ada, "", password=PASSWORD)
     code = Phone(server, ada, begun["secret"], []).shown()
 
@@ -147,7 +147,7 @@ async def test_login_takes_a_code(server: Server, phone: Phone) -> None:
 
 
 async def test_basic_login_has_no_code(server: Server, phone: Phone) -> None:
-    """It is told to send one."""
+    """The response asks for one."""
     basic = {"Authorization": f"Basic {b64encode(f'ada:{PASSWORD}'.encode()).decode()}"}
     async with server.request("POST", "/v1/auth/login", headers=basic) as answer:
         assert answer.status == 401
@@ -191,7 +191,7 @@ async def test_one_of_many_logins_with_one_code_gets_in(server: Server, phone: P
 
 
 async def test_recovery_code_logs_in_once(server: Server, phone: Phone, caplog: pytest.LogCaptureFixture) -> None:
-    """In whatever case it is typed; the owner is told, and sees how many are left."""
+    """In any case of letters; the owner is notified, with the number of codes left."""
     code = phone.recovery_codes[3]
     tokens = await log_in(server, code.upper().replace("-", " "))
     problem = await log_in(server, code, status=401)
@@ -288,7 +288,7 @@ async def test_wrong_password_is_told_before_the_code_is_looked_at(server: Serve
 
 
 async def test_other_changes_take_no_code(server: Server, phone: Phone) -> None:
-    """What takes no password takes none of it, and an administrator who changes another's address proves nothing."""
+    """Requests without a password need no code, and an administrator who changes another's address proves nothing."""
     ada = phone.owner
     await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": "Ada Lovelace"})
     await server.json("PATCH", f"/v1/users/{ada.id}", await server.admin(), json={"email": "new@example.com"})
@@ -298,7 +298,7 @@ async def test_other_changes_take_no_code(server: Server, phone: Phone) -> None:
 async def test_recovery_code_that_moves_an_account_is_told_to_the_address_before(
     server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever has the code and the password must not take the owner's knowledge of it along."""
+    """A thief with the code and the password must not act without the owner's knowledge."""
     body = {"email": "new@example.com", "current_password": PASSWORD, "otp": phone.recovery_codes[0]}
     await server.json("PATCH", f"/v1/users/{phone.owner.id}", phone.owner, json=body)
     await until(lambda: {"A recovery code of yours was used", "Your address was changed"} <= subjects(caplog))
@@ -307,7 +307,7 @@ async def test_recovery_code_that_moves_an_account_is_told_to_the_address_before
 async def test_reset_by_mail_leaves_the_second_factor_on(
     server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who reads the mails of somebody has a password, and no code."""
+    """A thief who reads the user's mails gets a password, and no code."""
     await server.json("POST", "/v1/auth/forgot", status=202, json={"email": "ada@example.com"})
     token = token_in((await Mails(caplog).newest("ada@example.com", 2)).text)
     await server.json("POST", "/v1/auth/reset", status=204, json={"token": token, "password": NEW})
@@ -317,7 +317,7 @@ async def test_reset_by_mail_leaves_the_second_factor_on(
 
 
 async def test_wrong_tries_count_as_failed_logins(store_url: str) -> None:
-    """A stolen token guesses neither passwords nor codes faster than anybody."""
+    """A stolen token guesses neither passwords nor codes faster than other clients."""
     async with serve(store_url=store_url, login_limit="4/hour") as server:
         ada = await server.member("ada")
         phone = await protect(server, ada)
@@ -329,7 +329,7 @@ async def test_wrong_tries_count_as_failed_logins(store_url: str) -> None:
         body = {"email": "new@example.com", "current_password": PASSWORD, "otp": "00000"}
         await server.json("PATCH", f"/v1/users/{ada.id}", ada, status=422, json=body)
         await server.json("POST", "/v1/auth/address", ada, status=422, json=body)
-        for _ in range(3):  # whoever has a session in this network has as many more
+        for _ in range(3):  # a session in this network has as many more
             await totp(server, ada, "/remove", password="wrong", otp=phone.shown(1), status=422)
         await totp(server, ada, "/remove", password=PASSWORD, otp=phone.shown(1), status=429)
 
@@ -365,7 +365,7 @@ async def test_guess_of_who_hangs_up_counts(store_url: str, monkeypatch: pytest.
 
 
 async def test_reset_by_mail_gives_no_new_guesses_at_a_code(store_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Who reads the mails of somebody could have them as often as it likes."""
+    """A thief who reads the user's mails could reset the password as often as it likes."""
     async with serve(store_url=store_url, login_limit="2/hour") as server:
         phone = await protect(server, await server.member("ada"))
         for _ in range(2 + 2):
@@ -384,7 +384,7 @@ async def test_reset_by_mail_gives_no_new_guesses_at_a_code(store_url: str, capl
 async def test_new_recovery_codes_replace_the_old(
     server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All of them, and the owner is told; a recovery code does for it as well."""
+    """All of them, and the owner is notified; a recovery code does for it as well."""
     renewed = await totp(server, phone.owner, "/recovery-codes", password=PASSWORD, otp=phone.recovery_codes[0])
     assert await state(server, phone.owner) == (True, 10)
     await log_in(server, phone.recovery_codes[1], status=401)
@@ -415,7 +415,7 @@ async def test_second_factor_is_turned_off(
 
 
 async def test_administrator_removes_anothers(server: Server, phone: Phone, caplog: pytest.LogCaptureFixture) -> None:
-    """Who has lost the phone logs in by password again: all its sessions end, it is told, and a line says who did it."""
+    """After the removal the password alone logs in: all sessions end, the user is notified, and a log line names the administrator."""
     admin, ada = await server.admin(), phone.owner
     path = f"/v1/users/{ada.id}/totp"
     await server.json("DELETE", path, admin, status=204)
@@ -431,15 +431,15 @@ async def test_administrator_removes_anothers(server: Server, phone: Phone, capl
 
 
 async def test_nobody_else_removes_it(server: Server, phone: Phone) -> None:
-    """Not a member, of whomever; not an API token; not an administrator its own, which takes a code."""
+    """Not a member, for any user; not an API token; not an administrator for itself, which takes a code."""
     admin, ada, bob = await server.admin(), phone.owner, await server.member("bob")
     program = await server.token(admin, "users:read", "users:write")
     for by in (ada, bob, program):
         await server.json("DELETE", f"/v1/users/{ada.id}/totp", by, status=403)
     await protect(server, admin)
     await server.json("DELETE", f"/v1/users/{admin.id}/totp", admin, status=403)
-    for nobody in (bob.id, "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11", "x"):
-        await server.json("DELETE", f"/v1/users/{nobody}/totp", admin, status=404)
+    for unknown in (bob.id, "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11", "x"):
+        await server.json("DELETE", f"/v1/users/{unknown}/totp", admin, status=404)
     assert await state(server, ada) == (True, 10)
 
 
@@ -487,7 +487,7 @@ async def test_secrets_are_shown_once(server: Server, ada: Login, caplog: pytest
 
 
 def logged(record: logging.LogRecord) -> str:
-    """What a line of the log tells of a record: the message and the extra fields, without the moment and its like."""
+    """The content of a log record: the message and the extra fields, without the time and the like."""
     usual = vars(logging.makeLogRecord({}))
     return str([record.getMessage(), {name: value for name, value in vars(record).items() if name not in usual}])
 
@@ -505,7 +505,7 @@ def logged(record: logging.LogRecord) -> str:
     ],
 )
 async def test_code_is_a_text(server: Server, phone: Phone, otp: Any, code: str) -> None:
-    """No number passes for one, because it would have lost its zeros; what breaks a rule is told before a password is hashed."""
+    """A number is no code, because it would have lost its zeros; a broken rule is reported before a password is hashed."""
     problem = await log_in(server, otp, status=422)
     assert fields(problem) == [("/otp", code)]
     body = {"password": PASSWORD, "otp": otp}

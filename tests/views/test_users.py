@@ -25,7 +25,7 @@ async def head(server: Server) -> int:
 
 
 async def events(server: Server, by: Login, after: int = 0) -> list[Any]:
-    """What happened behind a place, told by the log's pages."""
+    """The events after a position, from the log's pages."""
     epoch = (await server.app[SERVICES].store.position()).epoch
     page = await server.json("GET", f"/v1/events?limit=100&after={epoch}-{after}", by)
     return list(page["items"])
@@ -127,7 +127,7 @@ async def test_copy_that_is_still_true_is_not_sent_again(server: Server) -> None
 
 
 async def test_members_do_not_list_or_create(server: Server) -> None:
-    """A member is told that listing and creating users is not for it, before anything it sent is looked at."""
+    """A member gets 403 for listing and creating users, before its input is checked."""
     ada = await server.member("ada")
     await server.json("GET", "/v1/users?sort=nonsense", ada, status=403)
     await server.json("POST", "/v1/users", ada, status=403, data=b"nonsense")
@@ -184,12 +184,12 @@ async def test_list_is_filtered(server: Server) -> None:
     assert await listed("q=LOVE") == ["ada"]
     assert await listed("q=BOB%40example") == ["bob"]
     assert await listed("role=member&active=true&q=a") == ["ada"]
-    assert await listed("q=nobody") == []
+    assert await listed("q=absent") == []
     assert await listed("q=%25") == []
 
 
 async def test_cursor_belongs_to_its_question(server: Server) -> None:
-    """A cursor that was given out for another question, or by nobody, is refused; the size of a page may change."""
+    """A cursor of another query, or a forged one, is refused; the size of a page may change."""
     admin = await server.admin()
     await server.member("ada")
     await server.member("bob")
@@ -220,7 +220,7 @@ async def test_bad_parameters_are_named(server: Server) -> None:
 
 
 async def test_list_and_feed_join_without_gap(server: Server) -> None:
-    """Pages taken while others write, and the events behind the first page's position, make the present state."""
+    """Pages taken while others write, and the events after the first page's position, make the present state."""
     admin = await server.admin()
     users = [
         await server.json(
@@ -256,7 +256,7 @@ async def test_list_and_feed_join_without_gap(server: Server) -> None:
 
 
 async def test_admin_creates(server: Server) -> None:
-    """An administrator makes an account as it wants it, and is told where it is and which version."""
+    """An administrator creates an account with any fields, and receives its address and version."""
     admin = await server.admin()
     body = {
         "username": "grace",
@@ -293,7 +293,7 @@ async def test_account_may_be_made_that_cannot_log_in(server: Server) -> None:
 
 
 async def test_taken_names_are_409(server: Server) -> None:
-    """What another has is refused with 409, field by field, in whatever spelling."""
+    """Duplicates are refused with 409, field by field, in any spelling."""
     admin = await server.admin()
     await server.member("ada")
     body = {"username": "ada", "email": "ADA@example.com"}
@@ -410,8 +410,8 @@ async def test_member_may_repeat_but_not_change_its_rights(server: Server) -> No
 
 
 async def test_own_address_needs_the_password(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """One's own e-mail address changes with one's present password only; then it logs in, and the old one does not, but is
-    told."""
+    """The own e-mail address changes with the current password only; then it logs in, and the old one does not, but is
+    notified."""
     ada = await server.member("ada")
     path = f"/v1/users/{ada.id}"
     for wrong, code in (({}, "password_required"), ({"current_password": "wrong"}, "wrong_password")):
@@ -426,7 +426,7 @@ async def test_own_address_needs_the_password(server: Server, caplog: pytest.Log
 
 
 async def test_admin_needs_no_password_for_others(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    """An administrator changes anybody's address, username and rights; who had the address is told."""
+    """An administrator changes any user's address, username and rights; the previous address is notified."""
     admin, ada = await server.admin(), await server.member("ada")
     body = {"username": "ada2", "email": "new@example.com", "role": "admin", "active": False}
 

@@ -1,4 +1,4 @@
-"""The WebSocket: who may connect, what is said before and after somebody is known, and how it ends."""
+"""The WebSocket: credentials, the frames before and after authentication, and the close."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ async def test_ticket_opens_a_socket_and_the_cookie_another(server: Server) -> N
                 assert (await socket.receive_json())["user"]["id"] == ada.id
 
 
-# --- Before somebody is known -----------------------------------------------------------------------------------------
+# --- Before authentication --------------------------------------------------------------------------------------------
 
 
 async def test_first_frame_may_bring_the_token(server: Server) -> None:
@@ -186,7 +186,7 @@ async def test_first_frame_may_bring_the_token(server: Server) -> None:
     ],
 )
 async def test_first_frame_that_is_no_credential_ends_the_socket(server: Server, frame: str, code: str) -> None:
-    """One `error`, then 4401: before somebody is known nothing is tried twice."""
+    """One `error`, then 4401: before authentication there is only one try."""
     async with connect(server) as client:
         await client.socket.send_str(frame)
         assert (await client.expect("error"))["code"] == code
@@ -252,7 +252,7 @@ async def test_fault_while_the_token_is_checked_closes_the_socket(
 
 
 async def test_close_before_auth_is_answered(server: Server) -> None:
-    """Who changes its mind gets its own code back."""
+    """A client that closes gets its own code back."""
     async with connect(server) as client:
         await client.socket.close(code=1000)
         assert client.socket.close_code == 1000
@@ -269,7 +269,7 @@ async def test_stopping_service_does_not_wait_for_who_said_nothing() -> None:
         assert time.monotonic() - began < 1
 
 
-# --- Once somebody is known -------------------------------------------------------------------------------------------
+# --- After authentication ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_CORK"), reason="only Linux can keep bytes together")
@@ -287,7 +287,7 @@ async def test_handshake_and_hello_are_one_segment(server: Server) -> None:
 
 
 async def test_hello_says_what_a_client_has_to_know(server: Server) -> None:
-    """Who it is, how long, within which limits, and where the feed stands."""
+    """The user, the lifetime, the limits, and the position of the feed."""
     ada = await server.member()
     async with server.request("GET", "/v1/users/me", ada) as answer:
         position = answer.headers["Roster-Position"]
@@ -535,7 +535,7 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
 
 
 async def test_socket_closed_by_the_client_with_a_full_buffer_is_torn_down() -> None:
-    """Who says goodbye without reading what was sent leaves neither memory nor descriptor behind."""
+    """A client that says goodbye without reading leaves neither memory nor an open descriptor."""
     async with serve(send_buffer=16_384) as server:
         ada, bob = await server.member(), await server.member()
         async with raw_peer(server.port, receive_buffer=1024) as peer, connect(server, bob) as other:
@@ -556,7 +556,7 @@ async def test_socket_closed_by_the_client_with_a_full_buffer_is_torn_down() -> 
 
 
 async def test_many_sockets_see_a_burst_in_order(server: Server) -> None:
-    """Fifty members of a room and fifty followers of the feed get everything, once, in order, whoever writes."""
+    """Fifty members of a room and fifty followers of the feed get everything, once, in order, whatever the writer."""
     admin = await server.admin()
     async with AsyncExitStack() as stack:
         clients = await open_many(stack, server, admin, 50)

@@ -52,8 +52,8 @@ _SECURITY_SCHEMES: Final = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
         "description": (
-            "The access token from `POST /v1/auth/login`, which has every scope, or an API token from `POST /v1/tokens`. What "
-            "an operation needs stands beside its name; what each scope is for:\n\n" + _SCOPES
+            "The access token from `POST /v1/auth/login`, which has every scope, or an API token from `POST /v1/tokens`. Each "
+            "operation names the scope that it needs. The scopes are:\n\n" + _SCOPES
         ),
     },
     "ticket": {

@@ -80,7 +80,7 @@ _OF_ANSWERS: Final[Mapping[str, Header]] = {
     "Accept": Header("Media types that are read here.", "application/json", _TEXT, always=False),
     "Accept-Encoding": Header("Content codings that are read here.", "gzip, deflate", _TEXT, always=False),
     "Allow": Header("The methods that are known here.", "GET, HEAD, OPTIONS", _TEXT, always=False),
-    "Upgrade": Header("What the connection becomes.", "websocket", _TEXT),
+    "Upgrade": Header("The protocol to switch to.", "websocket", _TEXT),
     "Connection": Header("That it does.", "upgrade", _TEXT),
     "Sec-WebSocket-Accept": Header("Proof that the handshake was read.", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", _TEXT),
     "Sec-WebSocket-Protocol": Header("`roster.v1`, if it was offered.", "roster.v1", _TEXT, always=False),

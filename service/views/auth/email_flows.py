@@ -74,7 +74,13 @@ class EmailChangeView(ReauthView):
             scope="sessions",
             writes=True,
             body=AddressChange,
-            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+            replies={
+                202: Reply(
+                    "The request is accepted; the response is the same in every case.",
+                    Accepted,
+                    headers=("Cache-Control",),
+                )
+            },
         )
     )
     async def post(self) -> web.Response:
@@ -103,7 +109,13 @@ class ForgottenPasswordView(View):
             access=Access.PUBLIC,
             writes=True,
             body=Forgotten,
-            replies={202: Reply("What can be done is being done.", Accepted, headers=("Cache-Control",))},
+            replies={
+                202: Reply(
+                    "The request is accepted; the response is the same in every case.",
+                    Accepted,
+                    headers=("Cache-Control",),
+                )
+            },
         )
     )
     async def post(self) -> web.Response:

@@ -46,7 +46,7 @@ class TotpView(SecondFactorView):
             tag=_TAG,
             access=Access.BEARER,
             scope="sessions",
-            replies={200: Reply("What there is.", TotpStatus, headers=("Cache-Control",))},
+            replies={200: Reply("The state of the second factor.", TotpStatus, headers=("Cache-Control",))},
         )
     )
     async def get(self) -> web.Response:

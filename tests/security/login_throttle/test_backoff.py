@@ -23,7 +23,7 @@ def waits(backoff: Backoff, failures: int) -> list[float]:
 
 
 def test_waits_double() -> None:
-    """So many failures are free; behind that each doubles the wait, from a sixtieth of the window up to all of it."""
+    """Some failures are free; each later one doubles the wait, from a sixtieth of the window up to all of it."""
     assert waits(Backoff(Rate(3, 900)), 11) == [0, 0, 15, 30, 60, 120, 240, 480, 900, 900, 900]
 
 
@@ -36,7 +36,7 @@ def test_first_wait_is_a_second_at_least(rate: Rate, found: list[float]) -> None
 
 
 def test_failures_are_forgiven_one_by_one() -> None:
-    """Behind a wait one failure is forgiven in each share of the window, none while it lasts, and nothing below none."""
+    """After a wait one failure is forgiven in each share of the window, none while it lasts, and nothing below none."""
     backoff = Backoff(Rate(10, 900))
     count = Count(10, T0)
 
@@ -47,7 +47,7 @@ def test_failures_are_forgiven_one_by_one() -> None:
 
 
 def test_seldom_failures_never_wait() -> None:
-    """Who fails once in each share of the window never has to wait."""
+    """A client that fails once in each share of the window never has to wait."""
     backoff = Backoff(Rate(10, 900))
     count = NONE
     for number in range(1000):
@@ -56,7 +56,7 @@ def test_seldom_failures_never_wait() -> None:
 
 
 def test_what_is_under_way_may_fail() -> None:
-    """No more attempts run at once than may fail without a wait; behind a wait, one at a time."""
+    """No more attempts run at once than may fail without a wait; after a wait, one at a time."""
     backoff = Backoff(Rate(3, 900))
 
     assert [backoff.until_next_s(NONE, under_way, T0) > 0 for under_way in range(5)] == [False] * 3 + [True] * 2
@@ -67,7 +67,7 @@ def test_what_is_under_way_may_fail() -> None:
 
 @given(st.integers(1, 200), st.integers(1, 100_000), st.integers(1, 2000))
 def test_no_wait_is_longer_than_the_window(most: int, seconds: int, failures: int) -> None:
-    """However many have failed, the wait ends with the window, and the failures behind it are forgiven in finite time."""
+    """However many have failed, the wait ends with the window, and the later failures are forgiven in finite time."""
     backoff = Backoff(Rate(most, seconds))
     count = NONE
     for _ in range(failures):

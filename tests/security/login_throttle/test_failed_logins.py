@@ -54,7 +54,7 @@ class World(MemoryStore):
                 raise error
 
     async def look(self, after_s: float = 0) -> list[tuple[UUID | None, str | None, Any]]:
-        """Look after so many seconds; what has been told by then, the oldest first."""
+        """Look after so many seconds; the entries that are written by then, the oldest first."""
         self.second += after_s
         self.failures.look()
         await self.tasks.close(5)
@@ -65,7 +65,7 @@ class World(MemoryStore):
 
 
 async def test_failures_are_counted_by_account_and_network() -> None:
-    """What fails for a wrong password or code is `failed`, for a code `codes` as well, what a limit stops is `refused`; what
+    """A wrong password or code counts as `failed`, a code as `codes` as well, a throttled attempt as `refused`; what
     ends well or otherwise is neither."""
     world = World()
     await world.fail(ADA)
@@ -92,7 +92,7 @@ async def test_failures_are_counted_by_account_and_network() -> None:
 
 
 async def test_first_is_told_at_once_and_others_a_minute_later() -> None:
-    """Whoever looks sees a single failure soon; a stream of them is an entry a minute."""
+    """A single failure is visible soon; a stream of them is one entry per minute."""
     world = World()
     assert await world.look() == []
     await world.fail(ADA)
@@ -119,7 +119,7 @@ async def test_many_share_an_entry() -> None:
 
 @pytest.mark.parametrize("error", [Unavailable(1), RuntimeError("broken")])
 async def test_what_cannot_be_written_is_counted_on(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
-    """While the store is away nothing is lost; only what should not happen is told in the log."""
+    """While the store is down no count is lost; only unexpected errors are logged."""
     world = World()
     world.error = error
     for number in range(30):

@@ -1,4 +1,4 @@
-"""Who may try a password: strangers wait, and owners do not wait for strangers."""
+"""The limits of failed logins: strangers wait, and owners do not wait for strangers."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_strangers_cannot_keep_the_owner_out() -> None:
 
 
 async def test_others_of_the_network_cannot_keep_the_owner_out() -> None:
-    """Nor do failures of others behind the same address; a network of one account's sessions is known to no other."""
+    """Nor do failures of others with the same address; a network of one account's sessions is known to no other."""
     world = World()
     world.open(ADA, OFFICE)
     await world.fail(GRACE, OFFICE, 50)
@@ -133,7 +133,7 @@ async def test_guess_from_inside_is_bounded() -> None:
 
 
 async def test_success_clears_the_pair_and_nothing_else() -> None:
-    """An owner who got in may fail again; whoever has an account of their own cannot go on guessing at others by it."""
+    """An owner who got in may fail again; an attacker with an account cannot continue guessing at others by it."""
     world = World()
     world.open(ADA, HOME)
     for _ in range(10):
@@ -163,7 +163,7 @@ async def test_reset_lets_the_owner_in() -> None:
     """A reset by mail lifts the wait of the account; where it was asked for, the owner is known for a window."""
     world = World()
     await world.fail(ADA, AWAY, 3)
-    await world.fail("nobody", OFFICE, 3)
+    await world.fail("absent", OFFICE, 3)
     assert not await world.enters(ADA, OFFICE)
     await world.limit.reopen(ADA, OFFICE, forgive=True)
 
@@ -178,10 +178,10 @@ async def test_reset_lets_the_owner_in() -> None:
 
 
 async def test_account_that_is_not_there_costs_the_same_look() -> None:
-    """Who is known is asked only where somebody would be refused, once, and for a login that nobody has as well."""
+    """Known networks are looked up only before a refusal, once, and for an unknown login as well."""
     world = World()
     world.open(ADA, None)
-    for account in (ADA, "nobody"):
+    for account in (ADA, "absent"):
         world.looked.clear()
         await world.fail(account, f"192.0.2.{len(str(account))}", 3)
         assert world.looked == []
@@ -232,7 +232,7 @@ async def test_attempt_that_is_cancelled_is_free() -> None:
 
 
 def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
-    """Each wait is counted; a line in ten seconds names one, and what was typed for a login that nobody has never."""
+    """Each wait is counted; a line in ten seconds names one, and never the text of an unknown login."""
     counted: list[str] = []
     now = 1_000.0
     alarm = ThrottleAlerts(counted.append, clock=lambda: now)

@@ -31,7 +31,7 @@ class Seconds:
 
 
 class World:
-    """Three failures in fifteen minutes, a clock that is set by hand, and what the operator is told."""
+    """Three failures in fifteen minutes, a manual clock, and the reported waits."""
 
     def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
         self.clock = Seconds()
@@ -63,7 +63,7 @@ def test_keeps_to_the_protocol() -> None:
 
 @pytest.mark.parametrize("by", [InvalidCredentials, WrongPassword])
 async def test_failure_counts_for_each_key(by: type[Exception]) -> None:
-    """A wrong password counts for the account and for the network; the longest wait is told, and others wait for nothing."""
+    """A wrong password counts for the account and for the network; the longest wait is reported, and others wait for nothing."""
     world = World()
     for _ in range(3):
         await world.fail(ADA, HOME, by=by)
@@ -89,7 +89,7 @@ async def test_refused_attempt_costs_nothing() -> None:
 
 
 async def test_other_ends_are_no_failures() -> None:
-    """What succeeds, breaks or is cancelled has not failed, and leaves nothing behind."""
+    """A successful, broken or cancelled attempt is no failure, and leaves no count."""
     world = World(most=1)
     for error in (KeyError, asyncio.CancelledError):
         with pytest.raises(error):
@@ -101,7 +101,7 @@ async def test_other_ends_are_no_failures() -> None:
 
 
 async def test_forgiven_key_is_as_new() -> None:
-    """What was forgiven is free at once; attempts under way go on counting."""
+    """Forgiven failures free the key at once; attempts under way still count."""
     world = World()
     for _ in range(8):
         await world.fail(ADA)
@@ -129,7 +129,7 @@ async def test_operator_is_told_when_a_wait_begins() -> None:
 
 
 async def test_rows_are_bounded() -> None:
-    """Where all rows are taken new keys share one, so that nobody has more guesses; a key with a row is not concerned."""
+    """When all rows are taken new keys share one, so that no attacker gets more guesses; a key with a row is not affected."""
     world = World(most_keys=10)
     for number in range(10):
         await world.fail(ThrottleKey("account", str(number)))
@@ -155,7 +155,7 @@ async def test_forgiven_rows_make_room() -> None:
 
 
 async def test_vouching_lasts_a_window_and_is_bounded() -> None:
-    """Who has proved to belong somewhere is remembered for a window, and the oldest goes first."""
+    """A trusted key is remembered for a window, and the oldest is removed first."""
     world = World(most_keys=3)
     pairs = [ThrottleKey("pair", str(number)) for number in range(4)]
     for pair in (pairs[0], *pairs):
@@ -197,7 +197,7 @@ class Guessing(RuleBasedStateMachine):
         assert len(self.under_way) <= self.most
 
     def check_wait(self, seconds: float) -> None:
-        """It is told exactly, does not grow by asking, and ends with the window."""
+        """It is exact, does not grow by asking, and ends with the window."""
         assert 0 < seconds <= max(1, self.seconds)
         assert finish(self.world.wait_s(ADA)) == seconds
         if not self.under_way:
@@ -221,7 +221,7 @@ class Guessing(RuleBasedStateMachine):
         to_longest = self.most + log2(max(1.0, self.seconds / max(1.0, self.seconds / 60)))
         for number, began_at in enumerate(self.failed_at):
             windows = (self.failed_at[-1] - began_at) / self.seconds
-            # One at a time behind the longest wait, and those that ran beside the one that began it.
+            # One at a time after the longest wait, and those that ran beside the one that began it.
             assert len(self.failed_at) - number <= to_longest + self.most + windows * (self.most + 1) + 1
 
     def teardown(self) -> None:

@@ -29,7 +29,7 @@ async def _run(url: str, statement: str) -> None:
 
 @pytest.mark.parametrize("kind", LASTING)
 async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> None:
-    """Beside a running service, it is told what there is."""
+    """Beside a running service, it reports the contents."""
     url = await new_place(kind)
     async with opened(url) as store:
         await fill(store)

@@ -79,7 +79,7 @@ async def test_copy_that_fails_changes_nothing(new_place: NewPlace, kind: str) -
     """Where the source cannot be read to its end, the target holds what it did."""
     source, target = await filled(new_place, "sqlite"), await filled(new_place, kind)
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as connection, connection:
-        connection.execute("UPDATE events SET subject = 'nobody' WHERE seq = 3")
+        connection.execute("UPDATE events SET subject = 'unknown' WHERE seq = 3")
     before = await contents(target)
 
     with pytest.raises(Unavailable, match="cannot be used: badly formed"):
@@ -106,7 +106,7 @@ async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: st
 
 @pytest.mark.parametrize("kind", LASTING)
 async def test_service_that_runs_keeps_its_data(new_place: NewPlace, kind: str) -> None:
-    """What a service has is not replaced under it."""
+    """The data of a running service is not replaced."""
     source, target = await filled(new_place, "sqlite"), await new_place(kind)
     async with opened(target) as store:
         with pytest.raises(Unavailable, match="belongs to process"):

@@ -1,4 +1,4 @@
-"""What a backup, a copy or a restore must not write over."""
+"""The files that a backup, a copy or a restore must not overwrite."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def weight(event: Event) -> int:
-    """What an event counts for: a kilobyte and the text of its user."""
+    """The size of an event: a kilobyte and the text of its user."""
     user = event.user
     return 1_000 + (len(user.username) + len(user.email) + len(user.name) if user else 0)
 
@@ -88,7 +88,7 @@ def test_event_larger_than_the_bound_is_held_alone() -> None:
 
 
 def test_redaction_frees_its_share() -> None:
-    """What redaction takes out of the log makes room for other events."""
+    """Memory that redaction frees makes room for other events."""
     ada = a_user(name="x" * 5_000)
     log = MemoryLog(10, 9_000)
     log.append(created(ada))
@@ -101,7 +101,7 @@ def test_redaction_frees_its_share() -> None:
 
 
 def test_what_was_held_goes_little_by_little() -> None:
-    """Once nobody holds it any more, a log that has become long is not shortened all at once."""
+    """When its last hold ends, a long log is not trimmed all at once."""
     log = MemoryLog(10, ALL)
     log.hold({uuid.uuid4(): NOW + timedelta(seconds=1)}, NOW)
     for _ in range(510):

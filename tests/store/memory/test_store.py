@@ -1,4 +1,4 @@
-"""What is special to the store in memory; what every store promises stands in test_contract.py."""
+"""The special properties of the memory store; test_contract.py has the promises of every store."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_write_that_waits_is_a_fault() -> None:
 
 
 async def test_cancellation_inside_a_write_undoes_it() -> None:
-    """Whatever ends a work early, a cancellation too, leaves nothing of it behind."""
+    """A write that ends early, also by cancellation, leaves no change."""
     store = MemoryStore(ManualClock())
     user = a_user()
 

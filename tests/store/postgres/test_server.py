@@ -1,4 +1,4 @@
-"""What a PostgreSQL server, or a pooler before it, must offer: refused at the start, with a sentence, where it does not."""
+"""The requirements on a PostgreSQL server or pooler: a start without them is refused, with a sentence."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_database_that_is_not_utf8_is_refused(postgres_url: str, encoding:
 
 @pytest.mark.proxy("pgbouncer")
 async def test_pgbouncer_in_session_mode_serves_with_its_defaults(database: str) -> None:
-    """Without `ignore_startup_parameters` the store reads, writes, looks after its tables, and leaves no lock behind."""
+    """Without `ignore_startup_parameters` the store reads, writes, maintains its tables, and leaves no lock."""
     async with run_pgbouncer(database, "session") as url:
         store = PostgresStore(url, ManualClock())
         await store.open()

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own: other writers beside it, a server that comes and goes."""
+"""The special properties of PostgreSQL: other writers, and a server that goes down and comes back."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_deadlock_at_the_counter_is_resolved_as_well(
 
 
 async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(place: str) -> None:
-    """A shell in the middle of a transaction: who wants that row is told within two seconds, the others are not."""
+    """A shell in the middle of a transaction: a writer of that row gets an error within two seconds, others do not."""
     async with opened(place) as store:
         await keep(store, ada := a_user())
         shell = await asyncpg.connect(place)
@@ -149,7 +149,7 @@ async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays
 
 
 async def test_server_without_room_refuses_that_write_alone(place: str) -> None:
-    """What it says of a full disk (53100) reaches the caller as such; the writes beside it are carried out."""
+    """Its error for a full disk (53100) reaches the caller as such; concurrent writes succeed."""
     async with opened(place) as store:
         shell = await asyncpg.connect(place)
         await shell.execute("""
@@ -166,7 +166,7 @@ async def test_server_without_room_refuses_that_write_alone(place: str) -> None:
 
 
 async def test_commit_of_another_process_rings(place: str) -> None:
-    """At once, not only when somebody looks."""
+    """At once, not only at the next check."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         rung = asyncio.Event()
         other.on_commit(lambda _: rung.set())
@@ -225,7 +225,7 @@ async def test_hosts_that_start_together_agree(place: str) -> None:
 
 
 async def test_name_is_taken_once(place: str) -> None:
-    """One of two who want it at once gets it, the other is told that it is taken."""
+    """One of two who want it at once gets it, the other gets `AlreadyExists`."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for number in range(10):
             outcomes = await asyncio.gather(
@@ -237,7 +237,7 @@ async def test_name_is_taken_once(place: str) -> None:
 
 
 async def test_readers_take_turns(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many there are, nobody waits while others read again and again."""
+    """However many there are, no reader waits while others read again and again."""
     async with opened(place) as store:
         await keep(store, ada := a_user())
         await asyncio.gather(*(store.user(ada.id) for _ in range(32)))  # every connection is there from now on
@@ -343,7 +343,7 @@ async def test_server_that_is_starting_is_waited_for() -> None:
 
     store = PostgresStore(nowhere, ManualClock(), wait_s=20)
     opening = asyncio.create_task(store.open())
-    await asyncio.sleep(0.1)  # it has found nobody there by now
+    await asyncio.sleep(0.1)  # its first check is over by now
     with postgres(port=port):
         await opening
         await keep(store, a_user())
@@ -424,7 +424,7 @@ async def test_user_deleted_by_another_process_meanwhile_has_no_key(place: str) 
 
 
 async def test_keys_that_another_process_is_forgetting_hold_nobody_up(place: str) -> None:
-    """An expired key that somebody has locked is left to them, and forgotten another time."""
+    """An expired key that another session has locked is left alone, and removed another time."""
     async with opened(place, wait_s=None) as store:
         await keep(store, admin := a_user(role="admin"))
         clock, names = ManualClock(), IdempotencyKeys("s", 60)
@@ -516,7 +516,7 @@ async def test_sessions_that_two_processes_refresh_go_forward(place: str) -> Non
 
 
 async def test_session_that_another_process_ends_stays_ended(place: str) -> None:
-    """Whoever refreshes it at the same moment does not put it back."""
+    """A concurrent refresh does not restore it."""
     clock, ada = ManualClock(), a_user()
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         await keep(one, ada)
@@ -532,7 +532,7 @@ async def test_session_that_another_process_ends_stays_ended(place: str) -> None
 
 
 async def test_processes_that_begin_together_make_one_key(place: str) -> None:
-    """What one signs another checks, from the first token on."""
+    """A token of one process verifies in another, from the first token on."""
     clock = ManualClock()
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):

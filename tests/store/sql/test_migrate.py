@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_revision_of_this_code_is_the_newest_migration() -> None:
-    """What a start compares with is the one head of the scripts."""
+    """The revision that a start expects is the only head of the scripts."""
     assert ScriptDirectory(str(schema.MIGRATIONS)).get_heads() == [schema.REVISION]
 
 

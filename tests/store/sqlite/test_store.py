@@ -1,4 +1,4 @@
-"""What is SQLite's own: the file, its owner, its writer."""
+"""The special properties of SQLite: the file, its owner, its writer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_data_outlives_the_process(path: Path) -> None:
 
 
 async def test_file_is_its_owners_alone(path: Path) -> None:
-    """It holds the hashes of passwords: nobody else may read it, nor what SQLite puts beside it."""
+    """It holds password hashes: only its owner may read it, and the files that SQLite creates beside it."""
     async with opened(path) as store:
         await keep(store, a_user())
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -131,7 +131,7 @@ async def test_write_sees_the_version_of_the_one_before_it(path: Path) -> None:
 
 
 async def test_log_is_kept_by_age_or_count(path: Path) -> None:
-    """What is young is kept however much it is; what is old is kept while it is among the newest."""
+    """Young events are kept however many there are; old ones while they are among the newest."""
     clock = ManualClock()
     async with opened(path, clock=clock, keep_events=5, keep_s=60) as store:
 
