@@ -1,4 +1,4 @@
-"""Requests that may be sent again: `Idempotency-Key`, and what is answered to one that was there before."""
+"""Requests with an `Idempotency-Key`, and the response to a repeat."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class UserImport(UserCreate):
         Annotated[
             UUID,
             BeforeValidator(_identity),
-            Field(description="Kept for a user who is made.", examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"]),
+            Field(description="Id of a new user.", examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"]),
         ]
         | None
     ) = None
@@ -71,11 +71,11 @@ class UserImport(UserCreate):
     ) = None
     """Instead of `password`: an argon2 or bcrypt hash from another system. The next login replaces it."""
     created_at: Annotated[Moment, AfterValidator(_since_1970)] | None = None
-    """Kept for a user who is made; one that lies ahead is now."""
+    """Of a new user; a time in the future is replaced by the present."""
     updated_at: Annotated[Any, Field(examples=["2026-11-21T09:30:00.123456Z"])] = None
-    """Not looked at: it is there in what was exported."""
+    """Ignored; an export contains it."""
     version: Annotated[Any, Field(examples=[1042])] = None
-    """Not looked at: it is a number of another log."""
+    """Ignored; it belongs to another event log."""
 
     def to_line(self, number: int) -> ImportLine:
         """Convert to a line of the domain; raises `Invalid`."""
@@ -101,21 +101,21 @@ _PROFILE: Final = ("name", "age", "role", "active")
 
 
 class ImportQuery(Query):
-    """What to do with lines about users who are there."""
+    """The treatment of lines about existing users."""
 
     on_conflict: Annotated[Literal["skip", "update", "error"], Field(examples=["skip"])] = "error"
-    """For a line about a user who is there: leave it (`skip`), change what the line says of it (`update`), or refuse the line (`error`)."""
+    """For a line about an existing user: `skip` leaves the user, `update` changes the fields of the line, `error` refuses the line."""
 
 
 class ImportSummary(ImportProgress):
-    """First line of the answer to an import."""
+    """First line of the response to an import."""
 
     omitted: Annotated[int, Field(examples=[0])]
-    """Refused lines that are not among those that follow: too many to keep."""
+    """Number of refused lines that the response does not list."""
 
 
 class ImportRefusal(ResponseModel):
-    """Each further line of the answer: a line that was refused."""
+    """Each further line of the response: one refused line."""
 
     line: int
     type: str

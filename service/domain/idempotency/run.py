@@ -1,4 +1,4 @@
-"""A use case carried out once a key."""
+"""Runs a use case at most once per idempotency key."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 async def run_idempotent(
     store: Writes, claim: Claim, render: Render, act: Callable[[Writes], Awaitable[object]]
 ) -> tuple[StoredResponse, bool]:
-    """Carry out `act` unless that was done with this key: the answer, and whether it is that of an earlier time.
+    """Run `act` unless this key was used before. Returns the response, and whether it is a stored one.
 
-    The response is stored with the change, both or neither. Run it shielded, as every write.
+    The response is stored in the transaction of the change: both exist, or neither. Run it shielded, as every write.
 
     Args:
-        act: a use case that writes once, to what it is given.
+        act: a use case that writes once, to the store that it receives.
 
-    Raises `IdempotencyKeyReused`, `ResponseExpired`, `InvalidToken`, and what `act` raises, of which nothing is kept.
+    Raises `IdempotencyKeyReused`, `ResponseExpired`, `InvalidToken`, and the errors of `act`, after which nothing is stored.
     """
     rendered: list[StoredResponse] = []
 
@@ -32,21 +32,21 @@ async def run_idempotent(
 
     try:
         await act(_Claiming(store, claim, keep))
-    except AlreadyCompleted as before:
-        return before.answer, True
+    except AlreadyCompleted as earlier:
+        return earlier.response, True
     return rendered[-1], False
 
 
 class AlreadyCompleted(Exception):
-    """Leads out of the transaction, which has nothing to do any more."""
+    """Ends a transaction whose key was used before; carries the stored response."""
 
-    def __init__(self, answer: StoredResponse) -> None:
+    def __init__(self, response: StoredResponse) -> None:
         super().__init__()
-        self.answer = answer
+        self.response = response
 
 
 class _Claiming:
-    """Writes whose transaction begins with the claim."""
+    """A store whose write begins with the claim."""
 
     def __init__(self, store: Writes, claim: Claim, render: Render) -> None:
         self._store = store
@@ -55,9 +55,9 @@ class _Claiming:
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         async def claimed(transaction: Transaction) -> T:
-            answer = await transaction.claim(self._claim, self._render)
-            if answer is not None:
-                raise AlreadyCompleted(answer)
+            response = await transaction.claim(self._claim, self._render)
+            if response is not None:
+                raise AlreadyCompleted(response)
             return await work(transaction)
 
         return await self._store.write(claimed, by)

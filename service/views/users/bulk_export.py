@@ -32,14 +32,14 @@ class UsersExportView(View):
     @operation(
         Operation(
             id="export_users",
-            summary="Read all users at once",
+            summary="Export all users",
             description=(
-                "For administrators. NDJSON, a user a line, in no particular order, as all of them are at the "
-                "`Roster-Position` of the answer, whatever is written meanwhile: open the feed `after` it to go on from there. "
-                "Each line can be imported as it is; passwords are not part of it. The last line is "
-                '`{"end":true,"users":…,"position":…}`: without it the export broke off. '
-                "A client that reads nothing for half a minute, or needs "
-                "more than an hour for the whole, is disconnected. The audit records it as `users.exported`."
+                "For administrators. NDJSON, one user per line, in no particular order. All users are as they were at the "
+                "`Roster-Position` of the response; open the feed `after` it to receive every later change. "
+                "Each line can be imported as it is; passwords are not included. The last line is "
+                '`{"end":true,"users":…,"position":…}`; an export without it is incomplete. '
+                "The server disconnects a client that reads nothing for half a minute, or that needs more than an hour. "
+                "The audit records the export as `users.exported`."
             ),
             tag="users",
             access=Access.BEARER,

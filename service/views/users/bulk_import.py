@@ -36,16 +36,15 @@ class UsersImportView(View):
     @operation(
         Operation(
             id="import_users",
-            summary="Bring in many users",
+            summary="Import users",
             description=(
-                "For administrators. The body is NDJSON, a user a line, as many as you like; it is read as it comes and "
-                "written in batches of 500 lines, each whole or not at all. The response begins after the last line: a summary, "
-                "then a line for each line that was refused. A line is about the user with its id, else about the one with its "
-                "e-mail address, else about the one with its username; where there is none, it is created. A line is refused that "
-                "names the id of a deleted user whose events the log still holds, or would change the caller's own e-mail address or "
-                "password. An import that is cut "
-                "short answers with the reason and `progress`, and what was written stays: send the same again with "
-                "`on_conflict=skip`. Passwords in clear are hashed one by one, some twenty a second."
+                "For administrators. The body is NDJSON, one user per line, without a limit on the number of lines. The server "
+                "reads it as it arrives and writes batches of 500 lines; each batch commits as a whole or not at all. The response "
+                "begins after the last line: a summary, then one line for each refused line. A line is matched to a user by id, "
+                "then by e-mail address, then by username; a line without a match creates a user. A line is refused if it names "
+                "the id of a deleted user whose events the log still holds, or would change the caller's own e-mail address or "
+                "password. If an import is aborted, the response is a problem with `progress`, and committed batches stay: send "
+                "the same body again with `on_conflict=skip`. The server hashes about twenty passwords per second."
             ),
             tag="users",
             access=Access.BEARER,
@@ -59,7 +58,7 @@ class UsersImportView(View):
             },
             replies={
                 200: Reply(
-                    "What became of the lines: a summary, then each refusal.",
+                    "A summary, then one line for each refused line.",
                     media_type=MEDIA_TYPE,
                     example=_ANSWER,
                     headers=("Roster-Position",),
