@@ -1,40 +1,40 @@
 """The errors of the domain. They know no HTTP: `service/http/problems.py` maps each to a status.
 
 DomainError
-├── Invalid              fields that break a rule
-│   ├── PasswordFieldMissing  the current password was asked for and is not there
-│   ├── WrongPassword    the current password was asked for and does not match
-│   ├── OtpFieldMissing  the password does, and the code of the second factor is not there
-│   └── OtpFieldWrong    the password does, and the code of the second factor does not
-├── BadRequest           a question that cannot be understood
+├── Invalid                      fields that break a rule
+│   ├── PasswordFieldMissing     the current password is required
+│   ├── WrongPassword            the current password does not match
+│   ├── OtpFieldMissing          the password matches; the second-factor code is missing
+│   └── OtpFieldWrong            the password matches; the second-factor code does not
+├── BadRequest                   malformed input
 │   ├── InvalidPosition
 │   └── InvalidCursor
-├── Unauthenticated      who is asking is not known
+├── Unauthenticated              the caller is unknown
 │   ├── InvalidCredentials
-│   │   └── InvalidOtp   the password is right, and the code of the second factor is not
-│   ├── OtpRequired      the password is right, and there is a second factor
+│   │   └── InvalidOtp           the password matches; the second-factor code does not
+│   ├── OtpRequired              the password matches; the account has a second factor
 │   └── InvalidToken
-├── InvalidGrant         a refresh token that no longer renews anything
-│   └── RefreshTokenReused      it was used up before, and its session has ended; carries which
-├── InvalidMailToken     a token from a mail that no longer proves anything
-├── Forbidden            who is asking is known and may not
+├── InvalidGrant                 the refresh token is not valid
+│   └── RefreshTokenReused       it was used before, and its session was revoked; carries the session
+├── InvalidMailToken             the token from a mail is not valid
+├── Forbidden                    the caller is known and lacks the right
 │   ├── RegistrationClosed
-│   └── InsufficientScope  the credentials were not made for this; carries the scopes that were asked for
+│   └── InsufficientScope        the credentials lack a scope; carries the required scopes
 ├── NotFound
-├── Conflict             the present state does not allow it
+├── Conflict                     the current state does not allow the request
 │   ├── AlreadyExists            another account has this username or e-mail address
-│   ├── IdDeleted        an account with this id was deleted, and the log still holds events about it
-│   ├── OwnCredentials   an import must not change the e-mail address or password of the caller
+│   ├── IdDeleted                an account with this id was deleted, and the log still holds events about it
+│   ├── OwnCredentials           an import must not change the e-mail address or password of the caller
 │   ├── LastAdmin
-│   ├── RequestInProgress     the request with this key is being carried out; carries when to come back
-│   └── ResponseExpired       the request with this key was carried out, and its answer is not kept any more
-├── IdempotencyKeyReused            this key stands for another request
-├── VersionMismatch                the version named by the caller is not the present one
-├── PositionUnavailable         the log no longer reaches back to the place named
-├── TooMany              a limit was reached; carries when to come back
-│   └── TooManyFailures  that of passwords and codes that were wrong
-└── Unavailable          something the answer depends on is not there now
-    └── StorageFull      there is no room for what should be kept
+│   ├── RequestInProgress        a request with this key is in progress; carries the time to retry
+│   └── ResponseExpired          a request with this key succeeded, and its response is no longer stored
+├── IdempotencyKeyReused         the key was used for another request
+├── VersionMismatch              the version of the caller is not the current one
+├── PositionUnavailable          the log no longer contains the position
+├── TooMany                      a limit was reached; carries the time to retry
+│   └── TooManyFailures          the limit of wrong passwords and codes
+└── Unavailable                  a resource that the response needs is unavailable now
+    └── StorageFull
 """
 
 from __future__ import annotations
