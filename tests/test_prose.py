@@ -45,6 +45,8 @@ FORBIDDEN: Final = {
 """What to do instead, with the patterns that show the need."""
 
 ALLOWED: Final[dict[str, tuple[str, ...]]] = {
+    "tests/support/postgres.py": ('^.?"nobody".?$',),
+    "tests/support/pgbouncer.py": ('^.?"nobody".?$',),
     "tests/test_prose.py": (
         r"\\b",
         "Who asks gets an answer",
@@ -112,8 +114,8 @@ def test_exceptions_are_few_and_needed() -> None:
     """At most twenty sentences may use a forbidden word, and each of them exists."""
     assert sum(map(len, ALLOWED.values())) <= 20
     for name, patterns in ALLOWED.items():
-        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
-        assert all(re.search(pattern, text) for pattern in patterns), name
+        pieces = [" ".join(text.split()) for _, text in prose(ROOT / name)]
+        assert all(any(re.search(pattern, piece) for piece in pieces) for pattern in patterns), name
 
 
 @pytest.mark.parametrize(

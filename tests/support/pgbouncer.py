@@ -26,7 +26,7 @@ async def run_pgbouncer(url: str, mode: Literal["session", "transaction", "state
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile() as log:
         _configure(Path(name), server.hostname, server.port, port, mode)
         # It refuses to run as root.
-        user = pwd.getpwnam("absent").pw_uid if os.geteuid() == 0 else None
+        user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
         process = await asyncio.create_subprocess_exec(
             program, f"{name}/pgbouncer.ini", stdout=log, stderr=log, user=user
         )

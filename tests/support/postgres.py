@@ -145,7 +145,7 @@ def _other_than_root(folder: Path) -> dict[str, Any]:
     """PostgreSQL refuses to run as root: then the account with the least rights runs it."""
     if os.geteuid() != 0:
         return {}
-    nobody = pwd.getpwnam("absent")
+    nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
 
