@@ -190,7 +190,7 @@ async def test_memory_does_not_grow_with_those_who_came_and_left(tell: Tell) -> 
 
 async def test_reloads_and_a_killed_worker_lose_nothing(tell: Tell, tmp_path: Path) -> None:
     """The same at full size: a thousand readers over SSE and a thousand over WebSocket on a SQLite file, 20 changes a second,
-    two reloads and one `kill -9`: nothing is lost or out of order, and everybody is back within three seconds."""
+    two reloads and one `kill -9`: nothing is lost or out of order, and every reader is back within ten seconds."""
     await restart(f"sqlite:///{tmp_path}/roster.db", READERS, tell, reloads=2, rest_s=5)
 
 

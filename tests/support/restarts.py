@@ -61,6 +61,8 @@ async def restart(store_url: str, readers: int, tell: Callable[[str], None], *, 
         assert [reader.faults for reader in people.readers if reader.faults] == []
         assert [reader.resets for reader in people.readers if reader.resets] == []
         assert {len(reader.away_s) for reader in people.readers} == {reloads + 1}
-        assert max(max(reader.away_s) for reader in people.readers) < 3
+        assert (
+            max(max(reader.away_s) for reader in people.readers) < 10
+        )  # a reload takes some two seconds, and a busy host longer
         # The request that was cut off with its worker; a reload costs none.
         assert len(written.failures) <= 1
