@@ -78,7 +78,7 @@ def files() -> list[Path]:
         if path.is_file()
         and path.suffix in SUFFIXES
         and path.name not in LISTS_OF_WORDS
-        and not {"node_modules", "__pycache__", "_site"} & set(path.parts)
+        and not {".venv", "node_modules", "__pycache__"} & set(path.relative_to(ROOT).parts)
     )
 
 
