@@ -30,7 +30,7 @@ class Context:
         principal: the authenticated caller; None before authentication.
         limit: the tightest that counts it; None when none does.
         used_s: how much of its time is used up.
-        turned_away: why a feed may not be served now; it is for the view to say so in the stream.
+        rate_limited: the limit that a feed has reached; the view reports it in the stream. None below the limit.
         streamed_bytes: what a stream sent; None for other answers.
         entered: id of a user who was authenticated by the request itself: a login or a refresh.
         problem: what was refused, as the last part of the type of its problem; None for other answers.

@@ -53,7 +53,7 @@ class BroadcastLog:
         self._gathered_bytes = 0
         self._gathered_entries = 0
         self._gather_s = 0.0
-        self._handed_out = ring.head
+        self._delivered_seq = ring.head
         self._flush_handle: asyncio.Handle | None = None
 
     @property
@@ -63,14 +63,14 @@ class BroadcastLog:
     @property
     def delivered_seq(self) -> int:
         """The seq up to which live readers received everything; later entries are pending."""
-        return self._handed_out if self._gathered else self.ring.head
+        return self._delivered_seq if self._gathered else self.ring.head
 
     def append(self, entry: EncodedEntry) -> None:
         """Put the next entry at the end; its readers get it at the end of this turn of the loop, if not before."""
         for watcher in [watcher for watcher in self._watchers if watcher.want.takes(entry)]:
             del self._watchers[watcher]
             watcher.fall_behind(self.ring.head)
-        self._handed_out = self.delivered_seq
+        self._delivered_seq = self.delivered_seq
         self.ring.append(entry)
         for key in (None, entry.key) if entry.key is not None else (None,):
             for audience in self._audiences.get(key, {}).values():

@@ -37,8 +37,8 @@ class ConnectionRegistry:
         keepalive_s: by kind, how often a stream shows that it lives.
 
     Attributes:
-        anteroom: connections that have not authenticated yet.
-        retiring: whether a shutdown was requested: load balancers should send no more requests.
+        pending_auth: connections that have not authenticated yet.
+        shutting_down: whether a shutdown was requested: load balancers should send no more requests.
         draining: how streams end that are open or open now; None while they may stay.
     """
 
@@ -55,7 +55,7 @@ class ConnectionRegistry:
         self._most_per_user = most_per_user
         self.slow_client_timeout_s = slow_client_timeout_s
         self._most_buffered = most_buffered
-        self._ping_s = keepalive_s
+        self._keepalive_s = keepalive_s
         self._by_user: dict[UUID, set[Connection]] = {}
         self._pinged_at: dict[Connection, float] = {}
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes that the socket had taken, and since when
@@ -185,7 +185,7 @@ class ConnectionRegistry:
                 connection.end(close_reasons.EXPIRED)
             elif self._is_stuck(connection, size, now):
                 self._end_slow(connection, size, now)
-            elif now - pinged_at >= self._ping_s[connection.kind] and size < FULL_BYTES:
+            elif now - pinged_at >= self._keepalive_s[connection.kind] and size < FULL_BYTES:
                 self._pinged_at[connection] = now
                 connection.ping()
         if buffered > self._most_buffered:

@@ -45,7 +45,7 @@ class UnreadResponses:
 
     def __init__(self, slow_client_timeout_s: float, find_streams: Callable[[], Collection[asyncio.Transport]]) -> None:
         self.look_every_s = min(1.0, slow_client_timeout_s / 4)
-        self._stall_s = slow_client_timeout_s
+        self._slow_client_timeout_s = slow_client_timeout_s
         self._find_streams = find_streams
         self._unread: dict[asyncio.Transport, _Unread] = {}
 
@@ -63,7 +63,7 @@ class UnreadResponses:
                 since = known.since
             unread[transport] = _Unread(size, connection.drains, since)
         self._unread = unread
-        if late := [transport for transport, one in unread.items() if now - one.since >= self._stall_s]:
+        if late := [transport for transport, one in unread.items() if now - one.since >= self._slow_client_timeout_s]:
             self._abort(late)
 
     def _abort(self, late: list[asyncio.Transport]) -> None:

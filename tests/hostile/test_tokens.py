@@ -627,7 +627,7 @@ async def test_composed_and_decomposed_logins_are_one_account(store_url: str) ->
 
 
 async def test_operator_token_of_bytes_is_401() -> None:
-    """With `METRICS_TOKEN` any other bearer is 401, also one of bytes that are no text."""
+    """With `ROSTER_METRICS_TOKEN` any other bearer is 401, also one of bytes that are no text."""
     async with serve(metrics_token="x" * 20) as server:
         given = ("", "Bearer ", "Bearer \xff", "Bearer " + "x" * 19, "Bearer " + "x" * 20)
         statuses = [(await call(server, "GET", "/metrics", f"Authorization: {text}")).status for text in given]

@@ -178,7 +178,9 @@ def test_nothing_is_kept_of_a_stream_that_was_removed() -> None:
         registry.remove(stream)
 
     assert len(registry) == 0
-    kept = [value for value in vars(registry).values() if isinstance(value, (dict, set)) and value != registry._ping_s]
+    kept = [
+        value for value in vars(registry).values() if isinstance(value, (dict, set)) and value != registry._keepalive_s
+    ]
     assert kept
     assert not any(kept)
     assert registry.metric("roster_streams_closed_total", kind="feed", reason="left") == 1

@@ -153,7 +153,7 @@ async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> Non
 
 
 async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
-    """A client that requests everything and reads nothing is disconnected after `SLOW_CLIENT_TIMEOUT_S`; until then two have the places."""
+    """A client that requests everything and reads nothing is disconnected after its timeout; until then two have the places."""
     async with serve(store_url=store_url, slow_client_timeout_s=0.5, send_buffer=8_192) as server:
         admin = await server.admin()
         await import_batch(server, admin, (person(number, name="x" * 100) for number in range(3_000)))

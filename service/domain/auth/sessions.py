@@ -48,7 +48,7 @@ class Session:
         generation: of the newest refresh token that was handed out, from 1.
         rotated_at: when that one was handed out.
         expires_at: when the session ends by itself; a refresh puts it off.
-        ends_by: when it ends however often it is refreshed; None: no refresh puts `expires_at` off.
+        absolute_expires_at: when it ends however often it is refreshed; None: no refresh puts `expires_at` off.
         origin: where its newest refresh token was handed out to.
     """
 

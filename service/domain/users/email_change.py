@@ -31,7 +31,7 @@ async def ask(
     one before; a repeated one ends none. Where it is the address that the user has, there is nothing to ask.
 
     Args:
-        proven: the hash that `proofs.show` returned: if the password was changed since, nothing is sent.
+        proven: the hash that `reauthentication.show` returned: if the password was changed since, nothing is sent.
         ttl: for how long the address can be confirmed.
     """
 

@@ -51,7 +51,7 @@ class Outcome:
 
     Attributes:
         error: what it raised; then it changed nothing.
-        came_between: whether that was because of another transaction, so that it may go well once more.
+        is_write_conflict: whether that was because of another transaction, so that it may go well once more.
         recorded: its events and audit entries, if it succeeded.
         claimed: the key that it took, and what makes the answer to be kept with it.
     """
