@@ -12,7 +12,6 @@ from service.domain.errors import BadRequest
 from service.domain.idempotency.claims import KEY_MAX, Claim, StoredResponse
 from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Render, Writes
-from service.http.services import SERVICES
 from service.http.view import View, json_answer
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -47,9 +46,8 @@ async def claim_of(view: View, key: str) -> Claim:
     """The claim of the caller's request on that key."""
     request = view.request
     route = f"{request.method} {request.path}"
-    return request.app[SERVICES].idempotency.claim(
-        view.caller.id, route, key, await view.read(), request.app[SERVICES].clock()
-    )
+    services = view.services
+    return services.idempotency.claim(view.caller.id, route, key, await view.read(), services.clock())
 
 
 async def carry_out_once(

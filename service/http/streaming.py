@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from aiohttp import web
 
 from service.domain.users.bulk_export import Exported, Sent, record_export
-from service.http.services import CONTEXT, SERVICES
+from service.http.services import CONTEXT
 from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
@@ -26,7 +26,7 @@ log = logging.getLogger("roster.exports")
 
 async def serve_stream(view: View, reading: Reading, start: Start) -> web.StreamResponse:
     """Serve until the stream ends or the client leaves. To HEAD it answers with the headers alone."""
-    request = view.request
+    request, services = view.request, view.services
     context = request[CONTEXT]
     stream = EventStream(request, view.principal, context.client)
     if request.method == "HEAD":
@@ -34,10 +34,10 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     await finish_headers(request, stream.response)
     if context.rate_limited is not None:
         stream.end(close_reasons.TOO_MANY_REQUESTS, context.rate_limited.retry_after_s)
-    elif not request.app[SERVICES].hub.is_current:
+    elif not services.hub.is_current:
         stream.end(close_reasons.FEED_FAILED)
     try:
-        await stream.run(reading, start, request.app[SERVICES].connections, request.app[SERVICES].authenticator.confirm)
+        await stream.run(reading, start, services.connections, services.authenticator.confirm)
     finally:
         context.streamed_bytes = stream.sent_bytes
     return stream.response

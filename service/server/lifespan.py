@@ -34,15 +34,14 @@ log = logging.getLogger("roster")
 @contextlib.asynccontextmanager
 async def open_store(app: web.Application) -> AsyncIterator[None]:
     """Open the store, and take from it the secrets that all who use it share."""
-    store = app[SERVICES].store
+    services = app[SERVICES]
+    store = services.store
     try:
         await store.open()
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
-    app[SERVICES].cursors = Cursors(await store.secret("cursors"))
-    app[SERVICES].idempotency = IdempotencyKeys(
-        await store.secret("idempotency"), app[SERVICES].settings.idempotency_ttl_s
-    )
+    services.cursors = Cursors(await store.secret("cursors"))
+    services.idempotency = IdempotencyKeys(await store.secret("idempotency"), services.settings.idempotency_ttl_s)
     yield
     await store.close()
 
@@ -50,11 +49,12 @@ async def open_store(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def follow_keys(app: web.Application) -> AsyncIterator[None]:
     """Where no setting names the keys of access tokens, take them from the store, and follow those that others make."""
-    store, keyring = app[SERVICES].store, app[SERVICES].keyring
+    services = app[SERVICES]
+    store, keyring = services.store, services.keyring
     if not keyring.is_kept:
         yield
         return
-    moment = app[SERVICES].clock()
+    moment = services.clock()
     await store.add_signing_key_if_none(made("HS256", moment, moment))
     try:
         await keyring.look()
@@ -69,21 +69,22 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def make_admin(app: web.Application) -> AsyncIterator[None]:
     """Create the first administrator, who can create other users."""
-    settings, hasher = app[SERVICES].settings, app[SERVICES].hasher
+    services = app[SERVICES]
+    settings, hasher = services.settings, services.hasher
     password = settings.admin_password or secrets.token_urlsafe(12)
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
     try:
-        made = await accounts.ensure_admin(app[SERVICES].store, hasher, app[SERVICES].clock, admin)
+        made = await accounts.ensure_admin(services.store, hasher, services.clock, admin)
     except AlreadyExists as error:
         made = False
-        app[SERVICES].admin_state = "missing"
+        services.admin_state = "missing"
         log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     else:
-        app[SERVICES].admin_state = "created" if made else "found"
+        services.admin_state = "created" if made else "found"
     # A generated password is shown once; a configured one is known already.
     if made and _is_common(admin):
         log.warning("the administrator's password is a common one; change it")
-    app[SERVICES].generated_password = password if made and not settings.admin_password else None
+    services.generated_password = password if made and not settings.admin_password else None
     yield
     hasher.close()
 
@@ -99,11 +100,10 @@ def _is_common(admin: NewUser) -> bool:
 @contextlib.asynccontextmanager
 async def follow_log(app: web.Application) -> AsyncIterator[None]:
     """Follow the log, and watch the open streams."""
-    hub, rooms = app[SERVICES].hub, app[SERVICES].rooms
+    services = app[SERVICES]
+    hub, rooms = services.hub, services.rooms
     await hub.open()
-    watch = app[SERVICES].connections.watch(
-        hub.check, rooms.sweep, app[SERVICES].token_usage.look, app[SERVICES].failed_logins.look
-    )
+    watch = services.connections.watch(hub.check, rooms.sweep, services.token_usage.look, services.failed_logins.look)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:
@@ -115,10 +115,11 @@ async def follow_log(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def open_outbound(app: web.Application) -> AsyncIterator[None]:
     """The one session for calls out."""
-    settings = app[SERVICES].settings
+    services = app[SERVICES]
+    settings = services.settings
     async with open_session(settings) as session:
-        app[SERVICES].outbound = session
-        app[SERVICES].aggregator = Aggregator(
+        services.outbound = session
+        services.aggregator = Aggregator(
             session,
             settings.upstreams,
             concurrency=settings.aggregate_concurrency,
@@ -131,15 +132,16 @@ async def open_outbound(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def send_mails(app: web.Application) -> AsyncIterator[None]:
     """Send mails that wait, those of before the last stop among them."""
-    settings, clock = app[SERVICES].settings, app[SERVICES].clock
+    services = app[SERVICES]
+    settings, clock = services.settings, services.clock
     ttls: dict[Purpose, timedelta] = {
         "verify": timedelta(seconds=settings.verify_ttl_s),
         "move": timedelta(seconds=settings.verify_ttl_s),
         "reset": timedelta(seconds=settings.reset_ttl_s),
     }
     head = TemplateContext(settings.public_url, settings.mail_link_url, ttls)
-    postbox = app[SERVICES].mail_worker = MailWorker(
-        app[SERVICES].store, chosen_mailer(settings, clock), clock, head, app[SERVICES].tasks, app[SERVICES].metrics
+    postbox = services.mail_worker = MailWorker(
+        services.store, chosen_mailer(settings, clock), clock, head, services.tasks, services.metrics
     )
     sending = asyncio.create_task(postbox.run(), name="send mails")
     yield
@@ -150,8 +152,9 @@ async def send_mails(app: web.Application) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def finish_tasks(app: web.Application) -> AsyncIterator[None]:
     """Bring to its end what was begun, before anything that it uses closes."""
+    services = app[SERVICES]
     yield
-    await app[SERVICES].tasks.close(app[SERVICES].settings.shutdown_timeout_s)
+    await services.tasks.close(services.settings.shutdown_timeout_s)
 
 
 @contextlib.asynccontextmanager
@@ -176,9 +179,10 @@ IN_ORDER: Final = (
 
 async def end_streams(app: web.Application) -> None:
     """Ask every stream to reconnect later; a handler that is not asked costs twice the shutdown timeout."""
-    settings = app[SERVICES].settings
-    app[SERVICES].bulk_jobs.end()
+    services = app[SERVICES]
+    settings = services.settings
+    services.bulk_jobs.end()
     await asyncio.gather(
-        app[SERVICES].connections.drain(settings.drain_spread_s, settings.shutdown_timeout_s),
-        app[SERVICES].echoes.drain(),
+        services.connections.drain(settings.drain_spread_s, settings.shutdown_timeout_s),
+        services.echoes.drain(),
     )

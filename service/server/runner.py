@@ -63,7 +63,8 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
-        settings, metrics = self.app[SERVICES].settings, self.app[SERVICES].metrics
+        services = self.app[SERVICES]
+        settings, metrics = services.settings, services.metrics
         peers = Peers(
             settings.connections_per_network,
             settings.proxies,
@@ -71,17 +72,18 @@ class Runner(web.AppRunner):
             metrics.descriptors_exhausted.inc,
         )
         http = HttpServer(server, peers, settings.head_timeout_s)
-        unread = UnreadResponses(settings.slow_client_timeout_s, self.app[SERVICES].connections.transports)
+        unread = UnreadResponses(settings.slow_client_timeout_s, services.connections.transports)
         self._watching = asyncio.create_task(unread.watch(http.find_transports), name="watch unread responses")
         return http
 
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
         self._serving_since = time.monotonic()
-        store = self.app[SERVICES].settings.store_url.partition(":")[0]  # the rest may contain a password
+        settings = self.app[SERVICES].settings
+        store = settings.store_url.partition(":")[0]  # the rest may contain a password
         where = [_shown(address) for address in self.addresses]
         log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
-        if not self.app[SERVICES].settings.metrics_token:
+        if not settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
     def request_shutdown(self, number: signal.Signals) -> None:
@@ -98,8 +100,9 @@ class Runner(web.AppRunner):
         try:
             if self.sites:
                 # Who sends requests here learns from readiness that it should not; until then they are answered.
-                self.app[SERVICES].connections.shutting_down = True
-                await asyncio.sleep(self.app[SERVICES].settings.drain_delay_s)
+                services = self.app[SERVICES]
+                services.connections.shutting_down = True
+                await asyncio.sleep(services.settings.drain_delay_s)
             for site in self.sites:
                 await site.stop()
             if self.server is not None:

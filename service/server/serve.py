@@ -79,9 +79,10 @@ async def _set_aside(_: web.Application) -> None:
 
 async def _tell_password(app: web.Application) -> None:
     """Say in the log what `serve` says on the terminal."""
-    password = app[SERVICES].generated_password
+    services = app[SERVICES]
+    password = services.generated_password
     if password is not None:
-        extra = {"login": app[SERVICES].settings.admin_username, "password": password}
+        extra = {"login": services.settings.admin_username, "password": password}
         # The password is needed to log in, so it is written at every log level.
         level = max(logging.WARNING, log.getEffectiveLevel())
         log.log(level, "first administrator made; this password is shown once", extra=extra)
@@ -137,9 +138,10 @@ def _cannot_listen(settled: Settings, error: OSError) -> str:
 
 def banner(app: web.Application, port: int) -> str:
     """The lines that a person sees after the start."""
-    settled = app[SERVICES].settings
+    services = app[SERVICES]
+    settled = services.settings
     address = f"http://{reachable_host(settled.host)}:{port}"
-    password = app[SERVICES].generated_password
+    password = services.generated_password
     shown = (
         f"password {password}  (generated now, shown once)" if password else f"password as {PREFIX}ADMIN_PASSWORD says"
     )
@@ -147,7 +149,7 @@ def banner(app: web.Application, port: int) -> str:
         "created": f"login {settled.admin_username}  {shown}",
         "found": "as before; its password was shown, or set, at the first start (lost: docs/auth.md)",
         "missing": "there is none, as the log says",
-    }[app[SERVICES].admin_state]
+    }[services.admin_state]
     kept = "kept in memory: it is gone when this process ends"
     if settled.sqlite_path is not None:
         kept = f"kept in {settled.sqlite_path}"

@@ -27,7 +27,6 @@ from service.http.operations import (
 )
 from service.http.path_ids import id_in_path
 from service.http.preconditions import accepted_versions, excluded_versions, not_modified
-from service.http.services import SERVICES
 from service.http.view import PRIVATE, View, json_answer
 from service.schemas.users import (
     UserAnswer,
@@ -233,7 +232,7 @@ class UserView(ReauthView):
 async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
     request = view.request
-    user, position = await request.app[SERVICES].store.user(user_id)
+    user, position = await view.services.store.user(user_id)
     if user is None or not view.principal.caller.can_view(user_id):
         raise NotFound()
     headers = _headers(user, position)
@@ -281,7 +280,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
     if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
         return None, frozenset()
     # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
-    found = await request.app[SERVICES].store.user(user_id)
+    found = await view.services.store.user(user_id)
     if found.value is None or not view.caller.can_view(user_id):
         raise NotFound()
     epoch = found.position.epoch
