@@ -34,6 +34,11 @@ class ProblemType:
     def code(self) -> str:
         return self.slug.replace("-", "_")
 
+    @property
+    def uri(self) -> str:
+        """The `type` of a problem document (RFC 9457, 3.1.1): the path of the page that explains the problem."""
+        return f"/problems/{self.slug}"
+
 
 class HttpProblem(Exception):
     """An HTTP request that the transport refuses. `detail` is a sentence that is safe to show; None: the title."""

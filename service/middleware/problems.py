@@ -52,7 +52,7 @@ def respond_to_error(request: web.Request, context: Context, error: Exception) -
 def render_document(request: web.Request, request_id: str, problem: ProblemDetails) -> web.Response:
     """A problem document. It closes the connection where the request asked for an upgrade or the problem says so."""
     document = Problem(
-        type=f"/problems/{problem.type.slug}",
+        type=problem.type.uri,
         title=problem.type.title,
         status=problem.type.status,
         detail=problem.detail,

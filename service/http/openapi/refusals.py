@@ -89,7 +89,7 @@ def examples(operations: Iterable[Collection[ProblemType]]) -> dict[str, Any]:
         kind.slug: {
             "summary": kind.title,
             "value": {
-                "type": f"/problems/{kind.slug}",
+                "type": kind.uri,
                 "title": kind.title,
                 "status": kind.status,
                 "detail": kind.remedy,

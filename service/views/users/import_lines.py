@@ -99,7 +99,7 @@ class ImportReport:
             return
         refusal = ImportRefusal(
             line=number,
-            type=f"/problems/{find_problem_type(error).slug}",
+            type=find_problem_type(error).uri,
             detail=str(error),
             errors=list_field_problems(error),
         )
