@@ -87,7 +87,7 @@ def _measure(name: str, seconds: int, generator: Path | None) -> Measure:
         kind: fanout.Kind = "websocket" if name == "fanout_ws" else "sse"
 
         def deliver(server: Roster) -> float:
-            audience = fanout.SubscriberGroup.of_roster(kind, server.authorization)
+            audience = fanout.Audience.of_roster(kind, server.authorization)
             fan = fanout.generate(generator, server.server, audience, window=1, seconds=seconds)
             if fan.cpu_us is None:
                 raise LeftOut("the system does not tell what processor time a process has used")

@@ -31,7 +31,7 @@ _FILL: Final = {"type": "echo", "data": "x" * 40_000}
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriberGroup:
+class Audience:
     """How the load comes into a room, speaks and listens.
 
     Attributes:
@@ -49,12 +49,12 @@ class SubscriberGroup:
     hello: str | None = None
 
     @classmethod
-    def of_bare(cls, kind: Kind) -> SubscriberGroup:
+    def of_bare(cls, kind: Kind) -> Audience:
         """What `servers/bare_room.py` serves."""
         return cls(kind, "/listen" if kind == "websocket" else "/feed", "/publish")
 
     @classmethod
-    def of_roster(cls, kind: Kind, headers: Mapping[str, str]) -> SubscriberGroup:
+    def of_roster(cls, kind: Kind, headers: Mapping[str, str]) -> Audience:
         """A room of Roster."""
         subscribe = "/v1/ws" if kind == "websocket" else f"/v1/rooms/{_ROOM}/feed"
         return cls(kind, subscribe, "/v1/ws", headers, joins=True, hello="event: hello")
@@ -109,9 +109,7 @@ def generator() -> Iterator[Path]:
         yield program
 
 
-def generate(
-    program: Path, server: Server, audience: SubscriberGroup, *, window: int, seconds: int, stalled: int = 0
-) -> Fan:
+def generate(program: Path, server: Server, audience: Audience, *, window: int, seconds: int, stalled: int = 0) -> Fan:
     """Have 1,000 subscribers listen and one publisher speak for that long.
 
     Args:
@@ -163,7 +161,7 @@ def generate(
     )
 
 
-def _options(port: int, audience: SubscriberGroup, window: int, seconds: int, stalled: int) -> Iterator[str]:
+def _options(port: int, audience: Audience, window: int, seconds: int, stalled: int) -> Iterator[str]:
     yield from ("--port", str(port), "--kind", audience.kind, "--subscribers", str(SUBSCRIBERS))
     yield from ("--window", str(window), "--seconds", str(seconds))
     yield from ("--subscribe", audience.subscribe, "--publish", audience.publish, "--message", json.dumps(_MESSAGE))

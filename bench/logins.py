@@ -141,10 +141,10 @@ async def _load(port: int, get: bytes, logins: Sequence[bytes], seconds: int) ->
 def _bare(seconds: int, cores: Cores) -> float:
     command = [sys.executable, "-m", "bench.bare_hash", str(seconds)]
     with visiting(cores.both):
-        figures = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
-    if figures.returncode != 0:
-        raise WrongAnswer(f"bench.bare_hash: {figures.stderr.strip()}")
-    return float(figures.stdout)
+        hashing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds + _MARGIN_S)
+    if hashing.returncode != 0:
+        raise WrongAnswer(f"bench.bare_hash: {hashing.stderr.strip()}")
+    return float(hashing.stdout)
 
 
 def _p99_ms(stretch: Stretch) -> float:

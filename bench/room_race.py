@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from bench import roster
 from bench.cores import Cores
-from bench.fanout import SUBSCRIBERS, Fan, SubscriberGroup, generate, generator
+from bench.fanout import SUBSCRIBERS, Audience, Fan, generate, generator
 from bench.rounds import Plan, compare
 from bench.serve import Server, free_port, serving
 from bench.table import table
@@ -26,7 +26,7 @@ class Runner:
 
     letter: str
     server: Server
-    audience: SubscriberGroup
+    audience: Audience
     fans: dict[int, list[Fan]] = field(default_factory=lambda: {window: [] for window in WINDOWS})
 
     def median(self, window: int, of: Callable[[Fan], float]) -> float:
@@ -55,8 +55,8 @@ def run(kind: Literal["websocket", "sse"], listeners: str, plan: Plan, cores: Co
         port = free_port()
         bare = stack.enter_context(serving("bare", ["-m", "bench.servers.bare_room", str(port)], port, cores.server))
         runners = (
-            Runner("a", bare, SubscriberGroup.of_bare(kind)),
-            Runner("b", ours.server, SubscriberGroup.of_roster(kind, ours.authorization)),
+            Runner("a", bare, Audience.of_bare(kind)),
+            Runner("b", ours.server, Audience.of_roster(kind, ours.authorization)),
         )
         if plan.warmup_s:
             for runner in runners:

@@ -9,7 +9,7 @@ from typing import Final
 
 from bench import roster
 from bench.cores import Cores
-from bench.fanout import SUBSCRIBERS, Fan, SubscriberGroup, generate, generator
+from bench.fanout import SUBSCRIBERS, Audience, Fan, generate, generator
 from bench.rounds import Plan, compare
 from bench.table import table
 from bench.versions import versions
@@ -26,7 +26,7 @@ def run(plan: Plan, cores: Cores) -> str:
     """Measure both in turn, in lockstep, and tell; raises `LeftOut`, `NotServing`, `WrongAnswer`."""
     fans: dict[int, list[Fan]] = {0: [], 1: []}
     with generator() as program, roster.running(cores.server) as ours:
-        audience = SubscriberGroup.of_roster("websocket", ours.authorization)
+        audience = Audience.of_roster("websocket", ours.authorization)
         if plan.warmup_s:
             generate(program, ours.server, audience, window=1, seconds=plan.warmup_s)
         for number in range(1, plan.rounds + 1):

@@ -86,9 +86,9 @@ def _filled(letter: str, name: str, running: Roster) -> Store:
         headers = {**running.authorization, "Content-Type": "application/x-ndjson"}
         for start in range(0, USERS, _AT_ONCE):
             body = "\n".join(_line(number) for number in range(start, start + _AT_ONCE)).encode()
-            figures = expect(client.ask("POST", "/v1/users/import", headers, body), 200, f"{name}: import")
-            if json.loads(figures.body.splitlines()[0])["created"] != _AT_ONCE:
-                raise WrongAnswer(f"{name}: import: {figures.body[:300]!r}")
+            answer = expect(client.ask("POST", "/v1/users/import", headers, body), 200, f"{name}: import")
+            if json.loads(answer.body.splitlines()[0])["created"] != _AT_ONCE:
+                raise WrongAnswer(f"{name}: import: {answer.body[:300]!r}")
         cursor = ""
         for _ in range((_DEEP - 1) * _PAGE // _WIDEST):
             path = f"/v1/users?limit={_WIDEST}{cursor}"

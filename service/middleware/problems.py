@@ -11,7 +11,7 @@ from service.http import problems
 from service.http.context import Context
 from service.http.problem_details import ProblemDetails, to_problem
 from service.http.problems import HttpProblem, ImportAborted
-from service.realtime.event_stream import rate_limited
+from service.realtime.event_stream import unavailable_stream
 from service.schemas.problems import Problem
 
 log = logging.getLogger("roster.problems")
@@ -34,7 +34,7 @@ def respond_to_error(request: web.Request, context: Context, error: Exception) -
     match error:
         case errors.Unavailable() if context.operation is not None and context.operation.is_feed:
             # EventSource does not reconnect after 503 (WHATWG HTML, 9.2.3). The stream itself names the time to reconnect.
-            return rate_limited()
+            return unavailable_stream()
         case errors.DomainError() | HttpProblem() | ImportAborted():
             pass
         case web.HTTPException() if error.status >= 400:

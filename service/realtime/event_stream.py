@@ -224,7 +224,7 @@ class EventStream(Connection):
         self.write(chunk(data) if self.form is WireEncoding.CHUNKED else data)
 
 
-def rate_limited() -> web.Response:
+def unavailable_stream() -> web.Response:
     """The whole stream of a reader that cannot be authenticated, because the store does not answer."""
     retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
     return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, retry_ms))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.http.content_coding import PIECE, CodingError, Decoder
-from tests.support.ndjson import NDJSON, import_batch, ndjson, person
+from tests.support.ndjson import NDJSON, ndjson, person, post_import
 from tests.support.server import Server
 
 CODINGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
@@ -88,5 +88,5 @@ async def test_whole_compressed_import_is_taken(server: Server) -> None:
     """Several members of gzip, as of concatenated files, are one body."""
     admin = await server.admin()
     body = b"".join(gzip.compress(ndjson([person(f"member{number}")])) for number in range(5))
-    imported = await import_batch(server, admin, body, headers={"Content-Encoding": "gzip"})
+    imported = await post_import(server, admin, body, headers={"Content-Encoding": "gzip"})
     assert imported.counts == (5, 0, 0, 0)

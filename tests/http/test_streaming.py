@@ -11,7 +11,7 @@ import pytest
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
 from service.http.services import SERVICES
-from tests.support.ndjson import import_batch, person
+from tests.support.ndjson import person, post_import
 from tests.support.server import Login, Server
 from tests.support.wait import until
 
@@ -37,7 +37,7 @@ async def entries(server: Server, by: Login, action: str, count: int) -> list[di
 async def test_export_leaves_an_audit_entry(server: Server, path: str, headers: dict[str, str], action: str) -> None:
     """It says who exported, from where and how many lines; a HEAD, and a page, leave none."""
     admin = await server.admin()
-    await import_batch(server, admin, map(person, range(3)))
+    await post_import(server, admin, map(person, range(3)))
     async with server.request("HEAD", path, admin, headers=headers) as answer:
         assert answer.status == 200
     async with server.request("GET", path, admin, headers=headers) as answer:

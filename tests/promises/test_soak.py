@@ -18,7 +18,7 @@ from tests.support.crashes import Run, on_postgres, on_sqlite
 from tests.support.crowd import READERS, Lags, crowd
 from tests.support.figures import Tell
 from tests.support.gunicorn import gunicorn
-from tests.support.ndjson import import_batch, ndjson, person
+from tests.support.ndjson import ndjson, person, post_import
 from tests.support.readers import KINDS, Reader, seq_of
 from tests.support.restarts import restart
 from tests.support.server import Login
@@ -227,7 +227,7 @@ async def test_memory_does_not_grow_with_what_is_imported(tell: Tell) -> None:
         watching = asyncio.create_task(watch())
         began_at, first = loop.time(), 0
         for wave in range(waves):
-            assert (await import_batch(server, admin, body(wave))).counts == (lines, 0, 0, 0)
+            assert (await post_import(server, admin, body(wave))).counts == (lines, 0, 0, 0)
             first = first or peak
         imported_s = loop.time() - began_at
         async with server.request("GET", "/v1/users/export", admin) as answer:

@@ -41,7 +41,7 @@ class Imported:
         return summary["created"], summary["updated"], summary["skipped"], summary["refused"]
 
 
-async def import_batch(
+async def post_import(
     server: Server, by: Login, body: bytes | AsyncIterable[bytes] | Iterable[object], query: str = "", **kwargs: Any
 ) -> Imported:
     """Import a body, or rows; it must be answered with 200."""

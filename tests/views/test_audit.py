@@ -13,7 +13,7 @@ import pytest
 from service.http.services import SERVICES
 from service.routes import operations
 from tests.support.mail import mailed
-from tests.support.ndjson import NDJSON, import_batch, ndjson, person
+from tests.support.ndjson import NDJSON, ndjson, person, post_import
 from tests.support.server import ADMIN_PASSWORD, PASSWORD, Login, Server, serve
 from tests.support.totp import Phone, protect
 from tests.support.wait import until
@@ -422,8 +422,8 @@ async def test_import_is_told_of_batch_by_batch(kept: Server) -> None:
     """When it began and what became of it, and an entry a batch; who became an administrator, or lost it, has one of its own."""
     admin = await kept.admin()
     people = [person(number) for number in range(600)]
-    await import_batch(kept, admin, [*people, person("deputy", role="admin")])
-    await import_batch(kept, admin, [person("deputy", role="member"), person(3, name="Three")], "?on_conflict=update")
+    await post_import(kept, admin, [*people, person("deputy", role="admin")])
+    await post_import(kept, admin, [person("deputy", role="member"), person(3, name="Three")], "?on_conflict=update")
     ended = await at_least(kept, admin, 2, action="import.ended")
     written = await items(kept, admin, action="import.written")
     assert [entry["details"].get("user.created") for entry in written] == [None, 100, 500]
@@ -446,7 +446,7 @@ async def test_audit_holds_no_secret(kept: Server) -> None:
     body = {"email": "ada@elsewhere.example.com", "name": "Ada King", "current_password": PASSWORD}
     await kept.json("PATCH", f"/v1/users/{ada.id}", ada, json=body)
     await kept.json("POST", "/v1/auth/password", ada, status=204, json={"current": PASSWORD, "new": ANOTHER})
-    await import_batch(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
+    await post_import(kept, admin, [person(1, name="Ada Byron", password_hash=f"$2b$12${'a' * 53}")])
     await log_in(kept, "ada", 401, "a wrong password")
     await kept.app[SERVICES].failed_logins.write()
     phone = await protect(kept, await kept.member("bob"))

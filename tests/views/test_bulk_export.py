@@ -15,7 +15,7 @@ from service.domain.errors import Unavailable
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
 from service.http.services import SERVICES
-from tests.support.ndjson import export, import_batch, ndjson, person
+from tests.support.ndjson import export, ndjson, person, post_import
 from tests.support.peer import raw_peer
 from tests.support.server import Login, Server, serve
 from tests.support.wait import until
@@ -33,8 +33,8 @@ async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
     """An export is true at its position although writes continue; with the feed after it no event is missed."""
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
-        await import_batch(server, admin, map(person, range(3_000)))
-        writing = asyncio.create_task(import_batch(server, admin, map(person, range(3_000, 6_000))))
+        await post_import(server, admin, map(person, range(3_000)))
+        writing = asyncio.create_task(post_import(server, admin, map(person, range(3_000, 6_000))))
         change = {"name": "changed meanwhile"}
         exports = []
         while not writing.done():
@@ -71,13 +71,13 @@ async def test_export_can_be_imported_elsewhere(store_url: str) -> None:
     async with serve() as one, serve(store_url=store_url) as other:
         admin = await one.admin()
         rows[0]["email"] = "zoë@example.com"
-        assert (await import_batch(one, admin, rows)).refusals == []
+        assert (await post_import(one, admin, rows)).refusals == []
         users, _ = await export(one, admin)
         there = await other.admin()
-        imported = await import_batch(other, there, ndjson(users), "?on_conflict=skip")
+        imported = await post_import(other, there, ndjson(users), "?on_conflict=skip")
         assert imported.counts == (704, 0, 1, 0)
         moved, position = await export(other, there)
-        again = await import_batch(other, there, ndjson(moved), "?on_conflict=update")
+        again = await post_import(other, there, ndjson(moved), "?on_conflict=update")
         assert again.counts == (0, 0, 705, 0)
         assert str(await other.app[SERVICES].store.position()) == position
 
@@ -107,7 +107,7 @@ async def test_answer_says_what_it_is(server: Server) -> None:
 async def test_http_1_0_is_answered_until_the_end_of_the_connection(server: Server) -> None:
     """Without chunks, which a client of 1.0 does not know."""
     admin = await server.admin()
-    await import_batch(server, admin, map(person, range(1_000)))
+    await post_import(server, admin, map(person, range(1_000)))
     async with raw_peer(server.port) as peer:
         await peer.send(asking(admin, "1.0"))
         answer = await peer.answer()
@@ -142,7 +142,7 @@ class Breaking:
 async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> None:
     """Where the store goes away in the middle the connection is cut, and the client knows; the next one is served."""
     admin = await server.admin()
-    await import_batch(server, admin, map(person, range(2_000)))
+    await post_import(server, admin, map(person, range(2_000)))
     store = server.app[SERVICES].store
     store.stream_users = Breaking(store).stream_users  # type: ignore[method-assign]  # a store that goes away
     async with server.request("GET", PATH, admin) as answer:
@@ -156,7 +156,7 @@ async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
     """A client that requests everything and reads nothing is disconnected after its timeout; until then two have the places."""
     async with serve(store_url=store_url, slow_client_timeout_s=0.5, send_buffer=8_192) as server:
         admin = await server.admin()
-        await import_batch(server, admin, (person(number, name="x" * 100) for number in range(3_000)))
+        await post_import(server, admin, (person(number, name="x" * 100) for number in range(3_000)))
         running = server.app[SERVICES].bulk_jobs.running
         peers = []
         for _ in range(2):
@@ -179,7 +179,7 @@ async def test_reader_who_takes_nothing_is_cut_off(store_url: str) -> None:
 async def test_client_that_leaves_frees_its_place(server: Server) -> None:
     """A client that disconnects early frees its place."""
     admin = await server.admin()
-    await import_batch(server, admin, (person(number, name="x" * 100) for number in range(20_000)))
+    await post_import(server, admin, (person(number, name="x" * 100) for number in range(20_000)))
     async with raw_peer(server.port) as peer:
         await peer.send(asking(admin))
         await peer.reader.readuntil(b"\r\n\r\n")
@@ -189,14 +189,14 @@ async def test_client_that_leaves_frees_its_place(server: Server) -> None:
 async def test_import_compares_the_end_line_of_an_export(server: Server) -> None:
     """A whole export is imported as it is; one with a line missing, repeated or added after its end is 400, with how far it got."""
     admin = await server.admin()
-    await import_batch(server, admin, map(person, range(3)))
+    await post_import(server, admin, map(person, range(3)))
     async with server.request("GET", PATH, admin) as answer:
         lines = (await answer.read()).splitlines(keepends=True)
     assert json.loads(lines[-1]) == {"end": True, "users": 4, "position": answer.headers["Roster-Position"]}
 
-    imported = await import_batch(server, admin, b"".join(lines) + b"\n", "?on_conflict=skip")
+    imported = await post_import(server, admin, b"".join(lines) + b"\n", "?on_conflict=skip")
     assert (imported.counts, imported.summary["lines"]) == ((0, 0, 4, 0), 4)
-    assert (await import_batch(server, admin, b"".join(lines[:-1]), "?on_conflict=skip")).counts == (0, 0, 4, 0)
+    assert (await post_import(server, admin, b"".join(lines[:-1]), "?on_conflict=skip")).counts == (0, 0, 4, 0)
     ends = [b'{"end":true,"users":4}', b'{"end":true,"users":true}', b'{"end":1,"users":0}', b'{"end":true}']
     for body in (
         lines[1:],

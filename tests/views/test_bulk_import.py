@@ -19,7 +19,7 @@ from service.domain.errors import Unavailable
 from service.domain.events.query import EventQuery
 from service.domain.users.import_session import ImportSession
 from service.http.services import SERVICES
-from tests.support.ndjson import NDJSON, import_batch, ndjson, person
+from tests.support.ndjson import NDJSON, ndjson, person, post_import
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.wait import until
@@ -77,7 +77,7 @@ async def test_reader_of_the_feed_sees_every_line_once_in_order(store_url: str) 
         admin = await server.admin()
         async with server.feed(admin) as stream:
             hello = await stream.expect("hello")
-            importing = asyncio.create_task(import_batch(server, admin, map(person, range(many))))
+            importing = asyncio.create_task(post_import(server, admin, map(person, range(many))))
             seen = [(await stream.expect("user.created", 30)).data for _ in range(many)]
             imported = await importing
         assert imported.counts == (many, 0, 0, 0)
@@ -103,7 +103,7 @@ async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) 
             await go_on.wait()
             yield ndjson([person("last")])
 
-        importing = asyncio.create_task(import_batch(server, admin, body()))
+        importing = asyncio.create_task(post_import(server, admin, body()))
         await reached(server, began.seq + 2_000)
         await server.json("POST", "/v1/users", admin, status=201, json=person("beside"))  # a commit that would trim
         async with server.feed(admin, params={"after": str(began), "limit": "2001"}) as stream:
@@ -120,10 +120,10 @@ async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) 
 async def test_conflicts_are_what_was_asked_for(server: Server) -> None:
     """By default lines about existing users are refused by their number; or they are skipped, or applied."""
     admin = await server.admin()
-    await import_batch(server, admin, [person(1), person(2, name="Two")])
+    await post_import(server, admin, [person(1), person(2, name="Two")])
     again = [person(1, name="One"), person(2), person(3), person(3)]
 
-    refused = await import_batch(server, admin, again[:2])
+    refused = await post_import(server, admin, again[:2])
     assert refused.counts == (0, 0, 0, 2)
     assert refused.refusals[0] == {
         "line": 1,
@@ -134,8 +134,8 @@ async def test_conflicts_are_what_was_asked_for(server: Server) -> None:
             for name in ("username", "email")
         ],
     }
-    assert (await import_batch(server, admin, again, "?on_conflict=skip")).counts == (1, 0, 3, 0)
-    assert (await import_batch(server, admin, again, "?on_conflict=update")).counts == (0, 1, 3, 0)
+    assert (await post_import(server, admin, again, "?on_conflict=skip")).counts == (1, 0, 3, 0)
+    assert (await post_import(server, admin, again, "?on_conflict=update")).counts == (0, 1, 3, 0)
     listed = await server.json("GET", "/v1/users?sort=username&q=person", admin)
     assert [(user["username"], user["name"]) for user in listed["items"]] == [
         ("person1", "One"),
@@ -149,11 +149,11 @@ async def test_empty_body_is_an_empty_import(server: Server) -> None:
     admin = await server.admin()
     before = await seq(server)
     for body in (b"", b"\n", b"\n \r\n\t\n"):
-        assert (await import_batch(server, admin, body)).counts == (0, 0, 0, 0)
+        assert (await post_import(server, admin, body)).counts == (0, 0, 0, 0)
     assert await seq(server) == before
 
     body = b"\n\r\n" + json.dumps(person(1)).encode() + b"\r\n\n" + json.dumps(person(2)).encode()
-    imported = await import_batch(server, admin, body)
+    imported = await post_import(server, admin, body)
     assert (imported.counts, imported.summary["lines"]) == ((2, 0, 0, 0), 5)
 
 
@@ -163,9 +163,9 @@ async def test_body_may_be_longer_than_others_and_compressed() -> None:
         admin = await server.admin()
         body = ndjson(person(number, name="x" * 90) for number in range(200))
         assert len(body) > 20_000
-        assert (await import_batch(server, admin, body)).counts == (200, 0, 0, 0)
+        assert (await post_import(server, admin, body)).counts == (200, 0, 0, 0)
         body = gzip.compress(ndjson(person(f"zipped{number}") for number in range(200)))
-        imported = await import_batch(server, admin, body, headers={"Content-Encoding": "gzip"})
+        imported = await post_import(server, admin, body, headers={"Content-Encoding": "gzip"})
         assert imported.counts == (200, 0, 0, 0)
 
 
@@ -223,7 +223,7 @@ async def test_hostile_lines_are_refused_each_by_itself(store_url: str) -> None:
             ndjson([person(number)]) + line.removesuffix(b"\n") + b"\n"
             for number, (line, _, _) in enumerate(HOSTILE, 1)
         )
-        imported = await import_batch(server, admin, body)
+        imported = await post_import(server, admin, body)
 
     assert imported.counts == (len(HOSTILE), 0, 0, len(HOSTILE))
     assert [refusal["line"] for refusal in imported.refusals] == [2 * number for number in range(1, len(HOSTILE) + 1)]
@@ -239,12 +239,12 @@ async def test_hostile_lines_are_refused_each_by_itself(store_url: str) -> None:
 async def test_refusals_are_kept_up_to_a_bound(server: Server) -> None:
     """A file of rubbish is answered with its first refusals, and how many more there were."""
     admin = await server.admin()
-    imported = await import_batch(server, admin, b"rubbish\n" * 10_100)
+    imported = await post_import(server, admin, b"rubbish\n" * 10_100)
     assert imported.counts == (0, 0, 0, 10_100)
     assert (len(imported.refusals), imported.summary["omitted"]) == (10_000, 100)
 
     wordy = ndjson({"x" * 190 + str(number): 1 for number in range(60)} for _ in range(500))
-    imported = await import_batch(server, admin, wordy)
+    imported = await post_import(server, admin, wordy)
     told = sum(len(json.dumps(refusal, separators=(",", ":"))) for refusal in imported.refusals)
     assert imported.summary["omitted"] == 500 - len(imported.refusals) > 0
     assert 4 << 20 <= told < (4 << 20) + 30_000
@@ -263,7 +263,7 @@ async def test_hashes_of_others_log_in_and_are_made_anew(store_url: str) -> None
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
         rows = [person(name, password_hash=password_hash) for name, password_hash in hashes.items()]
-        assert (await import_batch(server, admin, [*rows, person("clear", password=PASSWORD), person("none")])).counts[
+        assert (await post_import(server, admin, [*rows, person("clear", password=PASSWORD), person("none")])).counts[
             0
         ] == 5
         for name in hashes:
@@ -286,7 +286,7 @@ async def test_passwords_of_those_who_are_there_are_not_hashed(server: Server) -
     """Sending the same again with `skip` costs no hash; `update` hashes, and ends the sessions of the old password."""
     admin = await server.admin()
     rows = [person(number, password=PASSWORD) for number in range(3)]
-    await import_batch(server, admin, rows)
+    await post_import(server, admin, rows)
     before = await server.log_in("person0")
     hashed = 0
     real = server.app[SERVICES].hasher.hash
@@ -297,9 +297,9 @@ async def test_passwords_of_those_who_are_there_are_not_hashed(server: Server) -
         return await real(password)
 
     server.app[SERVICES].hasher.hash = counting  # type: ignore[method-assign]  # only to be counted
-    assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (0, 0, 3, 0)
+    assert (await post_import(server, admin, rows, "?on_conflict=skip")).counts == (0, 0, 3, 0)
     assert hashed == 0
-    assert (await import_batch(server, admin, rows[:1], "?on_conflict=update")).counts == (0, 1, 0, 0)
+    assert (await post_import(server, admin, rows[:1], "?on_conflict=update")).counts == (0, 1, 0, 0)
     assert hashed == 1
     await server.json("GET", "/v1/users/me", before, status=401)
 
@@ -318,7 +318,7 @@ async def test_import_waits_where_logins_keep_the_threads_busy(server: Server) -
         return await real(password)
 
     server.app[SERVICES].hasher.hash = busy  # type: ignore[method-assign]  # a queue that is full just now
-    assert (await import_batch(server, admin, [person(1, password=PASSWORD)])).counts == (1, 0, 0, 0)
+    assert (await post_import(server, admin, [person(1, password=PASSWORD)])).counts == (1, 0, 0, 0)
     await server.log_in("person1")
 
 
@@ -358,13 +358,13 @@ async def test_so_many_run_at_once(server: Server) -> None:
         yield ndjson([person(name)])
         await go_on.wait()
 
-    running = [asyncio.create_task(import_batch(server, admin, body(name))) for name in ("a", "b")]
+    running = [asyncio.create_task(post_import(server, admin, body(name))) for name in ("a", "b")]
     await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 2)
     async with server.request("POST", PATH, admin, data=b"", headers=NDJSON) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
     go_on.set()
     await asyncio.gather(*running)
-    assert (await import_batch(server, admin, [])).counts == (0, 0, 0, 0)
+    assert (await post_import(server, admin, [])).counts == (0, 0, 0, 0)
 
 
 # Cut short
@@ -382,7 +382,7 @@ async def test_client_that_dies_leaves_whole_batches(store_url: str) -> None:
             peer.writer.transport.abort()
         await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 0)
         assert await seq(server) == before + 1_000
-        assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (700, 0, 1_000, 0)
+        assert (await post_import(server, admin, rows, "?on_conflict=skip")).counts == (700, 0, 1_000, 0)
         page = await server.app[SERVICES].store.events(EventQuery(before, 5_000))
         assert [event.user and event.user.username for event in page.events] == [row["username"] for row in rows]
 
@@ -490,14 +490,14 @@ async def test_store_that_fails_is_told_with_the_progress(server: Server) -> Non
         assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
     assert (problem["progress"]["lines"], problem["progress"]["created"]) == (1_000, 1_000)
     server.app[SERVICES].store.write = real  # type: ignore[method-assign]  # it is back
-    assert (await import_batch(server, admin, rows, "?on_conflict=skip")).counts == (1_000, 0, 1_000, 0)
+    assert (await post_import(server, admin, rows, "?on_conflict=skip")).counts == (1_000, 0, 1_000, 0)
 
 
 @pytest.mark.parametrize("change", [{"role": "member"}, {"active": False}])
 async def test_import_ends_with_the_rights_to_it(server: Server, change: dict[str, Any]) -> None:
     """A user who is no administrator any more, or is gone, imports nothing more."""
     admin = await server.admin()
-    await import_batch(server, admin, [person("deputy", role="admin", password=PASSWORD)])
+    await post_import(server, admin, [person("deputy", role="admin", password=PASSWORD)])
     deputy = await server.log_in("persondeputy")
     before = await seq(server)
     async with raw_peer(server.port) as peer:
@@ -548,7 +548,7 @@ async def test_no_more_is_taken_than_is_written(server: Server) -> None:
             yield row * 500
             sent += 500 * len(row)
 
-    importing = asyncio.create_task(import_batch(server, admin, body(), "?on_conflict=skip"))
+    importing = asyncio.create_task(post_import(server, admin, body(), "?on_conflict=skip"))
     await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 1)
     store.write = slow  # type: ignore[method-assign]  # a store that takes its time
     before = -1
@@ -568,7 +568,7 @@ async def test_bomb_of_one_line_is_not_kept(server: Server) -> None:
     bomb = gzip.compress(b" " * (200 << 20))
     tracemalloc.start()
     try:
-        imported = await import_batch(server, admin, bomb, headers={"Content-Encoding": "gzip"})
+        imported = await post_import(server, admin, bomb, headers={"Content-Encoding": "gzip"})
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -10,7 +10,7 @@ import pytest
 from service.domain.mail.mail import parse_token
 from service.http.services import SERVICES
 from tests.support.mail import mailed
-from tests.support.ndjson import import_batch
+from tests.support.ndjson import post_import
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.totp import protect
@@ -188,7 +188,7 @@ async def lose(server: Server, ada: Login) -> None:
 
 async def import_password(server: Server, ada: Login) -> None:
     row = {"username": "ada", "email": "ada@example.com", "password": PASSWORD + "!"}
-    await import_batch(server, await server.admin(), [row], "?on_conflict=update")
+    await post_import(server, await server.admin(), [row], "?on_conflict=update")
 
 
 async def deactivate(server: Server, ada: Login) -> None:
