@@ -38,7 +38,7 @@ format: $(VENV)/.check  ## format the code
 openapi: $(VENV)/.run  ## regenerate openapi.yaml
 	@$(VENV)/bin/python -m service openapi > openapi.yaml.new && mv openapi.yaml.new openapi.yaml
 
-documents: openapi  ## regenerate openapi.yaml, .env.example and docs/configuration.md
+documents: openapi  ## regenerate openapi.yaml, .env.example and the tables in docs/
 	@$(VENV)/bin/python -m service settings > .env.example.new && mv .env.example.new .env.example
 	@$(VENV)/bin/python .ci/documents.py
 
@@ -55,7 +55,7 @@ bench-compare: $(VENV)/.bench  ## compare the processor time of this checkout wi
 	@$(VENV)/bin/python -m bench.compare $(BASE)
 
 clean:  ## remove the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
+	rm -rf $(VENV) _site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .schemathesis
 
 # A stamp is set only after success; `python3 -m venv` without ensurepip would leave an incomplete folder.
 $(VENV)/bin/python:

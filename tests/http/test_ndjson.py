@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -19,12 +20,17 @@ from service.http.ndjson import lines
 from tests.support.server import settings_for_tests
 
 MOST = 10
-APP = create_app(settings_for_tests(max_body_bytes=MOST))
+
+
+@functools.cache
+def application() -> web.Application:
+    """One for all examples; it is never started."""
+    return create_app(settings_for_tests(max_body_bytes=MOST))
 
 
 def request_of(content: Any) -> web.Request:
     """A request with this body."""
-    return make_mocked_request("POST", "/", app=APP, payload=content)
+    return make_mocked_request("POST", "/", app=application(), payload=content)
 
 
 async def read(pieces: list[bytes]) -> list[tuple[int, bytes | None]]:
