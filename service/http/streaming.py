@@ -44,7 +44,7 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
 
 
 async def send_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
-    """Begin the answer and send every page, or cut the connection: an answer that has begun cannot become a refusal.
+    """Start the response and send every page. An error after the start aborts the connection, because the status is sent.
 
     A client that reads nothing for `ROSTER_SLOW_CLIENT_TIMEOUT_S`, or needs more than an hour in all, is disconnected. `name` is the
     kind of export in the log message.

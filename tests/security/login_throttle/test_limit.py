@@ -242,8 +242,8 @@ def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None
         for number in range(100):
             alarm((account, ThrottleKey("network", f"192.0.2.{number}")), (network,))
         now += 10
-        nobody = ThrottleKey("account", "correct horse battery staple")
-        alarm((nobody, network), (nobody,))
+        unknown = ThrottleKey("account", "correct horse battery staple")
+        alarm((unknown, network), (unknown,))
         now += 10
         pair = ThrottleKey("pair", f"{ADA} 192.0.2.1")
         alarm((pair,), (pair,))
