@@ -82,4 +82,4 @@ def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> Lo
     alarm = ThrottleAlerts(lambda kind: metrics.login_throttled.labels(kind).inc())
     rate = settings.login_rate
     sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
-    return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions)
+    return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions.list_of_user)

@@ -67,14 +67,16 @@ def create_app(
     hasher = hasher or chosen_hasher(settings)
     metrics = Metrics()
     chosen = chosen_keys(settings)
-    keyring = Keyring(settings.access_ttl_s, clock, None if chosen else store.signing_keys, lambda: on_key_loss())
+    keyring = Keyring(
+        settings.access_ttl_s, clock, None if chosen else store.signing_keys.list_all, lambda: on_key_loss()
+    )
     keyring.use(chosen)
     tokens = AccessTokens(keyring, settings.issuer, settings.access_ttl_s)
     tasks = Tasks()
     uses, failed_logins = TokenUsageRecorder(store, clock, tasks), FailedLoginAudit(store, tasks)
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     # A response about a revocation waits for no log reader: the session is revoked in this process at commit.
-    store.on_commit(authenticator.follow)
+    store.add_commit_listener(authenticator.follow)
     connections = ConnectionRegistry(
         metrics,
         most_per_user=settings.max_connections_per_user,

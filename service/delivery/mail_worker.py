@@ -114,7 +114,7 @@ class MailWorker:
                 self._under_way[mail.email, mail.kind] = task
 
     async def _not_under_way(self) -> list[Mail]:
-        due = await self._store.due_mails(self._clock(), _TOGETHER)
+        due = await self._store.mails.list_due(self._clock(), _TOGETHER)
         return [mail for mail in due if (mail.email, mail.kind) not in self._under_way]
 
     async def _send(self, mail: Mail) -> None:

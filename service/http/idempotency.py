@@ -11,7 +11,7 @@ from aiohttp import web
 from service.domain.errors import BadRequest
 from service.domain.idempotency.claims import KEY_MAX, Claim, StoredResponse
 from service.domain.idempotency.run import run_idempotent
-from service.domain.ports import Render, Writes
+from service.domain.ports import Render, TransactionRunner
 from service.http.view import View, json_answer
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -51,7 +51,7 @@ async def claim_of(view: View, key: str) -> Claim:
 
 
 async def carry_out_once(
-    view: View, key: str, act: Callable[[Writes], Awaitable[object]], render: Render, name: str
+    view: View, key: str, act: Callable[[TransactionRunner], Awaitable[object]], render: Render, name: str
 ) -> web.Response:
     """The answer to a request with a key, whether it is the first with it or was there before.
 

@@ -54,8 +54,8 @@ class Hub(BroadcastLog):
 
     async def open(self) -> None:
         """Begin at the present head of the store's log."""
-        self._start_at(await self._store.position())
-        self._store.on_commit(lambda _: self._bell.set())
+        self._start_at(await self._store.events.read_position())
+        self._store.add_commit_listener(lambda _: self._bell.set())
 
     @property
     def silent_s(self) -> float:
@@ -104,7 +104,7 @@ class Hub(BroadcastLog):
     async def lost(self, position: Position, reader: UUID) -> str | None:
         """The reason why a user cannot resume from there; the store decides, since this process may be a little late."""
         if position.epoch == self.epoch and position.seq > self.ring.head:
-            if position.seq > (await self._store.position()).seq:
+            if position.seq > (await self._store.events.read_position()).seq:
                 return "ahead"
             # A reader must not stand ahead of the ring: it would be handed again what it has seen.
             while position.epoch == self.epoch and position.seq > self.ring.head:
@@ -115,7 +115,7 @@ class Hub(BroadcastLog):
 
     async def first(self) -> int:
         """The lowest seq that can still be read."""
-        return (await self._store.events(EventQuery(self.ring.head, 1))).first
+        return (await self._store.events.list_page(EventQuery(self.ring.head, 1))).first
 
     async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
         """The entries after a seq, up to the head that readers have seen; from the store if the ring lacks them."""
@@ -124,7 +124,7 @@ class Hub(BroadcastLog):
         # it for the last few would never become live.
         if self.ring.reaches(after) and (want.key is None or self.ring.head - after <= _PAGE_EVENTS):
             return await super().page(after, want, most_bytes)
-        found = await self._store.events(
+        found = await self._store.events.list_page(
             EventQuery(after, _STORE_PAGE_EVENTS, self.ring.head, want.key, want.events)  # type: ignore[arg-type]  # keys of this log are subjects
         )
         if after + 1 < found.first or found.position.epoch != self.epoch:
@@ -133,10 +133,10 @@ class Hub(BroadcastLog):
 
     async def _catch_up(self) -> None:
         while True:
-            page = await self._store.events(EventQuery(self.ring.head, _FOLLOWED_EVENTS))
+            page = await self._store.events.list_page(EventQuery(self.ring.head, _FOLLOWED_EVENTS))
             if page.position.epoch == self.epoch and page.position.seq < self.ring.head:
                 log.error("the log is shorter than it was: an older state was put back", extra={"was": str(self.head)})
-                await self._store.start_new_epoch(self.epoch)
+                await self._store.events.start_new_epoch(self.epoch)
                 continue
             if page.position.epoch != self.epoch or page.first > self.ring.head + 1:
                 # Another life of the log, or more than it keeps was written in half a second: readers find out by

@@ -159,7 +159,7 @@ class Authenticator:
         session, _ = await self._live(session_id)
         ticket = generate_ticket(session_id)
         now = self._clock()
-        await self._store.create_ticket(_digest(ticket), session_id, now + TICKET_TTL)
+        await self._store.tickets.create(_digest(ticket), session_id, now + TICKET_TTL)
         # A refresh extends the session up to `absolute_expires_at`, and does not send this cookie again.
         left = (session.absolute_expires_at or session.expires_at) - now
         return ticket, StreamCookie(
@@ -181,7 +181,7 @@ class Authenticator:
 
     async def ticket(self, text: str) -> Principal:
         """Use up a ticket; raises `Unauthenticated`."""
-        session_id = await self._store.consume_ticket(_digest(text), self._clock())
+        session_id = await self._store.tickets.consume(_digest(text), self._clock())
         if session_id is None:
             raise Unauthenticated(
                 "The ticket is unknown, used or older than 30 seconds; POST /v1/auth/ticket gives one."
@@ -214,13 +214,13 @@ class Authenticator:
         return self._tokens.verify(token)
 
     async def _live(self, session_id: UUID) -> tuple[Session, User]:
-        found = await self._store.session(session_id)
+        found = await self._store.sessions.find_with_user(session_id)
         if found is None or not found[1].active:
             raise InvalidToken()
         return found
 
     async def _living(self, digest: bytes) -> tuple[ApiToken, User]:
-        found = await self._store.token(digest)
+        found = await self._store.api_tokens.find_with_user(digest)
         if found is None or not found[1].active:
             raise InvalidToken()
         return found

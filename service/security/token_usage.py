@@ -58,7 +58,7 @@ class TokenUsageRecorder:
 
     async def _write(self, noted: dict[UUID, datetime]) -> None:
         try:
-            await self._store.tokens_used(noted)
+            await self._store.api_tokens.record_uses(noted)
         except Unavailable as error:
             log.debug("cannot persist token last-used times: %s", error)
         except Exception:

@@ -40,8 +40,10 @@ async def open_store(app: web.Application) -> AsyncIterator[None]:
         await store.open()
     except Unavailable as error:
         raise SettingsError(f"{PREFIX}STORE_URL: {error}") from None
-    services.cursors = Cursors(await store.secret("cursors"))
-    services.idempotency = IdempotencyKeys(await store.secret("idempotency"), services.settings.idempotency_ttl_s)
+    services.cursors = Cursors(await store.secrets.get_or_create("cursors"))
+    services.idempotency = IdempotencyKeys(
+        await store.secrets.get_or_create("idempotency"), services.settings.idempotency_ttl_s
+    )
     yield
     await store.close()
 
@@ -55,7 +57,7 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     moment = services.clock()
-    await store.add_signing_key_if_none(made("HS256", moment, moment))
+    await store.signing_keys.add_if_none(made("HS256", moment, moment))
     try:
         await keyring.look()
     except UnusableKey as error:

@@ -11,36 +11,31 @@ from service.domain.events.event import Event
 
 
 class Recording:
-    """The part of a `Transaction` that records events and audit entries.
+    """The events and audit entries of one transaction.
 
     Attributes:
-        by: who writes.
+        by: the source of the write.
         events: what was appended, in order.
     """
 
-    by: AuditSource
+    __slots__ = ("_entries", "_together", "by", "events")
 
-    def __init__(self) -> None:
+    def __init__(self, by: AuditSource) -> None:
+        self.by = by
         self.events: list[Event] = []
         self._entries: list[AuditEntry] = []
         self._together: list[int] = []  # places among the events of those that share an entry
 
-    async def append(self, event: Event, details: Details | None = None, *, together: bool = False) -> None:
+    def add_event(self, event: Event, details: Details | None, *, together: bool) -> None:
+        """Append an event, with its audit entry unless it shares one."""
         if together:
             self._together.append(len(self.events))
         else:
             self._entries.append(audit.of_event(event, self.by, details))
         self.events.append(event)
 
-    async def record(
-        self,
-        action: Recorded,
-        actor: UUID | None,
-        subject: UUID | None,
-        details: Details | None = None,
-        by: AuditSource | None = None,
-    ) -> None:
-        self._entries.append(AuditEntry(action, actor, subject, by or self.by, details))
+    def add_entry(self, entry: AuditEntry) -> None:
+        self._entries.append(entry)
 
     @property
     def count(self) -> int:
@@ -52,3 +47,22 @@ class Recording:
         if not self._together:
             return self._entries
         return [*self._entries, audit.of_many([committed[place] for place in self._together], self.by)]
+
+
+class RecordedAudit:
+    """The audit of a transaction."""
+
+    __slots__ = ("_recording",)
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+
+    async def record(
+        self,
+        action: Recorded,
+        actor: UUID | None,
+        subject: UUID | None,
+        details: Details | None = None,
+        by: AuditSource | None = None,
+    ) -> None:
+        self._recording.add_entry(AuditEntry(action, actor, subject, by or self._recording.by, details))

@@ -71,7 +71,7 @@ class AuditView(View):
         )
         if _wants_lines(self.request):
             return await self._send(query)
-        found = await services.store.audit(query)
+        found = await services.store.audit.list_page(query)
         items = found[: wanted.limit]
         following = services.cursors.seal(items[-1].place, filters) if len(found) > wanted.limit else None
         page = EntryList.model_construct(items=[entry_answer(entry) for entry in items], next=following)
@@ -99,6 +99,6 @@ def _wants_lines(request: web.Request) -> bool:
 async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[AuditEntry]]:
     """Page by page. No entry is added before a place, so the pages together are one consistent list."""
     query = replace(query, limit=_PAGE)
-    while found := await store.audit(query):
+    while found := await store.audit.list_page(query):
         yield found
         query = replace(query, before=found[-1].place)

@@ -60,7 +60,7 @@ class EventsView(View):
         wanted = self.query(EventListQuery)
         asked = None if wanted.after in (None, "0") else Position.parse(wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        page = await self.services.store.events(
+        page = await self.services.store.events.list_page(
             EventQuery(asked.seq if asked else 0, wanted.limit, None, visibility.subject_of(self.caller), types)
         )
         reason = asked and lost(asked, page.position, page.first)

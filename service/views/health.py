@@ -56,7 +56,7 @@ class ReadinessView(View):
             raise Unavailable(5, "The service is stopping.")
         if not services.hub.is_current:
             raise Unavailable(1, "The log cannot be followed.")
-        if not await services.store.healthy():
+        if not await services.store.is_healthy():
             raise Unavailable(1, "The store does not answer.")
         return json_answer(_OK, headers=NO_STORE)
 

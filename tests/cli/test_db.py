@@ -42,7 +42,7 @@ async def test_check_tells_what_there_is(url: str) -> None:
     """And ends with 0; with 1 and a sentence, where something must not be."""
     async with opened(url) as store:
         await fill(store)
-        position = await store.position()
+        position = await store.events.read_position()
         code, text = await db(url, "check")
     assert code == 0
     assert "users   2\n" in text

@@ -79,12 +79,12 @@ class World:
         now = self.clock()
 
         async def work(transaction: Transaction) -> None:
-            await transaction.put_mail(Mail(kind, email, now, now + 24 * HOUR))
+            await transaction.mails.enqueue(Mail(kind, email, now, now + 24 * HOUR))
 
         await self.store.write(work, BY)
 
     async def waiting(self) -> list[Mail]:
-        found = await self.store.due_mails(self.clock() + 1000 * HOUR, 1000)
+        found = await self.store.mails.list_due(self.clock() + 1000 * HOUR, 1000)
         return [mail for mail in found if mail.state != "sent"]
 
     def counted(self, outcome: str, kind: str = "reset") -> float:
@@ -150,7 +150,7 @@ async def test_mail_that_fails_is_tried_again_later(world: World) -> None:
     shown = parse_token(token_in(world.carrier.letters[0].text))
 
     assert shown is not None
-    assert await world.store.mail_token("reset", shown) is not None
+    assert await world.store.mail_tokens.find("reset", shown) is not None
     assert await world.waiting() == []
 
 
@@ -168,7 +168,7 @@ async def test_token_that_may_have_been_delivered_stays_valid(world: World) -> N
     assert len(tokens) == len(set(tokens)) == 2
     for token in tokens:
         assert token is not None
-        assert await world.store.mail_token("reset", token) is not None
+        assert await world.store.mail_tokens.find("reset", token) is not None
 
 
 async def test_claim_outlasts_the_conversation(world: World) -> None:
@@ -236,13 +236,13 @@ async def test_mail_that_was_sent_makes_room_after_a_while(world: World) -> None
     await world.put()
     async with world.running():
         await until(lambda: world.counted("sent") == 1)
-        (kept,) = await world.store.due_mails(world.clock() + HOUR, 10)
+        (kept,) = await world.store.mails.list_due(world.clock() + HOUR, 10)
         assert (kept.kind, kept.state, kept.due_at) == ("reset", "sent", world.clock() + timedelta(minutes=10))
         world.clock.advance(600)
         world.postbox.ring()
 
         async def nothing_is_left() -> bool:
-            return not await world.store.due_mails(world.clock() + HOUR, 10)
+            return not await world.store.mails.list_due(world.clock() + HOUR, 10)
 
         await until(nothing_is_left)
     assert len(world.carrier.letters) == 1
@@ -375,10 +375,10 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
         there = gone | {"smtp_url": f"smtp://127.0.0.1:{mail.port}"}
         async with serve(registration="verify", store_url=store_url, **there) as server:
             store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
-            (waiting,) = await store.due_mails(clock() + HOUR, 10)
+            (waiting,) = await store.mails.list_due(clock() + HOUR, 10)
 
             async def sooner(transaction: Transaction) -> None:
-                assert await transaction.claim_mail(waiting, clock()) is not None
+                assert await transaction.mails.claim(waiting, clock()) is not None
 
             await store.write(sooner, BY)
             server.app[SERVICES].mail_worker.ring()

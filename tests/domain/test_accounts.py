@@ -51,13 +51,13 @@ class World:
 
         async def work(transaction: Transaction) -> None:
             for user in (self.admin, self.ada, self.bob):
-                await transaction.put_password(user.id, f"hash of {user.username}'s password")
+                await transaction.users.set_password(user.id, f"hash of {user.username}'s password")
 
         await self.store.write(work, BY)
         return self
 
     async def user(self, user_id: uuid.UUID) -> User:
-        found = (await self.store.user(user_id)).value
+        found = (await self.store.users.find(user_id)).value
         assert found is not None
         return found
 
@@ -71,17 +71,17 @@ class World:
         await accounts.delete(self.store, self.clock, BY, caller(by), whom.id, versions)
 
     async def log(self, after: int = 0) -> Sequence[Event]:
-        return (await self.store.events(EventQuery(after, 1000))).events
+        return (await self.store.events.list_page(EventQuery(after, 1000))).events
 
     async def head(self) -> int:
-        return (await self.store.position()).seq
+        return (await self.store.events.read_position()).seq
 
     async def session_of(self, user: User) -> Session:
         now = self.clock()
         session = Session(uuid.uuid4(), user.id, b"s" * 32, now, now + timedelta(days=30), now)
 
         async def work(transaction: Transaction) -> None:
-            await transaction.put_session(session)
+            await transaction.sessions.save(session)
 
         await self.store.write(work, BY)
         return session
@@ -134,7 +134,7 @@ async def test_who_made_an_account_is_its_actor(world: World) -> None:
 async def test_account_without_password_has_none(world: World) -> None:
     """An account made without a password costs no hash and has no password."""
     await accounts.create(world.store, world.hasher, world.clock, BY, NewUser("eve", "eve@example.com"), world.admin.id)
-    found = await world.store.credentials("eve")
+    found = await world.store.users.find_by_login("eve")
 
     assert world.hasher.hashed == []
     assert found is not None
@@ -187,11 +187,11 @@ async def test_change_writes_one_event(world: World) -> None:
 @pytest.mark.parametrize("fields", [{}, {"name": "Ada"}, {"username": "ada", "email": "ada@example.com", "age": 36}])
 async def test_change_that_changes_nothing_writes_nothing(world: World, fields: dict[str, Any]) -> None:
     """A change to what is there already leaves version, time and log as they were."""
-    before = await world.store.position()
+    before = await world.store.events.read_position()
     world.clock.advance(60)
 
     assert await world.change(world.ada, world.ada, **fields) == world.ada
-    assert await world.store.position() == before
+    assert await world.store.events.read_position() == before
 
 
 FIELDS = st.fixed_dictionaries(
@@ -285,10 +285,10 @@ async def test_own_address_changes_with_the_password(world: World) -> None:
     after = await world.change(world.ada, world.ada, email="new@example.com", current_password="ada's password")
 
     assert after.email == "new@example.com"
-    found = await world.store.credentials("new@example.com")
+    found = await world.store.users.find_by_login("new@example.com")
     assert found is not None
     assert found.user == after
-    assert await world.store.credentials("ada@example.com") is None
+    assert await world.store.users.find_by_login("ada@example.com") is None
 
 
 async def test_address_that_stays_costs_no_hash(world: World) -> None:
@@ -312,14 +312,14 @@ async def test_admin_changes_another_address_without_password(world: World) -> N
 
 async def test_password_of_who_took_the_old_address_proves_nothing(world: World) -> None:
     """When the address passes to another while the password is looked up, the other's password opens nothing."""
-    real = world.store.credentials
+    real = world.store.users.find_by_login
 
     async def overtaken(login: str) -> Any:
         await world.change(world.admin, world.ada, email="elsewhere@example.com")
         await world.change(world.admin, world.bob, email="ada@example.com")
         return await real(login)
 
-    world.store.credentials = overtaken  # type: ignore[method-assign]  # no store lets two writes in between by itself
+    world.store.users.find_by_login = overtaken  # type: ignore[method-assign]  # no store lets two writes in between by itself
     with pytest.raises(WrongPassword):
         await world.change(world.ada, world.ada, email="new@example.com", current_password="bob's password")
 
@@ -400,7 +400,7 @@ async def test_inactive_admin_may_be_deleted(world: World) -> None:
     await world.change(world.admin, world.bob, role="admin", active=False)
     await world.delete(world.admin, world.bob)
 
-    assert (await world.store.user(world.bob.id)).value is None
+    assert (await world.store.users.find(world.bob.id)).value is None
 
 
 # What ends with them
@@ -419,8 +419,8 @@ async def test_deactivation_ends_every_session(world: World) -> None:
     assert {(event.reason, event.actor, event.subject) for event in events[1:]} == {
         ("deactivated", world.admin.id, world.ada.id)
     }
-    assert [await world.store.session(session.id) for session in sessions] == [None] * 3
-    assert await world.store.session(others.id) is not None
+    assert [await world.store.sessions.find_with_user(session.id) for session in sessions] == [None] * 3
+    assert await world.store.sessions.find_with_user(others.id) is not None
     assert after.version == before + 1
 
 
@@ -430,7 +430,7 @@ async def test_other_changes_leave_sessions(world: World, fields: dict[str, Any]
     session = await world.session_of(world.ada)
     after = await world.change(world.admin, world.ada, **fields)
 
-    assert await world.store.session(session.id) == (session, after)
+    assert await world.store.sessions.find_with_user(session.id) == (session, after)
 
 
 async def test_deletion_takes_everything(world: World) -> None:
@@ -443,9 +443,9 @@ async def test_deletion_takes_everything(world: World) -> None:
     assert [(event.type, event.reason) for event in events] == [("session.ended", "deleted"), ("user.deleted", None)]
     assert {(event.actor, event.subject) for event in events} == {(world.ada.id, world.ada.id)}
     assert gone.position.seq == events[-1].seq
-    assert (await world.store.user(world.ada.id)).value is None
-    assert await world.store.session(session.id) is None
-    assert await world.store.credentials("ada") is None
+    assert (await world.store.users.find(world.ada.id)).value is None
+    assert await world.store.sessions.find_with_user(session.id) is None
+    assert await world.store.users.find_by_login("ada") is None
     assert [event.user for event in await world.log() if event.subject == world.ada.id] == [None, None, None]
 
 
@@ -461,9 +461,9 @@ async def test_first_admin_is_made_once() -> None:
     assert await accounts.ensure_admin(store, hasher, clock, admin)
     assert not await accounts.ensure_admin(store, hasher, clock, replace(admin, username="root2"))
 
-    (event,) = (await store.events(EventQuery(0, 10))).events
+    (event,) = (await store.events.list_page(EventQuery(0, 10))).events
     assert (event.type, event.actor) == ("user.created", None)
-    found = await store.credentials("root")
+    found = await store.users.find_by_login("root")
     assert found is not None
     assert (found.user, found.password_hash) == (event.user, "hash of root's password")
     assert found.user.is_active_admin

@@ -63,7 +63,7 @@ async def world() -> World:
 
 async def test_token_is_kept_as_it_was_asked_for(world: World) -> None:
     """It is its maker's, made now, never used, and no event tells of it."""
-    before = await world.store.position()
+    before = await world.store.events.read_position()
     new = world.new(expires_at=world.clock() + timedelta(days=1))
     made = await world.make(new)
 
@@ -71,7 +71,7 @@ async def test_token_is_kept_as_it_was_asked_for(world: World) -> None:
     assert (made.user_id, made.created_at, made.last_used_at) == (world.ada.id, world.clock(), None)
     assert (made.name, made.digest, made.prefix) == (new.name, new.digest, new.prefix)
     assert (made.scopes, made.expires_at) == (new.scopes, new.expires_at)
-    assert await world.store.position() == before
+    assert await world.store.events.read_position() == before
 
 
 async def test_nobody_hands_on_what_it_has_not(world: World) -> None:
@@ -195,7 +195,7 @@ async def test_tokens_end_with_the_account(world: World, reason: str) -> None:
     ended = await whole_log(world.store, types=frozenset({"token.ended"}))
 
     assert {(event.token_id, event.reason) for event in ended} == {(token.id, reason) for token in made}
-    assert [await world.store.token(token.digest) for token in made] == [None, None]
+    assert [await world.store.api_tokens.find_with_user(token.digest) for token in made] == [None, None]
 
 
 async def test_tokens_stay_with_another_role(world: World) -> None:

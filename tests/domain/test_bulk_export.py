@@ -19,9 +19,9 @@ ACTIONS: tuple[Exported, ...] = get_args(Exported)
 async def test_export_is_recorded_with_what_was_sent(action: Exported, sent: Sent) -> None:
     """The entry names the administrator, the count that was sent and whether it was all, and it is no event."""
     member = await Member().create()
-    position = await member.store.position()
+    position = await member.store.events.read_position()
     await record_export(member.store, BY, member.ada.id, action, sent)
-    (entry,) = await member.store.audit(AuditQuery(limit=2, action=action))
+    (entry,) = await member.store.audit.list_page(AuditQuery(limit=2, action=action))
     assert (entry.actor, entry.subject, entry.by) == (member.ada.id, None, BY)
     assert entry.details == {"count": sent.count, "complete": sent.complete}
-    assert await member.store.position() == position
+    assert await member.store.events.read_position() == position

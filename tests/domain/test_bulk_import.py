@@ -39,7 +39,7 @@ class World(Member):
         return await bulk_import.import_batch(self.store, self.clock, BY, by, lines, on_conflict, uuid.uuid4())
 
     async def user(self, user_id: UUID) -> User:
-        found = (await self.store.user(user_id)).value
+        found = (await self.store.users.find(user_id)).value
         assert found is not None
         return found
 
@@ -107,7 +107,7 @@ async def test_deleted_id_is_refused_only_for_a_new_user(world: World) -> None:
     batch = await world.import_batch(world.line(id=gone.id, profile={"age": 36}), new)
     assert refusals(batch) == {2: IdDeleted}
     assert (await world.user(world.ada.id)).age == 36
-    assert await world.store.credentials("new") is None
+    assert await world.store.users.find_by_login("new") is None
 
 
 # Lines that depend on lines before them
@@ -121,7 +121,7 @@ async def test_username_that_a_line_gives_up_is_free_for_the_next(world: World) 
     # The first line moves the address of ada, and the second moves it back.
     assert refusals(batch) == {}
     assert counts(batch) == (1, 2, 0, 0)
-    found = await world.store.credentials("ada")
+    found = await world.store.users.find_by_login("ada")
     assert found is not None
     assert found.user.email == "new3@example.com"
     assert (await world.user(world.ada.id)).email == "ada@example.com"
@@ -209,7 +209,7 @@ async def test_line_whose_password_was_not_hashed_creates_no_account(world: Worl
     line = ImportLine(1, "new", "new@example.com", {}).without_hash()
     batch = await world.import_batch(line, on_conflict="skip")
     assert refusals(batch) == {1: Conflict}
-    assert await world.store.credentials("new") is None
+    assert await world.store.users.find_by_login("new") is None
 
 
 # What follows from a change
@@ -222,7 +222,7 @@ async def test_new_password_ends_sessions_and_mailed_links(world: World) -> None
     assert await world.password_hash() == NEW_HASH
     assert await world.sessions() == set()
     assert await world.tokens() == {world.token.id}
-    assert await world.store.mail_token("reset", presented) is None
+    assert await world.store.mail_tokens.find("reset", presented) is None
     assert await world.mails() == [("changed", "ada@example.com")]
     assert {(event.reason, event.actor) for event in await world.ends()} == {("password", world.actor)}
     assert "password.changed" in await world.audited()
@@ -246,7 +246,7 @@ async def test_deactivation_beside_a_new_password_ends_tokens_too(world: World) 
 @pytest.mark.parametrize("on_conflict", ["skip", "error"])
 async def test_existing_user_is_left_alone_unless_updates_are_asked_for(world: World, on_conflict: OnConflict) -> None:
     """With `skip` and `error` neither password nor fields change, and nothing is mailed."""
-    position = await world.store.position()
+    position = await world.store.events.read_position()
     batch = await world.import_batch(
         world.line(profile={"role": "admin"}, password_hash=NEW_HASH), on_conflict=on_conflict
     )
@@ -258,7 +258,7 @@ async def test_existing_user_is_left_alone_unless_updates_are_asked_for(world: W
 
 async def test_line_that_changes_nothing_is_no_event(world: World) -> None:
     """An update with the values and the hash that are stored is skipped and leaves the log as it is."""
-    position = await world.store.position()
+    position = await world.store.events.read_position()
     batch = await world.import_batch(world.line(profile={"name": "", "active": True}, password_hash=OLD_HASH))
     assert counts(batch) == (0, 0, 1, 0)
     assert batch.position == position

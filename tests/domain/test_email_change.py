@@ -36,7 +36,7 @@ class World:
         return self
 
     async def set_password(self, password_hash: str) -> None:
-        await self.store.write(lambda transaction: transaction.put_password(self.ada.id, password_hash), BY)
+        await self.store.write(lambda transaction: transaction.users.set_password(self.ada.id, password_hash), BY)
 
     async def change_password(self) -> None:
         hasher = PlainHasher()
@@ -48,7 +48,7 @@ class World:
         await email_change.ask(self.store, self.clock, BY, self.ada.id, f"hash of {PASSWORD}", email, HOUR)
 
     async def waiting(self) -> list[str]:
-        return [mail.kind for mail in await self.store.due_mails(self.clock(), 10)]
+        return [mail.kind for mail in await self.store.mails.list_due(self.clock(), 10)]
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def test_change_of_address_does_not_outrun_a_new_password(world: World) ->
     wanted = Change({"email": "new@example.com"}, PASSWORD)
     with pytest.raises(WrongPassword):
         await accounts.change(world.store, world.hasher, world.clock, BY, caller(world.ada), world.ada.id, wanted)
-    user = (await world.store.user(world.ada.id)).value
+    user = (await world.store.users.find(world.ada.id)).value
     assert user is not None
     assert user.email == "ada@example.com"
 
@@ -76,10 +76,10 @@ async def test_address_is_asked_for_who_has_proven_to_be_there(world: World) -> 
 async def test_own_address_is_not_asked(world: World) -> None:
     """The present address gets no mail, and an earlier request stays valid."""
     await world.ask()
-    before = await world.store.due_mails(world.clock(), 10)
+    before = await world.store.mails.list_due(world.clock(), 10)
     await world.ask("ada@example.com")
-    assert await world.store.due_mails(world.clock(), 10) == before
-    assert len(await world.store.audit(AuditQuery(limit=10, action="address.asked"))) == 1
+    assert await world.store.mails.list_due(world.clock(), 10) == before
+    assert len(await world.store.audit.list_page(AuditQuery(limit=10, action="address.asked"))) == 1
 
 
 async def test_asking_again_takes_back_what_was_asked_before(world: World) -> None:
@@ -88,7 +88,7 @@ async def test_asking_again_takes_back_what_was_asked_before(world: World) -> No
     for email in ("bob@example.com", "ada@example.com"):
         await world.ask()
         await email_change.ask(world.store, world.clock, BY, world.ada.id, f"hash of {PASSWORD}", email, HOUR)
-        assert list(await world.store.expired_mail_tokens(world.clock() + 2 * HOUR, 10)) == []
+        assert list(await world.store.mail_tokens.list_expired(world.clock() + 2 * HOUR, 10)) == []
 
 
 async def test_nothing_is_asked_for_a_password_that_was_changed(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from service.domain.errors import IdempotencyKeyReused, InvalidToken, ResponseExpired
 from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
 from service.domain.idempotency.run import run_idempotent
-from service.domain.ports import Writes, Written
+from service.domain.ports import Transaction, TransactionRunner, Written
 from service.domain.users.user import User
 from tests.support.domain import BY, a_user
 from tests.support.member import Member
@@ -37,11 +37,11 @@ class World(Member):
         return StoredResponse(201, {"ETag": f'"{written.position.seq}"'}, b"answer %d" % self.rendered, written.value)
 
     async def run(self, claim: Claim, new: User, error: Exception | None = None) -> tuple[StoredResponse, bool]:
-        async def act(store: Writes) -> object:
+        async def act(store: TransactionRunner) -> object:
             self.ran += 1
 
-            async def work(transaction: Any) -> uuid.UUID:
-                await transaction.put_user(new)
+            async def work(transaction: Transaction) -> uuid.UUID:
+                await transaction.users.save(new)
                 if error is not None:
                     raise error
                 return new.id
@@ -51,7 +51,7 @@ class World(Member):
         return await run_idempotent(self.store, claim, self.render, act)
 
     async def exists(self, user: User) -> bool:
-        return (await self.store.user(user.id)).value is not None
+        return (await self.store.users.find(user.id)).value is not None
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_claim_is_of_one_user_route_and_key(world: World, fields: dict[str
     """The same key on another route, of another user, or in other letters is a new one."""
     await world.run(world.claim(), a_user())
     if user := fields.get("user"):
-        await world.store.write(lambda write: write.put_user(user), BY)
+        await world.store.write(lambda write: write.users.save(user), BY)
     _, replayed = await world.run(world.claim(**fields), a_user())
     assert not replayed
 

@@ -42,13 +42,13 @@ class World:
         await keep(self.store, self.ada, a_user(username="root", role="admin"))
 
         async def work(transaction: Transaction) -> None:
-            await transaction.put_password(self.ada.id, f"hash of {PASSWORD}")
+            await transaction.users.set_password(self.ada.id, f"hash of {PASSWORD}")
 
         await self.store.write(work, BY)
         return self
 
     async def log_in(self, login: str = "ada", password: str = PASSWORD) -> LoggedIn:
-        found = await self.store.credentials(normalise_email(login))
+        found = await self.store.users.find_by_login(normalise_email(login))
         return await logins.log_in(
             self.store, self.hasher, self.clock, BY, login=login, found=found, password=password, ttl=TTL
         )
@@ -62,7 +62,7 @@ class World:
         return (await change).value
 
     async def endings(self) -> list[Event]:
-        events = (await self.store.events(EventQuery(0, 1000))).events
+        events = (await self.store.events.list_page(EventQuery(0, 1000))).events
         return [event for event in events if event.type == "session.ended"]
 
 
@@ -88,25 +88,25 @@ async def test_username_or_address_logs_in(world: World, login: str) -> None:
     )
     assert session.generation == 1
     assert len(session.secret) == 32
-    assert await world.store.session(session.id) == (session, entered.user)
+    assert await world.store.sessions.find_with_user(session.id) == (session, entered.user)
 
 
 async def keep_hash(world: World, password_hash: str) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.put_password(world.ada.id, password_hash)
+        await transaction.users.set_password(world.ada.id, password_hash)
 
     await world.store.write(work, BY)
 
 
 async def kept_hash(world: World) -> str | None:
-    credentials = await world.store.credentials("ada")
+    credentials = await world.store.users.find_by_login("ada")
     return None if credentials is None else credentials.password_hash
 
 
 async def test_hash_of_old_is_made_anew(world: World) -> None:
     """A login with the right password replaces a hash that would be made in another way now, and writes no event."""
     await keep_hash(world, f"old hash of {PASSWORD}")
-    before = await world.store.position()
+    before = await world.store.events.read_position()
     with pytest.raises(InvalidCredentials):
         await world.log_in(password="wrong")
     assert await kept_hash(world) == f"old hash of {PASSWORD}"
@@ -114,7 +114,7 @@ async def test_hash_of_old_is_made_anew(world: World) -> None:
 
     assert await kept_hash(world) == f"hash of {PASSWORD}"
     assert world.hasher.hashed == [PASSWORD]
-    assert await world.store.position() == before
+    assert await world.store.events.read_position() == before
     await world.log_in()
     assert world.hasher.hashed == [PASSWORD]
 
@@ -157,7 +157,7 @@ async def test_logins_at_once_make_one_hash_anew(world: World) -> None:
 
 async def sessions(world: World) -> int:
     async def work(transaction: Transaction) -> int:
-        return len(await transaction.sessions_of(world.ada.id))
+        return len(await transaction.sessions.list_of_user(world.ada.id))
 
     return (await world.store.write(work, BY)).value
 
@@ -177,12 +177,12 @@ async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:
 
 async def test_every_login_is_a_session_of_its_own(world: World) -> None:
     """Two logins have nothing in common but the user, and write no event."""
-    before = await world.store.position()
+    before = await world.store.events.read_position()
     one, other = await world.log_in(), await world.log_in()
 
     assert one.session.id != other.session.id
     assert one.session.secret != other.session.secret
-    assert await world.store.position() == before
+    assert await world.store.events.read_position() == before
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_deactivation_during_the_check_lets_nobody_in(world: World) -> Non
         await world.log_in()
 
     async def sessions(transaction: Transaction) -> list[Session]:
-        return list(await transaction.sessions_of(world.ada.id))
+        return list(await transaction.sessions.list_of_user(world.ada.id))
 
     assert (await world.store.write(sessions, BY)).value == []
 
@@ -265,7 +265,7 @@ async def test_reuse_ends_the_session(world: World) -> None:
         await world.refresh(session, 1)
 
     assert (refused.value.session_id, refused.value.user_id) == (session.id, world.ada.id)
-    assert await world.store.session(session.id) is None
+    assert await world.store.sessions.find_with_user(session.id) is None
     (ended,) = await world.endings()
     assert (ended.session_id, ended.subject, ended.actor, ended.reason) == (session.id, world.ada.id, None, "reuse")
     with pytest.raises(InvalidGrant) as refused_too:  # the newest as well
@@ -281,7 +281,7 @@ async def test_reuse_within_grace_counts_once_the_successor_was_used(world: Worl
     with pytest.raises(InvalidGrant):
         await world.refresh(session, 1)
 
-    assert await world.store.session(session.id) is None
+    assert await world.store.sessions.find_with_user(session.id) is None
 
 
 async def test_forged_token_harms_nobody(world: World) -> None:
@@ -306,7 +306,7 @@ async def test_session_ends_by_itself(world: World) -> None:
     with pytest.raises(InvalidGrant):
         await world.refresh(session, 2)
 
-    assert await world.store.session(session.id) is None
+    assert await world.store.sessions.find_with_user(session.id) is None
     assert await world.endings() == []
 
 
@@ -326,8 +326,8 @@ async def test_logout_ends_one_session(world: World) -> None:
     one, other = (await world.log_in()).session, (await world.log_in()).session
     await logins.log_out(world.store, world.clock, BY, world.ada.id, one.id)
 
-    assert await world.store.session(one.id) is None
-    assert await world.store.session(other.id) is not None
+    assert await world.store.sessions.find_with_user(one.id) is None
+    assert await world.store.sessions.find_with_user(other.id) is not None
     (ended,) = await world.endings()
     assert (ended.session_id, ended.subject, ended.actor, ended.reason) == (
         one.id,
@@ -389,7 +389,7 @@ class Refreshing(RuleBasedStateMachine):
     @invariant()
     def end_is_told_once(self) -> None:
         """The session exists until it is revoked, which is one event."""
-        found = finish(self.world.store.session(self.session.id))
+        found = finish(self.world.store.sessions.find_with_user(self.session.id))
         assert (found is None) is self.ended
         assert [event.reason for event in finish(self.world.endings())] == ["reuse"] * self.ended
 

@@ -36,11 +36,11 @@ class World(Member):
 
     async def enqueue(self, kind: MailKind = "changed", email: str = "ada@example.com", ttl: timedelta = DAY) -> Mail:
         mail = Mail(kind, email, self.clock(), self.clock() + ttl)
-        await self.store.write(lambda write: write.put_mail(mail), BY)
+        await self.store.write(lambda write: write.mails.enqueue(mail), BY)
         return mail
 
     async def due(self) -> list[Mail]:
-        return list(await self.store.due_mails(self.clock(), 10))
+        return list(await self.store.mails.list_due(self.clock(), 10))
 
     async def claim_and_render(self, mail: Mail) -> ClaimedEmail | None:
         return await delivery.claim_and_render(self.store, self.clock, mail, HEAD, LEASE)
@@ -143,7 +143,7 @@ async def test_dropped_mail_is_never_due(world: World) -> None:
     await delivery.drop(world.store, await world.claim(await world.enqueue()))
     world.clock.now += DAY
     assert await world.due() == []
-    found = (await world.store.write(lambda write: write.mail("ada@example.com", "changed"), BY)).value
+    found = (await world.store.write(lambda write: write.mails.find("ada@example.com", "changed"), BY)).value
     assert found is None
 
 
@@ -220,6 +220,6 @@ async def test_link_of_each_try_is_another_and_all_are_valid(world: World) -> No
         await delivery.release(world.store, world.clock, ready.mail)
         world.clock.now += ready.mail.next_due
     assert len({token.digest for token in presented}) == 2
-    kept: list[MailToken | None] = [await world.store.mail_token("reset", token) for token in presented]
+    kept: list[MailToken | None] = [await world.store.mail_tokens.find("reset", token) for token in presented]
     assert kept[0] is not None
     assert kept[0] == kept[1]

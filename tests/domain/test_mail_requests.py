@@ -38,12 +38,12 @@ class World:
 
     async def begin(self) -> World:
         await keep(self.store, self.ada)
-        await self.store.write(lambda write: write.put_password(self.ada.id, f"hash of {PASSWORD}"), BY)
+        await self.store.write(lambda write: write.users.set_password(self.ada.id, f"hash of {PASSWORD}"), BY)
         return self
 
     async def claim(self) -> list[delivery.ClaimedEmail]:
         """Begin to send what is due, as a mail worker does."""
-        due = await self.store.due_mails(self.clock(), 10)
+        due = await self.store.mails.list_due(self.clock(), 10)
         claimed = [await delivery.claim_and_render(self.store, self.clock, mail, HEAD, HOUR) for mail in due]
         return [ready for ready in claimed if ready is not None]
 
@@ -180,12 +180,15 @@ async def test_repeated_registration_keeps_the_first_and_its_link(world: World) 
 
     assert "the account eve" in first
     assert "the account eve" in second
-    assert await world.store.credentials("mallory") is None
+    assert await world.store.users.find_by_login("mallory") is None
     await world.confirm(first)
-    found = await world.store.credentials("eve@example.com")
+    found = await world.store.users.find_by_login("eve@example.com")
     assert found is not None
     assert (found.user.username, found.user.active) == ("eve", True)
-    reasons = [entry.details for entry in await world.store.audit(AuditQuery(limit=9, action="registration.repeated"))]
+    reasons = [
+        entry.details
+        for entry in await world.store.audit.list_page(AuditQuery(limit=9, action="registration.repeated"))
+    ]
     assert reasons == [{"reason": "pending"}]
 
 
@@ -201,7 +204,7 @@ async def test_registration_gives_way_to_another_username_after_a_day(world: Wor
     (mail,) = await world.send()
     await world.confirm(mail)
 
-    found = await world.store.credentials("eve@example.com")
+    found = await world.store.users.find_by_login("eve@example.com")
     assert found is not None
     assert found.user.username == "eve"
 
@@ -214,7 +217,7 @@ async def test_repeated_change_of_address_keeps_the_first_link(world: World) -> 
     await world.move()
     await world.send()
     await world.confirm(first)
-    assert await world.store.credentials("new@example.com") is not None
+    assert await world.store.users.find_by_login("new@example.com") is not None
 
     await world.move("third@example.com")
     third = (await world.send())[-1]
@@ -232,7 +235,7 @@ async def test_requests_in_turn_fill_no_mailbox(world: World) -> None:
         world.clock.advance(60)
         await world.move("other@example.com")
         await world.send()
-        await world.store.write(lambda write: write.forget_mail_tokens(world.ada.id), BY)
+        await world.store.write(lambda write: write.mail_tokens.delete_of_user(world.ada.id), BY)
         await world.move("victim@example.com")
         await world.forgot()
         assert await world.send() == []
@@ -242,7 +245,7 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
     """Later: the first user's request must not keep the owner of the address from moving there."""
     bob = a_user()
     await keep(world.store, bob)
-    await world.store.write(lambda write: write.put_password(bob.id, "a hash"), BY)
+    await world.store.write(lambda write: write.users.set_password(bob.id, "a hash"), BY)
     await world.move()
     await world.send()
     world.clock.advance(1)
@@ -251,7 +254,7 @@ async def test_another_user_who_wants_the_same_address_is_mailed_as_well(world: 
     world.clock.advance(600)
     (mail,) = await world.send()
     await world.confirm(mail)
-    moved = (await world.store.user(bob.id)).value
+    moved = (await world.store.users.find(bob.id)).value
     assert moved is not None
     assert moved.email == "new@example.com"
 
@@ -285,4 +288,4 @@ async def test_mail_of_a_kind_that_waits_is_one(world: World) -> None:
     """However often it is requested before it is sent."""
     for _ in range(3):
         await world.forgot()
-    assert [type(mail) for mail in await world.store.due_mails(world.clock(), 10)] == [Mail]
+    assert [type(mail) for mail in await world.store.mails.list_due(world.clock(), 10)] == [Mail]

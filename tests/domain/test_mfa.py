@@ -36,8 +36,8 @@ class World:
         async def work(transaction: Transaction) -> None:
             digest = digest_of(PAPER)
             assert digest is not None
-            await transaction.put_second_factor(self.ada.id, SecondFactor(SECRET, self.clock()))
-            await transaction.put_recovery_codes(self.ada.id, [digest])
+            await transaction.second_factors.save(self.ada.id, SecondFactor(SECRET, self.clock()))
+            await transaction.second_factors.replace_recovery_codes(self.ada.id, [digest])
 
         await self.store.write(work, BY)
         return self
@@ -47,7 +47,7 @@ class World:
         return int(self.clock().timestamp()) // STEP_S
 
     async def owner(self) -> Credentials:
-        found = await self.store.credentials(self.ada.email)
+        found = await self.store.users.find_by_login(self.ada.email)
         assert found is not None
         return found
 
@@ -85,10 +85,10 @@ async def test_code_passes_in_its_time_and_once(moves: list[tuple[int, int]]) ->
 async def test_recovery_code_passes_once_and_is_told(world: World) -> None:
     """A code of the app causes no notice."""
     assert await world.passes(HOTP(SECRET).at(world.step))
-    assert list(await world.store.due_mails(world.clock(), 10)) == []
+    assert list(await world.store.mails.list_due(world.clock(), 10)) == []
     assert await world.passes(PAPER)
     assert not await world.passes(PAPER)
-    assert [mail.kind for mail in await world.store.due_mails(world.clock(), 10)] == ["code_used"]
+    assert [mail.kind for mail in await world.store.mails.list_due(world.clock(), 10)] == ["code_used"]
 
 
 async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
@@ -103,7 +103,10 @@ async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
     for factor in (SecondFactor(SECRET), None):
 
         async def work(transaction: Transaction, factor: SecondFactor | None = factor) -> None:
-            await transaction.put_second_factor(world.ada.id, factor)
+            if factor is None:
+                await transaction.second_factors.delete(world.ada.id)
+            else:
+                await transaction.second_factors.save(world.ada.id, factor)
 
         await world.store.write(work, BY)
         for text in (None, "000000"):

@@ -112,7 +112,7 @@ async def test_account_without_a_password_gets_one_by_reset(member: Member) -> N
     member.ada = a_user()
     await keep(member.store, member.ada)
     await reset(member, await member.mail_token("reset"))
-    found = await member.store.credentials(member.ada.email)
+    found = await member.store.users.find_by_login(member.ada.email)
     assert found is not None
     assert found.password_hash == NEW_HASH
 
@@ -221,7 +221,7 @@ async def test_link_of_a_deleted_account_is_refused(member: Member, late: bool) 
         await delete()
     with pytest.raises(InvalidMailToken):
         await reset(member, presented)
-    assert await member.store.credentials("ada") is None
+    assert await member.store.users.find_by_login("ada") is None
 
 
 @pytest.mark.parametrize("purpose", ["verify", "move"])
@@ -364,4 +364,4 @@ async def test_deleted_user_changes_nothing(member: Member, late: bool) -> None:
         await delete()
     with pytest.raises(InvalidToken):
         await change(member)
-    assert await member.store.credentials("ada") is None
+    assert await member.store.users.find_by_login("ada") is None

@@ -79,7 +79,7 @@ async def test_password_of_another_user_proves_nothing(member: Member) -> None:
     """Each user is checked against its own hash."""
     eve = a_user()
     await keep(member.store, eve)
-    await member.store.write(lambda write: write.put_password(eve.id, f"hash of {NEW_PASSWORD}"), BY)
+    await member.store.write(lambda write: write.users.set_password(eve.id, f"hash of {NEW_PASSWORD}"), BY)
     with pytest.raises(WrongPassword):
         await reauthentication.prove(member.store, member.hasher, member.ada.id, NEW_PASSWORD)
 

@@ -32,7 +32,7 @@ def store(clock: ManualClock) -> Store:
 
 
 async def user_of(store: Store, login: str) -> User | None:
-    credentials = await store.credentials(login)
+    credentials = await store.users.find_by_login(login)
     return None if credentials is None else credentials.user
 
 
@@ -64,15 +64,15 @@ async def test_accounts_in_use_are_not_forgotten(store: Store, clock: ManualCloc
     await keep(store, replace(ada, active=True), bob := a_user())
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_mail_token(MailToken(bob.id, "reset", bob.email, clock() + TTL, (b"d" * 32,)))
+        await transaction.mail_tokens.save(MailToken(bob.id, "reset", bob.email, clock() + TTL, (b"d" * 32,)))
 
     await store.write(work, BY)
     clock.advance(24 * 3600)
     await registration.forget_expired(store, clock)
 
-    assert (await store.user(ada.id)).value is not None
-    assert (await store.user(bob.id)).value is not None
-    assert list(await store.expired_mail_tokens(clock(), 10)) == []
+    assert (await store.users.find(ada.id)).value is not None
+    assert (await store.users.find(bob.id)).value is not None
+    assert list(await store.mail_tokens.list_expired(clock(), 10)) == []
 
 
 async def test_many_are_forgotten_a_part_at_a_time(store: Store, clock: ManualClock) -> None:
@@ -82,7 +82,7 @@ async def test_many_are_forgotten_a_part_at_a_time(store: Store, clock: ManualCl
     clock.advance(24 * 3600)
 
     assert [await registration.forget_expired(store, clock, 2) for _ in range(3)] == [True, True, False]
-    assert list(await store.expired_mail_tokens(clock(), 10)) == []
+    assert list(await store.mail_tokens.list_expired(clock(), 10)) == []
     assert not await registration.forget_expired(store, clock, 2)
 
 
@@ -91,7 +91,7 @@ async def test_username_of_somebody_else_is_not_taken_over(store: Store, clock: 
     await register(store, clock)
     await register(store, clock, NewUser("ada", "eve@example.com"))
     assert await user_of(store, "eve@example.com") is None
-    assert [mail.kind for mail in await store.due_mails(clock(), 10)] == ["verify", "taken"]
+    assert [mail.kind for mail in await store.mails.list_due(clock(), 10)] == ["verify", "taken"]
 
     clock.advance(24 * 3600)
     await register(store, clock, NewUser("ada", "eve@example.com"))
@@ -104,5 +104,5 @@ async def test_inactive_account_is_no_registration(store: Store, clock: ManualCl
     await keep(store, a_user(username="ada", email="ada@example.com", active=False))
     await register(store, clock)
 
-    assert [mail.kind for mail in await store.due_mails(clock(), 10)] == ["known"]
+    assert [mail.kind for mail in await store.mails.list_due(clock(), 10)] == ["known"]
     assert len(await whole_log(store)) == 1

@@ -99,7 +99,7 @@ async def test_registration_that_changes_during_the_hash_is_not_confirmed(pendin
     pending.hasher.before_hash = change
     with pytest.raises(InvalidMailToken):
         await pending.confirm(presented)
-    found = await pending.store.credentials("ada")
+    found = await pending.store.users.find_by_login("ada")
     assert found is None or found.password_hash != NEW_HASH
 
 

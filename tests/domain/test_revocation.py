@@ -60,7 +60,7 @@ async def test_ended_token_is_gone_and_its_event_says_why(member: Member) -> Non
     assert (event.type, event.actor, event.subject) == ("token.ended", None, member.ada.id)
     assert (event.session_id, event.token_id, event.reason) == (None, member.token.id, "revoked")
     assert await member.tokens() == set()
-    assert await member.store.token(member.token.digest) is None
+    assert await member.store.api_tokens.find_with_user(member.token.digest) is None
 
 
 @pytest.mark.parametrize("keep_here", [True, False])
@@ -82,8 +82,8 @@ async def test_sessions_of_other_users_stay(member: Member) -> None:
     await keep_session(member.store, session)
     await keep_token(member.store, token)
     await revoke_access(member)
-    assert await member.store.session(session.id) == (session, bob.at(2))
-    assert await member.store.token(token.digest) == (token, bob.at(2))
+    assert await member.store.sessions.find_with_user(session.id) == (session, bob.at(2))
+    assert await member.store.api_tokens.find_with_user(token.digest) == (token, bob.at(2))
     assert {event.subject for event in await member.ends()} == {member.ada.id}
 
 
@@ -92,9 +92,9 @@ async def test_sessions_of_other_users_stay(member: Member) -> None:
 async def test_mailed_tokens_end_with_the_sessions(member: Member, purpose: Purpose, keep_here: bool) -> None:
     """Links that were mailed before end too, also where one session is kept."""
     presented = await member.mail_token(purpose)
-    assert await member.store.mail_token(purpose, presented) is not None
+    assert await member.store.mail_tokens.find(purpose, presented) is not None
     await revoke_sessions(member, keep_here)
-    assert await member.store.mail_token(purpose, presented) is None
+    assert await member.store.mail_tokens.find(purpose, presented) is None
 
 
 async def test_mailed_tokens_of_other_users_stay(member: Member) -> None:
@@ -104,7 +104,7 @@ async def test_mailed_tokens_of_other_users_stay(member: Member) -> None:
     await keep(member.store, other.ada)
     presented = await other.mail_token("reset")
     await revoke_access(member)
-    assert await member.store.mail_token("reset", presented) is not None
+    assert await member.store.mail_tokens.find("reset", presented) is not None
 
 
 async def test_end_of_access_ends_sessions_and_tokens_alike(member: Member) -> None:
@@ -129,7 +129,7 @@ async def test_expired_token_ends_too(member: Member) -> None:
     member.clock.advance(timedelta(days=31).total_seconds())
     await revoke_access(member)
     member.clock.advance(-timedelta(days=31).total_seconds())
-    assert await member.store.token(member.token.digest) is None
+    assert await member.store.api_tokens.find_with_user(member.token.digest) is None
 
 
 async def test_user_without_sessions_gets_no_event() -> None:
@@ -153,5 +153,5 @@ async def test_failed_change_ends_nothing(member: Member) -> None:
         await member.store.write(work, BY)
     assert await member.sessions() == {member.here.id, member.elsewhere.id}
     assert await member.tokens() == {member.token.id}
-    assert await member.store.mail_token("reset", presented) is not None
+    assert await member.store.mail_tokens.find("reset", presented) is not None
     assert await member.ends() == []

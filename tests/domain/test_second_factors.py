@@ -47,7 +47,7 @@ class World:
 
     async def set_password(self, password: str) -> None:
         async def work(transaction: Transaction) -> None:
-            await transaction.put_password(self.ada.id, f"hash of {password}")
+            await transaction.users.set_password(self.ada.id, f"hash of {password}")
 
         await self.store.write(work, BY)
 
@@ -63,7 +63,7 @@ class World:
         await second_factors.remove(self.store, self.hasher, self.clock, BY, self.ada.id, self.session, PASSWORD, otp)
 
     async def factor(self) -> SecondFactor | None:
-        found = await self.store.second_factor(self.ada.id)
+        found = await self.store.second_factors.find(self.ada.id)
         return None if found is None else found[0]
 
 
@@ -76,13 +76,13 @@ async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
     """A login whose password was being checked when the second factor was turned on needs a code."""
     secret = await world.begin_totp()
     world.hasher.before_verify = lambda: world.confirm(secret)
-    found = await world.store.credentials("ada")
+    found = await world.store.users.find_by_login("ada")
     ttl = timedelta(days=1)
     with pytest.raises(OtpRequired):
         await login.log_in(
             world.store, world.hasher, world.clock, BY, login="ada", found=found, password=PASSWORD, ttl=ttl
         )
-    assert list(await world.store.sessions(world.ada.id)) == []
+    assert list(await world.store.sessions.list_of_user(world.ada.id)) == []
 
 
 async def test_new_password_does_not_outrun_a_second_factor(world: World) -> None:
@@ -93,7 +93,7 @@ async def test_new_password_does_not_outrun_a_second_factor(world: World) -> Non
         await password_change.change(
             world.store, world.hasher, world.clock, BY, world.ada.id, world.session, PASSWORD, "another good one"
         )
-    found = await world.store.credentials("ada")
+    found = await world.store.users.find_by_login("ada")
     assert found is not None
     assert found.password_hash == f"hash of {PASSWORD}"
 

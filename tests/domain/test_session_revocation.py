@@ -77,7 +77,7 @@ async def test_end_of_the_others_keeps_this_session_and_the_tokens(member: Membe
     await login.end_others(member.store, member.clock, BY, member.ada.id, member.here.id)
     assert await member.sessions() == {member.here.id}
     assert await member.tokens() == {member.token.id}
-    assert await member.store.session(of_bob.id) is not None
+    assert await member.store.sessions.find_with_user(of_bob.id) is not None
 
 
 # refresh

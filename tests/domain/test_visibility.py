@@ -22,7 +22,9 @@ async def test_change_of_role_is_found_however_far_behind() -> None:
     async def work(transaction: Transaction) -> None:
         for number in range(400):
             changed = ("role",) if number == 300 else ("name",)
-            await transaction.append(Event("user.updated", clock(), None, (ADA, BOB)[number % 2], changed=changed))
+            await transaction.events.append(
+                Event("user.updated", clock(), None, (ADA, BOB)[number % 2], changed=changed)
+            )
 
     await store.write(work, BY)
     assert [await changed_since(store, ADA, seq) for seq in (0, 299, 300, 301, 400)] == [True, True, True, False, False]

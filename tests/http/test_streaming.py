@@ -53,10 +53,10 @@ class EndlessUsers:
     """All users of a store, repeatedly, until the client disconnects."""
 
     def __init__(self, store: Store) -> None:
-        self._real = store.stream_users
+        self._real = store.users.stream_all
 
     @asynccontextmanager
-    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_all(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         async with self._real() as (pages, position):
             page = [user async for page in pages for user in page]
 
@@ -71,7 +71,7 @@ async def test_export_that_its_client_breaks_off_leaves_an_audit_entry(server: S
     """The lines sent until then are counted, and the entry says that the export was not complete."""
     admin = await server.admin()
     store = server.app[SERVICES].store
-    store.stream_users = EndlessUsers(store).stream_users  # type: ignore[method-assign]  # an export that does not end
+    store.users.stream_all = EndlessUsers(store).stream_all  # type: ignore[method-assign]  # an export that does not end
     async with server.request("GET", "/v1/users/export", admin) as answer:
         await answer.content.readany()
         answer.close()

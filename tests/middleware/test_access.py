@@ -15,7 +15,7 @@ from service.app import create_app
 from service.http.services import SERVICES
 from service.security.argon2_hasher import Argon2Hasher
 from service.server.runner import Runner
-from service.store.memory.store import MemoryStore
+from service.store.memory.users import MemoryUserReads
 from service.telemetry.access import AccessLog
 from service.telemetry.logs import LineWriter
 from tests.support.hostile import exchange, message
@@ -165,7 +165,7 @@ async def test_our_own_fault_is_a_500(logged: Logged, monkeypatch: pytest.Monkey
         raise RuntimeError
 
     admin = await logged.admin()
-    monkeypatch.setattr(MemoryStore, "user", broken)
+    monkeypatch.setattr(MemoryUserReads, "find", broken)
     async with logged.request("GET", "/v1/users/me", admin, headers={"X-Request-Id": "r-1"}) as answer:
         assert answer.status == 500
 

@@ -12,7 +12,7 @@ from service.domain import errors
 from service.domain.errors import FieldError
 from service.http import problems
 from service.http.problems import PROBLEM_TYPES, HttpProblem, find_problem_type
-from service.store.memory.store import MemoryStore
+from service.store.memory.users import MemoryUserReads
 from tests.support.server import Server
 
 
@@ -24,7 +24,7 @@ async def refused(server: Server, monkeypatch: pytest.MonkeyPatch, error: BaseEx
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(MemoryStore, "user", raises)
+        patched.setattr(MemoryUserReads, "find", raises)
         async with server.request("GET", "/v1/users/me?x=1", admin) as answer:
             return answer, await answer.json()
 

@@ -55,7 +55,7 @@ class Writer:
 
     async def _write(self, user: User) -> None:
         async def work(transaction: Transaction) -> None:
-            await transaction.append(updated(user, "name"))
+            await transaction.events.append(updated(user, "name"))
 
         (event,) = (await self._store.write(work, BY)).events
         self._head = event.seq
@@ -77,7 +77,7 @@ class Writer:
 @asynccontextmanager
 async def writing(server: Server, ada: Login, chance: random.Random) -> AsyncIterator[Writer]:
     """Write until the end of the block."""
-    user = (await server.app[SERVICES].store.user(UUID(ada.id))).value
+    user = (await server.app[SERVICES].store.users.find(UUID(ada.id))).value
     assert user is not None
     writer = Writer(server, user, chance)
     task = asyncio.create_task(writer.run(), name="write without end")

@@ -75,7 +75,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
         admin = await server.admin()
         kept = server.app[SERVICES].store
         await take()
-        before = await kept.position()
+        before = await kept.events.read_position()
         for _ in range(10):
             await keep(kept, a_user())
         readers = [Reader(server.port, admin, kind, all_events=True) for kind in KINDS]
@@ -93,7 +93,7 @@ async def test_readers_of_what_was_taken_back_are_reset(
             reader.drop(how="goodbye")  # of a feed the stream ends, and not the connection
             await reader.open()
         await until(lambda: all(reader.resets for reader in readers))
-        after = await kept.position()
+        after = await kept.events.read_position()
         assert after.epoch != before.epoch
         assert [(told["reason"], told["position"]) for reader in readers for told in reader.resets] == [
             ("epoch", str(after))

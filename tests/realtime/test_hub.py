@@ -21,6 +21,8 @@ from service.realtime.broadcast_log import Trimmed
 from service.realtime.encoding import WireEncoding
 from service.realtime.hub import Hub
 from service.realtime.subscribers import EventFilter
+from service.store.memory.events import MemoryEventReads
+from service.store.memory.log import MemoryLog
 from service.store.memory.store import MemoryStore
 from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.wait import until
@@ -28,28 +30,38 @@ from tests.support.wait import until
 NOBODY = UUID(int=0)
 
 
-class FaultyStore(MemoryStore):
-    """A memory store that can be made to fail, to wait, or to have another past."""
+class FaultyLog(MemoryEventReads):
+    """A log that can be made to fail, to wait, or to have another past."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(lambda: datetime.now(UTC), **kwargs)
+    def __init__(self, log: MemoryLog) -> None:
+        super().__init__(log)
         self.fails = False
         self.epoch: str | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def events(self, query: EventQuery) -> EventPage:
+    async def list_page(self, query: EventQuery) -> EventPage:
         await self.gate.wait()
         if self.fails:
             raise OSError("the disk is gone")
-        page = await super().events(query)
+        page = await super().list_page(query)
         return replace(page, position=self._named(page.position))
 
-    async def position(self) -> Position:
-        return self._named(await super().position())
+    async def read_position(self) -> Position:
+        return self._named(await super().read_position())
 
     def _named(self, position: Position) -> Position:
         return position if self.epoch is None else Position(self.epoch, position.seq)
+
+
+class FaultyStore(MemoryStore):
+    """A memory store whose log is a `FaultyLog`."""
+
+    events: FaultyLog
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(lambda: datetime.now(UTC), **kwargs)
+        self.events = FaultyLog(self._log)
 
     async def commit(self, *events: Event) -> None:
         """Put these events into the log, in one transaction."""
@@ -57,10 +69,10 @@ class FaultyStore(MemoryStore):
         async def work(transaction: Transaction) -> None:
             for event in events:
                 if event.type == "user.deleted":
-                    await transaction.delete_user(event.subject)
+                    await transaction.users.delete(event.subject)
                 elif event.user is not None:
-                    await transaction.put_user(event.user)
-                await transaction.append(event)
+                    await transaction.users.save(event.user)
+                await transaction.events.append(event)
 
         await self.write(work, BY)
 
@@ -124,7 +136,7 @@ async def test_commits_reach_readers_in_order(observed: Observed) -> None:
 
 async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) -> None:
     """The hub polls the log without a notification."""
-    observed.store._told.clear()
+    observed.store._listeners.clear()
     await keep(observed.store, a_user())
 
     await until(lambda: observed.happened == [1], timeout=2)
@@ -145,13 +157,13 @@ async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> Non
 
 async def test_store_that_fails_is_told_and_asked_again(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """A short outage costs readers nothing; what was committed meanwhile comes when the store is back."""
-    observed.store.fails = True
+    observed.store.events.fails = True
     await keep(observed.store, a_user())
     await until(lambda: "the log cannot be followed" in caplog.text)
     observed.hub.check()
     assert observed.happened == []
 
-    observed.store.fails = False
+    observed.store.events.fails = False
     await until(lambda: observed.happened == [1], timeout=2)
     assert [record.message for record in caplog.records] == ["the log cannot be followed", "the log is followed again"]
 
@@ -162,17 +174,17 @@ async def test_readers_are_not_left_in_silence(observed: Observed, monkeypatch: 
     monkeypatch.setattr("service.realtime.hub.MOST_SILENT_S", 0.05)
     for outage in (1, 2):
         if how == "fails":
-            observed.store.fails = True
+            observed.store.events.fails = True
         else:
-            observed.store.gate.clear()
+            observed.store.events.gate.clear()
         await keep(observed.store, a_user())
         await until(lambda: not observed.hub.is_current, timeout=2)
         for _ in range(2):
             observed.hub.check()
         assert observed.happened.count("failure") == outage
 
-        observed.store.fails = False
-        observed.store.gate.set()
+        observed.store.events.fails = False
+        observed.store.events.gate.set()
         await until(lambda outage=outage: observed.happened[-1] == outage, timeout=2)  # type: ignore[misc]  # bound now
         observed.hub.check()
 
@@ -182,7 +194,7 @@ async def test_other_life_of_the_log_ends_what_was_read_from_this_one(observed: 
     await keep(observed.store, a_user(), a_user())
     await until(lambda: observed.happened == [1, 2])
     old = observed.hub.head
-    observed.store.epoch = "restored"
+    observed.store.events.epoch = "restored"
     await keep(observed.store, a_user())
     await until(lambda: "failure" in observed.happened)
 
@@ -226,28 +238,28 @@ async def test_place_is_judged_by_what_the_store_keeps(seq: int, reason: str | N
 
 async def test_place_that_this_process_has_not_come_to_yet_is_waited_for(observed: Observed) -> None:
     """A reader that saw an event elsewhere is not "ahead", and is not handed that event again."""
-    observed.store.gate.clear()
+    observed.store.events.gate.clear()
     await keep(observed.store, a_user(), a_user())
-    seen = await observed.store.position()
+    seen = await observed.store.events.read_position()
     answer = asyncio.create_task(observed.hub.lost(seen, NOBODY))
     for _ in range(5):
         await asyncio.sleep(0)
     assert not answer.done()
     assert observed.hub.ring.head == 0
 
-    observed.store.gate.set()
+    observed.store.events.gate.set()
     assert await asyncio.wait_for(answer, 5) is None
     assert observed.hub.ring.head == 2
 
 
 async def test_place_waited_for_is_lost_when_the_log_turns_out_to_be_another(observed: Observed) -> None:
     """The wait ends with the epoch it was for."""
-    observed.store.gate.clear()
+    observed.store.events.gate.clear()
     await keep(observed.store, a_user(), a_user())
-    answer = asyncio.create_task(observed.hub.lost(await observed.store.position(), NOBODY))
+    answer = asyncio.create_task(observed.hub.lost(await observed.store.events.read_position(), NOBODY))
     await asyncio.sleep(0)
-    observed.store.epoch = "restored"
-    observed.store.gate.set()
+    observed.store.events.epoch = "restored"
+    observed.store.events.gate.set()
 
     assert await asyncio.wait_for(answer, 5) == "epoch"
 
@@ -260,7 +272,7 @@ async def test_member_reads_its_own_events(observed: Observed) -> None:
         await keep(observed.store, a_user())
         await observed.store.commit(updated(replace(ada, name=str(number)), "name"))
     await until(lambda: observed.hub.ring.head == 301)
-    observed.store._told.clear()
+    observed.store._listeners.clear()
     await observed.store.commit(updated(ada, "name"))  # committed, not yet followed
 
     page = await observed.hub.page(0, EventFilter(ada.id), 10_000)
@@ -295,7 +307,7 @@ async def test_deletion_leaves_no_copy_of_the_user_in_the_ring(observed: Observe
     await until(lambda: observed.hub.ring.head == 5)
 
     entries = [json.loads(entry.data) for entry in observed.hub.ring.after(0, 1 << 30)]
-    stored = await observed.store.events(EventQuery(0, 10))
+    stored = await observed.store.events.list_page(EventQuery(0, 10))
     assert [event["user"] and event["user"]["id"] for event in entries] == [None, str(bob.id), None, None, None]
     assert [event["type"] for event in entries] == [event.type for event in stored.events]
     assert str(ada.email) not in json.dumps(entries)
@@ -335,8 +347,8 @@ async def test_member_goes_live_however_fast_others_write(observed: Observed) ->
     await observed.store.commit(created(ada))
     await keep(observed.store, *(a_user() for _ in range(100)))
     await until(lambda: observed.hub.ring.head == 101)
-    observed.store.gate.clear()
+    observed.store.events.gate.clear()
 
     page = await observed.hub.page(0, EventFilter(ada.id), 1 << 30)
     assert ([entry.seq for entry in page.entries], page.seen) == ([1], 101)
-    observed.store.gate.set()
+    observed.store.events.gate.set()

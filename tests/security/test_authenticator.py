@@ -26,7 +26,9 @@ from service.security import authenticator as module
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import TICKET_TTL, Authenticator
 from service.security.stream_cookies import cookie_name
+from service.store.memory.sessions import MemorySessionReads
 from service.store.memory.store import MemoryStore
+from service.store.memory.tables import Tables
 from tests.support.domain import BY, a_user, keep, updated
 from tests.support.keys import ring
 from tests.support.stores import a_token, keep_token
@@ -43,25 +45,35 @@ class ShiftedClock:
         return datetime.now(UTC) + self.ahead
 
 
-class SlowStore(MemoryStore):
+class SlowSessions(MemorySessionReads):
     """Answers about sessions only when it is released: a slow database."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
-        super().__init__(clock)
+    def __init__(self, tables: Tables, clock: Callable[[], datetime]) -> None:
+        super().__init__(tables, clock)
         self.asked = 0
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def session(self, session_id: UUID) -> tuple[Session, User] | None:
+    async def find_with_user(self, session_id: UUID) -> tuple[Session, User] | None:
         self.asked += 1
-        found = await super().session(session_id)
+        found = await super().find_with_user(session_id)
         await self.go_on.wait()
         return found
 
 
+class SlowStore(MemoryStore):
+    """A memory store whose sessions are `SlowSessions`."""
+
+    sessions: SlowSessions
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock)
+        self.sessions = SlowSessions(self._tables, clock)
+
+
 async def put(store: MemoryStore, session: Session) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.put_session(session)
+        await transaction.sessions.save(session)
 
     await store.write(work, BY)
 
@@ -87,7 +99,7 @@ class World:
 
     async def revoke_session(self) -> None:
         async def work(transaction: Transaction) -> None:
-            await transaction.delete_session(self.session.id)
+            await transaction.sessions.delete(self.session.id)
 
         await self.store.write(work, BY)
 
@@ -121,9 +133,9 @@ async def test_token_is_checked_once_and_remembered(world: World) -> None:
 
     assert await world.authenticator.bearer(token) is principal
     assert world.authenticator.remembered(f"Bearer {token}") is principal
-    assert world.store.asked == 1
+    assert world.store.sessions.asked == 1
     await world.authenticator.bearer(world.token())
-    assert world.store.asked == 2
+    assert world.store.sessions.asked == 2
 
 
 async def test_principal_says_who_and_until_when(world: World) -> None:
@@ -188,12 +200,12 @@ async def test_other_changes_are_not_asked_about(world: World) -> None:
 async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> None:
     """A session that ends while the store is asked about it must not be remembered from the answer."""
     token = world.token()
-    world.store.go_on.clear()
+    world.store.sessions.go_on.clear()
     asking = asyncio.create_task(world.authenticator.bearer(token))
     await asyncio.sleep(0)
     await world.revoke_session()
     world.authenticator.follow([world.ended()])
-    world.store.go_on.set()
+    world.store.sessions.go_on.set()
     await asking
 
     assert world.authenticator.remembered(f"Bearer {token}") is None
@@ -294,11 +306,11 @@ async def test_ticket_used_at_once_opens_one(world: World) -> None:
 async def test_cookie_lasts_as_long_as_its_session(world: World) -> None:
     """A stream cookie is good for the session and is not remembered: each use asks."""
     _, cookie = await world.authenticator.make_ticket(world.session.id)
-    asked = world.store.asked
+    asked = world.store.sessions.asked
     for _ in range(2):
         principal = await world.authenticator.cookie(cookie.name, cookie.value)
         assert (principal.session_id, principal.renewable) == (world.session.id, False)
-    assert world.store.asked == asked + 2
+    assert world.store.sessions.asked == asked + 2
 
 
 @pytest.mark.parametrize(
@@ -427,7 +439,7 @@ async def test_what_is_no_api_token_is_not_asked_about(program: Program, monkeyp
     async def look(digest: bytes) -> None:
         asked.append(digest)
 
-    monkeypatch.setattr(program.world.store, "token", look)
+    monkeypatch.setattr(program.world.store.api_tokens, "find_with_user", look)
     for text in (program.text[:-1], program.text + "0", "roster_", program.text[::-1]):
         with pytest.raises(InvalidToken):
             await program.authenticator.bearer(text)
@@ -450,6 +462,6 @@ async def test_scope_of_an_access_token_is_taken_at_its_word(world: World, scope
 
 async def drop(store: MemoryStore, token: ApiToken) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.delete_token(token.id)
+        await transaction.api_tokens.delete(token.id)
 
     await store.write(work, BY)

@@ -15,22 +15,24 @@ from service.domain.errors import Unavailable
 from service.security import token_usage as module
 from service.security.token_usage import TokenUsageRecorder
 from service.server.tasks import Tasks
+from service.store.memory.api_tokens import MemoryApiTokenReads
 from service.store.memory.store import MemoryStore
+from service.store.memory.tables import Tables
 from tests.support.clock import ManualClock
 from tests.support.wait import until
 
 
-class ToldStore(MemoryStore):
+class RecordedUses(MemoryApiTokenReads):
     """Records the uses; `go_on` keeps it waiting, and `error` is its answer."""
 
     def __init__(self, clock: ManualClock) -> None:
-        super().__init__(clock)
+        super().__init__(Tables(), clock)
         self.told: list[dict[UUID, datetime]] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.error: Exception | None = None
 
-    async def tokens_used(self, uses: Mapping[UUID, datetime]) -> None:
+    async def record_uses(self, uses: Mapping[UUID, datetime]) -> None:
         self.told.append(dict(uses))
         await self.go_on.wait()
         if self.error is not None:
@@ -40,7 +42,9 @@ class ToldStore(MemoryStore):
 class World:
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.store = ToldStore(self.clock)
+        self.store = MemoryStore(self.clock)
+        self.tokens = RecordedUses(self.clock)
+        self.store.api_tokens = self.tokens
         self.tasks = Tasks()
         self.second = 0.0
         self.uses = TokenUsageRecorder(self.store, self.clock, self.tasks, lambda: self.second)
@@ -50,7 +54,7 @@ class World:
         self.second = second
         self.uses.look()
         await self.tasks.close(5)
-        return len(self.store.told)
+        return len(self.tokens.told)
 
 
 A, B = uuid.uuid4(), uuid.uuid4()
@@ -66,7 +70,7 @@ async def test_first_use_is_told_at_the_next_look() -> None:
     world.uses.note(B)
     await world.look(1)
 
-    assert world.store.told == [{A: first, B: world.clock()}]
+    assert world.tokens.told == [{A: first, B: world.clock()}]
 
 
 async def test_use_is_told_once_a_minute_at_most() -> None:
@@ -85,30 +89,30 @@ async def test_use_is_told_once_a_minute_at_most() -> None:
 async def test_slow_store_is_not_told_twice_at_once() -> None:
     """While one write waits no other begins, and what is used meanwhile comes with the next."""
     world = World()
-    world.store.go_on.clear()
+    world.tokens.go_on.clear()
     world.uses.note(A)
     world.uses.look()
-    await until(lambda: len(world.store.told) == 1)
+    await until(lambda: len(world.tokens.told) == 1)
     world.uses.note(B)
     world.uses.look()
-    assert len(world.store.told) == 1
-    world.store.go_on.set()
+    assert len(world.tokens.told) == 1
+    world.tokens.go_on.set()
     await world.tasks.close(5)
 
     await world.look(1)
-    assert [set(told) for told in world.store.told] == [{A}, {B}]
+    assert [set(told) for told in world.tokens.told] == [{A}, {B}]
 
 
 @pytest.mark.parametrize(("error", "lines"), [(Unavailable(), 0), (RuntimeError("broken"), 1)])
 async def test_failing_store_harms_nobody(caplog: pytest.LogCaptureFixture, error: Exception, lines: int) -> None:
     """Uses that cannot be written are lost; a store that is down is not logged, other errors are, and the next use is written."""
     world = World()
-    world.store.error = error
+    world.tokens.error = error
     world.uses.note(A)
     with caplog.at_level(logging.INFO, "roster.tokens"):
         await world.look(1)
     assert len(caplog.records) == lines
-    world.store.error = None
+    world.tokens.error = None
     world.uses.note(B)
 
     assert await world.look(2) == 2
@@ -122,4 +126,4 @@ async def test_what_is_noted_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
         world.uses.note(uuid.uuid4())
     await world.look(1)
 
-    assert [len(told) for told in world.store.told] == [2]
+    assert [len(told) for told in world.tokens.told] == [2]

@@ -30,39 +30,39 @@ from tests.support.stores import Broken, Opener, a_session, ask, erase, keep_ses
 
 async def test_empty_store_stands_before_the_first_event(store: Store) -> None:
     """A new log has an epoch, seq 0, no event, and will begin with 1."""
-    position = await store.position()
-    page = await store.events(EventQuery(0, 10))
+    position = await store.events.read_position()
+    page = await store.events.list_page(EventQuery(0, 10))
 
     assert position.seq == 0
     assert Position.parse(str(position)) == position
     assert (list(page.events), page.seen, page.first, page.position) == ([], 0, 1, position)
-    assert list((await store.users(UserQuery(10))).value) == []
-    assert await store.healthy()
+    assert list((await store.users.list_page(UserQuery(10))).value) == []
+    assert await store.is_healthy()
 
 
 async def test_every_log_has_an_epoch_of_its_own(opener: Opener, clock: ManualClock) -> None:
     """Positions of one log mean nothing in another."""
     async with opener(clock) as one, opener(clock) as other:
-        assert (await one.position()).epoch != (await other.position()).epoch
+        assert (await one.events.read_position()).epoch != (await other.events.read_position()).epoch
 
 
 async def test_what_is_not_there_is_none(store: Store, clock: ManualClock) -> None:
     """Unknown users, logins, sessions and tickets are None, read or inside a write."""
     nobody = uuid.uuid4()
 
-    assert await store.user(nobody) == Snapshot(None, await store.position())
-    assert await store.credentials("absent") is None
-    assert await store.credentials("absent\0") is None
-    assert await store.session(nobody) is None
-    assert await store.consume_ticket(b"ticket", clock()) is None
+    assert await store.users.find(nobody) == Snapshot(None, await store.events.read_position())
+    assert await store.users.find_by_login("absent") is None
+    assert await store.users.find_by_login("absent\0") is None
+    assert await store.sessions.find_with_user(nobody) is None
+    assert await store.tickets.consume(b"ticket", clock()) is None
 
     async def work(transaction: Transaction) -> list[object]:
         return [
-            await transaction.user(nobody),
-            await transaction.credentials(nobody),
-            await transaction.session(nobody),
-            list(await transaction.sessions_of(nobody)),
-            await transaction.active_admins(),
+            await transaction.users.find(nobody),
+            await transaction.users.find_credentials(nobody),
+            await transaction.sessions.find(nobody),
+            list(await transaction.sessions.list_of_user(nobody)),
+            await transaction.users.count_active_admins(),
         ]
 
     assert await ask(store, work) == [None, None, None, [], 0]
@@ -72,8 +72,8 @@ async def test_removing_what_is_not_there_is_harmless(store: Store) -> None:
     """Deleting an unknown user or session does nothing."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.delete_user(uuid.uuid4())
-        await transaction.delete_session(uuid.uuid4())
+        await transaction.users.delete(uuid.uuid4())
+        await transaction.sessions.delete(uuid.uuid4())
 
     assert (await store.write(work, BY)).events == ()
 
@@ -84,13 +84,13 @@ async def test_removing_what_is_not_there_is_harmless(store: Store) -> None:
 async def test_write_commits_rows_with_events(store: Store) -> None:
     """The changes of a write are readable after it, its events have the next seqs, and users the version of theirs."""
     ada, bob = a_user(), a_user()
-    before = await store.position()
+    before = await store.events.read_position()
     written = await keep(store, ada, bob)
 
     assert [event.seq for event in written.events] == [before.seq + 1, before.seq + 2]
-    assert written.position == await store.position() == Position(before.epoch, before.seq + 2)
+    assert written.position == await store.events.read_position() == Position(before.epoch, before.seq + 2)
     assert [event.user for event in written.events] == [ada.at(before.seq + 1), bob.at(before.seq + 2)]
-    assert await store.user(ada.id) == Snapshot(ada.at(before.seq + 1), written.position)
+    assert await store.users.find(ada.id) == Snapshot(ada.at(before.seq + 1), written.position)
     assert await whole_log(store) == list(written.events)
 
 
@@ -119,19 +119,19 @@ async def test_fields_come_back_as_they_went_in(store: Store) -> None:
     event = Event("session.ended", clock(), None, ada.id, session_id=uuid.uuid4(), reason="reuse")
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_user(ada)
-        await transaction.put_password(ada.id, "$argon2id$v=19$…")
-        await transaction.put_session(session)
-        await transaction.append(replace(created(ada), actor=None))
-        await transaction.append(replace(updated(ada), changed=("name", "age")))
-        await transaction.append(event)
+        await transaction.users.save(ada)
+        await transaction.users.set_password(ada.id, "$argon2id$v=19$…")
+        await transaction.sessions.save(session)
+        await transaction.events.append(replace(created(ada), actor=None))
+        await transaction.events.append(replace(updated(ada), changed=("name", "age")))
+        await transaction.events.append(event)
 
     written = await store.write(work, BY)
     kept = ada.at(2)
 
-    assert (await store.user(ada.id)).value == kept
-    assert await store.credentials("zoë+tag@bücher.example") == Credentials(kept, "$argon2id$v=19$…")
-    assert await store.session(session.id) == (session, kept)
+    assert (await store.users.find(ada.id)).value == kept
+    assert await store.users.find_by_login("zoë+tag@bücher.example") == Credentials(kept, "$argon2id$v=19$…")
+    assert await store.sessions.find_with_user(session.id) == (session, kept)
     assert await whole_log(store) == list(written.events)
     assert written.events[1].changed == ("name", "age")
     assert written.events[2] == event.at(3)
@@ -139,7 +139,7 @@ async def test_fields_come_back_as_they_went_in(store: Store) -> None:
 
 async def test_write_returns_what_its_work_returned(store: Store) -> None:
     """The value of a write is that of its work; one that appends nothing leaves the log where it was."""
-    before = await store.position()
+    before = await store.events.read_position()
 
     async def work(transaction: Transaction) -> str:
         return "done"
@@ -157,19 +157,21 @@ async def test_write_sees_what_it_did(store: Store, clock: ManualClock) -> None:
 
     async def work(transaction: Transaction) -> None:
         renamed = replace(ada, username="renamed")
-        await transaction.put_user(renamed)
-        await transaction.put_password(ada.id, "a hash")
-        await transaction.put_user(admin)
-        await transaction.put_session(session)
-        found = await transaction.credentials(ada.id)
+        await transaction.users.save(renamed)
+        await transaction.users.set_password(ada.id, "a hash")
+        await transaction.users.save(admin)
+        await transaction.sessions.save(session)
+        found = await transaction.users.find_credentials(ada.id)
         assert found is not None
-        seen.extend((found.user.username, found.password_hash, await transaction.active_admins()))
-        seen.extend((await transaction.session(session.id), list(await transaction.sessions_of(ada.id))))
-        await transaction.put_user(replace(admin, active=False))
-        await transaction.delete_session(session.id)
-        seen.extend((await transaction.active_admins(), await transaction.session(session.id)))
-        await transaction.delete_user(ada.id)
-        seen.extend((await transaction.user(ada.id), await transaction.credentials(ada.id)))
+        seen.extend((found.user.username, found.password_hash, await transaction.users.count_active_admins()))
+        seen.extend(
+            (await transaction.sessions.find(session.id), list(await transaction.sessions.list_of_user(ada.id)))
+        )
+        await transaction.users.save(replace(admin, active=False))
+        await transaction.sessions.delete(session.id)
+        seen.extend((await transaction.users.count_active_admins(), await transaction.sessions.find(session.id)))
+        await transaction.users.delete(ada.id)
+        seen.extend((await transaction.users.find(ada.id), await transaction.users.find_credentials(ada.id)))
 
     await store.write(work, BY)
     assert seen == ["renamed", "a hash", 1, session, [session], 0, None, None, None]
@@ -180,7 +182,7 @@ async def test_exception_of_the_work_passes_through(store: Store) -> None:
     error = Broken()
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_user(a_user())
+        await transaction.users.save(a_user())
         raise error
 
     with pytest.raises(Broken) as raised:
@@ -208,8 +210,8 @@ async def test_names_belong_to_one_user(store: Store, fields: Mapping[str, Any],
         with pytest.raises(AlreadyExists) as refused:
             await keep(store, user)
         assert refused.value.fields == taken
-    assert await store.position() == written.position
-    assert (await store.user(eve.id)).value == eve.at(3)
+    assert await store.events.read_position() == written.position
+    assert (await store.users.find(eve.id)).value == eve.at(3)
 
 
 async def test_own_names_are_not_taken(store: Store) -> None:
@@ -219,12 +221,15 @@ async def test_own_names_are_not_taken(store: Store) -> None:
     await keep(store, replace(ada, name="Ada"))
 
     async def swap(transaction: Transaction) -> None:
-        await transaction.put_user(replace(ada, username="free", email="free@example.com"))
-        await transaction.put_user(replace(bob, username="ada", email="ada@example.com"))
-        await transaction.put_user(replace(ada, username="bob", email="bob@example.com"))
+        await transaction.users.save(replace(ada, username="free", email="free@example.com"))
+        await transaction.users.save(replace(bob, username="ada", email="ada@example.com"))
+        await transaction.users.save(replace(ada, username="bob", email="bob@example.com"))
 
     await store.write(swap, BY)
-    logins = {login: await store.credentials(login) for login in ("ada", "bob@example.com", "free", "free@example.com")}
+    logins = {
+        login: await store.users.find_by_login(login)
+        for login in ("ada", "bob@example.com", "free", "free@example.com")
+    }
     assert {login: found and found.user.id for login, found in logins.items()} == {
         "ada": bob.id,
         "bob@example.com": ada.id,
@@ -239,12 +244,12 @@ async def test_writes_at_once_stand_in_one_order(store: Store) -> None:
     await keep(store, ada)
 
     async def older(transaction: Transaction) -> int:
-        user = await transaction.user(ada.id)
+        user = await transaction.users.find(ada.id)
         assert user is not None
         assert user.age is not None
         user = replace(user, age=user.age + 1)
-        await transaction.put_user(user)
-        await transaction.append(updated(user, "age"))
+        await transaction.users.save(user)
+        await transaction.events.append(updated(user, "age"))
         return user.age or 0
 
     ages = [written.value for written in await asyncio.gather(*(store.write(older, BY) for _ in range(20)))]
@@ -253,7 +258,7 @@ async def test_writes_at_once_stand_in_one_order(store: Store) -> None:
     log = await whole_log(store)
     assert [event.seq for event in log] == list(range(1, 22))
     assert [event.user and event.user.age for event in log] == list(range(21))
-    assert (await store.user(ada.id)).value == replace(ada, age=20).at(21)
+    assert (await store.users.find(ada.id)).value == replace(ada, age=20).at(21)
 
 
 async def test_write_that_is_cancelled_is_whole_or_nothing(store: Store) -> None:
@@ -266,17 +271,17 @@ async def test_write_that_is_cancelled_is_whole_or_nothing(store: Store) -> None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await keep(store, a_user())  # commits later: by now it has happened, or never will
-        row = (await store.user(user.id)).value
+        row = (await store.users.find(user.id)).value
         assert [event.user for event in await whole_log(store, subject=user.id)] == ([] if row is None else [row])
 
 
 async def test_commit_is_told(store: Store) -> None:
     """Listeners receive the events of a commit before the write returns, and no event of writes that failed."""
     told: list[Event] = []
-    store.on_commit(told.extend)
+    store.add_commit_listener(told.extend)
 
     async def fails(transaction: Transaction) -> None:
-        await transaction.append(created(a_user()))
+        await transaction.events.append(created(a_user()))
         raise Broken
 
     with pytest.raises(Broken):
@@ -296,18 +301,18 @@ async def test_deleted_user_is_gone_everywhere(store: Store) -> None:
     await keep(store, ada)
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_password(ada.id, "a hash")
+        await transaction.users.set_password(ada.id, "a hash")
 
     await store.write(work, BY)
     await erase(store, ada)
 
-    assert (await store.user(ada.id)).value is None
-    assert await store.credentials("ada") is None
-    assert await store.credentials("ada@example.com") is None
-    assert list((await store.users(UserQuery(10))).value) == []
+    assert (await store.users.find(ada.id)).value is None
+    assert await store.users.find_by_login("ada") is None
+    assert await store.users.find_by_login("ada@example.com") is None
+    assert list((await store.users.list_page(UserQuery(10))).value) == []
     again = a_user(username="ada", email="ada@example.com")
     await keep(store, again)
-    found = await store.credentials("ada")
+    found = await store.users.find_by_login("ada")
     assert found is not None
     assert (found.user.id, found.password_hash) == (again.id, None)
 
@@ -332,16 +337,16 @@ async def test_log_keeps_a_user_that_was_made_again(store: Store) -> None:
 
     async def work(transaction: Transaction) -> None:
         for _ in range(2):
-            await transaction.put_user(ada)
-            await transaction.append(created(ada))
-            await transaction.delete_user(ada.id)
-            await transaction.append(Event("user.deleted", ada.updated_at, None, ada.id))
-        await transaction.put_user(ada)
-        await transaction.append(created(ada))
+            await transaction.users.save(ada)
+            await transaction.events.append(created(ada))
+            await transaction.users.delete(ada.id)
+            await transaction.events.append(Event("user.deleted", ada.updated_at, None, ada.id))
+        await transaction.users.save(ada)
+        await transaction.events.append(created(ada))
 
     written = (await store.write(work, BY)).events
     assert await whole_log(store) == [*(replace(event, user=None) for event in written[:-1]), written[-1]]
-    assert (await store.user(ada.id)).value == written[-1].user
+    assert (await store.users.find(ada.id)).value == written[-1].user
 
 
 # Sessions
@@ -356,7 +361,10 @@ async def test_session_comes_with_its_user(store: Store, clock: ManualClock) -> 
     await keep(store, replace(ada, name="Ada"))
     await keep_session(store, rotated(session, clock()))
 
-    assert await store.session(session.id) == (rotated(session, clock()), replace(ada, name="Ada").at(2))
+    assert await store.sessions.find_with_user(session.id) == (
+        rotated(session, clock()),
+        replace(ada, name="Ada").at(2),
+    )
 
 
 async def test_session_lasts_until_it_expires(store: Store, clock: ManualClock) -> None:
@@ -366,13 +374,13 @@ async def test_session_lasts_until_it_expires(store: Store, clock: ManualClock) 
     await keep(store, ada)
     await keep_session(store, short, long)
     clock.now = short.expires_at - timedelta(microseconds=1)
-    assert await store.session(short.id) is not None
+    assert await store.sessions.find_with_user(short.id) is not None
 
     clock.now = short.expires_at
-    assert await store.session(short.id) is None
+    assert await store.sessions.find_with_user(short.id) is None
     await keep_session(store, a_session(ada, clock()))
-    assert await store.session(short.id) is None
-    assert await store.session(long.id) is not None
+    assert await store.sessions.find_with_user(short.id) is None
+    assert await store.sessions.find_with_user(long.id) is not None
 
 
 async def test_session_without_user_is_none(store: Store, clock: ManualClock) -> None:
@@ -383,7 +391,7 @@ async def test_session_without_user_is_none(store: Store, clock: ManualClock) ->
     await keep_session(store, session)
     await erase(store, ada)
 
-    assert await store.session(session.id) is None
+    assert await store.sessions.find_with_user(session.id) is None
 
 
 async def test_sessions_of_a_user_are_its_own(store: Store, clock: ManualClock) -> None:
@@ -397,8 +405,8 @@ async def test_sessions_of_a_user_are_its_own(store: Store, clock: ManualClock) 
     await keep_session(store, *reversed(sessions))
 
     async def work(transaction: Transaction) -> Sequence[Session]:
-        await transaction.delete_session(sessions[2].id)
-        return await transaction.sessions_of(ada.id)
+        await transaction.sessions.delete(sessions[2].id)
+        return await transaction.sessions.list_of_user(ada.id)
 
     assert list(await ask(store, work)) == [sessions[0], sessions[3]]
 
@@ -410,13 +418,13 @@ async def test_sessions_are_listed_while_they_last(store: Store, clock: ManualCl
     short = a_session(ada, clock(), expires_at=clock() + timedelta(seconds=1))
     first, second = a_session(ada, clock()), a_session(ada, clock() + timedelta(microseconds=1))
     await keep_session(store, second, a_session(bob, clock()), short, first)
-    assert set(await store.sessions(ada.id)) == {short, first, second}
+    assert set(await store.sessions.list_of_user(ada.id)) == {short, first, second}
 
     clock.advance(1)
     renewed = rotated(first, clock(), timedelta(days=1), Origin("192.0.2.1"))
     await keep_session(store, renewed)
-    assert list(await store.sessions(ada.id)) == [renewed, second]
-    assert list(await store.sessions(uuid.uuid4())) == []
+    assert list(await store.sessions.list_of_user(ada.id)) == [renewed, second]
+    assert list(await store.sessions.list_of_user(uuid.uuid4())) == []
 
 
 # Keys
@@ -424,15 +432,15 @@ async def test_sessions_are_listed_while_they_last(store: Store, clock: ManualCl
 
 async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualClock) -> None:
     """A key is kept where there is none, and comes back as it went in; another one changes nothing."""
-    assert list(await store.signing_keys()) == []
+    assert list(await store.signing_keys.list_all()) == []
     clock.advance(0.000001)
     keys = [made("EdDSA", clock(), clock() + timedelta(seconds=1)), a_key("RS256"), a_key("HS256")]
-    await asyncio.gather(*(store.add_signing_key_if_none(key) for key in keys))
+    await asyncio.gather(*(store.signing_keys.add_if_none(key) for key in keys))
 
-    (kept,) = await store.signing_keys()
+    (kept,) = await store.signing_keys.list_all()
     assert kept in keys
-    await store.add_signing_key_if_none(a_key("ES256"))
-    assert list(await store.signing_keys()) == [kept]
+    await store.signing_keys.add_if_none(a_key("ES256"))
+    assert list(await store.signing_keys.list_all()) == [kept]
 
 
 # Tickets
@@ -441,8 +449,8 @@ async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualC
 async def test_ticket_is_taken_once(store: Store, clock: ManualClock) -> None:
     """A ticket gives its session to the first who takes it, also when several do at once."""
     session_id = uuid.uuid4()
-    await store.create_ticket(b"a" * 32, session_id, clock() + timedelta(seconds=30))
-    taken = await asyncio.gather(*(store.consume_ticket(b"a" * 32, clock()) for _ in range(5)))
+    await store.tickets.create(b"a" * 32, session_id, clock() + timedelta(seconds=30))
+    taken = await asyncio.gather(*(store.tickets.consume(b"a" * 32, clock()) for _ in range(5)))
 
     assert sorted(taken, key=str) == sorted([session_id, None, None, None, None], key=str)
 
@@ -451,21 +459,21 @@ async def test_ticket_expires(store: Store, clock: ManualClock) -> None:
     """From the moment at which it expires a ticket gives nothing, and trying does not prolong it."""
     session_id = uuid.uuid4()
     until_then = clock() + timedelta(seconds=30)
-    await store.create_ticket(b"a" * 32, session_id, until_then)
-    await store.create_ticket(b"b" * 32, session_id, until_then)
+    await store.tickets.create(b"a" * 32, session_id, until_then)
+    await store.tickets.create(b"b" * 32, session_id, until_then)
 
-    assert await store.consume_ticket(b"a" * 32, until_then - timedelta(microseconds=1)) == session_id
-    assert await store.consume_ticket(b"b" * 32, until_then) is None
-    assert await store.consume_ticket(b"b" * 32, clock()) is None
+    assert await store.tickets.consume(b"a" * 32, until_then - timedelta(microseconds=1)) == session_id
+    assert await store.tickets.consume(b"b" * 32, until_then) is None
+    assert await store.tickets.consume(b"b" * 32, clock()) is None
 
 
 async def test_tickets_do_not_get_in_each_others_way(store: Store, clock: ManualClock) -> None:
     """Each of many tickets gives its own session, expired ones among them or not."""
     sessions = [uuid.uuid4() for _ in range(20)]
     for number, session_id in enumerate(sessions):
-        await store.create_ticket(bytes([number]) * 32, session_id, clock() + timedelta(seconds=30))
+        await store.tickets.create(bytes([number]) * 32, session_id, clock() + timedelta(seconds=30))
         clock.advance(2)
-    found = [await store.consume_ticket(bytes([number]) * 32, clock()) for number in range(20)]
+    found = [await store.tickets.consume(bytes([number]) * 32, clock()) for number in range(20)]
 
     # The clock stands 40 s after the first one: those made up to 10 s after it have expired.
     assert found == [None] * 6 + sessions[6:]
@@ -489,8 +497,8 @@ async def test_answer_is_true_at_its_position(store: Store) -> None:
             event = Event("user.deleted", user.updated_at, None, user.id) if number % 7 == 6 else created(user)
 
             async def work(transaction: Transaction, user: User = user, event: Event = event) -> None:
-                await (transaction.delete_user(user.id) if event.user is None else transaction.put_user(user))
-                await transaction.append(event)
+                await (transaction.users.delete(user.id) if event.user is None else transaction.users.save(user))
+                await transaction.events.append(event)
 
             log.extend((await store.write(work, BY)).events)
             await asyncio.sleep(0)
@@ -498,9 +506,9 @@ async def test_answer_is_true_at_its_position(store: Store) -> None:
 
     async def read() -> None:
         while writing:
-            listed = await store.users(UserQuery(100))
+            listed = await store.users.list_page(UserQuery(100))
             reads.append((listed.position, listed.value))
-            single = await store.user(users[0].id)
+            single = await store.users.find(users[0].id)
             singles.append((single.position, single.value))
             await asyncio.sleep(0)
 

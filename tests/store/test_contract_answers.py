@@ -13,7 +13,7 @@ from service.domain.errors import AlreadyExists, IdempotencyKeyReused, InvalidTo
 from service.domain.events.query import EventQuery
 from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
 from service.domain.idempotency.run import run_idempotent
-from service.domain.ports import Store, Transaction, Writes, Written
+from service.domain.ports import Store, Transaction, TransactionRunner, Written
 from service.domain.users.user import User
 from service.store.memory.store import MemoryStore
 from service.store.sql.dialects import Statement
@@ -53,10 +53,10 @@ async def make(
 ) -> tuple[StoredResponse, bool]:
     """Make a user, once."""
 
-    async def act(writes: Writes) -> None:
+    async def act(writes: TransactionRunner) -> None:
         async def work(transaction: Transaction) -> User:
-            await transaction.put_user(user)
-            await transaction.append(created(user))
+            await transaction.users.save(user)
+            await transaction.events.append(created(user))
             if error is not None:
                 raise error
             return user
@@ -71,24 +71,24 @@ async def test_second_with_the_key_gets_the_answer_of_the_first(store: Store, cl
     ada = a_user()
     first, first_replayed = await make(store, a_claim(admin, clock), ada)
     await keep(store, replace(ada, name="Changed since"), a_user())
-    position = await store.position()
+    position = await store.events.read_position()
     again, again_replayed = await make(store, a_claim(admin, clock), a_user())
 
     assert (first_replayed, again_replayed) == (False, True)
     assert again == first
     assert first.headers["ETag"] == '"2"'
     assert first.headers["Roster-Position"] == f"{position.epoch}-2"
-    assert await store.position() == position
+    assert await store.events.read_position() == position
 
 
 async def test_key_stands_for_one_body(store: Store, clock: ManualClock, admin: User) -> None:
     """Another body with the key is refused and changes nothing; the first answer is still there."""
     first, _ = await make(store, a_claim(admin, clock), a_user())
-    position = await store.position()
+    position = await store.events.read_position()
     with pytest.raises(IdempotencyKeyReused):
         await make(store, a_claim(admin, clock, body=b"[]"), a_user())
 
-    assert await store.position() == position
+    assert await store.events.read_position() == position
     assert await make(store, a_claim(admin, clock), a_user()) == (first, True)
 
 
@@ -138,7 +138,7 @@ async def test_at_once_one_is_carried_out(store: Store, clock: ManualClock, admi
 
 
 async def test_many_keys_at_once_get_their_own_answers(store: Store, clock: ManualClock, admin: User) -> None:
-    """Writes that share a transaction keep each its own version, and all the position that they were answered with."""
+    """TransactionRunner that share a transaction keep each its own version, and all the position that they were answered with."""
     users = [a_user() for _ in range(40)]
     claims = [a_claim(admin, clock, key=user.username) for user in users]
     first = await asyncio.gather(*map(make, [store] * 40, claims, users))
@@ -161,7 +161,7 @@ async def test_nothing_is_kept_for_who_is_gone(store: Store, clock: ManualClock,
     )
 
     assert [type(outcome) for outcome in outcomes] == [InvalidToken, InvalidToken, Written]
-    assert (await store.user(bob.id)).value is not None
+    assert (await store.users.find(bob.id)).value is not None
 
 
 async def test_deleted_user_is_in_no_answer(store: Store, clock: ManualClock, admin: User) -> None:
@@ -169,14 +169,14 @@ async def test_deleted_user_is_in_no_answer(store: Store, clock: ManualClock, ad
     await make(store, a_claim(admin, clock), ada := a_user())
     kept, _ = await make(store, a_claim(admin, clock, key="other"), a_user())
     await erase(store, ada)
-    position = await store.position()
+    position = await store.events.read_position()
 
     with pytest.raises(ResponseExpired):
         await make(store, a_claim(admin, clock), a_user())
     with pytest.raises(IdempotencyKeyReused):
         await make(store, a_claim(admin, clock, body=b"another"), a_user())
     assert await make(store, a_claim(admin, clock, key="other"), a_user()) == (kept, True)
-    assert await store.position() == position
+    assert await store.events.read_position() == position
 
 
 async def test_made_and_deleted_at_once_leaves_no_answer(store: Store, clock: ManualClock, admin: User) -> None:
@@ -189,11 +189,11 @@ async def test_made_and_deleted_at_once_leaves_no_answer(store: Store, clock: Ma
 
 async def test_write_without_an_event_is_answered_again_too(store: Store, clock: ManualClock, admin: User) -> None:
     """Its answer tells the position at which it found nothing to do."""
-    before = await store.position()
+    before = await store.events.read_position()
 
-    async def act(writes: Writes) -> None:
+    async def act(writes: TransactionRunner) -> None:
         async def work(transaction: Transaction) -> User | None:
-            return await transaction.user(admin.id)
+            return await transaction.users.find(admin.id)
 
         await writes.write(work, BY)
 
@@ -208,23 +208,23 @@ async def test_write_without_an_event_is_answered_again_too(store: Store, clock:
 async def test_change_that_is_answered_again_is_not_made_again(store: Store, clock: ManualClock, admin: User) -> None:
     """An update counts once, whatever was changed after it."""
 
-    async def act(writes: Writes) -> None:
+    async def act(writes: TransactionRunner) -> None:
         async def work(transaction: Transaction) -> User:
-            user = await transaction.user(admin.id)
+            user = await transaction.users.find(admin.id)
             assert user is not None
-            await transaction.put_user(aged := replace(user, age=(user.age or 0) + 1))
-            await transaction.append(updated(aged, "age"))
+            await transaction.users.save(aged := replace(user, age=(user.age or 0) + 1))
+            await transaction.events.append(updated(aged, "age"))
             return aged
 
         await writes.write(work, BY)
 
     outcomes = [await run_idempotent(store, a_claim(admin, clock), shown, act) for _ in range(3)]
-    user = (await store.user(admin.id)).value
+    user = (await store.users.find(admin.id)).value
 
     assert user is not None
     assert user.age == 1
     assert [replayed for _, replayed in outcomes] == [False, True, True]
-    assert len((await store.events(EventQuery(0, 10))).events) == 2
+    assert len((await store.events.list_page(EventQuery(0, 10))).events) == 2
 
 
 async def test_expired_keys_go_little_by_little(store: Store, clock: ManualClock, admin: User) -> None:

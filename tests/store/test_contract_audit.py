@@ -26,13 +26,13 @@ ACTIONS = ["password.changed", "session.started", "token.created"]
 
 async def entries(store: Store, **query: Any) -> list[AuditEntry]:
     """All that match, the oldest first."""
-    return list(reversed(await store.audit(AuditQuery(limit=1_000, **query))))
+    return list(reversed(await store.audit.list_page(AuditQuery(limit=1_000, **query))))
 
 
 async def record(store: Store, *recorded: tuple[Any, ...], by: AuditSource = BY) -> None:
     async def work(transaction: Transaction) -> None:
         for one in recorded:
-            await transaction.record(*one)
+            await transaction.audit.record(*one)
 
     await store.write(work, by)
 
@@ -43,15 +43,15 @@ async def test_event_is_kept_with_who_wrote_it(store: Store) -> None:
     root, ada, session, token = a_user(role="admin"), a_user(), uuid.uuid4(), uuid.uuid4()
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_user(root)
-        await transaction.put_user(ada)
-        await transaction.append(created(root))
-        await transaction.append(created(ada, root.id))
-        await transaction.append(updated(ada, "role", "name"), {"role": ["admin", "member"]})
+        await transaction.users.save(root)
+        await transaction.users.save(ada)
+        await transaction.events.append(created(root))
+        await transaction.events.append(created(ada, root.id))
+        await transaction.events.append(updated(ada, "role", "name"), {"role": ["admin", "member"]})
         when = ada.created_at
-        await transaction.append(Event("session.ended", when, None, ada.id, session_id=session, reason="reuse"))
-        await transaction.append(Event("token.ended", when, root.id, ada.id, token_id=token, reason="revoked"))
-        await transaction.append(Event("user.deleted", when, None, ada.id))
+        await transaction.events.append(Event("session.ended", when, None, ada.id, session_id=session, reason="reuse"))
+        await transaction.events.append(Event("token.ended", when, root.id, ada.id, token_id=token, reason="revoked"))
+        await transaction.events.append(Event("user.deleted", when, None, ada.id))
 
     await store.write(work, by)
 
@@ -81,16 +81,16 @@ async def test_record_without_an_event_is_kept(store: Store) -> None:
         ("keys.rotated", UPKEEP, None),
         ("token.created", token, {"scopes": ["profile"], "ünï": [None, 1.5]}),
     ]
-    assert (await store.position()).seq == 0
+    assert (await store.events.read_position()).seq == 0
 
 
 async def test_write_that_fails_leaves_no_entry(store: Store) -> None:
     """An entry commits with what it tells of or not at all."""
 
     async def fails(transaction: Transaction) -> None:
-        await transaction.put_user(ada := a_user())
-        await transaction.append(created(ada))
-        await transaction.record("password.changed", ada.id, ada.id)
+        await transaction.users.save(ada := a_user())
+        await transaction.events.append(created(ada))
+        await transaction.audit.record("password.changed", ada.id, ada.id)
         raise Broken
 
     with pytest.raises(Broken):
@@ -107,10 +107,14 @@ async def test_events_together_share_an_entry(store: Store) -> None:
 
     async def work(transaction: Transaction) -> None:
         for user in users:
-            await transaction.put_user(user)
-            await transaction.append(created(user, root), together=True)
-        await transaction.append(Event("session.ended", users[0].created_at, root, users[0].id, reason="password"))
-        await transaction.append(Event("user.updated", users[0].created_at, root, users[0].id, users[0]), together=True)
+            await transaction.users.save(user)
+            await transaction.events.append(created(user, root), together=True)
+        await transaction.events.append(
+            Event("session.ended", users[0].created_at, root, users[0].id, reason="password")
+        )
+        await transaction.events.append(
+            Event("user.updated", users[0].created_at, root, users[0].id, users[0]), together=True
+        )
 
     await store.write(work, BY)
 
@@ -193,7 +197,7 @@ async def test_pages_are_those_of_a_list(opener: Opener, kept: Sequence[Any], as
             for name, value in asked.items()
         }
         found: list[AuditEntry] = []
-        while page := await store.audit(AuditQuery(**query, before=found[-1].place if found else None)):
+        while page := await store.audit.list_page(AuditQuery(**query, before=found[-1].place if found else None)):
             assert len(page) <= asked["limit"]
             found += page
 

@@ -24,21 +24,21 @@ from tests.support.stores import Broken, Opener, ask, erase, whole_log
 
 async def keep_at_once(store: Store, *users: User) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.put_users(users)
+        await transaction.users.save_many(users)
         for user in users:
-            await transaction.append(created(user))
+            await transaction.events.append(created(user))
 
     await store.write(work, BY)
 
 
 async def first_kept(store: Store) -> int:
     """The lowest seq that the log still holds."""
-    return (await store.events(EventQuery(0, 1))).first
+    return (await store.events.list_page(EventQuery(0, 1))).first
 
 
 async def hold(store: Store, name: uuid.UUID, clock: ManualClock, seconds: float) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(name, clock() + timedelta(seconds=seconds))
+        await transaction.events.retain(name, clock() + timedelta(seconds=seconds))
 
     await store.write(work, BY)
 
@@ -54,7 +54,7 @@ async def test_many_users_are_put_as_each_would_be(store: Store) -> None:
     await keep_at_once(store, *users)
 
     expected = [user.at(seq) for seq, user in enumerate(users, 2)]
-    assert [(await store.user(user.id)).value for user in users] == expected
+    assert [(await store.users.find(user.id)).value for user in users] == expected
     assert await whole_log(store) == [created(old).at(1), *(created(user).at(user.version) for user in expected)]
 
 
@@ -64,7 +64,7 @@ async def test_names_move_on_from_row_to_row(store: Store) -> None:
     await keep(store, ada, bob)
     await keep_at_once(store, replace(ada, username="ada2"), replace(bob, username="ada"), a_user(username="bob"))
 
-    held = [await store.credentials(name) for name in ("ada2", "ada", "bob")]
+    held = [await store.users.find_by_login(name) for name in ("ada2", "ada", "bob")]
     assert [credentials and credentials.user.username for credentials in held] == ["ada2", "ada", "bob"]
 
 
@@ -72,9 +72,9 @@ async def test_no_users_and_no_passwords_are_nothing(store: Store) -> None:
     """Putting none changes nothing."""
 
     async def work(transaction: Transaction) -> Sequence[Credentials]:
-        await transaction.put_users([])
-        await transaction.put_passwords({})
-        return await transaction.find_by_identity([], [], [])
+        await transaction.users.save_many([])
+        await transaction.users.set_passwords({})
+        return await transaction.users.find_by_identity([], [], [])
 
     assert await ask(store, work) == []
 
@@ -85,10 +85,10 @@ async def test_many_passwords_are_kept(store: Store) -> None:
     await keep(store, *users)
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_passwords({users[0].id: "one", users[1].id: "two"})
+        await transaction.users.set_passwords({users[0].id: "one", users[1].id: "two"})
 
     await store.write(work, BY)
-    kept = [await store.credentials(user.username) for user in users]
+    kept = [await store.users.find_by_login(user.username) for user in users]
     assert [credentials and credentials.password_hash for credentials in kept] == ["one", "two", None]
 
 
@@ -105,8 +105,8 @@ async def test_holders_are_everybody_who_has_one_of_the_names(
         await keep(store, *users)
 
         async def work(transaction: Transaction) -> Sequence[Credentials]:
-            await transaction.put_passwords({users[0].id: "hash"})
-            return await transaction.find_by_identity(
+            await transaction.users.set_passwords({users[0].id: "hash"})
+            return await transaction.users.find_by_identity(
                 [users[number].id if number < 4 else uuid.uuid4() for number in ids],
                 [f"name{number}" for number in usernames],
                 [f"mail{number}@example.com" for number in emails],
@@ -127,7 +127,7 @@ async def test_holders_wait_for_versions(store: Store) -> None:
 
     async def look(number: int) -> int:
         async def work(transaction: Transaction) -> Sequence[Credentials]:
-            return await transaction.find_by_identity([], [f"name{number}"], [])
+            return await transaction.users.find_by_identity([], [f"name{number}"], [])
 
         (found,) = await ask(store, work)
         return found.user.version
@@ -136,7 +136,7 @@ async def test_holders_wait_for_versions(store: Store) -> None:
     looks = [asyncio.create_task(look(number)) for number in range(20)]
     await asyncio.gather(*writes)
     assert await asyncio.gather(*looks) == [
-        user.version for user in [(await store.user(user.id)).value for user in users] if user is not None
+        user.version for user in [(await store.users.find(user.id)).value for user in users] if user is not None
     ]
 
 
@@ -148,7 +148,7 @@ async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
     users = [a_user() for _ in range(1_234)]
     await keep_at_once(store, *users)
     found: list[User] = []
-    async with store.stream_users() as (pages, position):
+    async with store.users.stream_all() as (pages, position):
         async for page in pages:
             found += page
             if len(found) == len(page):
@@ -158,19 +158,19 @@ async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
 
     assert position.seq == 1_234
     assert sorted(found, key=lambda user: user.version) == [user.at(seq) for seq, user in enumerate(users, 1)]
-    assert (await store.position()).seq == 1_237
+    assert (await store.events.read_position()).seq == 1_237
 
 
 async def test_who_stops_reading_leaves_nothing_behind(store: Store) -> None:
     """Leaving early releases the snapshot; the next one sees the present state."""
     await keep_at_once(store, *(a_user() for _ in range(1_000)))
-    async with store.stream_users() as (pages, _):
+    async with store.users.stream_all() as (pages, _):
         async for _ in pages:
             break
     await keep(store, a_user())
-    async with store.stream_users() as (pages, position):
+    async with store.users.stream_all() as (pages, position):
         assert sum([len(page) async for page in pages]) == 1_001
-    assert position == await store.position()
+    assert position == await store.events.read_position()
 
 
 # The log meanwhile
@@ -220,7 +220,7 @@ async def test_failed_write_holds_nothing(opener: Opener, clock: ManualClock) ->
     """A write that fails leaves the log as free as it was."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(uuid.uuid4(), clock() + timedelta(hours=1))
+        await transaction.events.retain(uuid.uuid4(), clock() + timedelta(hours=1))
         raise Broken
 
     async with opener(clock, keep_events=5) as store:

@@ -44,11 +44,11 @@ async def import_batch(
 
 
 async def everybody(store: Store) -> list[User]:
-    return list((await store.users(UserQuery(100, "username"))).value)
+    return list((await store.users.list_page(UserQuery(100, "username"))).value)
 
 
 async def hash_of(store: Store, login: str) -> str | None:
-    credentials = await store.credentials(login)
+    credentials = await store.users.find_by_login(login)
     return None if credentials is None else credentials.password_hash
 
 
@@ -96,7 +96,7 @@ async def test_batch_is_what_its_lines_are_one_by_one(
         for count in ("created", "updated", "skipped"):
             assert getattr(batch, count) == sum(getattr(each, count) for each in single)
         assert reasons(batch) == [reason for each in single for reason in reasons(each)]
-        assert (await together.position()).seq == (await apart.position()).seq
+        assert (await together.events.read_position()).seq == (await apart.events.read_position()).seq
         assert [_known(user) for user in await everybody(together)] == [_known(user) for user in await everybody(apart)]
         for name in ("ada", "bob", "eve"):
             assert await hash_of(together, name) == await hash_of(apart, name)
@@ -125,7 +125,7 @@ async def test_line_makes_a_user(store: Store, clock: ManualClock) -> None:
     assert await hash_of(store, "ada") == "hash"
     assert await whole_log(store) == [Event("user.created", clock(), ADMIN, ada.id, ada, seq=1)]
     assert (batch.created, batch.updated, batch.skipped, batch.refused) == (1, 0, 0, [])
-    assert batch.position == await store.position()
+    assert batch.position == await store.events.read_position()
 
 
 async def test_id_and_age_of_an_account_are_kept(store: Store, clock: ManualClock) -> None:
@@ -158,11 +158,11 @@ async def test_id_and_age_of_an_account_are_kept(store: Store, clock: ManualCloc
 async def test_taken_names(store: Store, clock: ManualClock, fields: dict[str, Any], taken: tuple[str, ...]) -> None:
     """A line about an existing user is refused, naming the duplicate, or skipped, as requested; nothing is written."""
     await keep(store, a_user(id=SLOTS[0], username="ada", email="ada@example.com"))
-    before = await store.position()
+    before = await store.events.read_position()
 
     assert reasons(await import_batch(store, clock, [a_line(7, **fields)])) == [(7, AlreadyExists, taken)]
     assert (await import_batch(store, clock, [a_line(7, **fields)], "skip")).skipped == 1
-    assert await store.position() == before
+    assert await store.events.read_position() == before
 
 
 async def test_update_changes_what_the_line_says(store: Store, clock: ManualClock) -> None:
@@ -177,9 +177,9 @@ async def test_update_changes_what_the_line_says(store: Store, clock: ManualCloc
     ):
         assert (await import_batch(store, clock, [line], "update")).updated == 1
         assert (await whole_log(store))[-1].changed == changed
-    before = await store.position()
+    before = await store.events.read_position()
     assert (await import_batch(store, clock, [a_line(profile={"age": None})], "update")).skipped == 1
-    assert await store.position() == before
+    assert await store.events.read_position() == before
 
     (ada,) = await everybody(store)
     assert (ada.username, ada.email, ada.name, ada.age) == ("ada", "ada@example.com", "Ada King", None)
@@ -216,8 +216,8 @@ async def test_deactivation_ends_api_tokens(store: Store, clock: ManualClock) ->
 
     endings = await whole_log(store, types=frozenset({"token.ended"}))
     assert [(event.token_id, event.reason) for event in endings] == [(of_bob.id, "deactivated")]
-    assert await store.tokens_of(ada.id) == [of_ada]
-    assert await store.tokens_of(bob.id) == []
+    assert await store.api_tokens.list_of_user(ada.id) == [of_ada]
+    assert await store.api_tokens.list_of_user(bob.id) == []
 
 
 async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> None:
@@ -231,9 +231,9 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
 
     endings = [event for event in await whole_log(store) if event.type == "session.ended"]
     assert [(event.subject, event.reason) for event in endings] == [(ada.id, "password"), (bob.id, "deactivated")]
-    before = await store.position()
+    before = await store.events.read_position()
     assert (await import_batch(store, clock, [a_line(password_hash="new")], "update")).skipped == 1
-    assert await store.position() == before
+    assert await store.events.read_position() == before
 
 
 async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
@@ -268,7 +268,7 @@ async def test_log_is_held_for_an_import(opener: Opener, clock: ManualClock) -> 
 
     async with opener(clock, keep_events=10) as store:
         await keep(store, a_user())
-        assert await bulk_import.retain_events(store, clock, BY, ADMIN, name) == await store.position()
+        assert await bulk_import.retain_events(store, clock, BY, ADMIN, name) == await store.events.read_position()
         for start in range(0, 60, 20):
             lines = [a_line(number, f"p{number}") for number in range(start, start + 20)]
             await bulk_import.import_batch(store, clock, BY, ADMIN, lines, "error", name)
@@ -325,8 +325,8 @@ async def test_owner_is_notified_of_a_changed_address_and_password(store: Store,
     ada = a_user(username="ada", email="ada@example.com")
     await keep(store, ada)
     await import_batch(store, clock, [a_line(1, "ada", profile={"name": "Ada"})], "update")
-    assert await store.due_mails(clock(), 10) == []
+    assert await store.mails.list_due(clock(), 10) == []
 
     await import_batch(store, clock, [a_line(1, "ada", email="lovelace@example.com", password_hash="hash")], "update")
-    mails = await store.due_mails(clock(), 10)
+    mails = await store.mails.list_due(clock(), 10)
     assert {(mail.kind, mail.email) for mail in mails} == {("changed", ada.email), ("moved", ada.email)}

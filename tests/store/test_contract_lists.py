@@ -66,7 +66,7 @@ async def test_list_is_the_sorted_whole_in_pages(
         found: list[User] = []
         after: tuple[str, uuid.UUID] | None = None
         while True:
-            page = (await store.users(UserQuery(limit, sort, after, q, role, active))).value
+            page = (await store.users.list_page(UserQuery(limit, sort, after, q, role, active))).value
             assert len(page) <= limit
             found += page
             assert len(found) <= len(users)
@@ -102,7 +102,7 @@ async def test_list_that_changes_between_pages_repeats_and_skips_nothing(
         stayed = {user.id for user in here}
         seen: list[User] = []
         after: tuple[str, uuid.UUID] | None = None
-        while page := (await store.users(UserQuery(3, sort, after))).value:
+        while page := (await store.users.list_page(UserQuery(3, sort, after))).value:
             seen += page
             after = (sort_key(page[-1], sort.removeprefix("-")), page[-1].id)
             if len(seen) > 30:

@@ -36,8 +36,8 @@ async def test_pages_of_the_log_are_what_was_asked_for(
 
         async def work(transaction: Transaction) -> None:
             for event in events:
-                await transaction.put_user(cast(User, event.user))
-                await transaction.append(event)
+                await transaction.users.save(cast(User, event.user))
+                await transaction.events.append(event)
 
         await store.write(work, BY)
         log = [event.at(seq) for seq, event in enumerate(events, 1)]
@@ -46,7 +46,7 @@ async def test_pages_of_the_log_are_what_was_asked_for(
         subject = data.draw(st.none() | st.sampled_from([user.id for user in users]))
         types = data.draw(st.none() | st.sets(st.sampled_from(["user.created", "user.updated"])).map(frozenset))
         limit = data.draw(st.integers(1, 30))
-        page = await store.events(EventQuery(after, limit, upto, subject, types))
+        page = await store.events.list_page(EventQuery(after, limit, upto, subject, types))
 
         end = len(log) if upto is None else min(upto, len(log))
         wanted = [
@@ -57,7 +57,7 @@ async def test_pages_of_the_log_are_what_was_asked_for(
         assert list(page.events) == wanted[:limit]
         assert page.seen == (end if len(wanted) <= limit else wanted[limit - 1].seq)
         assert page.first == 1
-        assert page.position == await store.position()
+        assert page.position == await store.events.read_position()
         assert await whole_log(store, limit, subject=subject, types=types) == [
             event for event in log if subject in (None, event.subject) and (types is None or event.type in types)
         ]
@@ -69,33 +69,33 @@ async def test_log_keeps_its_newest_events(opener: Opener, clock: ManualClock) -
         users = [a_user() for _ in range(35)]
         for user in users:
             await keep(store, user)
-        page = await store.events(EventQuery(0, 1000))
+        page = await store.events.list_page(EventQuery(0, 1000))
 
         assert 1 <= page.first <= 26
         assert [event.seq for event in page.events] == list(range(page.first, 36))
         assert (page.seen, page.position.seq) == (35, 35)
-        behind = await store.events(EventQuery(30, 2))
+        behind = await store.events.list_page(EventQuery(30, 2))
         assert [event.seq for event in behind.events] == [31, 32]
         assert behind.first == page.first
         assert await whole_log(store, subject=users[34].id) == [created(users[34]).at(35)]
-        assert (await store.user(users[0].id)).value == users[0].at(1)  # a row is not forgotten with its event
+        assert (await store.users.find(users[0].id)).value == users[0].at(1)  # a row is not forgotten with its event
 
 
 async def test_epoch_is_left_once(store: Store) -> None:
     """A process that has seen the end of this epoch begins another one; a later call changes nothing. Events keep
     their seqs."""
     await keep(store, a_user())
-    before = await store.position()
-    await asyncio.gather(store.start_new_epoch(before.epoch), store.start_new_epoch(before.epoch))
-    after = await store.position()
-    await store.start_new_epoch(before.epoch)
+    before = await store.events.read_position()
+    await asyncio.gather(store.events.start_new_epoch(before.epoch), store.events.start_new_epoch(before.epoch))
+    after = await store.events.read_position()
+    await store.events.start_new_epoch(before.epoch)
 
-    assert await store.position() == after
+    assert await store.events.read_position() == after
     assert after.epoch != before.epoch
     assert after.seq == 1
     assert [event.seq for event in await whole_log(store)] == [1]
     await keep(store, a_user())
-    assert await store.position() == Position(after.epoch, 2)
+    assert await store.events.read_position() == Position(after.epoch, 2)
 
 
 async def test_page_with_a_filter_reads_so_many_events_and_goes_on(opener: Opener, clock: ManualClock) -> None:
@@ -106,15 +106,15 @@ async def test_page_with_a_filter_reads_so_many_events_and_goes_on(opener: Opene
 
         async def work(transaction: Transaction) -> None:
             for _ in range(EXAMINED_MAX):
-                await transaction.append(Event("user.updated", clock(), None, user.id, changed=("name",)))
-            await transaction.append(Event("session.ended", clock(), None, user.id))
+                await transaction.events.append(Event("user.updated", clock(), None, user.id, changed=("name",)))
+            await transaction.events.append(Event("session.ended", clock(), None, user.id))
 
         await store.write(work, BY)
         wanted = frozenset({"session.ended"})
         for subject in (user.id, None):
-            page = await store.events(EventQuery(0, 10, None, subject, wanted))
+            page = await store.events.list_page(EventQuery(0, 10, None, subject, wanted))
             assert (list(page.events), page.seen) == ([], EXAMINED_MAX)
-            page = await store.events(EventQuery(page.seen, 10, None, subject, wanted))
+            page = await store.events.list_page(EventQuery(page.seen, 10, None, subject, wanted))
             assert ([event.seq for event in page.events], page.seen) == ([EXAMINED_MAX + 2], EXAMINED_MAX + 2)
 
 
@@ -124,8 +124,8 @@ async def test_change_of_role_is_known_without_a_walk(store: Store, clock: Manua
 
     async def work(transaction: Transaction) -> None:
         for subject, changed in ((ada, ("name",)), (ada, ("name", "role")), (bob, ("name",))):
-            await transaction.append(Event("user.updated", clock(), None, subject.id, changed=changed))
+            await transaction.events.append(Event("user.updated", clock(), None, subject.id, changed=changed))
 
     await store.write(work, BY)
-    assert [await store.has_role_changed(ada.id, seq) for seq in (0, 1, 2, 3)] == [True, True, False, False]
-    assert not await store.has_role_changed(bob.id, 0)
+    assert [await store.events.has_role_changed(ada.id, seq) for seq in (0, 1, 2, 3)] == [True, True, False, False]
+    assert not await store.events.has_role_changed(bob.id, 0)

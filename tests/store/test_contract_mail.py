@@ -36,7 +36,7 @@ async def put(store: Store, *waiting: Mail | MailToken) -> None:
     for one in waiting:
 
         async def work(transaction: Transaction, one: Mail | MailToken = one) -> None:
-            await (transaction.put_mail(one) if isinstance(one, Mail) else transaction.put_mail_token(one))
+            await (transaction.mails.enqueue(one) if isinstance(one, Mail) else transaction.mail_tokens.save(one))
 
         await store.write(work, BY)
 
@@ -72,9 +72,9 @@ async def test_mail_is_due_from_its_moment_on(store: Store, clock: ManualClock) 
     not_yet = replace(not_yet, due_at=clock() + timedelta(microseconds=1))
     await put(store, later, not_yet, earlier)
 
-    assert list(await store.due_mails(clock(), 10)) == [earlier, later]
-    assert list(await store.due_mails(clock(), 1)) == [earlier]
-    assert list(await store.due_mails(not_yet.due_at, 10)) == [earlier, later, not_yet]
+    assert list(await store.mails.list_due(clock(), 10)) == [earlier, later]
+    assert list(await store.mails.list_due(clock(), 1)) == [earlier]
+    assert list(await store.mails.list_due(not_yet.due_at, 10)) == [earlier, later, not_yet]
 
 
 async def test_mail_of_a_kind_is_one_for_an_address(store: Store, clock: ManualClock) -> None:
@@ -84,7 +84,7 @@ async def test_mail_of_a_kind_is_one_for_an_address(store: Store, clock: ManualC
     others = [replace(first, kind="verify"), replace(first, email="bob@example.com")]
     await put(store, first, *others, again)
 
-    found = await store.due_mails(clock(), 10)
+    found = await store.mails.list_due(clock(), 10)
     assert sorted(found, key=str) == sorted([again, *others], key=str)
 
 
@@ -94,29 +94,29 @@ async def test_mail_is_claimed_by_one(store: Store, clock: ManualClock) -> None:
     await put(store, mail)
     until = clock() + timedelta(minutes=1)
     claims = await asyncio.gather(
-        *(do(store, lambda transaction: transaction.claim_mail(mail, until)) for _ in range(5))
+        *(do(store, lambda transaction: transaction.mails.claim(mail, until)) for _ in range(5))
     )
 
     claimed = replace(mail, due_at=until, tries=1, state="sending")
     assert sorted(claims, key=str) == sorted([claimed, None, None, None, None], key=str)
-    assert list(await store.due_mails(clock(), 10)) == []
-    assert list(await store.due_mails(until, 10)) == [claimed]
+    assert list(await store.mails.list_due(clock(), 10)) == []
+    assert list(await store.mails.list_due(until, 10)) == [claimed]
 
 
 async def test_mail_that_was_sent_is_dropped(store: Store, clock: ManualClock) -> None:
     """Unless another was asked for in its place meanwhile, which stays."""
     mail = a_mail(clock)
     await put(store, mail)
-    claimed = await do(store, lambda transaction: transaction.claim_mail(mail, clock() + HOUR))
+    claimed = await do(store, lambda transaction: transaction.mails.claim(mail, clock() + HOUR))
     assert claimed is not None
     await put(store, mail)
-    assert not await do(store, lambda transaction: transaction.drop_mail(claimed))
-    assert list(await store.due_mails(clock(), 10)) == [mail]
-    assert await ask(store, lambda transaction: transaction.mail(mail.email, mail.kind)) == mail
-    assert await ask(store, lambda transaction: transaction.mail(mail.email, "verify")) is None
+    assert not await do(store, lambda transaction: transaction.mails.delete_unchanged(claimed))
+    assert list(await store.mails.list_due(clock(), 10)) == [mail]
+    assert await ask(store, lambda transaction: transaction.mails.find(mail.email, mail.kind)) == mail
+    assert await ask(store, lambda transaction: transaction.mails.find(mail.email, "verify")) is None
 
-    assert await do(store, lambda transaction: transaction.drop_mail(mail))
-    assert list(await store.due_mails(clock() + HOUR, 10)) == []
+    assert await do(store, lambda transaction: transaction.mails.delete_unchanged(mail))
+    assert list(await store.mails.list_due(clock() + HOUR, 10)) == []
 
 
 async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) -> None:
@@ -127,20 +127,20 @@ async def test_mail_commits_with_its_change(store: Store, clock: ManualClock) ->
     await put(store, a_token(ada, clock))
 
     async def fails(transaction: Transaction) -> None:
-        await transaction.put_mail(replace(mail, kind="verify"))
-        await transaction.claim_mail(mail, clock() + HOUR)
-        await transaction.drop_mail(replace(mail, due_at=clock() + HOUR, tries=1, state="sending"))
-        await transaction.put_mail_token(a_token(ada, clock, b"e" * 32))
-        await transaction.take_mail_token("reset", shown(ada, b"e" * 32))
-        await transaction.put_mail_token(replace(a_token(ada, clock), purpose="verify"))
-        await transaction.forget_mail_tokens(ada.id)
+        await transaction.mails.enqueue(replace(mail, kind="verify"))
+        await transaction.mails.claim(mail, clock() + HOUR)
+        await transaction.mails.delete_unchanged(replace(mail, due_at=clock() + HOUR, tries=1, state="sending"))
+        await transaction.mail_tokens.save(a_token(ada, clock, b"e" * 32))
+        await transaction.mail_tokens.consume("reset", shown(ada, b"e" * 32))
+        await transaction.mail_tokens.save(replace(a_token(ada, clock), purpose="verify"))
+        await transaction.mail_tokens.delete_of_user(ada.id)
         raise Broken
 
     with pytest.raises(Broken):
         await store.write(fails, BY)
-    assert list(await store.due_mails(clock(), 10)) == [mail]
-    assert await store.mail_token("reset", shown(ada)) == a_token(ada, clock)
-    assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "verify")) is None
+    assert list(await store.mails.list_due(clock(), 10)) == [mail]
+    assert await store.mail_tokens.find("reset", shown(ada)) == a_token(ada, clock)
+    assert await ask(store, lambda transaction: transaction.mail_tokens.find(ada.id, "verify")) is None
 
 
 # Tokens
@@ -150,13 +150,13 @@ async def test_token_is_taken_once(store: Store, clock: ManualClock, ada: User) 
     """It is found by its user, purpose and hash as often as one looks, and taken by the first who does, at once or not."""
     token, sent = a_token(ada, clock), shown(ada)
     await put(store, token)
-    assert await store.mail_token("reset", sent) == await store.mail_token("reset", sent) == token
+    assert await store.mail_tokens.find("reset", sent) == await store.mail_tokens.find("reset", sent) == token
 
     taken = await asyncio.gather(
-        *(do(store, lambda transaction: transaction.take_mail_token("reset", sent)) for _ in range(5))
+        *(do(store, lambda transaction: transaction.mail_tokens.consume("reset", sent)) for _ in range(5))
     )
     assert sorted(taken, key=str) == sorted([token, None, None, None, None], key=str)
-    assert await store.mail_token("reset", sent) is None
+    assert await store.mail_tokens.find("reset", sent) is None
 
 
 async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, ada: User) -> None:
@@ -172,13 +172,13 @@ async def test_token_serves_its_purpose_alone(store: Store, clock: ManualClock, 
         ("reset", shown(bob)),
     ]
     for purpose, sent in wrong:
-        assert await store.mail_token(purpose, sent) is None
+        assert await store.mail_tokens.find(purpose, sent) is None
 
         async def take(transaction: Transaction, purpose: Purpose = purpose, sent: MailTokenRef = sent) -> object:
-            return await transaction.take_mail_token(purpose, sent)
+            return await transaction.mail_tokens.consume(purpose, sent)
 
         assert await ask(store, take) is None
-    assert await store.mail_token("reset", right) == token
+    assert await store.mail_tokens.find("reset", right) == token
 
 
 async def test_tokens_of_a_purpose_are_taken_together(store: Store, clock: ManualClock, ada: User) -> None:
@@ -186,13 +186,13 @@ async def test_tokens_of_a_purpose_are_taken_together(store: Store, clock: Manua
     none, both = replace(a_token(ada, clock), digests=()), a_token(ada, clock, b"e" * 32, b"d" * 32)
     for token in (none, both):
         await put(store, token)
-        assert await ask(store, lambda transaction: transaction.mail_token(ada.id, "reset")) == token
+        assert await ask(store, lambda transaction: transaction.mail_tokens.find(ada.id, "reset")) == token
         for digest in (b"d" * 32, b"e" * 32):
-            assert await store.mail_token("reset", shown(ada, digest)) == (token if token is both else None)
-    assert await store.mail_token("reset", shown(ada, b"d" * 16 + b"e" * 16)) is None
+            assert await store.mail_tokens.find("reset", shown(ada, digest)) == (token if token is both else None)
+    assert await store.mail_tokens.find("reset", shown(ada, b"d" * 16 + b"e" * 16)) is None
 
-    assert await do(store, lambda transaction: transaction.take_mail_token("reset", shown(ada))) == both
-    assert await store.mail_token("reset", shown(ada, b"e" * 32)) is None
+    assert await do(store, lambda transaction: transaction.mail_tokens.consume("reset", shown(ada))) == both
+    assert await store.mail_tokens.find("reset", shown(ada, b"e" * 32)) is None
 
 
 async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClock, ada: User) -> None:
@@ -203,7 +203,7 @@ async def test_token_is_found_by_where_it_is_sent(store: Store, clock: ManualClo
     await put(store, newer, older, replace(a_token(ada, clock), email="new@example.com"))
 
     async def to(email: str) -> MailToken | None:
-        return await ask(store, lambda transaction: transaction.mail_token_to(email, "move"))
+        return await ask(store, lambda transaction: transaction.mail_tokens.find_next_for_address(email, "move"))
 
     assert await to("new@example.com") == newer
     assert await to(ada.email) is None
@@ -218,12 +218,14 @@ async def test_user_who_was_mailed_no_token_comes_first(store: Store, clock: Man
     await put(store, later, again, wanted)
 
     async def first() -> MailToken | None:
-        return await ask(store, lambda transaction: transaction.mail_token_to("new@example.com", "move"))
+        return await ask(
+            store, lambda transaction: transaction.mail_tokens.find_next_for_address("new@example.com", "move")
+        )
 
     assert await first() == wanted
-    await do(store, lambda transaction: transaction.forget_mail_tokens(ada.id))
+    await do(store, lambda transaction: transaction.mail_tokens.delete_of_user(ada.id))
     assert await first() == later
-    await do(store, lambda transaction: transaction.forget_mail_tokens(bob.id))
+    await do(store, lambda transaction: transaction.mail_tokens.delete_of_user(bob.id))
     assert await first() == again
 
 
@@ -231,22 +233,22 @@ async def test_tokens_of_one_purpose_are_forgotten_alone(store: Store, clock: Ma
     """The others of the user are worth what they were."""
     reset = a_token(ada, clock)
     await put(store, reset, replace(reset, purpose="move"))
-    await do(store, lambda transaction: transaction.forget_mail_tokens(ada.id, "move"))
+    await do(store, lambda transaction: transaction.mail_tokens.delete_of_user(ada.id, "move"))
 
-    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == [reset]
+    assert list(await store.mail_tokens.list_expired(clock() + 2 * HOUR, 10)) == [reset]
 
 
 async def test_tokens_end_with_their_user(store: Store, clock: ManualClock, ada: User) -> None:
     """They are forgotten for a reason, all at once, and when the user is deleted."""
     tokens = [a_token(ada, clock), replace(a_token(ada, clock), purpose="verify")]
     ends: list[Callable[[], Awaitable[object]]] = [
-        lambda: do(store, lambda transaction: transaction.forget_mail_tokens(ada.id)),
+        lambda: do(store, lambda transaction: transaction.mail_tokens.delete_of_user(ada.id)),
         lambda: erase(store, ada),
     ]
     for end in ends:
         await put(store, *tokens)
         await end()
-        assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == []
+        assert list(await store.mail_tokens.list_expired(clock() + 2 * HOUR, 10)) == []
 
 
 async def test_expired_tokens_are_listed(store: Store, clock: ManualClock) -> None:
@@ -257,6 +259,6 @@ async def test_expired_tokens_are_listed(store: Store, clock: ManualClock) -> No
         tokens.append(replace(a_token(user, clock), expires_at=clock() + hours * HOUR))
         await put(store, tokens[-1])
 
-    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 10)) == [tokens[1], tokens[2]]
-    assert list(await store.expired_mail_tokens(clock() + 2 * HOUR, 1)) == [tokens[1]]
-    assert list(await store.expired_mail_tokens(clock() + HOUR - timedelta(microseconds=1), 10)) == []
+    assert list(await store.mail_tokens.list_expired(clock() + 2 * HOUR, 10)) == [tokens[1], tokens[2]]
+    assert list(await store.mail_tokens.list_expired(clock() + 2 * HOUR, 1)) == [tokens[1]]
+    assert list(await store.mail_tokens.list_expired(clock() + HOUR - timedelta(microseconds=1), 10)) == []

@@ -68,37 +68,37 @@ async def take(step: tuple[Any, ...], model: Model, transaction: Transaction, no
             clash = {name for name in fields for other in others if getattr(other, name) == getattr(user, name)}
             if clash:
                 with pytest.raises(AlreadyExists) as refused:
-                    await transaction.put_user(user)
+                    await transaction.users.save(user)
                 assert set(refused.value.fields) == clash
                 raise refused.value
-            await transaction.put_user(user)
+            await transaction.users.save(user)
             event = updated(user, "username") if slot in model.users else created(user)
-            await transaction.append(event)
+            await transaction.events.append(event)
             model.append(event)
         case ("password", slot) if slot in model.users:
             model.passwords[slot] = f"hash {len(model.passwords)}"
-            await transaction.put_password(slot, model.passwords[slot])
+            await transaction.users.set_password(slot, model.passwords[slot])
         case ("delete", slot) if slot in model.users:
-            for session in await transaction.sessions_of(slot):
-                await transaction.delete_session(session.id)
+            for session in await transaction.sessions.list_of_user(slot):
+                await transaction.sessions.delete(session.id)
                 del model.sessions[session.id]
-            await transaction.delete_user(slot)
+            await transaction.users.delete(slot)
             del model.users[slot]
             model.passwords.pop(slot, None)
             event = Event("user.deleted", now, None, slot)
-            await transaction.append(event)
+            await transaction.events.append(event)
             model.append(event)
         case ("open", number, slot) if slot in model.users and number not in model.sessions:
             model.sessions[number] = a_session(model.users[slot], now, id=number)
-            await transaction.put_session(model.sessions[number])
+            await transaction.sessions.save(model.sessions[number])
         case ("rotate", number) if number in model.sessions:
             model.sessions[number] = rotated(model.sessions[number], now)
-            await transaction.put_session(model.sessions[number])
+            await transaction.sessions.save(model.sessions[number])
         case ("end", number) if number in model.sessions:
             session = model.sessions.pop(number)
-            await transaction.delete_session(number)
+            await transaction.sessions.delete(number)
             event = Event("session.ended", now, None, session.user_id, session_id=number, reason="logout")
-            await transaction.append(event)
+            await transaction.events.append(event)
             model.append(event)
         case ("fail",):
             raise Broken
@@ -108,18 +108,20 @@ async def take(step: tuple[Any, ...], model: Model, transaction: Transaction, no
 
 async def same(store: Store, model: Model) -> None:
     """The store holds what the model holds, however it is asked."""
-    assert (await store.position()).seq == len(model.log)
+    assert (await store.events.read_position()).seq == len(model.log)
     assert await whole_log(store) == model.log
-    listed = (await store.users(UserQuery(100, "username"))).value
+    listed = (await store.users.list_page(UserQuery(100, "username"))).value
     assert list(listed) == sorted(model.users.values(), key=lambda user: user.username)
     for slot in SLOTS:
         user, session = model.users.get(slot), model.sessions.get(slot)
-        assert (await store.user(slot)).value == user
-        assert await store.session(slot) == (None if session is None else (session, model.users[session.user_id]))
+        assert (await store.users.find(slot)).value == user
+        assert await store.sessions.find_with_user(slot) == (
+            None if session is None else (session, model.users[session.user_id])
+        )
         assert await whole_log(store, subject=slot) == [event for event in model.log if event.subject == slot]
 
         async def sessions(transaction: Transaction, slot: uuid.UUID = slot) -> Sequence[Session]:
-            return await transaction.sessions_of(slot)
+            return await transaction.sessions.list_of_user(slot)
 
         expected = [session for session in model.sessions.values() if session.user_id == slot]
         assert sorted(await ask(store, sessions), key=lambda session: session.id) == sorted(
@@ -129,12 +131,12 @@ async def same(store: Store, model: Model) -> None:
         by_username = [user for user in model.users.values() if user.username == name]
         by_email = [user for user in model.users.values() if user.email == f"{name}@example.com"]
         for login, found in ((name, by_username), (f"{name}@example.com", by_email)):
-            assert await store.credentials(login) == (
+            assert await store.users.find_by_login(login) == (
                 Credentials(found[0], model.passwords.get(found[0].id)) if found else None
             )
 
     async def admins(transaction: Transaction) -> int:
-        return await transaction.active_admins()
+        return await transaction.users.count_active_admins()
 
     assert await ask(store, admins) == sum(user.is_active_admin for user in model.users.values())
 

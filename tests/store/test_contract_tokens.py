@@ -20,7 +20,7 @@ from tests.support.stores import Broken, a_token, ask, erase, keep_token, whole_
 
 async def drop(store: Store, token: ApiToken) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.delete_token(token.id)
+        await transaction.api_tokens.delete(token.id)
 
     await store.write(work, BY)
 
@@ -28,11 +28,11 @@ async def drop(store: Store, token: ApiToken) -> None:
 async def test_token_that_is_not_there_is_none(store: Store, clock: ManualClock) -> None:
     """Unknown tokens are None, read or inside a write, and nothing about them is harmful."""
     nobody = uuid.uuid4()
-    assert await store.token(b"x" * 32) is None
-    assert list(await store.tokens_of(nobody)) == []
-    assert await ask(store, lambda transaction: transaction.token(nobody)) is None
-    assert list(await ask(store, lambda transaction: transaction.tokens_of(nobody))) == []
-    await store.tokens_used({nobody: clock()})
+    assert await store.api_tokens.find_with_user(b"x" * 32) is None
+    assert list(await store.api_tokens.list_of_user(nobody)) == []
+    assert await ask(store, lambda transaction: transaction.api_tokens.find(nobody)) is None
+    assert list(await ask(store, lambda transaction: transaction.api_tokens.list_of_user(nobody))) == []
+    await store.api_tokens.record_uses({nobody: clock()})
     await drop(store, a_token(a_user(), clock()))
 
 
@@ -52,9 +52,9 @@ async def test_token_comes_back_as_it_went_in(store: Store, clock: ManualClock, 
     token = a_token(ada, clock(), **fields)
     await keep_token(store, token, a_token(ada, clock() + timedelta(seconds=1)))
 
-    assert await store.token(token.digest) == (token, ada.at(1))
-    assert await ask(store, lambda transaction: transaction.token(token.id)) == token
-    assert (await store.tokens_of(ada.id))[0] == token
+    assert await store.api_tokens.find_with_user(token.digest) == (token, ada.at(1))
+    assert await ask(store, lambda transaction: transaction.api_tokens.find(token.id)) == token
+    assert (await store.api_tokens.list_of_user(ada.id))[0] == token
 
 
 async def test_tokens_of_a_user_are_its_own(store: Store, clock: ManualClock) -> None:
@@ -68,13 +68,13 @@ async def test_tokens_of_a_user_are_its_own(store: Store, clock: ManualClock) ->
     await keep_token(store, *reversed(tokens))
 
     async def work(transaction: Transaction) -> Sequence[ApiToken]:
-        await transaction.delete_token(tokens[2].id)
-        return await transaction.tokens_of(ada.id)
+        await transaction.api_tokens.delete(tokens[2].id)
+        return await transaction.api_tokens.list_of_user(ada.id)
 
     assert list(await ask(store, work)) == [tokens[0], tokens[3]]
-    assert list(await store.tokens_of(ada.id)) == [tokens[0], tokens[3]]
-    assert list(await store.tokens_of(bob.id)) == [tokens[1]]
-    assert await store.token(tokens[2].digest) is None
+    assert list(await store.api_tokens.list_of_user(ada.id)) == [tokens[0], tokens[3]]
+    assert list(await store.api_tokens.list_of_user(bob.id)) == [tokens[1]]
+    assert await store.api_tokens.find_with_user(tokens[2].digest) is None
 
 
 async def test_token_lasts_until_it_expires(store: Store, clock: ManualClock) -> None:
@@ -84,12 +84,12 @@ async def test_token_lasts_until_it_expires(store: Store, clock: ManualClock) ->
     short, endless = a_token(ada, clock()), a_token(ada, clock(), expires_at=None)
     await keep_token(store, short, endless)
     clock.advance(timedelta(days=30).total_seconds() - 0.000001)
-    assert await store.token(short.digest) is not None
+    assert await store.api_tokens.find_with_user(short.digest) is not None
 
     clock.advance(0.000001)
-    assert await store.token(short.digest) is None
+    assert await store.api_tokens.find_with_user(short.digest) is None
     await keep_token(store, later := a_token(ada, clock()))
-    assert await store.tokens_of(ada.id) == [endless, later]
+    assert await store.api_tokens.list_of_user(ada.id) == [endless, later]
 
 
 async def test_token_without_user_is_none(store: Store, clock: ManualClock) -> None:
@@ -100,7 +100,7 @@ async def test_token_without_user_is_none(store: Store, clock: ManualClock) -> N
     await keep_token(store, token)
     await erase(store, ada)
 
-    assert await store.token(token.digest) is None
+    assert await store.api_tokens.find_with_user(token.digest) is None
 
 
 async def test_failed_write_leaves_tokens_as_they_were(store: Store, clock: ManualClock) -> None:
@@ -111,14 +111,14 @@ async def test_failed_write_leaves_tokens_as_they_were(store: Store, clock: Manu
     await keep_token(store, kept)
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_token(made)
-        await transaction.delete_token(kept.id)
+        await transaction.api_tokens.create(made)
+        await transaction.api_tokens.delete(kept.id)
         raise Broken()
 
     with pytest.raises(Broken):
         await store.write(work, BY)
-    assert await store.tokens_of(ada.id) == [kept]
-    assert await store.token(made.digest) is None
+    assert await store.api_tokens.list_of_user(ada.id) == [kept]
+    assert await store.api_tokens.find_with_user(made.digest) is None
 
 
 async def test_last_use_never_goes_back(store: Store, clock: ManualClock) -> None:
@@ -127,13 +127,13 @@ async def test_last_use_never_goes_back(store: Store, clock: ManualClock) -> Non
     await keep(store, ada)
     one, other = a_token(ada, clock()), a_token(ada, clock() + timedelta(seconds=1))
     await keep_token(store, one, other)
-    before = await store.position()
+    before = await store.events.read_position()
     first, second = clock() + timedelta(minutes=1), clock() + timedelta(minutes=2)
-    await store.tokens_used({one.id: second, other.id: first})
-    await store.tokens_used({one.id: first})
+    await store.api_tokens.record_uses({one.id: second, other.id: first})
+    await store.api_tokens.record_uses({one.id: first})
 
-    assert [token.last_used_at for token in await store.tokens_of(ada.id)] == [second, first]
-    assert await store.position() == before
+    assert [token.last_used_at for token in await store.api_tokens.list_of_user(ada.id)] == [second, first]
+    assert await store.events.read_position() == before
 
 
 async def test_end_of_a_token_is_an_event(store: Store, clock: ManualClock) -> None:
@@ -143,7 +143,7 @@ async def test_end_of_a_token_is_an_event(store: Store, clock: ManualClock) -> N
     ended = Event("token.ended", clock(), ada.id, ada.id, token_id=uuid.uuid4(), reason="revoked")
 
     async def work(transaction: Transaction) -> None:
-        await transaction.append(ended)
+        await transaction.events.append(ended)
 
     await store.write(work, BY)
     await erase(store, ada)

@@ -29,7 +29,7 @@ async def run(url: str, users: int = 0) -> Position:
     async with opened(url) as store:
         for _ in range(users):
             await keep(store, a_user())
-        return await store.position()
+        return await store.events.read_position()
 
 
 def put(file: Path, content: bytes) -> None:
@@ -72,7 +72,7 @@ async def test_copy_from_the_same_run_is_recognised_by_its_head(new_place: NewPl
         await keep(store, a_user())
         copy(path, tmp_path / "kept.db")
         await keep(store, a_user())
-        left = await store.position()
+        left = await store.events.read_position()
     shutil.copyfile(tmp_path / "kept.db", path)
     assert (await run(url)).epoch != left.epoch
 
@@ -92,7 +92,7 @@ async def test_head_is_kept_while_the_service_runs(
             await keep(store, a_user())
             await until(lambda: run_record.read_record(owner).head == 3)
             assert run_record.read_owner(owner).startswith(f"process {os.getpid()} on ")
-            left, killed = await store.position(), os.pread(owner, 1_000, 0)
+            left, killed = await store.events.read_position(), os.pread(owner, 1_000, 0)
         shutil.copyfile(tmp_path / "kept.db", path)
         os.pwrite(owner, killed, 0)
     finally:
@@ -157,7 +157,7 @@ async def test_backup_put_in_the_place_of_the_store_starts_a_new_epoch(new_place
     async with opened(url) as store:
         await keep(store, a_user())
         await back_up(locations.at(url), tmp_path / "backup.db", replace=False)
-        left = await store.position()
+        left = await store.events.read_position()
     shutil.copyfile(tmp_path / "backup.db", path)
     assert (await run(url)).epoch != left.epoch
 

@@ -90,8 +90,8 @@ async def keep(store: Store, *users: User) -> Written[None]:
 
     async def work(transaction: Transaction) -> None:
         for user in users:
-            await transaction.put_user(user)
-            await transaction.append(created(user))
+            await transaction.users.save(user)
+            await transaction.events.append(created(user))
 
     return await store.write(work, BY)
 

@@ -159,14 +159,14 @@ async def mail_server(
 async def mailed(server: Server, user: str, purpose: Purpose) -> str:
     """A token as a mail would bring it."""
     store, user_id = server.app[SERVICES].store, UUID(user)
-    found = (await store.user(user_id)).value
+    found = (await store.users.find(user_id)).value
     assert found is not None
     expires_at = server.app[SERVICES].clock() + timedelta(hours=1)
     text, digest = new_token(user_id, expires_at)
     token = MailToken(user_id, purpose, found.email, expires_at, (digest,))
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_mail_token(token)
+        await transaction.mail_tokens.save(token)
 
     await store.write(work, BY)
     return text

@@ -51,11 +51,11 @@ async def fill(store: Store) -> User:
     await keep(store, ada, bob, eve)
 
     async def rename(transaction: Transaction) -> None:
-        await transaction.put_user(
+        await transaction.users.save(
             renamed := replace(ada, name="Ada Lovelace", updated_at=ada.updated_at + timedelta(1))
         )
-        await transaction.put_password(ada.id, "a hash")
-        await transaction.append(updated(renamed, "name"))
+        await transaction.users.set_password(ada.id, "a hash")
+        await transaction.events.append(updated(renamed, "name"))
 
     await store.write(rename, BY)
     session = a_session(
@@ -65,13 +65,13 @@ async def fill(store: Store) -> User:
     await keep_token(store, a_token(ada, ada.created_at, expires_at=None))
 
     async def protect(transaction: Transaction) -> None:
-        await transaction.put_second_factor(ada.id, SecondFactor(new_secret(), ada.created_at, 59_000_000))
-        await transaction.put_recovery_codes(ada.id, [b"c" * 32, b"d" * 32])
+        await transaction.second_factors.save(ada.id, SecondFactor(new_secret(), ada.created_at, 59_000_000))
+        await transaction.second_factors.replace_recovery_codes(ada.id, [b"c" * 32, b"d" * 32])
 
     await store.write(protect, BY)
-    await store.create_ticket(b"t" * 32, session.id, session.expires_at)
-    await store.secret("cursors")
-    await store.add_signing_key_if_none(a_key("ES256"))
+    await store.tickets.create(b"t" * 32, session.id, session.expires_at)
+    await store.secrets.get_or_create("cursors")
+    await store.signing_keys.add_if_none(a_key("ES256"))
     await erase(store, eve)
     return ada
 

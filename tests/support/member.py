@@ -53,26 +53,26 @@ class Member:
         return self
 
     async def set_hash(self, password_hash: str) -> None:
-        await self.store.write(lambda transaction: transaction.put_password(self.ada.id, password_hash), BY)
+        await self.store.write(lambda transaction: transaction.users.set_password(self.ada.id, password_hash), BY)
 
     async def set_password(self, password: str) -> None:
         await self.set_hash(f"hash of {password}")
 
-    async def set_factor(self, factor: SecondFactor | None) -> None:
-        await self.store.write(lambda transaction: transaction.put_second_factor(self.ada.id, factor), BY)
+    async def set_factor(self, factor: SecondFactor) -> None:
+        await self.store.write(lambda transaction: transaction.second_factors.save(self.ada.id, factor), BY)
 
     async def mail_token(self, purpose: Purpose, ttl: timedelta = timedelta(hours=1), email: str = "") -> MailTokenRef:
         """A token that was mailed to an address of the account for a purpose, as the client presents it."""
         expires_at = self.clock() + ttl
         text, digest = new_token(self.ada.id, expires_at)
         token = MailToken(self.ada.id, purpose, email or self.ada.email, expires_at, (digest,))
-        await self.store.write(lambda transaction: transaction.put_mail_token(token), BY)
+        await self.store.write(lambda transaction: transaction.mail_tokens.save(token), BY)
         presented = parse_token(text)
         assert presented is not None
         return presented
 
     async def credentials(self) -> Credentials:
-        found = await self.store.credentials("ada")
+        found = await self.store.users.find_by_login("ada")
         assert found is not None
         return found
 
@@ -80,10 +80,10 @@ class Member:
         return (await self.credentials()).password_hash
 
     async def sessions(self) -> set[uuid.UUID]:
-        return {session.id for session in await self.store.sessions(self.ada.id)}
+        return {session.id for session in await self.store.sessions.list_of_user(self.ada.id)}
 
     async def tokens(self) -> set[uuid.UUID]:
-        return {token.id for token in await self.store.tokens_of(self.ada.id)}
+        return {token.id for token in await self.store.api_tokens.list_of_user(self.ada.id)}
 
     async def ends(self) -> list[Event]:
         """Events about sessions and API tokens that ended."""
@@ -91,10 +91,10 @@ class Member:
 
     async def mails(self) -> list[tuple[str, str]]:
         """Kind and address of each mail that waits, in order of its kind."""
-        waiting = await self.store.due_mails(self.clock() + timedelta(days=400), 100)
+        waiting = await self.store.mails.list_due(self.clock() + timedelta(days=400), 100)
         return sorted((mail.kind, mail.email) for mail in waiting)
 
     async def audited(self) -> list[str]:
         """Actions of the audit, the oldest first."""
-        entries = await self.store.audit(AuditQuery(limit=100))
+        entries = await self.store.audit.list_page(AuditQuery(limit=100))
         return [entry.action for entry in reversed(entries)]

@@ -39,7 +39,7 @@ def a_session(user: User, now: datetime, **fields: Any) -> Session:
 async def keep_session(store: Store, *sessions: Session) -> None:
     async def work(transaction: Transaction) -> None:
         for session in sessions:
-            await transaction.put_session(session)
+            await transaction.sessions.save(session)
 
     await store.write(work, BY)
 
@@ -61,15 +61,15 @@ def a_token(user: User, now: datetime, **fields: Any) -> ApiToken:
 async def keep_token(store: Store, *tokens: ApiToken) -> None:
     async def work(transaction: Transaction) -> None:
         for token in tokens:
-            await transaction.put_token(token)
+            await transaction.api_tokens.create(token)
 
     await store.write(work, BY)
 
 
 async def erase(store: Store, user: User) -> None:
     async def work(transaction: Transaction) -> None:
-        await transaction.delete_user(user.id)
-        await transaction.append(Event("user.deleted", user.updated_at, None, user.id))
+        await transaction.users.delete(user.id)
+        await transaction.events.append(Event("user.deleted", user.updated_at, None, user.id))
 
     await store.write(work, BY)
 
@@ -84,7 +84,7 @@ async def whole_log(store: Store, page: int = 1000, **query: Any) -> list[Event]
     found: list[Event] = []
     after = 0
     while True:
-        events = await store.events(EventQuery(after, page, **query))
+        events = await store.events.list_page(EventQuery(after, page, **query))
         found += events.events
         assert events.seen > after or not events.events
         after = events.seen

@@ -33,10 +33,10 @@ class Phone:
         user_id = UUID(self.owner.id)
 
         async def work(transaction: Transaction) -> None:
-            found = await transaction.credentials(user_id)
+            found = await transaction.users.find_credentials(user_id)
             assert found is not None
             assert found.second_factor is not None
-            await transaction.put_second_factor(user_id, replace(found.second_factor, last_step=0))
+            await transaction.second_factors.save(user_id, replace(found.second_factor, last_step=0))
 
         await self.server.app[SERVICES].store.write(work, BY)
         return self.shown()

@@ -35,9 +35,9 @@ def slow(chance: random.Random) -> Work:
 
     async def work(transaction: Transaction) -> None:
         user = a_user(username=f"made{chance.getrandbits(64):x}"[:32], email=f"{chance.getrandbits(64):x}@example.com")
-        await transaction.put_user(user)
+        await transaction.users.save(user)
         await asyncio.sleep(chance.uniform(0, 0.03))
-        await transaction.append(created(user))
+        await transaction.events.append(created(user))
 
     return work
 
@@ -47,12 +47,12 @@ def crossed(chance: random.Random) -> Work:
 
     async def work(transaction: Transaction) -> None:
         for user_id in chance.sample(PAIR, 2):
-            user = await transaction.user(user_id)
+            user = await transaction.users.find(user_id)
             assert user is not None
             assert user.age is not None
             await asyncio.sleep(chance.uniform(0.01, 0.05))
-            await transaction.put_user(user := replace(user, age=user.age + 1))
-            await transaction.append(updated(user, "age"))
+            await transaction.users.save(user := replace(user, age=user.age + 1))
+            await transaction.events.append(updated(user, "age"))
 
     return work
 

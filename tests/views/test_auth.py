@@ -57,13 +57,13 @@ async def test_anybody_registers(server: Server) -> None:
 async def test_registration_keeps_the_rules(server: Server) -> None:
     """Broken rules are 422, rights among them; names that are taken 409; nothing is made then."""
     await server.json("POST", "/v1/auth/register", status=201, json=ADA)
-    before = await server.app[SERVICES].store.position()
+    before = await server.app[SERVICES].store.events.read_position()
     for more in ({"role": "admin"}, {"active": True}, {"id": "x"}, {"password": "short"}, {"age": "36"}):
         problem = await server.json("POST", "/v1/auth/register", status=422, json=ADA | more)
         assert [error["pointer"] for error in problem["errors"]] == [f"/{name}" for name in more]
     await server.json("POST", "/v1/auth/register", status=409, json=ADA)
 
-    assert await server.app[SERVICES].store.position() == before
+    assert await server.app[SERVICES].store.events.read_position() == before
 
 
 async def test_registration_can_be_closed() -> None:
@@ -159,13 +159,13 @@ async def test_login_reads_the_credentials_once(server: Server) -> None:
     """Before the transaction that opens the session; as often for a login that is not known."""
     await server.json("POST", "/v1/auth/register", status=201, json=ADA)
     store, reads = server.app[SERVICES].store, list[str]()
-    read = store.credentials
+    read = store.users.find_by_login
 
     async def reading(login: str) -> Credentials | None:
         reads.append(login)
         return await read(login)
 
-    store.credentials = reading  # type: ignore[method-assign]  # of this one store
+    store.users.find_by_login = reading  # type: ignore[method-assign]  # of this one store
     for login, password, status in (("ada", PASSWORD, 200), ("ada", "wrong", 401), ("absent", PASSWORD, 401)):
         await server.json("POST", "/v1/auth/login", status=status, json={"login": login, "password": password})
     assert reads == ["ada", "ada", "absent"]
@@ -556,7 +556,7 @@ async def test_nothing_secret_is_kept_in_the_log(server: Server) -> None:
     ticket, cookie, _ = await ticket_for(server, ada)
     async with server.request("POST", "/v1/auth/logout", ada):
         pass
-    events = (await server.app[SERVICES].store.events(EventQuery(0, 100))).events
+    events = (await server.app[SERVICES].store.events.list_page(EventQuery(0, 100))).events
 
     for secret in (PASSWORD, "argon2", ada.access_token, ada.refresh_token, ticket, cookie):
         assert secret not in str(events)

@@ -42,7 +42,7 @@ async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
             await server.json("PATCH", f"/v1/users/{exports[-1][0][1]['id']}", admin, json={"name": f"{len(exports)}"})
         await writing
         await server.json("PATCH", f"/v1/users/{exports[0][0][2]['id']}", admin, json=change)
-        head = (await server.app[SERVICES].store.position()).seq
+        head = (await server.app[SERVICES].store.events.read_position()).seq
 
         wanted = (await export(server, admin))[0]
         for users, position in (exports[0], exports[len(exports) // 2], exports[-1]):
@@ -79,7 +79,7 @@ async def test_export_can_be_imported_elsewhere(store_url: str) -> None:
         moved, position = await export(other, there)
         again = await post_import(other, there, ndjson(moved), "?on_conflict=update")
         assert again.counts == (0, 0, 705, 0)
-        assert str(await other.app[SERVICES].store.position()) == position
+        assert str(await other.app[SERVICES].store.events.read_position()) == position
 
     same = ("id", "username", "email", "name", "age", "role", "active", "created_at")
     assert [{name: user[name] for name in same} for user in moved[1:]] == [
@@ -125,10 +125,10 @@ class Breaking:
     """A store whose export breaks off after the first page."""
 
     def __init__(self, store: Store) -> None:
-        self._real = store.stream_users
+        self._real = store.users.stream_all
 
     @asynccontextmanager
-    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream_all(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
         async with self._real() as (pages, position):
 
             async def broken() -> AsyncIterator[Sequence[User]]:
@@ -144,7 +144,7 @@ async def test_export_that_breaks_off_does_not_look_whole(server: Server) -> Non
     admin = await server.admin()
     await post_import(server, admin, map(person, range(2_000)))
     store = server.app[SERVICES].store
-    store.stream_users = Breaking(store).stream_users  # type: ignore[method-assign]  # a store that goes away
+    store.users.stream_all = Breaking(store).stream_all  # type: ignore[method-assign]  # a store that goes away
     async with server.request("GET", PATH, admin) as answer:
         assert answer.status == 200
         with pytest.raises((ClientPayloadError, ConnectionError)):

@@ -53,7 +53,7 @@ async def problem_of(server: Server, by: Login, body: Any, status: int, **kwargs
 
 
 async def seq(server: Server) -> int:
-    return (await server.app[SERVICES].store.position()).seq
+    return (await server.app[SERVICES].store.events.read_position()).seq
 
 
 async def reached(server: Server, wanted: int) -> None:
@@ -95,7 +95,7 @@ async def test_late_reader_finds_the_whole_import_while_it_runs(store_url: str) 
     """While an import runs the log holds all of it: who follows from where it began, however late, misses nothing."""
     async with serve(store_url=store_url, event_retention_count=100, event_retention_s=0) as server:
         admin = await server.admin()
-        began = await server.app[SERVICES].store.position()
+        began = await server.app[SERVICES].store.events.read_position()
         go_on = asyncio.Event()
 
         async def body() -> AsyncIterator[bytes]:
@@ -269,12 +269,12 @@ async def test_hashes_of_others_log_in_and_are_made_anew(store_url: str) -> None
         for name in hashes:
             wrong = {"login": f"person{name}", "password": "not " + PASSWORD}
             await server.json("POST", "/v1/auth/login", status=401, json=wrong)
-            kept = await server.app[SERVICES].store.credentials(f"person{name}")
+            kept = await server.app[SERVICES].store.users.find_by_login(f"person{name}")
             assert kept is not None
             assert kept.password_hash == hashes[name]
             for _ in range(2):
                 await server.log_in(f"person{name}")
-            kept = await server.app[SERVICES].store.credentials(f"person{name}")
+            kept = await server.app[SERVICES].store.users.find_by_login(f"person{name}")
             assert kept is not None
             assert (kept.password_hash or "").startswith("$argon2id$v=19$m=64,t=1,p=1$")
         await server.log_in("personclear")
@@ -383,7 +383,7 @@ async def test_client_that_dies_leaves_whole_batches(store_url: str) -> None:
         await until(lambda: server.app[SERVICES].bulk_jobs.running("import") == 0)
         assert await seq(server) == before + 1_000
         assert (await post_import(server, admin, rows, "?on_conflict=skip")).counts == (700, 0, 1_000, 0)
-        page = await server.app[SERVICES].store.events(EventQuery(before, 5_000))
+        page = await server.app[SERVICES].store.events.list_page(EventQuery(before, 5_000))
         assert [event.user and event.user.username for event in page.events] == [row["username"] for row in rows]
 
 
@@ -420,7 +420,7 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
     ended = AuditQuery(limit=1, action="import.ended")
 
     async def counts() -> Any:
-        return [entry.details for entry in await store.audit(ended)]
+        return [entry.details for entry in await store.audit.list_page(ended)]
 
     await until(counts)
     assert await counts() == [{"lines": 500, "created": 500, "updated": 0, "skipped": 0, "refused": 0}]
@@ -443,7 +443,7 @@ async def test_client_that_says_nothing_for_long_is_told_how_far_it_got(framing:
             answer = await peer.answer()
         problem = json.loads(answer.body)
         assert (answer.status, problem["type"]) == (408, "/problems/request-timeout")
-        epoch = (await server.app[SERVICES].store.position()).epoch
+        epoch = (await server.app[SERVICES].store.events.read_position()).epoch
         assert problem["progress"] == {
             "lines": 500,
             "created": 500,
@@ -508,7 +508,7 @@ async def test_import_ends_with_the_rights_to_it(server: Server, change: dict[st
         answer = await peer.answer()
     assert answer.status == (403 if "role" in change else 401)
     assert json.loads(answer.body)["progress"]["created"] == 500
-    assert await server.app[SERVICES].store.credentials("person500") is None
+    assert await server.app[SERVICES].store.users.find_by_login("person500") is None
 
 
 async def test_import_that_runs_when_the_service_stops_says_how_far_it_got() -> None:

@@ -59,7 +59,7 @@ async def settled(server: Server) -> None:
     store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
 
     async def nothing_is_due() -> bool:
-        return not await store.due_mails(clock(), 1)
+        return not await store.mails.list_due(clock(), 1)
 
     await until(lambda: not server.app[SERVICES].mail_worker._waiting)
     await until(nothing_is_due)
@@ -474,7 +474,7 @@ async def test_tokens_are_nowhere_but_in_the_mail(server: Server, ada: Any, mail
     store, clock = server.app[SERVICES].store, server.app[SERVICES].clock
     await settled(server)
 
-    (kept,) = await store.expired_mail_tokens(clock().replace(year=9999), 10)
+    (kept,) = await store.mail_tokens.list_expired(clock().replace(year=9999), 10)
     assert token not in repr(kept)
     assert [len(digest) for digest in kept.digests] == [32]
 

@@ -63,7 +63,7 @@ async def test_pages_lead_to_the_head(server: Server) -> None:
         following = part["next"] and f"after={part['next']}"
 
     assert found == list(range(1, 8))
-    head = await server.app[SERVICES].store.position()
+    head = await server.app[SERVICES].store.events.read_position()
     assert await page(server, admin, f"after={head}") == {"items": [], "next": None}
 
 
@@ -89,7 +89,7 @@ async def test_place_that_is_lost_is_410() -> None:
         admin, ada = await server.admin(), await server.member("ada")
         for number in range(5):
             await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": str(number)})
-        head = await server.app[SERVICES].store.position()
+        head = await server.app[SERVICES].store.events.read_position()
         lost = {
             f"{head.epoch}-{head.seq - 4}": "trimmed",
             f"{head.epoch}-0": "trimmed",

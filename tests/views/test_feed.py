@@ -464,7 +464,7 @@ async def test_demoted_admin_sees_nothing_that_was_committed_behind(server: Serv
     await promote(server, admin, second)
     second = await server.log_in(second.username)
     store, gate = server.app[SERVICES].store, asyncio.Event()
-    events = store.events
+    events = store.events.list_page
 
     async def late(query: Any) -> Any:
         await gate.wait()
@@ -473,7 +473,7 @@ async def test_demoted_admin_sees_nothing_that_was_committed_behind(server: Serv
     async with server.feed(second) as stream, connect(server, second) as client:
         await stream.expect("hello")
         await client.ask("subscribe")
-        with mock.patch.object(store, "events", late):
+        with mock.patch.object(store.events, "list_page", late):
             await server.json("PATCH", f"/v1/users/{second.id}", admin, json={"role": "member"})
             await write(server, 5)
             gate.set()
@@ -590,7 +590,7 @@ async def test_failing_store_ends_the_stream_with_a_word(server: Server, monkeyp
     ada = await server.member()
     async with server.feed(ada) as stream:
         await stream.expect("hello")
-        with mock.patch.object(server.app[SERVICES].store, "events", side_effect=OSError("the disk is gone")):
+        with mock.patch.object(server.app[SERVICES].store.events, "list_page", side_effect=OSError("the disk is gone")):
             ending = await closing(stream)
             async with server.feed(ada, params={"after": "0"}) as begun:
                 assert (await closing(begun))["reason"] == "feed_failed"

@@ -48,7 +48,7 @@ async def test_service_without_store_is_not_ready(server: Server, monkeypatch: p
     async def unhealthy(_: MemoryStore) -> bool:
         return False
 
-    monkeypatch.setattr(MemoryStore, "healthy", unhealthy)
+    monkeypatch.setattr(MemoryStore, "is_healthy", unhealthy)
     assert await not_ready(server) == "The store does not answer."
 
 

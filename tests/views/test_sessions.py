@@ -219,7 +219,7 @@ async def test_what_ends_what(server: Server, act: Callable[[Server, Login], Awa
     assert presented is not None
     await act(server, ada)
 
-    left = {"mail"} if await server.app[SERVICES].store.mail_token("verify", presented) is not None else set()
+    left = {"mail"} if await server.app[SERVICES].store.mail_tokens.find("verify", presented) is not None else set()
     for name, by in (("this", ada), ("other", other), ("token", program)):
         async with server.request("GET", "/v1/users/me", by) as answer:
             assert answer.status in (200, 401)

@@ -21,12 +21,12 @@ MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
 async def head(server: Server) -> int:
     """Seq of the newest event."""
-    return (await server.app[SERVICES].store.position()).seq
+    return (await server.app[SERVICES].store.events.read_position()).seq
 
 
 async def events(server: Server, by: Login, after: int = 0) -> list[Any]:
     """The events after a position, from the log's pages."""
-    epoch = (await server.app[SERVICES].store.position()).epoch
+    epoch = (await server.app[SERVICES].store.events.read_position()).epoch
     page = await server.json("GET", f"/v1/events?limit=100&after={epoch}-{after}", by)
     return list(page["items"])
 
@@ -46,7 +46,7 @@ async def test_member_reads_itself(server: Server) -> None:
     async with server.request("GET", f"/v1/users/{ada.id}", ada) as answer:
         user = await answer.json()
 
-    position = await server.app[SERVICES].store.position()
+    position = await server.app[SERVICES].store.events.read_position()
     assert answer.status == 200
     assert {name: user[name] for name in ("id", "username", "email", "name", "age", "role", "active")} == {
         "id": ada.id,
@@ -154,7 +154,7 @@ async def test_pages_lead_to_the_end(server: Server) -> None:
             async with server.request("GET", path, admin) as answer:
                 page = await answer.json()
             found += [user["username"] for user in page["items"]]
-            assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.position())
+            assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.events.read_position())
             if page["next"] is None:
                 assert "Link" not in answer.headers
                 break
@@ -493,7 +493,7 @@ async def test_user_is_deleted(server: Server) -> None:
     async with server.request("DELETE", f"/v1/users/{ada.id}", admin) as answer:
         assert (answer.status, await answer.read()) == (204, b"")
 
-    assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.position())
+    assert answer.headers["Roster-Position"] == str(await server.app[SERVICES].store.events.read_position())
     await server.json("GET", f"/v1/users/{ada.id}", admin, status=404)
     async with server.request("DELETE", f"/v1/users/{ada.id}", admin) as again:
         assert again.status == 404
@@ -562,15 +562,15 @@ async def test_client_that_leaves_leaves_a_whole_change(
             await begun.wait()
     if leaves == "before":
         await until(lambda: b'roster_http_requests_total{method="POST"' in server.app[SERVICES].metrics.text())
-        assert (await store.position()).seq == before
+        assert (await store.events.read_position()).seq == before
         assert not begun.is_set()
         return
 
     await until(lambda: b'route="/v1/auth/register",status="499"' in server.app[SERVICES].metrics.text())
     gate.set()
     await until(lambda: not [task for task in asyncio.all_tasks() if task.get_name() == "register"])
-    found = await store.credentials("ada")
-    page = await store.events(EventQuery(before, 10))
+    found = await store.users.find_by_login("ada")
+    page = await store.events.list_page(EventQuery(before, 10))
     if leaves == "hashing":
         assert (found, page.events) == (None, [])
         return

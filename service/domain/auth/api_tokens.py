@@ -72,16 +72,16 @@ async def make(store: Store, clock: Clock, by: AuditSource, maker: Maker, new: N
     )
 
     async def work(transaction: Transaction) -> None:
-        user = await transaction.user(maker.user_id)
-        known = transaction.token if maker.is_token else transaction.session
+        user = await transaction.users.find(maker.user_id)
+        known = transaction.api_tokens.find if maker.is_token else transaction.sessions.find
         if user is None or not user.active or await known(maker.credential) is None:
             raise InvalidToken()
-        living = [kept for kept in await transaction.tokens_of(user.id) if kept.lives(now)]
+        living = [kept for kept in await transaction.api_tokens.list_of_user(user.id) if kept.lives(now)]
         if len(living) >= MOST_TOKENS:
             raise Conflict(f"A user may have {MOST_TOKENS} API tokens; revoke one first.")
-        await transaction.put_token(token)
+        await transaction.api_tokens.create(token)
         made = {"token_id": str(token.id), "scopes": scopes.in_order(token.scopes)}
-        await transaction.record("token.created", user.id, user.id, made)
+        await transaction.audit.record("token.created", user.id, user.id, made)
 
     await store.write(work, by)
     return token
@@ -89,17 +89,17 @@ async def make(store: Store, clock: Clock, by: AuditSource, maker: Maker, new: N
 
 async def tokens_of(store: Store, clock: Clock, caller: Caller, user_id: UUID) -> Sequence[ApiToken]:
     """A user's living API tokens, the oldest first. Raises `NotFound`, also for another's unless the caller is an administrator."""
-    if not caller.can_view(user_id) or (await store.user(user_id)).value is None:
+    if not caller.can_view(user_id) or (await store.users.find(user_id)).value is None:
         raise NotFound()
     now = clock()
-    return [token for token in await store.tokens_of(user_id) if token.lives(now)]
+    return [token for token in await store.api_tokens.list_of_user(user_id) if token.lives(now)]
 
 
 async def revoke(store: Store, clock: Clock, by: AuditSource, caller: Caller, token_id: UUID) -> None:
     """End an API token. Raises `NotFound`, also for another's unless the caller is an administrator."""
 
     async def work(transaction: Transaction) -> None:
-        token = await transaction.token(token_id)
+        token = await transaction.api_tokens.find(token_id)
         if token is None or not caller.can_view(token.user_id):
             raise NotFound()
         await revoke_token(transaction, clock, caller.id, token, "revoked")

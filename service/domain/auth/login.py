@@ -91,7 +91,7 @@ async def log_in(
         try:
             return LoggedIn(session, await _keep(store, clock, by, session, credentials.password_hash, renewed, otp))
         except _Replaced:
-            found = await store.credentials(normalise_email(login))
+            found = await store.users.find_by_login(normalise_email(login))
     raise InvalidCredentials()
 
 
@@ -127,7 +127,7 @@ async def _keep(
 
     async def work(transaction: Transaction) -> User:
         # The account may have gone meanwhile.
-        found = await transaction.credentials(session.user_id)
+        found = await transaction.users.find_credentials(session.user_id)
         if found is None or not found.user.active:
             raise InvalidCredentials()
         if found.password_hash != checked:
@@ -138,10 +138,10 @@ async def _keep(
         if found.asks_otp and otp is not None and not await passes(transaction, clock, found, otp):
             raise InvalidOtp()
         if renewed is not None:
-            await transaction.put_password(found.user.id, renewed)
+            await transaction.users.set_password(found.user.id, renewed)
         await _make_room(transaction, clock, found.user)
-        await transaction.put_session(session)
-        await transaction.record("session.started", found.user.id, found.user.id, {"session_id": str(session.id)})
+        await transaction.sessions.save(session)
+        await transaction.audit.record("session.started", found.user.id, found.user.id, {"session_id": str(session.id)})
         return found.user
 
     return (await store.write(work, by)).value
@@ -159,7 +159,9 @@ async def _renewed(hasher: Hasher, password_hash: str | None, password: str) -> 
 
 async def _make_room(transaction: Transaction, clock: Clock, user: User) -> None:
     """End the oldest sessions of a user who has as many as one may have."""
-    newest_first = sorted(await transaction.sessions_of(user.id), key=lambda session: session.created_at, reverse=True)
+    newest_first = sorted(
+        await transaction.sessions.list_of_user(user.id), key=lambda session: session.created_at, reverse=True
+    )
     for session in newest_first[MOST_SESSIONS - 1 :]:
         await revoke_session(transaction, clock, None, session, "limit")
 
@@ -184,16 +186,16 @@ async def refresh(
 
     async def work(transaction: Transaction) -> LoggedIn | RefreshTokenReused | None:
         now = clock()
-        session = await transaction.session(session_id)
+        session = await transaction.sessions.find(session_id)
         if session is None or session.expires_at <= now or not authentic(session):
             return None
-        user = await transaction.user(session.user_id)
+        user = await transaction.users.find(session.user_id)
         if user is None:
             return None
         match classify_refresh_token(session, generation, now):
             case RefreshTokenState.NEWEST:
                 session = rotated(session, now, idle, origin)
-                await transaction.put_session(session)
+                await transaction.sessions.save(session)
             case RefreshTokenState.REUSED:
                 await revoke_session(transaction, clock, None, session, "reuse")
                 return RefreshTokenReused(session.id, user.id)
@@ -213,7 +215,7 @@ async def log_out(store: Store, clock: Clock, by: AuditSource, user_id: UUID, se
     """End one session; harmless when it has ended already."""
 
     async def work(transaction: Transaction) -> None:
-        session = await transaction.session(session_id)
+        session = await transaction.sessions.find(session_id)
         if session is not None:
             await revoke_session(transaction, clock, user_id, session, "logout")
 
@@ -227,7 +229,7 @@ async def revoke(store: Store, clock: Clock, by: AuditSource, caller: Caller, se
     """
 
     async def work(transaction: Transaction) -> None:
-        session = await transaction.session(session_id)
+        session = await transaction.sessions.find(session_id)
         if session is None or session.expires_at <= clock() or not caller.can_view(session.user_id):
             raise NotFound()
         await revoke_session(transaction, clock, caller.id, session, "revoked")

@@ -17,11 +17,11 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
     now, user, factor = clock(), owner.user, owner.second_factor
     step = None if factor is None else totp.step_of(factor.secret, otp, now)
     if step is not None:
-        return await transaction.consume_totp_step(user.id, step)
+        return await transaction.second_factors.consume_totp_step(user.id, step)
     digest = recovery_codes.digest_of(otp)
-    if digest is None or not await transaction.take_recovery_code(user.id, digest):
+    if digest is None or not await transaction.second_factors.consume_recovery_code(user.id, digest):
         return False
-    await transaction.record("recovery_code.used", user.id, user.id)
+    await transaction.audit.record("recovery_code.used", user.id, user.id)
     # A recovery code may have been used by a thief, so the owner is notified.
     await notify_owner(transaction, clock, user.email, "code_used")
     return True

@@ -27,7 +27,7 @@ async def forgot(store: Store, clock: Clock, by: AuditSource, email: str, ttl: t
 
     An earlier token stays valid, so that a stranger who requests another does not end it.
     """
-    credentials = await store.credentials(email)
+    credentials = await store.users.find_by_login(email)
     if credentials is None or credentials.user.email != email or not credentials.user.active:
         return
     user_id = credentials.user.id
@@ -35,7 +35,7 @@ async def forgot(store: Store, clock: Clock, by: AuditSource, email: str, ttl: t
     async def work(transaction: Transaction) -> None:
         now = clock()
         await request_token_mail(transaction, Mail("reset", email, now, now + ttl), user_id)
-        await transaction.record("password.forgotten", None, user_id)
+        await transaction.audit.record("password.forgotten", None, user_id)
 
     await store.write(work, by)
 
@@ -49,8 +49,8 @@ async def reset(
 
     Raises `InvalidMailToken`, before anything is hashed; `Invalid` for a common password, and then the token stays.
     """
-    token = await store.mail_token("reset", presented)
-    user = None if token is None else (await store.user(token.user_id)).value
+    token = await store.mail_tokens.find("reset", presented)
+    user = None if token is None else (await store.users.find(token.user_id)).value
     _check(token, presented, user, clock)
     if user is not None:
         reject_common(password, user.username, user.email, user.name)
@@ -58,12 +58,12 @@ async def reset(
 
     async def work(transaction: Transaction) -> Credentials:
         # The token was read before this transaction; another request may have used it meanwhile.
-        taken = await transaction.take_mail_token("reset", presented)
-        owner = None if taken is None else await transaction.credentials(taken.user_id)
+        taken = await transaction.mail_tokens.consume("reset", presented)
+        owner = None if taken is None else await transaction.users.find_credentials(taken.user_id)
         if owner is None:
             raise InvalidMailToken()
         user = _check(taken, presented, owner.user, clock)
-        await transaction.record("password.reset", user.id, user.id)
+        await transaction.audit.record("password.reset", user.id, user.id)
         await _replace(transaction, clock, owner, password_hash)
         await revoke_access(transaction, clock, user.id, user.id, "password")
         return owner
@@ -87,7 +87,7 @@ async def change(
     Raises `WrongPassword` unless `current` is the present one, `OtpFieldMissing` and `OtpFieldWrong` where there is a second factor,
     `Invalid` for a common password.
     """
-    user = (await store.user(user_id)).value
+    user = (await store.users.find(user_id)).value
     if user is None:
         raise InvalidToken()
     reject_common(new, user.username, user.email, user.name, pointer="/new")
@@ -96,7 +96,7 @@ async def change(
 
     async def work(transaction: Transaction) -> None:
         owner = await hold(transaction, clock, user_id, proven, otp, "/current")
-        await transaction.record("password.changed", user_id, user_id)
+        await transaction.audit.record("password.changed", user_id, user_id)
         await _replace(transaction, clock, owner, password_hash)
         await revoke_sessions(transaction, clock, user_id, user_id, "password", but=session_id)
 
@@ -120,6 +120,6 @@ async def _replace(transaction: Transaction, clock: Clock, owner: Credentials, p
     user = owner.user
     if owner.second_factor is not None and not owner.asks_otp:
         # A second factor that was begun with the old password must not be confirmed after the change.
-        await transaction.put_second_factor(user.id, None)
-    await transaction.put_password(user.id, password_hash)
+        await transaction.second_factors.delete(user.id)
+    await transaction.users.set_password(user.id, password_hash)
     await notify_owner(transaction, clock, user.email, "changed")

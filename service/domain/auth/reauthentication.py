@@ -16,10 +16,10 @@ async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, poin
 
     Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
     """
-    user = (await store.user(user_id)).value
+    user = (await store.users.find(user_id)).value
     if user is None:
         raise InvalidToken()
-    credentials = await store.credentials(user.email)
+    credentials = await store.users.find_by_login(user.email)
     kept = credentials.password_hash if credentials is not None and credentials.user.id == user_id else None
     if not await hasher.verify(kept, password) or kept is None:
         raise WrongPassword(pointer)
@@ -38,7 +38,7 @@ async def hold(
 
     Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `InvalidToken` where the user has gone.
     """
-    found = await transaction.credentials(user_id)
+    found = await transaction.users.find_credentials(user_id)
     if found is None:
         raise InvalidToken()
     if found.password_hash != proven:

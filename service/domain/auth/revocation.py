@@ -13,8 +13,8 @@ from service.domain.ports import Clock, Transaction
 async def revoke_session(
     transaction: Transaction, clock: Clock, actor: UUID | None, session: Session, reason: EndReason
 ) -> None:
-    await transaction.delete_session(session.id)
-    await transaction.append(
+    await transaction.sessions.delete(session.id)
+    await transaction.events.append(
         Event("session.ended", clock(), actor, session.user_id, session_id=session.id, reason=reason)
     )
 
@@ -22,8 +22,10 @@ async def revoke_session(
 async def revoke_token(
     transaction: Transaction, clock: Clock, actor: UUID | None, token: ApiToken, reason: EndReason
 ) -> None:
-    await transaction.delete_token(token.id)
-    await transaction.append(Event("token.ended", clock(), actor, token.user_id, token_id=token.id, reason=reason))
+    await transaction.api_tokens.delete(token.id)
+    await transaction.events.append(
+        Event("token.ended", clock(), actor, token.user_id, token_id=token.id, reason=reason)
+    )
 
 
 async def revoke_sessions(
@@ -38,8 +40,8 @@ async def revoke_sessions(
 
     Mail tokens of the user are deleted as well: a password reset that was requested before must not undo the revocation.
     """
-    await transaction.forget_mail_tokens(user_id)
-    for session in await transaction.sessions_of(user_id):
+    await transaction.mail_tokens.delete_of_user(user_id)
+    for session in await transaction.sessions.list_of_user(user_id):
         if session.id != but:
             await revoke_session(transaction, clock, actor, session, reason)
 
@@ -49,5 +51,5 @@ async def revoke_access(
 ) -> None:
     """End every session and every API token of a user."""
     await revoke_sessions(transaction, clock, actor, user_id, reason)
-    for token in await transaction.tokens_of(user_id):
+    for token in await transaction.api_tokens.list_of_user(user_id):
         await revoke_token(transaction, clock, actor, token, reason)

@@ -34,12 +34,12 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: AuditSource, use
     secret = totp.new_secret()
 
     async def work(transaction: Transaction) -> Begun:
-        owner = await transaction.credentials(user_id)
+        owner = await transaction.users.find_credentials(user_id)
         if owner is not None and owner.asks_otp:
             raise Conflict("This account has a second factor; remove it before you begin another.")
         owner = await hold(transaction, clock, user_id, proven)
-        await transaction.put_second_factor(user_id, SecondFactor(secret))
-        await transaction.record("second_factor.begun", user_id, user_id)
+        await transaction.second_factors.save(user_id, SecondFactor(secret))
+        await transaction.audit.record("second_factor.begun", user_id, user_id)
         return Begun(secret, owner.user)
 
     return (await store.write(work, by)).value
@@ -54,7 +54,7 @@ async def confirm(store: Store, clock: Clock, by: AuditSource, user_id: UUID, se
     made = recovery_codes.make()
 
     async def work(transaction: Transaction) -> None:
-        owner = await transaction.credentials(user_id)
+        owner = await transaction.users.find_credentials(user_id)
         if owner is None:
             raise InvalidToken()
         if owner.asks_otp:
@@ -68,9 +68,9 @@ async def confirm(store: Store, clock: Clock, by: AuditSource, user_id: UUID, se
         if step is None:
             raise OtpFieldWrong(begun=True)
         # With its step: the code that turned it on does not log in as well.
-        await transaction.put_second_factor(user_id, replace(owner.second_factor, since=now, last_step=step))
+        await transaction.second_factors.save(user_id, replace(owner.second_factor, since=now, last_step=step))
         await _keep(transaction, user_id, made)
-        await transaction.record("second_factor.confirmed", user_id, user_id)
+        await transaction.audit.record("second_factor.confirmed", user_id, user_id)
         await notify_owner(transaction, clock, owner.user.email, "totp_on")
         await revoke_sessions(transaction, clock, user_id, user_id, "second_factor", but=session_id)
 
@@ -90,7 +90,7 @@ async def renew_codes(
         if not owner.asks_otp:
             raise Conflict("This account has no second factor.")
         await _keep(transaction, user_id, made)
-        await transaction.record("recovery_codes.renewed", user_id, user_id)
+        await transaction.audit.record("recovery_codes.renewed", user_id, user_id)
         await notify_owner(transaction, clock, owner.user.email, "new_codes")
 
     await store.write(work, by)
@@ -117,8 +117,8 @@ async def remove(
         owner = await hold(transaction, clock, user_id, proven, otp)
         if owner.second_factor is None:
             raise Conflict("This account has no second factor.")
-        await transaction.put_second_factor(user_id, None)
-        await transaction.record("second_factor.removed", user_id, user_id)
+        await transaction.second_factors.delete(user_id)
+        await transaction.audit.record("second_factor.removed", user_id, user_id)
         if owner.asks_otp:
             await _turned_off(transaction, clock, user_id, owner.user, session_id)
         return owner.asks_otp
@@ -137,11 +137,11 @@ async def remove_from(store: Store, clock: Clock, by: AuditSource, caller: Calle
         raise Forbidden("Your own takes your password and a code: POST /v1/auth/totp/remove.")
 
     async def work(transaction: Transaction) -> None:
-        owner = await transaction.credentials(user_id)
+        owner = await transaction.users.find_credentials(user_id)
         if owner is None or not owner.asks_otp:
             raise NotFound()
-        await transaction.put_second_factor(user_id, None)
-        await transaction.record("second_factor.removed", caller.id, user_id)
+        await transaction.second_factors.delete(user_id)
+        await transaction.audit.record("second_factor.removed", caller.id, user_id)
         await _turned_off(transaction, clock, caller.id, owner.user, None)
 
     await store.write(work, by)
@@ -149,7 +149,7 @@ async def remove_from(store: Store, clock: Clock, by: AuditSource, caller: Calle
 
 async def _keep(transaction: Transaction, user_id: UUID, made: list[str]) -> None:
     digests = [digest for code in made if (digest := recovery_codes.digest_of(code)) is not None]
-    await transaction.put_recovery_codes(user_id, digests)
+    await transaction.second_factors.replace_recovery_codes(user_id, digests)
 
 
 async def _turned_off(transaction: Transaction, clock: Clock, actor: UUID, owner: User, but: UUID | None) -> None:

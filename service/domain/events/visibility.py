@@ -23,4 +23,4 @@ async def changed_since(store: Store, user_id: UUID, seq: int) -> bool:
 
     A reader that read up to there with another role has not seen the same events, and cannot resume.
     """
-    return await store.has_role_changed(user_id, seq)
+    return await store.events.has_role_changed(user_id, seq)

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from service.domain.audit import AuditSource
 from service.domain.idempotency.claims import Claim, StoredResponse
-from service.domain.ports import Render, Transaction, Writes, Written
+from service.domain.ports import Render, Transaction, TransactionRunner, Written
 
 T = TypeVar("T")
 
 
 async def run_idempotent(
-    store: Writes, claim: Claim, render: Render, act: Callable[[Writes], Awaitable[object]]
+    store: TransactionRunner, claim: Claim, render: Render, act: Callable[[TransactionRunner], Awaitable[object]]
 ) -> tuple[StoredResponse, bool]:
     """Run `act` unless this key was used before. Returns the response, and whether it is a stored one.
 
@@ -48,14 +48,14 @@ class AlreadyCompleted(Exception):
 class _Claiming:
     """A store whose write begins with the claim."""
 
-    def __init__(self, store: Writes, claim: Claim, render: Render) -> None:
+    def __init__(self, store: TransactionRunner, claim: Claim, render: Render) -> None:
         self._store = store
         self._claim = claim
         self._render = render
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         async def claimed(transaction: Transaction) -> T:
-            response = await transaction.claim(self._claim, self._render)
+            response = await transaction.idempotency.claim(self._claim, self._render)
             if response is not None:
                 raise AlreadyCompleted(response)
             return await work(transaction)

@@ -38,9 +38,9 @@ async def claim_and_render(
     async def work(transaction: Transaction) -> ClaimedEmail | None:
         now = clock()
         if mail.state == "sent":
-            await transaction.drop_mail(mail)
+            await transaction.mails.delete_unchanged(mail)
             return None
-        claimed = await transaction.claim_mail(mail, now + lease)
+        claimed = await transaction.mails.claim(mail, now + lease)
         if claimed is None:
             return None
         if claimed.expires_at <= now:
@@ -54,8 +54,8 @@ async def release(store: Store, clock: Clock, mail: Mail) -> None:
     """Have a claimed mail wait for its next try."""
 
     async def work(transaction: Transaction) -> None:
-        if await transaction.drop_mail(mail):
-            await transaction.put_mail(replace(mail, due_at=clock() + mail.next_due, state="waiting"))
+        if await transaction.mails.delete_unchanged(mail):
+            await transaction.mails.enqueue(replace(mail, due_at=clock() + mail.next_due, state="waiting"))
 
     await store.write(work, MAIL)
 
@@ -65,8 +65,8 @@ async def finish(store: Store, clock: Clock, mail: Mail) -> None:
 
     async def work(transaction: Transaction) -> None:
         until = min(clock() + RESEND_INTERVAL, mail.expires_at)
-        if await transaction.drop_mail(mail):
-            await transaction.put_mail(replace(mail, due_at=until, state="sent"))
+        if await transaction.mails.delete_unchanged(mail):
+            await transaction.mails.enqueue(replace(mail, due_at=until, state="sent"))
 
     await store.write(work, MAIL)
 
@@ -75,7 +75,7 @@ async def drop(store: Store, mail: Mail) -> None:
     """Delete a mail that will never be sent."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.drop_mail(mail)
+        await transaction.mails.delete_unchanged(mail)
 
     await store.write(work, MAIL)
 
@@ -93,7 +93,7 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Temp
         case "move":
             return await _with_token(transaction, clock, user, "move", mail.email, head)
         case "verify":
-            if user.active or await transaction.mail_token(user.id, "verify") is None:
+            if user.active or await transaction.mail_tokens.find(user.id, "verify") is None:
                 return None
             return await _with_token(transaction, clock, user, "verify", mail.email, head)
         case "reset":
@@ -105,10 +105,10 @@ async def _letter(transaction: Transaction, clock: Clock, mail: Mail, head: Temp
 async def _user_of(transaction: Transaction, mail: Mail) -> User | None:
     """Whom a mail is about: who has its address, or would have it."""
     if mail.kind == "move":
-        token = await transaction.mail_token_to(mail.email, "move")
-        user = None if token is None else await transaction.user(token.user_id)
+        token = await transaction.mail_tokens.find_next_for_address(mail.email, "move")
+        user = None if token is None else await transaction.users.find(token.user_id)
         return user if user is not None and user.active else None
-    found = await transaction.find_by_identity((), (), (mail.email,))
+    found = await transaction.users.find_by_identity((), (), (mail.email,))
     return found[0].user if found else None
 
 
@@ -120,5 +120,5 @@ async def _with_token(
     expires_at = now + head.ttls[purpose]
     text, digest = new_token(user.id, expires_at)
     token = await tokens_for(transaction, Mail(purpose, email, now, expires_at), user.id)
-    await transaction.put_mail_token(token.with_newest(digest, expires_at))
+    await transaction.mail_tokens.save(token.with_newest(digest, expires_at))
     return write(head, purpose, email, user.username, text)

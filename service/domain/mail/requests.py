@@ -21,7 +21,7 @@ async def request_mail(transaction: Transaction, mail: Mail) -> bool:
 
     Otherwise a stranger could fill a mailbox by repeating a request.
     """
-    earlier = await transaction.mail(mail.email, mail.kind)
+    earlier = await transaction.mails.find(mail.email, mail.kind)
     if earlier is not None and earlier.state != "waiting" and earlier.due_at > mail.due_at:
         return False
     await enqueue_spaced(transaction, mail)
@@ -38,20 +38,20 @@ async def request_token_mail(transaction: Transaction, mail: Mail, user_id: UUID
         await enqueue_spaced(transaction, mail)
     elif not await request_mail(transaction, mail):
         return False
-    await transaction.put_mail_token(token)
+    await transaction.mail_tokens.save(token)
     return True
 
 
 async def enqueue_spaced(transaction: Transaction, mail: Mail) -> None:
     """Enqueue a mail, to be sent at the earliest `RESEND_INTERVAL` after the one of its kind before."""
-    earlier = await transaction.mail(mail.email, mail.kind)
-    await transaction.put_mail(replace(mail, due_at=_earliest(earlier, mail.due_at)))
+    earlier = await transaction.mails.find(mail.email, mail.kind)
+    await transaction.mails.enqueue(replace(mail, due_at=_earliest(earlier, mail.due_at)))
 
 
 async def tokens_for(transaction: Transaction, mail: Mail, user_id: UUID) -> MailToken:
     """The user's tokens that are valid at the address of a mail, which adds one; their row lives as long as the mail."""
     purpose = cast(Purpose, mail.kind)
-    found = await transaction.mail_token(user_id, purpose)
+    found = await transaction.mail_tokens.find(user_id, purpose)
     if found is None or found.email != mail.email or found.expires_at <= mail.due_at:
         return MailToken(user_id, purpose, mail.email, mail.expires_at)
     return replace(found, expires_at=max(found.expires_at, mail.expires_at))

@@ -26,7 +26,7 @@ from service.domain.errors import (
 )
 from service.domain.events.event import Event
 from service.domain.mail.notices import notify_owner
-from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, Writes, Written
+from service.domain.ports import Clock, Hasher, Snapshot, Store, Transaction, TransactionRunner, Written
 from service.domain.users.user import Role, User, changed_fields
 
 _PASSWORD: Final = "/current_password"
@@ -83,7 +83,7 @@ class Change:
 
 
 async def create(
-    store: Writes, hasher: Hasher, clock: Clock, by: AuditSource, new: NewUser, actor: UUID | None
+    store: TransactionRunner, hasher: Hasher, clock: Clock, by: AuditSource, new: NewUser, actor: UUID | None
 ) -> Snapshot[User]:
     """Make an account; `actor` None means that it registers itself. Raises `AlreadyExists`, and `Invalid` for a common password."""
     if new.password is not None:
@@ -103,10 +103,10 @@ async def create(
     )
 
     async def work(transaction: Transaction) -> User:
-        await transaction.put_user(user)
+        await transaction.users.save(user)
         if password_hash is not None:
-            await transaction.put_password(user.id, password_hash)
-        await transaction.append(Event("user.created", now, actor or user.id, user.id, user))
+            await transaction.users.set_password(user.id, password_hash)
+        await transaction.events.append(Event("user.created", now, actor or user.id, user.id, user))
         return user
 
     return as_committed(await store.write(work, by))
@@ -158,9 +158,9 @@ async def put_changed(
 ) -> User:
     """Keep a user as it is `after` these fields have changed, with the event that tells of it; as it was kept."""
     after = replace(after, updated_at=max(now, before.updated_at))
-    await transaction.put_user(after)
+    await transaction.users.save(after)
     event = Event("user.updated", now, actor, after.id, after, changed)
-    await transaction.append(event, rights_changed(before, after))
+    await transaction.events.append(event, rights_changed(before, after))
     return after
 
 
@@ -180,8 +180,8 @@ async def delete(
         if user.is_active_admin:
             await _keep_an_admin(transaction)
         await revoke_access(transaction, clock, caller.id, user_id, "deleted")
-        await transaction.delete_user(user_id)
-        await transaction.append(Event("user.deleted", clock(), caller.id, user_id))
+        await transaction.users.delete(user_id)
+        await transaction.events.append(Event("user.deleted", clock(), caller.id, user_id))
 
     written = await store.write(work, by)
     return Snapshot(None, written.position)
@@ -197,11 +197,11 @@ async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUse
     user = User(uuid_utils.compat.uuid7(), admin.username, admin.email, admin.name, None, "admin", True, now, now)
 
     async def work(transaction: Transaction) -> bool:
-        if await transaction.active_admins():
+        if await transaction.users.count_active_admins():
             return False
-        await transaction.put_user(user)
-        await transaction.put_password(user.id, password_hash)
-        await transaction.append(Event("user.created", now, None, user.id, user))
+        await transaction.users.save(user)
+        await transaction.users.set_password(user.id, password_hash)
+        await transaction.events.append(Event("user.created", now, None, user.id, user))
         return True
 
     return (await store.write(work, START)).value
@@ -212,7 +212,7 @@ async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wa
     email = wanted.fields.get("email")
     if email is None or caller.id != user_id or wanted.current_password is None:
         return None
-    user = (await store.user(user_id)).value
+    user = (await store.users.find(user_id)).value
     if user is None or user.email == email:
         return None
     return await prove(store, hasher, user_id, wanted.current_password, _PASSWORD)
@@ -225,7 +225,7 @@ async def _visible(
     versions: frozenset[int] | None,
     excluded: frozenset[int],
 ) -> User:
-    user = await transaction.user(user_id)
+    user = await transaction.users.find(user_id)
     if user is None or not caller.can_view(user_id):
         raise NotFound()
     if versions is not None and user.version not in versions:
@@ -236,7 +236,7 @@ async def _visible(
 
 
 async def _keep_an_admin(transaction: Transaction) -> None:
-    if await transaction.active_admins() < 2:
+    if await transaction.users.count_active_admins() < 2:
         raise LastAdmin()
 
 

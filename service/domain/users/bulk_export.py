@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import UUID
 
 from service.domain.audit import AuditSource
-from service.domain.ports import Transaction, Writes
+from service.domain.ports import Transaction, TransactionRunner
 
 Exported = Literal["users.exported", "audit.exported"]
 
@@ -25,10 +25,10 @@ class Sent:
     complete: bool = False
 
 
-async def record_export(store: Writes, by: AuditSource, actor: UUID, action: Exported, sent: Sent) -> None:
+async def record_export(store: TransactionRunner, by: AuditSource, actor: UUID, action: Exported, sent: Sent) -> None:
     """Have the audit keep that the actor exported so much, also where the client left in the middle."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.record(action, actor, None, {"count": sent.count, "complete": sent.complete})
+        await transaction.audit.record(action, actor, None, {"count": sent.count, "complete": sent.complete})
 
     await store.write(work, by)

@@ -80,8 +80,8 @@ async def retain_events(store: Store, clock: Clock, source: AuditSource, actor: 
     """Retain the events that this import will append, and record its start. Returns the position before them."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(import_id, clock() + _RETENTION)
-        await transaction.record("import.started", actor, None)
+        await transaction.events.retain(import_id, clock() + _RETENTION)
+        await transaction.audit.record("import.started", actor, None)
 
     return (await store.write(work, source)).position
 
@@ -92,8 +92,8 @@ async def release_events(
     """End the retention after 5 s, in which followers of the log read the rest, and record the end with these counts."""
 
     async def work(transaction: Transaction) -> None:
-        await transaction.retain_events(import_id, clock() + _FINAL_RETENTION)
-        await transaction.record("import.ended", actor, None, counts)
+        await transaction.events.retain(import_id, clock() + _FINAL_RETENTION)
+        await transaction.audit.record("import.ended", actor, None, counts)
 
     await store.write(work, source)
 
@@ -122,7 +122,7 @@ async def import_batch(
 
     async def work(transaction: Transaction) -> BatchResult:
         now = clock()
-        await transaction.retain_events(import_id, now + _RETENTION)
+        await transaction.events.retain(import_id, now + _RETENTION)
         return await _BatchWriter(transaction, clock, now, actor, on_conflict).write(lines)
 
     written = await store.write(work, source)
@@ -133,9 +133,12 @@ async def import_batch(
 
 async def has_account(store: Store, line: ImportLine) -> bool:
     """Whether a user has the id, e-mail address or username of this line now."""
-    if line.id is not None and (await store.user(line.id)).value is not None:
+    if line.id is not None and (await store.users.find(line.id)).value is not None:
         return True
-    return await store.credentials(line.email) is not None or await store.credentials(line.username) is not None
+    return (
+        await store.users.find_by_login(line.email) is not None
+        or await store.users.find_by_login(line.username) is not None
+    )
 
 
 class _BatchWriter:
@@ -160,7 +163,7 @@ class _BatchWriter:
         self._result = BatchResult()
 
     async def write(self, lines: Sequence[ImportLine]) -> BatchResult:
-        holders = await self._transaction.find_by_identity(
+        holders = await self._transaction.users.find_by_identity(
             [line.id for line in lines if line.id is not None],
             [line.username for line in lines],
             [line.email for line in lines],
@@ -170,7 +173,7 @@ class _BatchWriter:
             self._index(holder.user)
         new_ids = {line.id for line in lines if line.id is not None}.difference(self._by_id)
         if new_ids:
-            self._deleted = await self._transaction.deleted_ids(new_ids)
+            self._deleted = await self._transaction.events.find_deleted_users(new_ids)
         for line in lines:
             try:
                 await self._write_line(line)
@@ -218,7 +221,7 @@ class _BatchWriter:
         if line.password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = line.password_hash
         # A new administrator has an audit entry of its own; new members share one.
-        await self._transaction.append(
+        await self._transaction.events.append(
             Event("user.created", now, self._actor, user.id, user), together=user.role == "member"
         )
         self._result.created += 1
@@ -237,13 +240,13 @@ class _BatchWriter:
         after = replace(after, updated_at=max(self._now, user.updated_at))
         if password_hash is not None:
             self._hashes[user.id] = self._new_hashes[user.id] = password_hash
-            await self._transaction.record("password.changed", self._actor, user.id)
+            await self._transaction.audit.record("password.changed", self._actor, user.id)
             await notify_owner(self._transaction, self._clock, user.email, "changed")
         if changed:
             await self._queue(after)
             event = Event("user.updated", self._now, self._actor, user.id, after, changed)
             new_rights = rights_changed(user, after)
-            await self._transaction.append(event, new_rights, together=not new_rights)
+            await self._transaction.events.append(event, new_rights, together=not new_rights)
             if "email" in changed:
                 await notify_owner(self._transaction, self._clock, user.email, "moved")
         if user.active and not after.active:
@@ -255,7 +258,7 @@ class _BatchWriter:
     async def _count_admins(self) -> int:
         # The count must include the lines so far.
         await self._flush()
-        return await self._transaction.active_admins()
+        return await self._transaction.users.count_active_admins()
 
     async def _queue(self, user: User) -> None:
         if user.id in self._queued:
@@ -274,9 +277,9 @@ class _BatchWriter:
         users, hashes = list(self._queued.values()), self._new_hashes
         self._queued, self._new_hashes = {}, {}
         if users:
-            await self._transaction.put_users(users)
+            await self._transaction.users.save_many(users)
         if hashes:
-            await self._transaction.put_passwords(hashes)
+            await self._transaction.users.set_passwords(hashes)
 
 
 # Of a new user, for what the line does not contain.

@@ -37,24 +37,24 @@ async def ask(
 
     async def work(transaction: Transaction) -> None:
         now = clock()
-        owner = await transaction.credentials(user_id)
+        owner = await transaction.users.find_credentials(user_id)
         if owner is None or not owner.user.active or owner.password_hash != proven:
             return
-        earlier = await transaction.mail_token(user_id, "move")
+        earlier = await transaction.mail_tokens.find(user_id, "move")
         if earlier is not None and earlier.email != email:
-            await transaction.forget_mail_tokens(user_id, "move")
+            await transaction.mail_tokens.delete_of_user(user_id, "move")
         if owner.user.email == email:
             return
         mail = Mail("move", email, now, now + ttl)
-        for holder in await transaction.find_by_identity((), (), (email,)):
+        for holder in await transaction.users.find_by_identity((), (), (email,)):
             if not await gives_way(transaction, holder.user, email, now):
                 mail = replace(mail, kind="known")
         if mail.kind == "move":
             await request_token_mail(transaction, mail, user_id)
         else:
-            await transaction.forget_mail_tokens(user_id, "move")
+            await transaction.mail_tokens.delete_of_user(user_id, "move")
             await request_mail(transaction, mail)
-        await transaction.record("address.asked", user_id, user_id)
+        await transaction.audit.record("address.asked", user_id, user_id)
 
     await store.write(work, by)
 
@@ -67,12 +67,12 @@ async def confirm(
     A token of a move does not look at the password. Raises `InvalidMailToken`; `Invalid` for a registration without a
     password or with a common one, `AlreadyExists` when another account has come to have the address: the token stays valid then.
     """
-    if await store.mail_token("verify", presented) is not None:
+    if await store.mail_tokens.find("verify", presented) is not None:
         await confirm_registration(store, hasher, clock, by, presented, password)
         return
 
     async def work(transaction: Transaction) -> None:
-        if (token := await transaction.take_mail_token("move", presented)) is None:
+        if (token := await transaction.mail_tokens.consume("move", presented)) is None:
             raise InvalidMailToken()
         await _move(transaction, clock, await _owner(transaction, clock, token, presented), token)
 
@@ -80,7 +80,7 @@ async def confirm(
 
 
 async def _owner(transaction: Transaction, clock: Clock, token: MailToken, presented: MailTokenRef) -> User:
-    user = await transaction.user(token.user_id)
+    user = await transaction.users.find(token.user_id)
     if user is None or is_expired(token, presented, clock()):
         raise InvalidMailToken()
     return user
@@ -92,7 +92,7 @@ async def _move(transaction: Transaction, clock: Clock, user: User, token: MailT
         raise InvalidMailToken()
     if user.email == token.email:
         return
-    for holder in await transaction.find_by_identity((), (), (token.email,)):
+    for holder in await transaction.users.find_by_identity((), (), (token.email,)):
         if await gives_way(transaction, holder.user, token.email, now):
             await remove(transaction, holder.user, now)
     await put_changed(transaction, user, replace(user, email=token.email), ("email",), user.id, now)

@@ -46,7 +46,7 @@ async def register(store: Store, clock: Clock, by: AuditSource, new: NewUser, tt
         now = clock()
         taken: UUID | None = None
         mail = Mail("verify", new.email, now, now + ttl)
-        for holder in await transaction.find_by_identity((), (new.username,), (new.email,)):
+        for holder in await transaction.users.find_by_identity((), (new.username,), (new.email,)):
             user, token = holder.user, await _pending(transaction, holder.user)
             if token is not None and token.expires_at <= now:
                 await remove(transaction, user, now)
@@ -59,13 +59,13 @@ async def register(store: Store, clock: Clock, by: AuditSource, new: NewUser, tt
             else:
                 await remove(transaction, user, now)
         if taken is not None:
-            await transaction.record("registration.repeated", None, taken, {"reason": "taken"})
+            await transaction.audit.record("registration.repeated", None, taken, {"reason": "taken"})
             return await request_mail(transaction, replace(mail, kind="taken"))
         user = User(uuid_utils.compat.uuid7(), new.username, new.email, new.name, new.age, new.role, False, now, now)
-        await transaction.put_user(user)
-        await transaction.put_mail_token(MailToken(user.id, "verify", user.email, now + ttl))
-        await transaction.append(Event("user.created", now, user.id, user.id, user))
-        await transaction.put_mail(mail)
+        await transaction.users.save(user)
+        await transaction.mail_tokens.save(MailToken(user.id, "verify", user.email, now + ttl))
+        await transaction.events.append(Event("user.created", now, user.id, user.id, user))
+        await transaction.mails.enqueue(mail)
         return True
 
     await store.write(work, by)
@@ -73,13 +73,13 @@ async def register(store: Store, clock: Clock, by: AuditSource, new: NewUser, tt
 
 async def _pending(transaction: Transaction, user: User) -> MailToken | None:
     """The token of a user who has not confirmed the registration; None for any other user."""
-    return None if user.active else await transaction.mail_token(user.id, "verify")
+    return None if user.active else await transaction.mail_tokens.find(user.id, "verify")
 
 
 async def _repeat(transaction: Transaction, mail: Mail, user: User) -> bool:
     """Mail the owner of an address that is registered already."""
     reason = "known" if mail.kind == "known" else "pending"
-    await transaction.record("registration.repeated", None, user.id, {"reason": reason})
+    await transaction.audit.record("registration.repeated", None, user.id, {"reason": reason})
     if mail.kind == "known":
         return await request_mail(transaction, mail)
     return await request_token_mail(transaction, mail, user.id)
@@ -95,7 +95,7 @@ async def confirm_registration(
 
     Raises `InvalidMailToken` before anything is hashed.
     """
-    token = await store.mail_token("verify", presented)
+    token = await store.mail_tokens.find("verify", presented)
     user = _check(token, presented, await _user_of(store, token), clock)
     if password is None:
         raise Invalid(_PASSWORD_MISSING)
@@ -104,12 +104,12 @@ async def confirm_registration(
 
     async def work(transaction: Transaction) -> None:
         # Checked again: another request may have consumed the token during the hash.
-        taken = await transaction.take_mail_token("verify", presented)
-        user = _check(taken, presented, None if taken is None else await transaction.user(taken.user_id), clock)
-        await transaction.put_password(user.id, password_hash)
+        taken = await transaction.mail_tokens.consume("verify", presented)
+        user = _check(taken, presented, None if taken is None else await transaction.users.find(taken.user_id), clock)
+        await transaction.users.set_password(user.id, password_hash)
         await revoke_access(transaction, clock, user.id, user.id, "password")
         if user.active:  # an administrator has activated it meanwhile
-            await transaction.record("password.reset", user.id, user.id)
+            await transaction.audit.record("password.reset", user.id, user.id)
         else:
             await put_changed(transaction, user, replace(user, active=True), ("active",), user.id, clock())
 
@@ -117,7 +117,7 @@ async def confirm_registration(
 
 
 async def _user_of(store: Store, token: MailToken | None) -> User | None:
-    return None if token is None else (await store.user(token.user_id)).value
+    return None if token is None else (await store.users.find(token.user_id)).value
 
 
 def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, clock: Clock) -> User:
@@ -129,19 +129,19 @@ def _check(token: MailToken | None, presented: MailTokenRef, user: User | None, 
 
 async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
     """Delete expired tokens, and unconfirmed accounts with them; returns whether there may be more."""
-    expired = await store.expired_mail_tokens(clock(), limit)
+    expired = await store.mail_tokens.list_expired(clock(), limit)
 
     async def work(transaction: Transaction) -> None:
         now = clock()
         for token in expired:
             # Another one may have been sent meanwhile, or the address confirmed.
-            if await transaction.mail_token(token.user_id, token.purpose) != token:
+            if await transaction.mail_tokens.find(token.user_id, token.purpose) != token:
                 continue
-            user = await transaction.user(token.user_id)
+            user = await transaction.users.find(token.user_id)
             if user is not None and token.purpose == "verify" and not user.active:
                 await remove(transaction, user, now)
             else:
-                await transaction.forget_mail_tokens(token.user_id, token.purpose)
+                await transaction.mail_tokens.delete_of_user(token.user_id, token.purpose)
 
     if expired:
         await store.write(work, UPKEEP)
@@ -150,10 +150,10 @@ async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
 
 async def gives_way(transaction: Transaction, user: User, email: str, now: datetime) -> bool:
     """Whether this is an unconfirmed account with that address, or one whose time to confirm is over."""
-    token = await transaction.mail_token(user.id, "verify")
+    token = await transaction.mail_tokens.find(user.id, "verify")
     return token is not None and not user.active and (user.email == email or token.expires_at <= now)
 
 
 async def remove(transaction: Transaction, user: User, now: datetime) -> None:
-    await transaction.delete_user(user.id)
-    await transaction.append(Event("user.deleted", now, None, user.id))
+    await transaction.users.delete(user.id)
+    await transaction.events.append(Event("user.deleted", now, None, user.id))

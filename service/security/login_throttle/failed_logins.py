@@ -12,7 +12,7 @@ from uuid import UUID
 
 from service.domain.audit import UPKEEP, AuditSource
 from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
-from service.domain.ports import Transaction, Writes
+from service.domain.ports import Transaction, TransactionRunner
 from service.security.networks import network_of
 from service.server.tasks import Tasks
 
@@ -61,7 +61,7 @@ class FailedLoginAudit:
         monotonic: seconds that never go back.
     """
 
-    def __init__(self, store: Writes, tasks: Tasks, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: TransactionRunner, tasks: Tasks, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._tasks = tasks
         self._monotonic = monotonic
@@ -137,10 +137,10 @@ class FailedLoginAudit:
 def _entries(most: Sequence[tuple[_Tried, _Count]], others: _Count) -> Callable[[Transaction], Awaitable[None]]:
     async def work(transaction: Transaction) -> None:
         for tried, count in most:
-            await transaction.record(
+            await transaction.audit.record(
                 "login.failed", None, tried.account, count.details, AuditSource(client=tried.network)
             )
         if others != _Count():
-            await transaction.record("login.failed", None, None, {**others.details, "others": True})
+            await transaction.audit.record("login.failed", None, None, {**others.details, "others": True})
 
     return work

@@ -49,6 +49,16 @@ class MemoryAudit:
         return bisect_left(self._entries, place, lo=self._first, key=lambda entry: entry.place)
 
 
+class MemoryAuditReads:
+    """The audit, as it was last committed."""
+
+    def __init__(self, audit: MemoryAudit) -> None:
+        self._audit = audit
+
+    async def list_page(self, query: AuditQuery) -> Sequence[AuditEntry]:
+        return self._audit.page(query)
+
+
 def _matches(entry: AuditEntry, query: AuditQuery) -> bool:
     return (
         query.actor in (None, entry.actor)

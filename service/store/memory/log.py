@@ -59,6 +59,11 @@ class MemoryLog:
             self._forget_oldest()
         return event
 
+    def start_new_epoch(self, epoch: str) -> None:
+        """Start a new epoch, if this is still its epoch."""
+        if self.position.epoch == epoch:
+            self.position = Position(new_epoch(), self.position.seq)
+
     def hold(self, holds: Mapping[UUID, datetime], now: datetime) -> None:
         """Retain events after the present head until then, or after the head of an existing hold; drop expired holds."""
         head = self.position.seq

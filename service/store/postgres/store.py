@@ -16,7 +16,6 @@ from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import DomainError, Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
-from service.domain.users.user import User
 from service.store.identity import adopt, postgres_identity
 from service.store.postgres.connection import (
     LOCK_MS,
@@ -140,7 +139,7 @@ class PostgresStore(SqlStore):
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
-        self._gatherer = PostgresWriter(writer, self._connect_to_write, self._kept, self._tell)
+        self._gatherer = PostgresWriter(writer, self._connect_to_write, self._kept, self._notify)
         self._tasks = [
             asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
             asyncio.create_task(self._stay(), name="renew the lease"),
@@ -151,7 +150,7 @@ class PostgresStore(SqlStore):
             task.cancel()
         await asyncio.wait(self._tasks)
         with suppress(Unavailable):  # then it ends by itself
-            await self._say(lambda transaction: self._lease.end(transaction.connection))
+            await self.execute(self._lease.end)
         await self._gatherer.close()
         self._pool.terminate()
 
@@ -243,7 +242,7 @@ class PostgresStore(SqlStore):
             now = asyncio.get_running_loop().time()
             if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
                 try:
-                    await self._say(lambda transaction: self._lease.renew(transaction.connection))
+                    await self.execute(self._lease.renew)
                     renewed_at, self._can_write = now, True
                 except DomainError as error:
                     self._can_write = False
@@ -252,10 +251,10 @@ class PostgresStore(SqlStore):
                     log.exception("the lease cannot be renewed")  # and must be tried again: others would think us gone
             await asyncio.sleep(_AGAIN_S)
 
-    async def healthy(self) -> bool:
+    async def is_healthy(self) -> bool:
         try:
             async with asyncio.timeout(1):
-                ((read_only,),) = await self._find(_READ_ONLY)
+                ((read_only,),) = await self.find(_READ_ONLY)
         except (Unavailable, TimeoutError):
             return False
         if read_only != "off":
@@ -263,7 +262,7 @@ class PostgresStore(SqlStore):
             return False
         return self._gatherer.is_connected and self._can_write
 
-    async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         until = asyncio.get_running_loop().time() + SILENCE_S
         try:
             async with asyncio.timeout_at(until):
@@ -290,7 +289,7 @@ class PostgresStore(SqlStore):
             await self._pool.release(acquired)
 
     @asynccontextmanager
-    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
         try:
             # The reader of the export may pause for any time.
             connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
@@ -300,15 +299,15 @@ class PostgresStore(SqlStore):
             async with deadline(connection):
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
                 ((epoch, seq, _),) = await PostgresConnection(connection).rows(statements.POSITION)
-                cursor = await connection.cursor(statements.EVERY_USER.compiled(POSTGRES).text)
+                cursor = await connection.cursor(statement.compiled(POSTGRES).text)
 
-            async def pages() -> AsyncIterator[Sequence[User]]:
+            async def pages() -> AsyncIterator[Sequence[rows.Row]]:
                 while True:
                     async with deadline(connection):
                         found = await cursor.fetch(_PAGE)
                     if not found:
                         return
-                    yield self._users_of(found)
+                    yield found
 
             yield Snapshot(pages(), Position(epoch, seq))
         finally:
@@ -326,7 +325,7 @@ class PostgresStore(SqlStore):
                     lost = asyncio.Event()
                     connection.add_termination_listener(lambda _, lost=lost: lost.set())
                     async with deadline(connection):
-                        await connection.add_listener(CHANNEL, lambda *_: self._tell(()))
+                        await connection.add_listener(CHANNEL, lambda *_: self._notify(()))
                     await lost.wait()
                 finally:
                     connection.terminate()

@@ -13,16 +13,18 @@ from service.domain.errors import AlreadyExists, DomainError, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency.claims import Claim
-from service.domain.ports import Render, Transaction, Written
+from service.domain.ports import Render, Written
 from service.store.recording import Recording
 from service.store.sql import rows, statements
+from service.store.sql.errors import Duplicate, NeedsPredecessor
 from service.store.sql.runner import StatementRunner
-from service.store.sql.transaction import Duplicate, NeedsPredecessor, SqlTransaction, refuse_taken
+from service.store.sql.transaction import SqlTransaction
+from service.store.sql.users import refuse_taken
 
 # A long import leaves as much to trim: at once it would take longer than a write may.
 _MOST_TRIMMED: Final = 2_000
 
-Work = Callable[[Transaction], Awaitable[Any]]
+Work = Callable[[SqlTransaction], Awaitable[Any]]
 
 
 class BatchConnection(StatementRunner, Protocol):
@@ -188,7 +190,8 @@ async def _run_at_risk(
 
 
 def _outcome(value: Any, transaction: SqlTransaction) -> Outcome:
-    return Outcome(value, events=tuple(transaction.events), recorded=transaction, claimed=transaction.claimed)
+    recording = transaction.recording
+    return Outcome(value, events=tuple(recording.events), recorded=recording, claimed=transaction.idempotency.claimed)
 
 
 async def _of_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Outcome:

@@ -1,16 +1,21 @@
-"""The port through which groups of statements reach a database connection."""
+"""The ports through which groups of statements reach a database."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
+from service.domain.ports import Snapshot
 from service.store.sql import rows
 from service.store.sql.dialects import Dialect, Statement
 
+T = TypeVar("T")
+
 
 class StatementRunner(Protocol):
-    """Runs one statement after the other."""
+    """One connection: runs one statement after the other."""
 
     @property
     def dialect(self) -> Dialect: ...
@@ -30,3 +35,27 @@ class StatementRunner(Protocol):
 
     def taken_field(self, error: Exception) -> str | None:
         """Which field of a user another row has already, where that is the error."""
+
+
+class SqlDatabase(Protocol):
+    """A store without its groups: runs reads on any connection, and small writes of their own."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def now(self) -> datetime: ...
+
+    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        """Run a statement that changes nothing."""
+
+    async def search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+        """The same for one that may walk through a whole table."""
+
+    def stream(self, statement: Statement) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
+        """Run a statement without values, and read its rows in pages, as they are at one position of the log.
+
+        Raises `Unavailable`, also for each page. Leaving the block releases the snapshot; cancelling is safe.
+        """
+
+    async def execute(self, work: Callable[[StatementRunner], Awaitable[T]]) -> T:
+        """Run `work` in a transaction, as a write that appends no events and leaves no audit entry."""

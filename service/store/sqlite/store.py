@@ -16,7 +16,6 @@ from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import StorageFull, Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
-from service.domain.users.user import User
 from service.store.identity import adopt
 from service.store.run_sync import run_sync
 from service.store.sql import rows, schema, statements
@@ -89,7 +88,7 @@ class SqliteStore(SqlStore):
             if isinstance(why, Unavailable):
                 raise
             raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
-        self._writer = SqliteWriter(self._write_connection, self._kept, self._tell)
+        self._writer = SqliteWriter(self._write_connection, self._kept, self._notify)
         self._owner = owner
         self._recording = asyncio.create_task(self._keep_head(), name="record the head beside SQLite")
 
@@ -158,17 +157,17 @@ class SqliteStore(SqlStore):
         os.close(self._owner)
         self._owner = None
 
-    async def healthy(self) -> bool:
+    async def is_healthy(self) -> bool:
         try:
             self._reader.find(statements.POSITION)
         except Unavailable:
             return False
         return True
 
-    async def _find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         return self._reader.find(statement, **given)
 
-    async def _search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
         return await asyncio.to_thread(self._find_apart, statement, given)  # too long for the loop
 
     def _find_apart(self, statement: Statement, given: Mapping[str, Any]) -> list[rows.Row]:
@@ -179,17 +178,17 @@ class SqliteStore(SqlStore):
             connection.close()
 
     @asynccontextmanager
-    async def stream_users(self) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[User]]]]:
+    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
         # A connection of its own holds the state that its first read saw. A page is a short read.
         connection = SqliteConnection(self._path, writes=False)
         try:
             connection.raw.execute("BEGIN")
             ((epoch, seq, _),) = connection.find(statements.POSITION)
-            cursor = connection.raw.execute(statements.EVERY_USER.compiled(SQLITE).text)
+            cursor = connection.raw.execute(statement.compiled(SQLITE).text)
 
-            async def pages() -> AsyncIterator[Sequence[User]]:
+            async def pages() -> AsyncIterator[Sequence[rows.Row]]:
                 while found := cursor.fetchmany(_PAGE):
-                    yield self._users_of(found)
+                    yield found
 
             yield Snapshot(pages(), Position(epoch, seq))
         finally:

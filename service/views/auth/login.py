@@ -59,7 +59,7 @@ class LoginView(View):
         services = self.services
         attempts, client = services.metrics.logins, self.request[CONTEXT].client
         spelled = spelled_login(login.login)
-        known = await services.store.credentials(spelled)
+        known = await services.store.users.find_by_login(spelled)
 
         async def enter() -> LoggedIn:
             entered = await log_in(

@@ -57,7 +57,7 @@ class SessionsView(View):
         )
     )
     async def get(self) -> web.Response:
-        sessions = await self.services.store.sessions(self.caller.id)
+        sessions = await self.services.store.sessions.list_of_user(self.caller.id)
         items = [SessionAnswer.of(session, self.principal.session_id) for session in sessions]
         return json_answer(SessionList(items=items).model_dump_json().encode(), headers=NO_STORE)
 

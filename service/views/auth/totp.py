@@ -50,7 +50,7 @@ class TotpView(SecondFactorView):
         )
     )
     async def get(self) -> web.Response:
-        factor, left = await self.services.store.second_factor(self.caller.id) or (None, 0)
+        factor, left = await self.services.store.second_factors.find(self.caller.id) or (None, 0)
         since = None if factor is None else factor.since
         return _shown(TotpStatus(enabled=since is not None, since=since, recovery_codes_left=left))
 

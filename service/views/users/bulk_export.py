@@ -65,9 +65,9 @@ class UsersExportView(View):
             hdrs.CONTENT_DISPOSITION: 'attachment; filename="users.ndjson"',
         }
         if self.request.method == "HEAD":
-            return web.StreamResponse(headers={**headers, "Roster-Position": str(await store.position())})
+            return web.StreamResponse(headers={**headers, "Roster-Position": str(await store.events.read_position())})
         with transfers.one("export"):
-            async with store.stream_users() as (pages, position):
+            async with store.users.stream_all() as (pages, position):
                 response = web.StreamResponse(headers={**headers, "Roster-Position": str(position)})
                 end = partial(users_end, position=position)
                 await send_export(self, response, pages, user_line, end, "users.exported", "export")

@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 from service.domain.errors import Forbidden, NotFound
 from service.domain.events.position import Position
 from service.domain.idempotency.claims import StoredResponse
-from service.domain.ports import Snapshot, Writes, Written
+from service.domain.ports import Snapshot, TransactionRunner, Written
 from service.domain.users import accounts
 from service.domain.users.accounts import Change, NewUser
 from service.domain.users.query import UserQuery
@@ -74,7 +74,7 @@ class UsersView(View):
         wanted = self.query(UserFilter)
         services = self.services
         filters = wanted.model_dump(exclude={"cursor", "limit"}, exclude_none=True)
-        page = await services.store.users(
+        page = await services.store.users.list_page(
             UserQuery(
                 limit=wanted.limit + 1,  # one more tells whether there is another page
                 sort=wanted.sort,
@@ -128,7 +128,7 @@ class UsersView(View):
         new = NewUser(**(await self.body(UserCreate)).model_dump())
         services = self.services
 
-        def create(store: Writes) -> Coroutine[Any, Any, Snapshot[User]]:
+        def create(store: TransactionRunner) -> Coroutine[Any, Any, Snapshot[User]]:
             return accounts.create(store, self.hasher, services.clock, self.by, new, self.caller.id)
 
         if key is None:
@@ -232,7 +232,7 @@ class UserView(ReauthView):
 async def read(view: View, user_id: UUID) -> web.Response:
     """The answer to a request to read a user."""
     request = view.request
-    user, position = await view.services.store.user(user_id)
+    user, position = await view.services.store.users.find(user_id)
     if user is None or not view.principal.caller.can_view(user_id):
         raise NotFound()
     headers = _headers(user, position)
@@ -280,7 +280,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
     if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
         return None, frozenset()
     # RFC 9110, 13.2.1: a precondition is not looked at where the answer without it would be a refusal.
-    found = await view.services.store.user(user_id)
+    found = await view.services.store.users.find(user_id)
     if found.value is None or not view.caller.can_view(user_id):
         raise NotFound()
     epoch = found.position.epoch

@@ -61,7 +61,7 @@ class World(MemoryStore):
         return [(entry.subject, entry.by.client, entry.details) for entry in reversed(await self.told())]
 
     async def told(self) -> list[AuditEntry]:
-        return list(await self.audit(AuditQuery(limit=10_000, action="login.failed")))
+        return list(await self.audit.list_page(AuditQuery(limit=10_000, action="login.failed")))
 
 
 async def test_failures_are_counted_by_account_and_network() -> None:

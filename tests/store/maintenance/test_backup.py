@@ -46,7 +46,7 @@ async def test_backup_of_either_is_restored_into_either(
     source, target = await new_place(kind), await new_place(restored)
     async with opened(source) as store:
         await fill(store)
-        before = await store.position()
+        before = await store.events.read_position()
         size = await back_up(locations.at(source), file, replace=False)
 
     assert size > 50_000
@@ -79,7 +79,7 @@ async def test_backup_is_one_state_while_the_service_writes(new_place: NewPlace,
         assert await finished("-m", "service", "db", "backup", str(file), ROSTER_STORE_URL=url) == (0, "")
         writing.cancel()
         await asyncio.wait((writing,))
-        after = await store.position()
+        after = await store.events.read_position()
 
     found = await check(locations.at(f"sqlite:///{file}"))
     assert found.faults == ()

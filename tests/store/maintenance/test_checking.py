@@ -34,7 +34,7 @@ async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> 
     async with opened(url) as store:
         await fill(store)
         found = await check(locations.at(url))
-        position = await store.position()
+        position = await store.events.read_position()
 
     assert (found.epoch, found.head, found.first) == (*position, 1)
     assert (found.users, found.events, found.revision) == (2, position.seq, schema.REVISION)

@@ -32,18 +32,18 @@ async def test_copy_holds_the_same_in_a_new_epoch(new_place: NewPlace, source_ki
     source, target = await new_place(source_kind), await new_place(target_kind)
     async with opened(source) as store:
         ada = await fill(store)
-        before = await store.position()
+        before = await store.events.read_position()
 
     await copying.copy(locations.at(source), locations.at(target), replace=False)
 
     assert await contents(target) == await contents(source)
     async with opened(target) as store:
-        after = await store.position()
+        after = await store.events.read_position()
         assert after.seq == before.seq
         assert after.epoch != before.epoch
-        assert (await store.user(ada.id)).value is not None
+        assert (await store.users.find(ada.id)).value is not None
         await keep(store, a_user())
-        assert (await store.position()).seq == before.seq + 1
+        assert (await store.events.read_position()).seq == before.seq + 1
 
 
 @pytest.mark.parametrize("kind", LASTING)

@@ -17,7 +17,7 @@ async def test_readers_of_a_running_service_resync(new_place: NewPlace, kind: st
     url = await new_place(kind)
     async with serve(store_url=url) as server:
         admin = await server.admin()
-        before = await server.app[SERVICES].store.position()
+        before = await server.app[SERVICES].store.events.read_position()
         async with server.feed(admin) as stream:
             await stream.expect("hello")
             after = await start_epoch(locations.at(url))
@@ -29,4 +29,4 @@ async def test_readers_of_a_running_service_resync(new_place: NewPlace, kind: st
         entries = await server.json("GET", "/v1/audit?action=epoch.started", admin)
         assert [entry["part"] for entry in entries["items"]] == ["command"]
     async with serve(store_url=url) as server:
-        assert (await server.app[SERVICES].store.position()).epoch == after.epoch
+        assert (await server.app[SERVICES].store.events.read_position()).epoch == after.epoch

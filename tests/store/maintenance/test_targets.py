@@ -52,7 +52,7 @@ async def test_file_of_a_store_in_use_is_not_written_over(
     url = f"sqlite:///{path}"
     async with opened(url) as store:
         await fill(store)
-        before = await store.position()
+        before = await store.events.read_position()
         for suffix in FILES:
             file = Path(f"{path}{suffix}")
             inode = os.stat(file).st_ino
@@ -62,7 +62,7 @@ async def test_file_of_a_store_in_use_is_not_written_over(
             with pytest.raises(Unavailable, match="cannot be copied to itself"):
                 await copy(locations.at(url), locations.at(f"sqlite:///{other}"), replace=True)
             assert os.stat(file).st_ino == inode
-        assert await store.position() == before
+        assert await store.events.read_position() == before
 
 
 async def test_file_of_another_store_in_use_is_not_written_over(new_place: NewPlace, tmp_path: Path) -> None:

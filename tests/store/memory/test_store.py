@@ -42,14 +42,14 @@ async def test_write_that_waits_is_a_fault() -> None:
     user = a_user()
 
     async def waits(transaction: Transaction) -> None:
-        await transaction.put_user(user)
-        await transaction.append(created(user))
+        await transaction.users.save(user)
+        await transaction.events.append(created(user))
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="waited"):
         await store.write(waits, BY)
-    assert (await store.user(user.id)).value is None
-    assert (await store.position()).seq == 0
+    assert (await store.users.find(user.id)).value is None
+    assert (await store.events.read_position()).seq == 0
 
 
 async def test_cancellation_inside_a_write_undoes_it() -> None:
@@ -58,12 +58,12 @@ async def test_cancellation_inside_a_write_undoes_it() -> None:
     user = a_user()
 
     async def cancelled(transaction: Transaction) -> None:
-        await transaction.put_user(user)
+        await transaction.users.save(user)
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
         await store.write(cancelled, BY)
-    assert (await store.user(user.id)).value is None
+    assert (await store.users.find(user.id)).value is None
 
 
 async def test_log_is_bounded_by_bytes() -> None:
@@ -72,7 +72,7 @@ async def test_log_is_bounded_by_bytes() -> None:
     for _ in range(10):
         await keep(store, a_user(name="x" * 10_000))
 
-    page = await store.events(EventQuery(0, 100))
+    page = await store.events.list_page(EventQuery(0, 100))
     assert page.first == 7
     assert [event.seq for event in page.events] == [7, 8, 9, 10]
 
@@ -81,8 +81,8 @@ async def test_everybody_who_asked_is_rung() -> None:
     """Several may listen for commits; each hears each commit."""
     store = MemoryStore(ManualClock())
     heard: list[str] = []
-    store.on_commit(lambda _: heard.append("one"))
-    store.on_commit(lambda _: heard.append("two"))
+    store.add_commit_listener(lambda _: heard.append("one"))
+    store.add_commit_listener(lambda _: heard.append("two"))
     await keep(store, a_user())
 
     assert heard == ["one", "two"]
@@ -94,8 +94,8 @@ async def test_nothing_survives() -> None:
     user = a_user()
     await keep(one, user)
 
-    assert (await other.user(user.id)).value is None
-    assert (await other.position()).epoch != (await one.position()).epoch
+    assert (await other.users.find(user.id)).value is None
+    assert (await other.events.read_position()).epoch != (await one.events.read_position()).epoch
 
 
 async def test_search_leaves_others_their_turns() -> None:
@@ -104,10 +104,10 @@ async def test_search_leaves_others_their_turns() -> None:
     store = MemoryStore(ManualClock())
 
     async def work(transaction: Transaction) -> None:
-        await transaction.put_users([a_user() for _ in range(10_000)])
+        await transaction.users.save_many([a_user() for _ in range(10_000)])
 
     await store.write(work, BY)
-    searching = asyncio.create_task(store.users(UserQuery(10, q="ada")))
+    searching = asyncio.create_task(store.users.list_page(UserQuery(10, q="ada")))
     turns = 0
     while not searching.done():
         turns += 1
@@ -116,7 +116,7 @@ async def test_search_leaves_others_their_turns() -> None:
         await asyncio.sleep(0)
     assert turns >= 5
     assert (await searching).value == []
-    assert len((await store.users(UserQuery(10, q="ada"))).value) == 1
+    assert len((await store.users.list_page(UserQuery(10, q="ada"))).value) == 1
 
 
 async def test_write_of_many_events_redacts_no_more_than_a_write_of_one() -> None:
@@ -126,7 +126,7 @@ async def test_write_of_many_events_redacts_no_more_than_a_write_of_one() -> Non
 
     async def rename(transaction: Transaction) -> None:
         for _ in range(2_000):
-            await transaction.append(updated(ada, "name"))
+            await transaction.events.append(updated(ada, "name"))
 
     await store.write(rename, BY)
     await erase(store, ada)

@@ -66,11 +66,11 @@ async def test_pgbouncer_in_session_mode_serves_with_its_defaults(database: str)
         try:
             ada = a_user()
             await keep(store, ada)
-            assert (await store.user(ada.id)).value is not None
-            assert await store.healthy()
-            row = await store._find(_SETTINGS)
+            assert (await store.users.find(ada.id)).value is not None
+            assert await store.is_healthy()
+            row = await store.find(_SETTINGS)
             assert row[0][0] == "1400ms"
-            async with store.stream_users() as users:
+            async with store.users.stream_all() as users:
                 assert [len(page) async for page in users.value] == [1]
         finally:
             await store.close()
@@ -142,7 +142,7 @@ async def is_written(store: Store) -> bool:
 
 async def has_position(store: Store) -> bool:
     try:
-        return isinstance(await store.position(), Position)
+        return isinstance(await store.events.read_position(), Position)
     except Unavailable:
         return False
 
@@ -159,7 +159,7 @@ async def test_no_connection_to_be_had_is_one_line(database: str, caplog: pytest
                 store._pool.terminate()
                 store._pool = await asyncpg.create_pool(database, min_size=0, max_size=1, timeout=1)
                 with pytest.raises(Unavailable):
-                    await store.user(a_user().id)
+                    await store.users.find(a_user().id)
             lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
             assert len(lines) == 1
             assert lines[0].startswith("no connection to PostgreSQL; requests return 503: ")

@@ -24,7 +24,7 @@ from service.domain.errors import AlreadyExists, Conflict, InvalidToken, LastAdm
 from service.domain.events.query import EventQuery
 from service.domain.idempotency.claims import Claim, IdempotencyKeys, StoredResponse
 from service.domain.idempotency.run import run_idempotent
-from service.domain.ports import Transaction, Writes, Written
+from service.domain.ports import Transaction, TransactionRunner, Written
 from service.domain.users import accounts
 from service.domain.users.accounts import NewUser
 from service.security.keys import made
@@ -57,7 +57,7 @@ async def test_reader_never_passes_over_an_event_that_commits_later(place: str) 
 
         async def follow() -> None:
             while len(seen) < 240:
-                page = await store.events(EventQuery(seen[-1] if seen else 0, 7))
+                page = await store.events.list_page(EventQuery(seen[-1] if seen else 0, 7))
                 seen.extend(event.seq for event in page.events)
 
         following = asyncio.create_task(follow())
@@ -78,7 +78,7 @@ async def test_deadlocks_of_two_processes_are_resolved(place: str) -> None:
         written = sum(outcome.pop("written", 0) for outcome in outcomes)
         assert [outcome for outcome in outcomes if outcome.keys() - {"Conflict"}] == []
         assert written > 20
-        assert {(await store.user(user_id)).value.age for user_id in PAIR} == {written}  # type: ignore[union-attr]  # both are there
+        assert {(await store.users.find(user_id)).value.age for user_id in PAIR} == {written}  # type: ignore[union-attr]  # both are there
         assert [event.seq for event in await whole_log(store)] == list(range(1, 2 * written + 3))
 
         async def are_told() -> bool:
@@ -122,7 +122,7 @@ async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(place: s
             began = time.monotonic()
 
             async def rename(transaction: Transaction) -> None:
-                assert await transaction.user(ada.id)
+                assert await transaction.users.find(ada.id)
 
             outcomes = await asyncio.gather(
                 store.write(rename, BY), *(keep(store, a_user()) for _ in range(5)), return_exceptions=True
@@ -140,12 +140,12 @@ async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays
             Statement(lambda _: select(func.pg_sleep(10))),
             Statement(lambda _: select(func.pg_backend_pid())),
         )
-        ((before,),) = await store._find(session)
+        ((before,),) = await store.find(session)
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await store._find(slow)
+            await store.find(slow)
         assert time.monotonic() - began < 2 + BUSY_S
-        assert [tuple(row) for row in await store._find(session)] == [(before,)]
+        assert [tuple(row) for row in await store.find(session)] == [(before,)]
 
 
 async def test_server_without_room_refuses_that_write_alone(place: str) -> None:
@@ -169,7 +169,7 @@ async def test_commit_of_another_process_rings(place: str) -> None:
     """At once, not only at the next check."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         rung = asyncio.Event()
-        other.on_commit(lambda _: rung.set())
+        other.add_commit_listener(lambda _: rung.set())
         await until(lambda: has_said(place, other, "LISTEN %"))
         await keep(one, a_user())
         await asyncio.wait_for(rung.wait(), 2)
@@ -184,12 +184,12 @@ async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> 
 
             async def demote(store: PostgresStore, admin_id: UUID) -> None:
                 async def work(transaction: Transaction) -> None:
-                    user = await transaction.user(admin_id)
+                    user = await transaction.users.find(admin_id)
                     assert user is not None
-                    if await transaction.active_admins() < 2:
+                    if await transaction.users.count_active_admins() < 2:
                         raise LastAdmin()
-                    await transaction.put_user(demoted := replace(user, role="member"))
-                    await transaction.append(updated(demoted, "role"))
+                    await transaction.users.save(demoted := replace(user, role="member"))
+                    await transaction.events.append(updated(demoted, "role"))
 
                 await store.write(work, BY)
 
@@ -200,7 +200,7 @@ async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> 
             (left,) = [admin for admin, outcome in zip(admins, outcomes, strict=True) if outcome is not None]
 
             async def clear(transaction: Transaction, left: UUID = left.id) -> None:
-                await transaction.delete_user(left)
+                await transaction.users.delete(left)
 
             await one.write(clear, BY)
 
@@ -212,8 +212,12 @@ async def test_hosts_that_start_together_agree(place: str) -> None:
 
     async def begin(store: PostgresStore) -> tuple[str, str, bool]:
         await store.open()
-        secret = await store.secret("tokens")
-        return (await store.position()).epoch, secret, await accounts.ensure_admin(store, PlainHasher(), clock, admin)
+        secret = await store.secrets.get_or_create("tokens")
+        return (
+            (await store.events.read_position()).epoch,
+            secret,
+            await accounts.ensure_admin(store, PlainHasher(), clock, admin),
+        )
 
     stores = [PostgresStore(place, clock, wait_s=None) for _ in range(4)]
     begun = await asyncio.gather(*(begin(store) for store in stores))
@@ -240,7 +244,7 @@ async def test_readers_take_turns(place: str, monkeypatch: pytest.MonkeyPatch) -
     """However many there are, no reader waits while others read again and again."""
     async with opened(place) as store:
         await keep(store, ada := a_user())
-        await asyncio.gather(*(store.user(ada.id) for _ in range(32)))  # every connection is there from now on
+        await asyncio.gather(*(store.users.find(ada.id) for _ in range(32)))  # every connection is there from now on
         begun, most = 0, 0  # until a read begins: how long the server takes for it is not ours
         asked = ContextVar[int]("asked")
         rows = PostgresConnection.rows
@@ -256,7 +260,7 @@ async def test_readers_take_turns(place: str, monkeypatch: pytest.MonkeyPatch) -
         async def read_on() -> None:
             for _ in range(40):
                 asked.set(begun)
-                await store.user(ada.id)
+                await store.users.find(ada.id)
 
         await asyncio.gather(*(read_on() for _ in range(32)))
         assert most <= 3 * 32
@@ -304,11 +308,11 @@ async def test_connection_that_is_lost_does_not_let_two_write(place: str) -> Non
         await opening
         with pytest.raises(Unavailable):
             await keep(first, a_user())
-        assert not await first.healthy()
-        assert (await first.user(ada.id)).value is not None
+        assert not await first.is_healthy()
+        assert (await first.users.find(ada.id)).value is not None
         await keep(second, a_user())
         await second.close()
-        await until(first.healthy)
+        await until(first.is_healthy)
         await keep(first, a_user())
         assert [event.seq for event in await whole_log(first)] == [1, 2, 3]
 
@@ -325,11 +329,11 @@ async def test_session_that_is_frozen_is_left_behind(place: str) -> None:
                 with pytest.raises(Unavailable):
                     await keep(store, a_user())
                 assert time.monotonic() - began < 2 + BUSY_S
-                assert (await store.user(ada.id)).value is not None
-            assert not await store.healthy()
+                assert (await store.users.find(ada.id)).value is not None
+            assert not await store.is_healthy()
         finally:
             os.kill(pid, signal.SIGCONT)
-        await until(store.healthy)
+        await until(store.is_healthy)
         await keep(store, a_user())
         assert [event.seq for event in await whole_log(store)] == [1, 2]
 
@@ -372,7 +376,7 @@ async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
             async with asyncio.timeout(10):
                 while True:
                     try:
-                        assert (await store.user(ada.id)).value is not None
+                        assert (await store.users.find(ada.id)).value is not None
                         await keep(store, a_user())
                     except Unavailable:
                         continue
@@ -390,7 +394,7 @@ async def test_two_processes_with_one_key_make_one_user(place: str) -> None:
 
             assert first == second
             assert sorted((a, b)) == [False, True]
-        assert (await one.position()).seq == 11
+        assert (await one.events.read_position()).seq == 11
 
 
 async def test_key_of_a_process_that_fails_is_free_for_the_other(place: str) -> None:
@@ -406,7 +410,7 @@ async def test_key_of_a_process_that_fails_is_free_for_the_other(place: str) -> 
             await failing
 
         assert not is_replay
-        assert (await one.position()).seq == 2
+        assert (await one.events.read_position()).seq == 2
 
 
 async def test_user_deleted_by_another_process_meanwhile_has_no_key(place: str) -> None:
@@ -448,10 +452,10 @@ async def make_slowly(
 ) -> tuple[StoredResponse, bool]:
     """Make a user with that key, taking long enough for others to come."""
 
-    async def act(writes: Writes) -> None:
+    async def act(writes: TransactionRunner) -> None:
         async def work(transaction: Transaction) -> None:
-            await transaction.put_user(user := a_user())
-            await transaction.append(created(user))
+            await transaction.users.save(user := a_user())
+            await transaction.events.append(created(user))
             if taken is not None:
                 taken.set()
             await asyncio.sleep(0.02)
@@ -528,7 +532,7 @@ async def test_session_that_another_process_ends_stays_ended(place: str) -> None
                 login.log_out(other, clock, BY, ada.id, session.id),
                 return_exceptions=True,
             )
-            assert await one.session(session.id) is None
+            assert await one.sessions.find_with_user(session.id) is None
 
 
 async def test_processes_that_begin_together_make_one_key(place: str) -> None:
@@ -537,9 +541,9 @@ async def test_processes_that_begin_together_make_one_key(place: str) -> None:
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
             keys = [made("HS256", clock(), clock()) for _ in range(2)]
-            await asyncio.gather(one.add_signing_key_if_none(keys[0]), other.add_signing_key_if_none(keys[1]))
-            (key,) = await one.signing_keys()
-            assert list(await other.signing_keys()) == [key]
+            await asyncio.gather(one.signing_keys.add_if_none(keys[0]), other.signing_keys.add_if_none(keys[1]))
+            (key,) = await one.signing_keys.list_all()
+            assert list(await other.signing_keys.list_all()) == [key]
             connection = await asyncpg.connect(place)
             await connection.execute("DELETE FROM signing_keys")
             await connection.close()

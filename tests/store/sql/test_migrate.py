@@ -182,7 +182,7 @@ async def test_hosts_that_start_together_make_the_tables_once(empty_place: str) 
     """One does, the others wait for it; they all have one log."""
     stores = [PostgresStore(empty_place, ManualClock(), wait_s=None) for _ in range(4)]
     await asyncio.gather(*(store.open() for store in stores))
-    epochs = {(await store.position()).epoch for store in stores}
+    epochs = {(await store.events.read_position()).epoch for store in stores}
     for store in stores:
         await store.close()
 

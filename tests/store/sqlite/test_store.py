@@ -46,13 +46,18 @@ async def test_data_outlives_the_process(path: Path) -> None:
     async with opened(path) as store:
         await keep(store, ada)
         before = (
-            await store.user(ada.id),
-            await store.position(),
-            await store.secret("tokens"),
+            await store.users.find(ada.id),
+            await store.events.read_position(),
+            await store.secrets.get_or_create("tokens"),
             await whole_log(store),
         )
     async with opened(path) as store:
-        after = (await store.user(ada.id), await store.position(), await store.secret("tokens"), await whole_log(store))
+        after = (
+            await store.users.find(ada.id),
+            await store.events.read_position(),
+            await store.secrets.get_or_create("tokens"),
+            await whole_log(store),
+        )
 
     assert after == before
 
@@ -78,7 +83,7 @@ async def test_second_opener_waits_for_the_first_to_leave(path: Path) -> None:
     await keep(first, ada := a_user())
     await first.close()
     await opening
-    assert (await second.user(ada.id)).value is not None
+    assert (await second.users.find(ada.id)).value is not None
     await second.close()
 
 
@@ -95,7 +100,7 @@ async def test_writes_that_wait_share_a_transaction(path: Path) -> None:
         commits = _count_commits(store)
 
         async def fails(transaction: Transaction) -> None:
-            await transaction.put_user(a_user())
+            await transaction.users.save(a_user())
             raise LookupError("one of them")
 
         users = [a_user() for _ in range(50)]
@@ -115,12 +120,12 @@ async def test_write_sees_the_version_of_the_one_before_it(path: Path) -> None:
 
         async def rename(name: str) -> int:
             async def work(transaction: Transaction) -> None:
-                user = await transaction.user(ada.id)
+                user = await transaction.users.find(ada.id)
                 assert user is not None
                 if user.version != 1:
                     raise VersionMismatch()
-                await transaction.put_user(renamed := replace(user, name=name))
-                await transaction.append(updated(renamed, "name"))
+                await transaction.users.save(renamed := replace(user, name=name))
+                await transaction.events.append(updated(renamed, "name"))
 
             return (await store.write(work, BY)).events[0].seq
 
@@ -140,10 +145,10 @@ async def test_log_is_kept_by_age_or_count(path: Path) -> None:
                 user = a_user()
 
                 async def work(transaction: Transaction, subject: Any = user.id) -> None:
-                    await transaction.append(Event("session.ended", clock(), None, subject))
+                    await transaction.events.append(Event("session.ended", clock(), None, subject))
 
                 await store.write(work, BY)
-            page = await store.events(EventQuery(0, 1))
+            page = await store.events.list_page(EventQuery(0, 1))
             return page.first, page.position.seq
 
         assert await write(10) == (1, 10)
@@ -160,13 +165,13 @@ async def test_broken_write_leaves_the_file_whole(path: Path) -> None:
     async with opened(path) as store:
 
         async def nonsense(transaction: Transaction) -> None:
-            await transaction.put_user(replace(a_user(), age=1000))
+            await transaction.users.save(replace(a_user(), age=1000))
 
         good = a_user()
         outcomes = await asyncio.gather(store.write(nonsense, BY), keep(store, good), return_exceptions=True)
 
         assert isinstance(outcomes[0], sqlite3.IntegrityError)
-        assert (await store.user(good.id)).value is not None
+        assert (await store.users.find(good.id)).value is not None
         assert store._reader.raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
@@ -178,5 +183,5 @@ def _count_commits(store: SqliteStore) -> Any:
         nonlocal count
         count += 1
 
-    store.on_commit(tell)
+    store.add_commit_listener(tell)
     return lambda: count

@@ -22,7 +22,7 @@ async def test_wal_shrinks_after_a_slow_reader(tmp_path: Path) -> None:
     await store.open()
     try:
         await keep(store, a_user())
-        async with store.stream_users() as (pages, _):
+        async with store.users.stream_all() as (pages, _):
             await anext(aiter(pages))
             while size() <= 2 * WAL_LIMIT_BYTES:
                 await keep(store, *(a_user() for _ in range(500)))
