@@ -11,9 +11,11 @@ import os
 import sys
 
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.base import Worker as BaseWorker
 
 from service.config.settings import PREFIX, SettingsError, load
+from service.server.gunicorn_worker import Worker
+from service.server.workers.slots import slots_of_master
 from service.telemetry.logs import chosen_format
 
 try:
@@ -53,22 +55,39 @@ logconfig_dict = {
 }
 
 
+def on_starting(server: Arbiter) -> None:
+    if settings.is_shared:
+        slots_of_master()
+
+
+def pre_fork(server: Arbiter, worker: BaseWorker) -> None:
+    if isinstance(worker, Worker) and settings.is_shared:
+        worker.slots = slots_of_master()
+
+
+def on_exit(server: Arbiter) -> None:
+    if settings.is_shared:
+        slots_of_master().remove()
+
+
 def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
     """Refuse a second worker beside a store of one process, from whatever it comes: settings, `--workers`, HUP or TTIN."""
-    if new == 1:
+    if new == 1 or settings.is_shared:
         return
     sentence = (
         f"{PREFIX}WORKERS={new}: the memory store lives in one process; with more, each would keep its own accounts and "
         f"tell its own readers only. Set {PREFIX}WORKERS=1."
     )
-    if settings.store_url != "memory://":
-        sentence = f"{PREFIX}WORKERS={new}: a store belongs to one process in this version. Set {PREFIX}WORKERS=1."
+    if settings.sqlite_path is not None:
+        sentence = f"{PREFIX}WORKERS={new}: a SQLite file belongs to one process. Set {PREFIX}WORKERS=1, or use PostgreSQL and Redis."
+    elif settings.store_url != "memory://":
+        sentence = f"{PREFIX}WORKERS={new}: several processes share rooms through Redis. Set {PREFIX}REDIS_URL, or {PREFIX}WORKERS=1."
     if old is None:
         sys.exit(f"roster: {sentence}")
     logging.getLogger("gunicorn.error").error("%s", sentence)
     server.num_workers = 1
 
 
-def post_worker_init(worker: Worker) -> None:
+def post_worker_init(worker: BaseWorker) -> None:
     # A worker whose loop is blocked is ended by SIGABRT: this says where it was.
     faulthandler.enable()

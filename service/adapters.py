@@ -51,7 +51,8 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
 
     return PostgresStore(
         settings.store_url, clock,
-        keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s, wait_s=wait_s, may_migrate=may_migrate,
+        keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s,
+        wait_s=None if settings.is_shared else wait_s, may_migrate=may_migrate,
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ from service.config.values import (
     PublicUrl,
     Rate,
     RateText,
+    RedisUrl,
     RoomRulesByPattern,
     Sender,
     SigningKeys,
@@ -133,10 +134,14 @@ class Settings(BaseSettings):
     """Browser origins that may call the API, for example `https://app.example.com,https://admin.example.com`, or a JSON list. Empty:
     none."""
     workers: Processes = 1
-    """gunicorn worker processes. This version refuses more than 1."""
+    """gunicorn worker processes. More than 1 needs PostgreSQL and `ROSTER_REDIS_URL`."""
 
     store_url: StoreUrl = "memory://"
     """Data store: `memory://` (lost when the process ends), `sqlite:///roster.db` (a file) or `postgresql://…`."""
+    redis_url: RedisUrl = ""
+    """Redis or Valkey (6.2 or later) through which several processes share rooms: `redis://…` or `rediss://…`. Empty: one process."""
+    redis_ca_file: str = ""
+    """PEM file with the certificates that may have signed the one of Redis. Empty: those of the system."""
     sqlite_synchronous: Literal["full", "normal"] = "full"
     """`full`: a commit waits for the disk. `normal`: a power failure may lose the last commits."""
     store_migrate: bool = True
@@ -305,6 +310,11 @@ class Settings(BaseSettings):
         """The file of the SQLite store; None for another store."""
         path = self.store_url.removeprefix("sqlite:///")
         return None if path == self.store_url else Path(path)
+
+    @cached_property
+    def is_shared(self) -> bool:
+        """Whether other processes may serve the same accounts and rooms."""
+        return self.store_url != "memory://" and self.sqlite_path is None and bool(self.redis_url)
 
     @cached_property
     def issuer(self) -> str:

@@ -174,6 +174,20 @@ def _password(text: str) -> str:
     return text
 
 
+def _redis(url: str) -> str:
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        is_usable = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and (parts.port or 1) > 0
+        database = parts.path.strip("/")
+    except ValueError:  # a port that is none
+        raise ValueError("cannot be read as a URL") from None
+    if not is_usable or (database and not database.isdecimal()):
+        raise ValueError("use redis://host:port or rediss://host:port, with an optional database number as path")
+    return url
+
+
 def _store(text: str) -> str:
     is_file = text.startswith("sqlite:///") and text.removeprefix("sqlite:///").strip("/")
     if text != "memory://" and not is_file and not text.startswith(("postgresql://", "postgres://")):
@@ -262,6 +276,7 @@ Username = Annotated[str, AfterValidator(_username)]
 EmailAddress = Annotated[str, AfterValidator(_email)]
 Password = Annotated[str, Field(repr=False), AfterValidator(_password)]
 StoreUrl = Annotated[str, AfterValidator(_store)]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed("roster.example.com"))]
 Origins = Annotated[

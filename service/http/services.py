@@ -50,6 +50,12 @@ Serve = Callable[[web.Request, Endpoint], Coroutine[Any, Any, web.StreamResponse
 """Runs a request through the middleware to its view, and returns the response."""
 
 
+class CollectMetrics(Protocol):
+    """Collects the metrics of all workers on this host."""
+
+    async def collect(self, accept: str) -> bytes: ...
+
+
 class ApiDescription(Protocol):
     """The OpenAPI description; built when it is first read."""
 
@@ -70,6 +76,7 @@ class Services:
         mail_limit, registration_limit: None without such a limit.
         cursors, idempotency, mail_worker, outbound, aggregator: set before the first request, once the store is open.
         admin_state: whether this start created the first administrator, found one, or could do neither.
+        metric_pages: of all workers on this host; None where this process is the only one.
         generated_password: of the first administrator, for the operator to see once; None if none was generated.
     """
 
@@ -105,6 +112,7 @@ class Services:
     aggregator: Aggregator = field(init=False)
     admin_state: Literal["created", "found", "missing"] = field(init=False)
     generated_password: str | None = field(init=False)
+    metric_pages: CollectMetrics | None = None
 
 
 SERVICES = AppKey("services", Services)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Final
 
@@ -15,14 +17,24 @@ from gunicorn.arbiter import Arbiter
 from service.config.settings import PREFIX, Settings, SettingsError
 from service.http.services import SERVICES
 from service.server.runner import Runner
+from service.server.workers.accept import SharedSite
+from service.server.workers.slots import WorkerSlot, WorkerSlots
 
 _LOOK_AGAIN_S: Final = 0.05
 
 
 class Worker(GunicornUVLoopWebWorker):
-    """Serves what `service.server.serve.make_runner` returns until the master ends it."""
+    """Serves what `service.server.serve.make_runner` returns until the master ends it.
 
+    Attributes:
+        slots: what the workers of the master share, set by its `pre_fork`; None where there is one worker.
+    """
+
+    slots: WorkerSlots | None = None
     _runner: Runner | None = None
+    _slot: WorkerSlot | None = None
+    _shared: Sequence[socket.socket] = ()
+    _opening: asyncio.Task[None] | None = None
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Say what tells us to stop, and do."""
@@ -41,9 +53,13 @@ class Worker(GunicornUVLoopWebWorker):
         make: Any = self.wsgi
 
         async def made() -> Runner:
-            runner: Runner = await make()
+            self._slot = None if self.slots is None else self.slots.claim()
+            runner: Runner = await make(worker=self._slot)
             self._refuse_shared_limits(runner.app[SERVICES].settings)
             self._runner = runner
+            if self._slot is not None:
+                # aiohttp's worker opens a site on each of `sockets`; these are opened by `_share`.
+                self._shared, self.sockets = self.sockets, []
             return runner
 
         self.wsgi = made  # type: ignore[assignment]  # for gunicorn it is WSGI, for aiohttp it makes a runner
@@ -72,7 +88,16 @@ class Worker(GunicornUVLoopWebWorker):
         if self.booted:
             for listener in self.sockets:
                 listener.listen(self.cfg.backlog)
-            if self._runner is not None:
+            if self._slot is not None and self._runner is not None:
+                self._opening = self.loop.create_task(self._share(self._runner, self._slot), name="open the listeners")
+            elif self._runner is not None:
                 self._runner.serving()
         else:
             self.loop.call_later(_LOOK_AGAIN_S, self._listen)
+
+    async def _share(self, runner: Runner, slot: WorkerSlot) -> None:
+        """Open the listeners that all workers have, so that each accepts its part."""
+        context = self._create_ssl_context(self.cfg) if self.cfg.is_ssl else None
+        for listener in self._shared:
+            await SharedSite(runner, listener, slot, runner.count_connections, context).start()
+        runner.serving()

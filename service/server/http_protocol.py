@@ -205,6 +205,9 @@ class HttpServer(web.Server):
         """Every connection with its transport, which the connection itself forgets when it is closed by force."""
         return cast(Iterable[tuple[HttpProtocol, asyncio.Transport]], self._connections.items())
 
+    def count_connections(self) -> int:
+        return len(self._connections)
+
     def __call__(self) -> HttpProtocol:
         return HttpProtocol(
             self, loop=self._loop, peers=self._peers, head_timeout_s=self._head_timeout_s, **self._kwargs

@@ -44,6 +44,7 @@ class Runner(web.AppRunner):
         self._serving_since: float | None = None
         self._told_at: float | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._http: HttpServer | None = None
         # No version numbers in the Server header (ASVS 13.4.6). aiohttp's own error responses pass none of our code, and this is the
         # one place from which it takes the name.
         web_response.SERVER_SOFTWARE = "roster"  # type: ignore[attr-defined]  # it is not meant to be changed
@@ -71,10 +72,14 @@ class Runner(web.AppRunner):
             lambda reason: metrics.connections_refused.labels(reason).inc(),
             metrics.descriptors_exhausted.inc,
         )
-        http = HttpServer(server, peers, settings.head_timeout_s)
+        http = self._http = HttpServer(server, peers, settings.head_timeout_s)
         unread = UnreadResponses(settings.slow_client_timeout_s, services.connections.transports)
         self._watching = asyncio.create_task(unread.watch(http.find_transports), name="watch unread responses")
         return http
+
+    def count_connections(self) -> int:
+        """How many connections are open."""
+        return 0 if self._http is None else self._http.count_connections()
 
     def serving(self) -> None:
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""

@@ -8,6 +8,8 @@ import errno
 import logging
 import signal
 import sys
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -26,8 +28,11 @@ from service.security.hash_admission import ProcessHasher
 from service.server import memory
 from service.server.listener import find_free_port, open_listener, reachable_host
 from service.server.runner import Runner
+from service.server.workers.metric_pages import MetricPages
+from service.server.workers.slots import WorkerSlot
 from service.telemetry import logs
 from service.telemetry.access import AccessLog
+from service.telemetry.exposition import render
 
 log = logging.getLogger("roster")
 
@@ -35,7 +40,11 @@ _BACKLOG: Final = 2048
 
 
 async def make_runner(
-    chosen: Settings | None = None, *, store: Store | None = None, hasher: ProcessHasher | None = None
+    chosen: Settings | None = None,
+    *,
+    store: Store | None = None,
+    hasher: ProcessHasher | None = None,
+    worker: WorkerSlot | None = None,
 ) -> web.AppRunner:
     """The application, ready to be set up on sockets.
 
@@ -43,21 +52,24 @@ async def make_runner(
         chosen: None, as gunicorn calls it, reads them from the environment, takes over logging and tells a made password
             in the log. Tests give theirs and keep their own logging.
         store, hasher: as for `create_app`.
+        worker: the place of this process among several workers; None where there is one.
 
     Raises `SettingsError`.
     """
     if chosen is not None:
         return Runner(create_app(chosen, store=store, hasher=hasher))
-    runner = _process_runner()
+    runner = _process_runner(worker)
     runner.app.on_startup.append(_tell_password)
+    if worker is not None:
+        runner.app.cleanup_ctx.append(partial(_share_metrics, worker))
     return runner
 
 
-def _process_runner() -> Runner:
+def _process_runner(worker: WorkerSlot | None = None) -> Runner:
     """The runner of a process of its own: settings of the environment, all logging through one writer."""
     chosen = settings.load()
     form = logs.chosen_format(chosen.log_format, sys.stderr)
-    writer = logs.set_up(chosen.log_level, form)
+    writer = logs.set_up(chosen.log_level, form, worker=None if worker is None else worker.number)
     for unknown in unknown_variables():
         extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
         log.warning("unknown environment variable", extra=extra)
@@ -71,6 +83,17 @@ def _process_runner() -> Runner:
 
     app.on_startup.append(_set_aside)
     return Runner(app, close_log)
+
+
+@contextlib.asynccontextmanager
+async def _share_metrics(worker: WorkerSlot, app: web.Application) -> AsyncIterator[None]:
+    """Answer other workers that collect the metrics of the host."""
+    services = app[SERVICES]
+    pages = MetricPages(worker, lambda accept: render(services.metrics.registry, accept)[0])
+    await pages.open()
+    services.metric_pages = pages
+    yield
+    await pages.close()
 
 
 async def _set_aside(_: web.Application) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
@@ -22,6 +22,8 @@ from aiohttp.web import RequestPayloadError
 _RESERVED: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # An extra field of many lines, which a person reads better below the line than in it.
 _BLOCK: Final = "block"
+
+_ATOMIC_BYTES: Final = 4_096  # PIPE_BUF of Linux
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -76,12 +78,27 @@ class LineWriter:
                     record.count = dropped
                     batch.append(self._formatter.format(record))
                 try:
-                    self._stream.write("\n".join(batch) + "\n")
-                    self._stream.flush()
+                    for piece in _pieces(batch):
+                        self._stream.write(piece)
+                        self._stream.flush()
                 except (OSError, ValueError):  # stderr is closed, so the failure cannot be reported
                     self._lines.clear()
             if self._closing:
                 return
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are written at once: a pipe takes up to 4,096 bytes as a whole, and mixes larger writes of several processes."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        length = len(line.encode(errors="replace")) + 1
+        if piece and size + length > _ATOMIC_BYTES:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(f"{line}\n")
+        size += length
+    yield "".join(piece)
 
 
 class LineHandler(logging.Handler):
@@ -100,7 +117,15 @@ class LineHandler(logging.Handler):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, msg, then the record's `extra` fields."""
+    """One JSON object a line: time, level, logger, msg, then the record's `extra` fields.
+
+    Args:
+        worker: number of this process among several workers, in every line; None where there is one.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = {
@@ -108,6 +133,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": record.getMessage(),
+            **self._worker,
             **extras(record),
         }
         if record.exc_info:
@@ -169,9 +195,11 @@ def _is_fault(record: logging.LogRecord) -> bool:
     return logging.getLogger().isEnabledFor(logging.INFO)
 
 
-def set_up(level: str, form: Literal["json", "console"], stream: TextIO | None = None) -> LineWriter:
+def set_up(
+    level: str, form: Literal["json", "console"], stream: TextIO | None = None, *, worker: int | None = None
+) -> LineWriter:
     """Send all logging through one writer; the caller closes it at the end."""
-    formatter = JsonFormatter() if form == "json" else ConsoleFormatter()
+    formatter = JsonFormatter(worker) if form == "json" else ConsoleFormatter()
     writer = LineWriter(stream or sys.stderr, formatter=formatter)
     handler = LineHandler(writer)
     handler.setFormatter(formatter)

@@ -68,6 +68,7 @@ class MetricsView(View):
             summary="Figures for Prometheus",
             description=(
                 "Requires `ROSTER_METRICS_TOKEN` as bearer token, unless that setting is `none`. Returns 404 while it is not set. "
+                "With several workers the page has the samples of all workers on this host, with the label `worker`. "
                 "`Accept` selects OpenMetrics (`application/openmetrics-text`) or the text format of Prometheus, the default."
             ),
             tag=_TAG,
@@ -85,4 +86,6 @@ class MetricsView(View):
     async def get(self) -> web.Response:
         accept = ",".join(self.request.headers.getall(hdrs.ACCEPT, ()))
         body, media_type = render(self.services.metrics.registry, accept)
+        if self.services.metric_pages is not None:
+            body = await self.services.metric_pages.collect(accept)
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: media_type, hdrs.VARY: "Origin, Accept", **NO_STORE})

@@ -72,6 +72,18 @@ class Gunicorn:
         """Files and sockets that the worker has open."""
         return len(os.listdir(f"/proc/{self.worker}/fd"))
 
+    def sockets_of(self, pid: int) -> int:
+        """TCP connections that were accepted by one of the workers."""
+        links = (os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink())
+        inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+        port = f"{self.server.port:04X}"
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return sum(row[3] == "01" and row[1].endswith(f":{port}") and row[9] in inodes for row in rows)
+
+    async def all_serve(self, workers: int) -> None:
+        """Return when so many workers have said that they serve."""
+        await until(lambda: self.log().count('"serving"') >= workers, timeout=_START_S)
+
     def log(self) -> str:
         """All that was written to stderr so far."""
         return _text(self._stderr)
