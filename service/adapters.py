@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from service.config.settings import PREFIX, Settings, SettingsError
 from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import trusted
+from service.realtime.rooms.memory_rooms import MemoryRooms
+from service.realtime.rooms.rooms import Rooms
+from service.realtime.rooms.shared_rooms import SharedRooms
 from service.security.argon2_hasher import Argon2Hasher
 from service.security.hash_admission import ProcessHasher
 from service.security.login_throttle.alerts import ThrottleAlerts
@@ -84,3 +88,29 @@ def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> Lo
     rate = settings.login_rate
     sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
     return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions.list_of_user)
+
+
+def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]) -> Rooms:
+    """Rooms of this process alone, or those that all processes share through Redis.
+
+    Args:
+        on_failure: called when shared rooms could not be followed for too long.
+    """
+    rules, history, history_s = settings.rules_of_rooms, settings.room_history_count, settings.room_history_s
+    if not settings.redis_url:
+        return MemoryRooms(
+            clock, rules, history=history, history_s=history_s,
+            batch_s=settings.presence_batch_s, grace_s=settings.presence_grace_s,
+        )  # fmt: skip
+    try:
+        from service.realtime.redis.engine import RedisEngine, RoomLimits
+    except ImportError:
+        raise SettingsError(
+            f"{PREFIX}REDIS_URL is set, for which redis is missing: pip install '.[redis]' in a checkout"
+        ) from None
+
+    limits = RoomLimits(history=history, history_s=history_s, grace_s=settings.presence_grace_s)
+    engine = RedisEngine(settings.redis_url, settings.redis_ca_file or None, limits)
+    return SharedRooms(
+        engine, rules, history=history, history_s=history_s, batch_s=settings.presence_batch_s, on_failure=on_failure
+    )

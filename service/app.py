@@ -10,7 +10,7 @@ import jinja2
 from aiohttp import web
 
 from service import middleware
-from service.adapters import chosen_hasher, chosen_login_limit, chosen_store
+from service.adapters import build_rooms, chosen_hasher, chosen_login_limit, chosen_store
 from service.config.settings import Settings
 from service.domain.events.event import Event
 from service.domain.ports import Store
@@ -23,7 +23,7 @@ from service.realtime import close_reasons
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
-from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms.rooms import Rooms
 from service.routes import files, operations, routes
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
@@ -100,14 +100,7 @@ def create_app(
         connections.end_all(close_reasons.EXPIRED)
 
     hub = Hub(store, on_principal, on_failure)
-    rooms = Rooms(
-        clock,
-        settings.rules_of_rooms,
-        history=settings.room_history_count,
-        history_s=settings.room_history_s,
-        gather_s=settings.presence_batch_s,
-        leave_s=settings.presence_grace_s,
-    )
+    rooms = build_rooms(settings, clock, lambda: connections.end_room_streams(settings.drain_spread_s))
     _watch(metrics, hub, rooms)
     mail_rate, registration_rate = settings.mail_rate, settings.registration_rate
 

@@ -20,7 +20,7 @@ from service.outbound.aggregate import Aggregator
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
-from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms.rooms import Rooms
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors

@@ -148,6 +148,13 @@ class BroadcastLog:
             if not audiences:
                 del self._audiences[reader.want.key]
 
+    def interrupt(self, epoch: str, ring: Ring) -> None:
+        """Continue with another ring. Readers find out by their next step that what comes next for them is gone."""
+        self.flush()
+        self._let_go(list(self.live_readers()))
+        self.epoch, self.ring = epoch, ring
+        self._delivered_seq = ring.head
+
     def live_readers(self) -> Iterator[LiveReader]:
         yield from self._watchers
         for audiences in self._audiences.values():

@@ -22,7 +22,7 @@ from service.http import problems
 from service.http.strict_json import Malformed, parse_json
 from service.realtime import close_reasons
 from service.realtime.connection import Confirm
-from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
+from service.realtime.rooms.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.subscribers import EventFilter
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
@@ -154,7 +154,7 @@ class Commands:
         if frame.room not in socket.rooms and len(socket.rooms) >= MOST_ROOMS_PER_CONNECTION:
             raise Forbidden(f"A connection may be in {MOST_ROOMS_PER_CONNECTION} rooms; leave one first.")
         after = None if frame.after is None else Position.parse(frame.after)
-        lost, answer = socket.join(frame.room, after, frame.history)
+        lost, answer = await socket.join(frame.room, after, frame.history)
         if lost is not None:
             socket.tell_room_reset(frame.room, lost, answer["position"])
         self._answer(frame, answer)
@@ -165,10 +165,10 @@ class Commands:
         self._answer(frame, {"type": "left", "room": frame.room})
 
     async def _broadcast(self, frame: Broadcast) -> None:
-        self._answer(frame, self._socket.broadcast(frame.room, frame.data))
+        self._answer(frame, await self._socket.broadcast(frame.room, frame.data))
 
     async def _members(self, frame: Members) -> None:
-        self._answer(frame, self._socket.members(frame.room, frame.cursor))
+        self._answer(frame, await self._socket.members(frame.room, frame.cursor))
 
     async def _subscribe(self, frame: Subscribe) -> None:
         types = None if frame.types is None else frozenset(frame.types)

@@ -15,6 +15,7 @@ from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
 from service.realtime.pending_auth import PendingAuth
+from service.realtime.rooms.room import Room
 from service.realtime.subscribers import FULL_BYTES
 from service.server.memory import trim_heap
 from service.telemetry.metrics import Metrics
@@ -137,6 +138,15 @@ class ConnectionRegistry:
     def end_all(self, ending: CloseReason) -> None:
         for connection in list(self._pinged_at):
             connection.end(ending)
+
+    def end_room_streams(self, spread_s: float) -> None:
+        """End the streams that read rooms, spread over some seconds: the rooms cannot be followed."""
+        streams = [
+            stream for stream in self._pinged_at if any(isinstance(reader.log, Room) for reader in stream.readers)
+        ]
+        loop = asyncio.get_running_loop()
+        for place, stream in enumerate(streams):
+            loop.call_later(spread_s * place / len(streams), stream.end, close_reasons.FEED_FAILED)
 
     async def drain(self, spread_s: float, timeout_s: float) -> None:
         """End every stream, spread over some seconds, and whatever opens meanwhile; abort who is left after the timeout."""

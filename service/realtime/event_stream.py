@@ -195,11 +195,15 @@ class EventStream(Connection):
             else:
                 self._send(_reset("trimmed", log.head, resync))
 
+        def reset(reason: str) -> None:
+            self._send(_reset(reason, log.head, resync))
+
         if self.ending is None:
+            on_reset = reset if reading.ends_behind else None
             if reading.limit is None:
-                reader = Reader(log, self, reading.want, position.seq, trimmed)
+                reader = Reader(log, self, reading.want, position.seq, trimmed, on_reset)
             else:
-                reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit)
+                reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit, on_reset)
             self.readers.append(reader)
 
     async def _begin(self, opening: bytes) -> None:

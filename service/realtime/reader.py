@@ -43,6 +43,7 @@ class Reader:
     Args:
         seq: the seq after which to begin.
         on_trimmed: called when the log no longer holds what comes next; reading goes on from the head after it.
+        on_reset: called with the reason when the log was continued at another position; None for a log that never is.
     """
 
     def __init__(
@@ -52,8 +53,11 @@ class Reader:
         want: EventFilter,
         seq: int,
         on_trimmed: Callable[[], None],
+        on_reset: Callable[[str], None] | None = None,
     ) -> None:
         self.log = log
+        self._epoch = log.epoch
+        self._ring = log.ring
         self.want = want
         self.form = connection.form
         # The connection's own, without a call between.
@@ -63,6 +67,7 @@ class Reader:
         self._connection = connection
         self._seq = seq
         self._on_trimmed = on_trimmed
+        self._on_reset = on_reset
         self._lane: EncodingGroup | None = None
         self._handed_before = 0
 
@@ -83,7 +88,7 @@ class Reader:
     @property
     def position(self) -> Position:
         """Up to where everything this reader wants was sent."""
-        return Position(self.log.epoch, self.log.delivered_seq if self._live else self._seq)
+        return Position(self._epoch, self.log.delivered_seq if self._live else self._seq)
 
     def fall_behind(self, seq: int) -> None:
         self._leave_lane()
@@ -101,6 +106,9 @@ class Reader:
 
     async def step(self) -> None:
         """Send one page; at the head, go live in the very turn in which the place equals it."""
+        if self._ring is not self.log.ring and self._on_reset is not None:
+            self._reset(self._on_reset)
+            return
         try:
             page = await self._page()
         except Trimmed:
@@ -115,6 +123,13 @@ class Reader:
             self._connection.write(render(page.entries, self.form))
         self._seq = page.seen
         self._go_live()
+
+    def _reset(self, on_reset: Callable[[str], None]) -> None:
+        log = self.log
+        reason = "trimmed" if log.epoch == self._epoch else "epoch"
+        self._ring, self._epoch, self._seq = log.ring, log.epoch, log.ring.head
+        if not self._closed:
+            on_reset(reason)
 
     def _go_live(self) -> None:
         self._lane = self.log.attach(self, self._seq)
@@ -152,8 +167,9 @@ class LimitedReader(Reader):
         seq: int,
         on_trimmed: Callable[[], None],
         limit: int,
+        on_reset: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(log, connection, want, seq, on_trimmed)
+        super().__init__(log, connection, want, seq, on_trimmed, on_reset)
         self._left = limit
 
     def _go_live(self) -> None:

@@ -34,7 +34,9 @@ from service.realtime.encoding import (
 from service.realtime.frame_limit import FrameCounter, FrameLimit
 from service.realtime.hub import Hub
 from service.realtime.reader import Reader
-from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms.presence import brief
+from service.realtime.rooms.room import Room
+from service.realtime.rooms.rooms import Rooms
 from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 from service.server.tasks import Tasks
@@ -216,7 +218,7 @@ class WebSocket(Connection):
         if len(self._bad_frames) == MOST_BAD_FRAMES and now - self._bad_frames[0] < _BAD_FRAMES_IN_S:
             self.end(close_reasons.POLICY)
 
-    def join(self, name: str, after: Position | None, history: int) -> tuple[str | None, dict[str, Any]]:
+    async def join(self, name: str, after: Position | None, history: int) -> tuple[str | None, dict[str, Any]]:
         """Enter a room: why it cannot be read from `after`, or None, and the answer, with the place from which it will.
 
         `after` wins over the last `history` messages. A member of the room receives the same answer and stays.
@@ -224,7 +226,7 @@ class WebSocket(Connection):
         """
         if (present := self.rooms.get(name)) is not None:
             return None, self._joined(name, present.position, recovered=True)
-        room = self._rooms.enter(name, self.principal)
+        room = await self._rooms.enter(name, self.principal)
         lost = None if after is None else room.lost_now(after)
         seq = room.ring.head
         if after is None:
@@ -232,29 +234,36 @@ class WebSocket(Connection):
         elif lost is None:
             seq = after.seq
         want = self._rooms.readable(room, self.principal)
-        self.rooms[name] = Reader(room, self, want, seq, lambda: self.end(close_reasons.TOO_SLOW))
+        self.rooms[name] = Reader(
+            room,
+            self,
+            want,
+            seq,
+            lambda: self.end(close_reasons.TOO_SLOW),
+            lambda reason: self.tell_room_reset(name, reason, str(room.head)),
+        )
         return lost, self._joined(name, Position(room.epoch, seq), recovered=lost is None)
 
     def read_room(self, name: str) -> None:
         self._read(self.rooms[name])
 
-    def broadcast(self, name: str, data: Any) -> dict[str, Any]:
+    async def broadcast(self, name: str, data: Any) -> dict[str, Any]:
         """Send a message to everybody in a room that this connection is in.
 
         Raises `Conflict` when it is not, and as `Rooms`.
         """
         if name not in self.rooms:
             raise Conflict("Join the room before you send to it.")
-        entry = self._rooms.send(name, self.principal, data)
+        entry = await self._rooms.send(name, self.principal, data)
         return {"type": "sent", "room": name, "id": entry.position}
 
-    def members(self, name: str, after: UUID | None) -> dict[str, Any]:
+    async def members(self, name: str, after: UUID | None) -> dict[str, Any]:
         """A page of a room's members. Raises as `Rooms`."""
-        page, following = self._rooms.members(name, self.principal, after, _MEMBERS_A_PAGE)
+        page, following = await self._rooms.members(name, self.principal, after, _MEMBERS_A_PAGE)
         return {
             "type": "members",
             "room": name,
-            "members": [member.brief() | {"since": moment(member.since)} for member in page],
+            "members": [brief(member) | {"since": moment(member.since)} for member in page],
             "next": following and str(following),
         }
 
@@ -281,8 +290,8 @@ class WebSocket(Connection):
             self.feed = None
 
     def _joined(self, name: str, position: Position, *, recovered: bool) -> dict[str, Any]:
-        count = len(self._rooms.find(name, self.principal).presence)
-        return {"type": "joined", "room": name, "position": str(position), "recovered": recovered, "count": count}
+        room: Room = self.rooms[name].log  # type: ignore[assignment]  # what rooms hold are rooms
+        return {"type": "joined", "room": name, "position": str(position), "recovered": recovered, "count": room.count}
 
     def ping(self) -> None:
         if self.feed is not None:

@@ -105,13 +105,14 @@ async def follow_log(app: web.Application) -> AsyncIterator[None]:
     services = app[SERVICES]
     hub, rooms = services.hub, services.rooms
     await hub.open()
+    await rooms.open()
     watch = services.connections.watch(hub.check, rooms.sweep, services.token_usage.look, services.failed_logins.look)
     tasks = [asyncio.create_task(hub.follow(), name="follow the log"), asyncio.create_task(watch, name="watch streams")]
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    rooms.close()
+    await rooms.close()
 
 
 @contextlib.asynccontextmanager

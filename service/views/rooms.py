@@ -51,9 +51,8 @@ class NamedRoomView(View):
             raise NotFound()
         return name
 
-    @property
-    def room(self) -> Room:
-        return self.services.rooms.find(self.room_name, self.principal)
+    async def find_room(self) -> Room:
+        return await self.services.rooms.find(self.room_name, self.principal)
 
 
 class RoomsView(View):
@@ -71,8 +70,8 @@ class RoomsView(View):
     )
     async def get(self) -> web.Response:
         wanted = self.query(RoomFilter)
-        page, following = self.services.rooms.page(self.principal, wanted.cursor or "", wanted.limit)
-        items = [RoomSummaryAnswer(room=room.name, position=str(room.head), count=len(room.presence)) for room in page]
+        page, following = await self.services.rooms.page(self.principal, wanted.cursor or "", wanted.limit)
+        items = [RoomSummaryAnswer(room=room.name, position=str(room.head), count=room.members) for room in page]
         return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
@@ -92,7 +91,7 @@ class MembersView(NamedRoomView):
     )
     async def get(self) -> web.Response:
         wanted = self.query(MemberFilter)
-        page, following = self.services.rooms.members(self.room_name, self.principal, wanted.cursor, wanted.limit)
+        page, following = await self.services.rooms.members(self.room_name, self.principal, wanted.cursor, wanted.limit)
         items = [MemberAnswer(id=member.id, username=member.username, since=member.since) for member in page]
         return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
@@ -116,7 +115,7 @@ class MessagesView(NamedRoomView):
     )
     async def get(self) -> web.Response:
         wanted = self.query(MessageFilter)
-        room = self.room
+        room = await self.find_room()
         after = Position(room.epoch, room.oldest) if wanted.after in (None, "0") else Position.parse(wanted.after)
         if reason := room.lost_now(after):
             raise PositionUnavailable(reason, str(room.head), self.request.path)
@@ -153,9 +152,9 @@ class MessagesView(NamedRoomView):
             raise HttpProblem(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
         rooms = self.services.rooms
         if key is None:
-            return json_answer(rooms.send(self.room_name, self.principal, body.data).data, status=201)
+            return json_answer((await rooms.send(self.room_name, self.principal, body.data)).data, status=201)
         claim = await claim_of(self, key)
-        entry, is_replay = rooms.send_once(self.room_name, self.principal, body.data, claim)
+        entry, is_replay = await rooms.send_once(self.room_name, self.principal, body.data, claim)
         return answered(StoredResponse(201, {}, entry.data), is_replay)
 
 
@@ -189,7 +188,7 @@ class RoomFeedView(NamedRoomView):
         wanted = self.query(RoomFeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         rooms = self.services.rooms
-        room = rooms.visit(self.room_name, self.principal)
+        room = await rooms.visit(self.room_name, self.principal)
         try:
             resync = f"/v1/rooms/{room.name}/messages"
             return await serve_stream(self, Reading(room, MESSAGES, resync, wanted.limit, ends_behind=True), start)

@@ -23,7 +23,7 @@ from service.realtime.commands import Commands, error_frame, expiry, parse_auth
 from service.realtime.connection import close_socket
 from service.realtime.cork import cork, uncork
 from service.realtime.encoding import compact
-from service.realtime.rooms.registry import MOST_ROOMS_PER_CONNECTION
+from service.realtime.rooms.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.websocket import Response, WebSocket, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.realtime.rooms.presence import Presence
+from service.realtime.rooms.presence import LocalPresence
 from tests.support.wait import until
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -26,7 +26,7 @@ class Told:
     def __init__(self, leave_s: float) -> None:
         self.changes: list[dict[str, Any]] = []
         self.empty = 0
-        self.presence = Presence(self.changes.append, GATHER_S, leave_s, self.on_empty)
+        self.presence = LocalPresence(self.changes.append, GATHER_S, leave_s, self.on_empty)
 
     def on_empty(self) -> None:
         self.empty += 1
@@ -105,7 +105,7 @@ async def test_quick_return_is_not_told(patient: Told) -> None:
 async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
     """A join and leave within one batch are not announced, nor a leave and join."""
     told = Told(0)
-    told.presence = Presence(told.changes.append, 0.05, 0, told.on_empty)
+    told.presence = LocalPresence(told.changes.append, 0.05, 0, told.on_empty)
     told.enter(ADA, BOB)
     await until(lambda: told.changes)
 
@@ -138,26 +138,24 @@ async def test_pages_name_every_member_once(patient: Told) -> None:
     ids = [UUID(int=number) for number in range(2 * PAGE + 50)]
     patient.enter(*reversed(ids))
 
-    found, after = patient.presence.page(None, PAGE)
-    pages = [found]
-    while after is not None:
-        assert after == found[-1].id
-        found, after = patient.presence.page(after, PAGE)
+    pages, after = [], None
+    while found := patient.presence.page(after, PAGE):
         pages.append(found)
+        after = found[-1].id
 
     assert [member.id for page in pages for member in page] == ids
     assert [len(page) for page in pages] == [PAGE, PAGE, 50]
 
 
 async def test_page_goes_on_behind_a_member_that_has_gone(quick: Told) -> None:
-    """The place named need not be there any more; a full last page is the last one."""
+    """The member that a page continues after need not be there any more; after the last one nothing comes."""
     ids = [UUID(int=number) for number in range(PAGE + 1)]
     quick.enter(*ids)
     quick.presence.leave(ids[0])
     await until(lambda: len(quick.presence) == PAGE)
 
     assert quick.presence.page(ids[0], PAGE) == quick.presence.page(None, PAGE)
-    assert quick.presence.page(None, PAGE)[1] is None
+    assert quick.presence.page(ids[-1], PAGE) == []
 
 
 async def test_closed_presence_tells_nothing(quick: Told) -> None:

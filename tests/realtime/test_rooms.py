@@ -12,12 +12,14 @@ import pytest
 from aiohttp import WSMsgType
 
 from service.domain.errors import ResponseExpired
+from service.domain.events.position import Position
 from service.domain.idempotency.claims import IdempotencyKeys
 from service.domain.rooms.rules import RoomRules
 from service.http.services import SERVICES
 from service.realtime.encoding import WireEncoding
-from service.realtime.rooms.registry import Rooms
-from service.realtime.rooms.room import ALL, MESSAGES, Room
+from service.realtime.rooms.memory_rooms import MemoryRoom, MemoryRooms
+from service.realtime.rooms.message import encode_body, encode_message
+from service.realtime.rooms.room import ALL, MESSAGES
 from tests.support.clock import ManualClock
 from tests.support.frames import TEXT, frame, receive
 from tests.support.peer import raw_peer
@@ -27,8 +29,8 @@ from tests.support.wait import until
 from tests.support.ws import Client, Json, connect
 
 
-def rooms_of(clock: ManualClock, *, history: int = 5, history_s: float = 60) -> Rooms:
-    return Rooms(clock, RoomRules({}), history=history, history_s=history_s, gather_s=0.01, leave_s=0)
+def rooms_of(clock: ManualClock, *, history: int = 5, history_s: float = 60) -> MemoryRooms:
+    return MemoryRooms(clock, RoomRules({}), history=history, history_s=history_s, batch_s=0.01, grace_s=0)
 
 
 async def said(client: Client, count: int) -> list[Any]:
@@ -52,10 +54,10 @@ async def test_message_is_the_same_bytes_for_everybody() -> None:
     """Positions count from 1 in the room's own epoch; the frame says who, when and what."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock), a_principal()
-    room, other = rooms.enter("lobby", ada), rooms.enter("other", ada)
+    room, other = await rooms.enter("lobby", ada), await rooms.enter("other", ada)
     assert room.epoch != other.epoch
 
-    entries = [rooms.send(room.name, ada, data) for data in ({"a": [1]}, None)]
+    entries = [await rooms.send(room.name, ada, data) for data in ({"a": [1]}, None)]
 
     assert [entry.position for entry in entries] == [f"{room.epoch}-1", f"{room.epoch}-2"]
     assert json.loads(entries[0].frame) == {
@@ -66,16 +68,16 @@ async def test_message_is_the_same_bytes_for_everybody() -> None:
         "time": "2026-11-21T09:30:00.000000Z",
         "data": {"a": [1]},
     }
-    rooms.close()
+    await rooms.close()
 
 
 async def test_history_is_bounded_by_count_and_age() -> None:
     """A reader may resume from as many messages as are kept, none of them older than is promised."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock, history=5, history_s=60), a_principal()
-    room = rooms.enter("lobby", ada)
+    room = await rooms.enter("lobby", ada)
     for number in range(8):
-        rooms.send(room.name, ada, number)
+        await rooms.send(room.name, ada, number)
         clock.advance(10)
     assert room.oldest == 3
 
@@ -90,15 +92,15 @@ async def test_history_is_bounded_by_count_and_age() -> None:
     clock.advance(60)
     rooms.sweep()
     assert room.oldest == 8
-    rooms.close()
+    await rooms.close()
 
 
 async def test_room_lives_while_it_has_members_or_history() -> None:
     """The last of both takes it away; a new one of that name is another room."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock, history_s=60), a_principal()
-    silent, spoken = rooms.enter("silent", ada), rooms.enter("spoken", ada)
-    rooms.send(spoken.name, ada, 1)
+    silent, spoken = await rooms.enter("silent", ada), await rooms.enter("spoken", ada)
+    await rooms.send(spoken.name, ada, 1)
     rooms.sweep()
     assert len(rooms) == 2
 
@@ -110,8 +112,8 @@ async def test_room_lives_while_it_has_members_or_history() -> None:
     rooms.sweep()
     assert len(rooms) == 0
 
-    assert rooms.enter("spoken", ada).epoch != spoken.epoch
-    rooms.close()
+    assert (await rooms.enter("spoken", ada)).epoch != spoken.epoch
+    await rooms.close()
 
 
 async def test_what_all_rooms_keep_is_bounded() -> None:
@@ -119,20 +121,20 @@ async def test_what_all_rooms_keep_is_bounded() -> None:
     most, megabyte = 64 << 20, "x" * (1 << 20)
     rooms, ada = rooms_of(ManualClock(), history=1000, history_s=1e9), a_principal()
     for number in range(40):
-        left = rooms.enter(f"left{number}", ada)
-        rooms.send(left.name, ada, megabyte)
+        left = await rooms.enter(f"left{number}", ada)
+        await rooms.send(left.name, ada, megabyte)
         rooms.leave(left, ada)
-    await until(lambda: all(not len(room.presence) for room in rooms._rooms.values()))
-    staying = [rooms.enter(f"staying{number}", ada) for number in range(12)]
+    await until(lambda: all(not room.count for room in rooms._rooms.values()))
+    staying = [await rooms.enter(f"staying{number}", ada) for number in range(12)]
     for room in staying:
         for _ in range(9):
-            rooms.send(room.name, ada, megabyte)
+            await rooms.send(room.name, ada, megabyte)
             assert sum(room.ring.bytes for room in rooms._rooms.values()) == rooms._bytes <= most
 
     assert len(rooms) == 12
     assert [len(room.ring) > 0 for room in staying] == sorted(len(room.ring) > 0 for room in staying)
     assert len(staying[0].ring) == 0
-    rooms.close()
+    await rooms.close()
     assert rooms._bytes == 0
 
 
@@ -140,10 +142,10 @@ async def test_dropped_room_releases_its_messages_at_once() -> None:
     """A dropped room holds no message, although the room itself, a cycle of references, waits for the collector."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock, history_s=60), a_principal()
-    room = rooms.enter("lobby", ada)
-    rooms.send(room.name, ada, "x" * 60_000)
+    room = await rooms.enter("lobby", ada)
+    await rooms.send(room.name, ada, "x" * 60_000)
     rooms.leave(room, ada)
-    await until(lambda: not len(room.presence))
+    await until(lambda: not room.count)
     clock.advance(61)
     rooms.sweep()
 
@@ -156,29 +158,29 @@ async def test_number_of_rooms_that_nobody_is_in_is_bounded() -> None:
     clock = ManualClock()
     rooms, ada = rooms_of(clock), a_principal()
     for number in range(10_050):
-        room = rooms.enter(f"room{number}", ada)
-        rooms.send(room.name, ada, number)
+        room = await rooms.enter(f"room{number}", ada)
+        await rooms.send(room.name, ada, number)
         rooms.leave(room, ada)
     await until(lambda: len(rooms) == 10_000)
 
     assert rooms._rooms.get("room49") is None
     assert rooms._rooms.get("room50") is not None
-    rooms.close()
+    await rooms.close()
 
 
 async def test_empty_room_keeps_no_more_than_who_comes_back_may_read() -> None:
     """Messages that were kept for slow readers go with the last member."""
     rooms, ada = rooms_of(ManualClock(), history=5), a_principal()
-    room = rooms.enter("lobby", ada)
+    room = await rooms.enter("lobby", ada)
     for number in range(20):
-        rooms.send(room.name, ada, number)
+        await rooms.send(room.name, ada, number)
     assert len(room.ring) == 20
     rooms.leave(room, ada)
-    await until(lambda: not len(room.presence))
+    await until(lambda: not room.count)
 
     assert len(room.ring) == 5
     assert rooms._bytes == room.ring.bytes
-    rooms.close()
+    await rooms.close()
 
 
 async def test_message_with_a_key_is_sent_once() -> None:
@@ -186,28 +188,28 @@ async def test_message_with_a_key_is_sent_once() -> None:
     clock = ManualClock()
     rooms, ada, names = rooms_of(clock, history=1, history_s=1_000), a_principal(), IdempotencyKeys("s", 100)
 
-    def send(key: str) -> tuple[str, bool]:
+    async def send(key: str) -> tuple[str, bool]:
         claim = names.claim(ada.caller.id, "POST /v1/rooms/lobby/messages", key, b"{}", clock())
-        entry, is_replay = rooms.send_once("lobby", ada, key, claim)
+        entry, is_replay = await rooms.send_once("lobby", ada, key, claim)
         return entry.position.partition("-")[2], is_replay
 
-    room = rooms.enter("lobby", ada)
-    assert [send(key) for key in ("a", "b", "a", "b")] == [("1", False), ("2", False), ("1", True), ("2", True)]
+    room = await rooms.enter("lobby", ada)
+    assert [await send(key) for key in ("a", "b", "a", "b")] == [("1", False), ("2", False), ("1", True), ("2", True)]
     rooms.leave(room, ada)
     await until(lambda: len(room.ring) == 1)
     with pytest.raises(ResponseExpired):
-        send("a")
-    assert send("b") == ("2", True)
+        await send("a")
+    assert await send("b") == ("2", True)
     clock.advance(100)
-    assert send("b") == ("3", False)
-    rooms.close()
-    assert send("b") == ("1", False)
-    rooms.close()
+    assert await send("b") == ("3", False)
+    await rooms.close()
+    assert await send("b") == ("1", False)
+    await rooms.close()
 
 
 async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() -> None:
     """Presence comes after the messages sent before it; a reader of the history does not receive it, nor does an event stream."""
-    room = Room("lobby", lambda room: rooms_of(ManualClock())._presence(room), history=5)
+    room = MemoryRoom("lobby", 5, rooms_of(ManualClock()))
     members = [FakeStream(form=WireEncoding.WEBSOCKET), FakeStream(form=WireEncoding.PLAIN)]
 
     class Listener:
@@ -225,13 +227,14 @@ async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() 
     socket, stream = (Listener(member) for member in members)
     for listener in (socket, stream):
         room.attach(listener, 0)
-    room.send(a_principal(), "before", ManualClock()())
-    room.tell({"count": 1})
+    now = ManualClock()()
+    room.take(encode_message("lobby", Position(room.epoch, 1), now, encode_body(a_principal(), "before")), now)
+    room.announce({"count": 1})
     assert members[0].buffered.index(b"before") < members[0].buffered.index(b"presence")
     assert b"presence" not in members[1].buffered
 
     members[0].full_bytes = 1
-    room.tell({"count": "2" * 20_000})
+    room.announce({"count": "2" * 20_000})
     live: set[object] = set(room.live_readers())
     assert (socket.behind, live) == ([1], {stream})
 

@@ -10,8 +10,8 @@ import pytest
 
 from service.domain.rooms.rules import RoomRules
 from service.realtime.reader import LimitedReader, Reader
-from service.realtime.rooms import registry as module
-from service.realtime.rooms.registry import Rooms
+from service.realtime.rooms import memory_rooms as module
+from service.realtime.rooms.memory_rooms import MemoryRooms
 from service.realtime.rooms.room import ALL, MESSAGES, Room
 from service.security.authenticator import Principal
 from tests.support.clock import ManualClock
@@ -29,13 +29,13 @@ class World:
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.clock = ManualClock()
-        self.rooms = Rooms(
+        self.rooms = MemoryRooms(
             self.clock,
             RoomRules({}),
             history=chance.choice((0, 1, 5, 50)),
             history_s=chance.choice((1, 20)),
-            gather_s=0.001,
-            leave_s=chance.choice((0, 0.002)),
+            batch_s=0.001,
+            grace_s=chance.choice((0, 0.002)),
         )
         self.names = [f"room{number}" for number in range(20)]
         self.users = [a_principal() for _ in range(5)]
@@ -81,7 +81,7 @@ class World:
 
     async def _enter(self) -> None:
         user = self.chance.choice(self.users)
-        self.members.append((self.rooms.enter(self.chance.choice(self.names), user), user))
+        self.members.append((await self.rooms.enter(self.chance.choice(self.names), user), user))
 
     async def _leave(self) -> None:
         if self.members:
@@ -89,7 +89,7 @@ class World:
 
     async def _visit(self) -> None:
         stream = FakeStream(full_bytes=self.chance.choice((2_000, 65_536)))
-        room = self.rooms.visit(self.chance.choice(self.names), stream.principal)
+        room = await self.rooms.visit(self.chance.choice(self.names), stream.principal)
         place = self.chance.choice((room.ring.head, room.oldest))
         reader: Reader
         if self.chance.random() < 0.7:
@@ -112,7 +112,7 @@ class World:
 
     async def _send(self) -> None:
         name, data = self.chance.choice(self.names), "x" * self.chance.choice((1, 1_000, 30_000))
-        self.rooms.send(name, self.chance.choice(self.users), data)
+        await self.rooms.send(name, self.chance.choice(self.users), data)
 
     async def _pass_time(self) -> None:
         self.clock.advance(self.chance.random() * 10)
@@ -142,4 +142,4 @@ async def test_rooms_count_what_is_there(seed: int, monkeypatch: pytest.MonkeyPa
     assert world.rooms._bytes == 0
     for room in world.seen:
         assert not list(room.live_readers())
-    world.rooms.close()
+    await world.rooms.close()

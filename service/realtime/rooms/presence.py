@@ -4,50 +4,92 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
+from service.realtime.engine import MOST_NAMED_MEMBERS, Member, PresenceChange
+
 _MOST_NAMES: Final = 100
 
 
-@dataclass(slots=True)
-class Member:
-    """A user in a room, however many connections it has there."""
-
-    id: UUID
-    username: str
-    since: datetime
-    connections: int = 0
-
-    def brief(self) -> dict[str, str]:
-        return {"id": str(self.id), "username": self.username}
-
-
-class Presence:
-    """The members of one room.
+class PresenceAnnouncer:
+    """Gathers joins and leaves, and announces them together.
 
     Args:
-        tell: called with what changed, at most once in `gather_s`.
-        leave_s: a member whose last connection closed stays this long; a return within it is not announced.
+        announce: called with what changed, at most once in `batch_s` seconds.
+        count: how many members there are.
+    """
+
+    def __init__(self, announce: Callable[[dict[str, Any]], None], batch_s: float, count: Callable[[], int]) -> None:
+        self._announce = announce
+        self._batch_s = batch_s
+        self._count = count
+        self._joined: dict[UUID, Member] = {}
+        self._left: dict[UUID, Member] = {}
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add_joined(self, member: Member) -> None:
+        if self._left.pop(member.id, None) is None:
+            self._joined[member.id] = member
+        self._wait()
+
+    def add_left(self, member: Member) -> None:
+        if self._joined.pop(member.id, None) is None:
+            self._left[member.id] = member
+        self._wait()
+
+    def announce_soon(self) -> None:
+        """Announce the count, also where no name is known."""
+        self._is_due = True
+        self._wait()
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._batch_s, self._announce_now)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _announce_now(self) -> None:
+        self._timer = None
+        joined, self._joined = self._joined, {}
+        left, self._left = self._left, {}
+        is_due, self._is_due = self._is_due, False
+        if not joined and not left and not is_due:
+            return
+        count = self._count()
+        change: dict[str, Any] = {"count": count}
+        if count <= _MOST_NAMES and len(left) <= _MOST_NAMES:
+            # A thousand who join at once cost each of them a few numbers, not a thousand names.
+            change["joined"] = [brief(member) for member in joined.values()]
+            change["left"] = [brief(member) for member in left.values()]
+        self._announce(change)
+
+
+class LocalPresence:
+    """The members of a room that one process holds.
+
+    Args:
+        announce: called with what changed, at most once in `batch_s` seconds.
+        grace_s: a member whose last connection closed stays for so many seconds; a return within them is not announced.
         on_empty: called when the last member is gone.
     """
 
     def __init__(
-        self, tell: Callable[[dict[str, Any]], None], gather_s: float, leave_s: float, on_empty: Callable[[], None]
+        self, announce: Callable[[dict[str, Any]], None], batch_s: float, grace_s: float, on_empty: Callable[[], None]
     ) -> None:
-        self._tell = tell
-        self._gather_s = gather_s
-        self._leave_s = leave_s
+        self._announcer = PresenceAnnouncer(announce, batch_s, lambda: len(self._members))
+        self._grace_s = grace_s
         self._on_empty = on_empty
         self._members: dict[UUID, Member] = {}
+        self._connections: dict[UUID, int] = {}
         self._leaving: dict[UUID, asyncio.TimerHandle] = {}
-        self._joined: dict[UUID, Member] = {}
-        self._left: dict[UUID, Member] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._members)
@@ -56,64 +98,88 @@ class Presence:
         """Count one connection of a user."""
         if (leaving := self._leaving.pop(user_id, None)) is not None:
             leaving.cancel()
-        member = self._members.get(user_id)
-        if member is None:
+        if user_id not in self._members:
             member = self._members[user_id] = Member(user_id, username, now)
-            if self._left.pop(user_id, None) is None:
-                self._joined[user_id] = member
-            self._tell_soon()
-        member.connections += 1
+            self._announcer.add_joined(member)
+        self._connections[user_id] = self._connections.get(user_id, 0) + 1
 
     def rename(self, user_id: UUID, username: str) -> None:
         """Show a user by another name from now on; harmless when it is not here."""
         if (member := self._members.get(user_id)) is not None:
-            member.username = username
+            self._members[user_id] = member._replace(username=username)
 
     def leave(self, user_id: UUID) -> None:
-        """Uncount one connection of a user; the last one leaves after a while."""
-        member = self._members[user_id]
-        member.connections -= 1
-        if not member.connections:
+        """Uncount one connection of a user; the last one leaves after the grace time."""
+        self._connections[user_id] -= 1
+        if not self._connections[user_id]:
             loop = asyncio.get_running_loop()
-            self._leaving[user_id] = loop.call_later(self._leave_s, self._gone, user_id)
+            self._leaving[user_id] = loop.call_later(self._grace_s, self._remove, user_id)
 
-    def page(self, after: UUID | None, limit: int) -> tuple[list[Member], UUID | None]:
-        """Members in the order of their ids, and the id to go on after; None when these were all."""
+    def page(self, after: UUID | None, limit: int) -> list[Member]:
+        """Members after an id, in the order of their ids."""
         ids = sorted(self._members, key=attrgetter("int"))  # of 10,000 in 1.8 ms; UUIDs themselves take 7
         start = 0 if after is None else bisect_right(ids, after)
-        chosen = ids[start : start + limit]
-        return [self._members[user_id] for user_id in chosen], chosen[-1] if start + limit < len(ids) else None
+        return [self._members[user_id] for user_id in ids[start : start + limit]]
 
     def close(self) -> None:
         """Stop every timer."""
-        for handle in (*self._leaving.values(), self._timer):
-            if handle is not None:
-                handle.cancel()
+        for handle in self._leaving.values():
+            handle.cancel()
         self._leaving.clear()
-        self._timer = None
+        self._announcer.close()
 
-    def _gone(self, user_id: UUID) -> None:
-        del self._leaving[user_id]
-        member = self._members.pop(user_id)
-        if self._joined.pop(user_id, None) is None:
-            self._left[user_id] = member
-        self._tell_soon()
+    def _remove(self, user_id: UUID) -> None:
+        del self._leaving[user_id], self._connections[user_id]
+        self._announcer.add_left(self._members.pop(user_id))
         if not self._members:
             self._on_empty()
 
-    def _tell_soon(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gather_s, self._tell_now)
 
-    def _tell_now(self) -> None:
-        self._timer = None
-        joined, self._joined = self._joined, {}
-        left, self._left = self._left, {}
-        if not joined and not left:
+class SharedPresence:
+    """The members of a room that many processes share, as one of them learns of them.
+
+    Args:
+        announce: called with what changed, at most once in `batch_s` seconds.
+    """
+
+    def __init__(self, announce: Callable[[dict[str, Any]], None], batch_s: float) -> None:
+        self._announcer = PresenceAnnouncer(announce, batch_s, lambda: self.count)
+        self._members: dict[UUID, Member] = {}
+        self.count = 0
+
+    def apply(self, change: PresenceChange) -> None:
+        self.count = change.members
+        if change.joined is not None:
+            self._members[change.joined.id] = change.joined
+            self._announcer.add_joined(change.joined)
+        if change.left is not None:
+            member = self._members.pop(change.left, None)
+            if member is None:
+                self._announcer.announce_soon()
+            else:
+                self._announcer.add_left(member)
+        if self.count > MOST_NAMED_MEMBERS:
+            self._members.clear()
+
+    def replace(self, count: int, members: Mapping[UUID, Member] | None, *, is_new: bool) -> None:
+        """Take the members as they are now, and announce the difference.
+
+        Args:
+            members: None where they are too many to be named.
+            is_new: whether nothing was known before, so that there is no difference.
+        """
+        self.count = count
+        known, self._members = self._members, dict(members or {})
+        if is_new or members is None:
             return
-        change: dict[str, Any] = {"count": len(self._members)}
-        if len(self._members) <= _MOST_NAMES and len(left) <= _MOST_NAMES:
-            # A thousand who join at once cost each of them a few numbers, not a thousand names.
-            change["joined"] = [member.brief() for member in joined.values()]
-            change["left"] = [member.brief() for member in left.values()]
-        self._tell(change)
+        for user_id in known.keys() - members.keys():
+            self._announcer.add_left(known[user_id])
+        for user_id in members.keys() - known.keys():
+            self._announcer.add_joined(members[user_id])
+
+    def close(self) -> None:
+        self._announcer.close()
+
+
+def brief(member: Member) -> dict[str, str]:
+    return {"id": str(member.id), "username": member.username}

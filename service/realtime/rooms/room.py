@@ -1,25 +1,17 @@
-"""One room: a log with a short memory and no table, and who is in it."""
+"""One room: a log with a short memory and no table, and the readers of this process."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.events.position import Position, lost, new_epoch
+from service.domain.events.position import Position, lost
 from service.realtime.broadcast_log import BroadcastLog
-from service.realtime.encoding import (
-    EncodedEntry,
-    compact,
-    moment,
-    text_frame,
-)
+from service.realtime.encoding import EncodedEntry, compact, text_frame
 from service.realtime.ring import Ring
-from service.realtime.rooms.presence import Presence
 from service.realtime.subscribers import EventFilter
-from service.security.authenticator import Principal
 
 _RING_BYTES: Final = 8 << 20
 # An answer lies in memory until its reader has taken it: 50 readers who did not, of the whole of a ring, took 270 MB.
@@ -36,6 +28,7 @@ class Room(BroadcastLog):
     """Positions count its messages; its epoch ends with it.
 
     Args:
+        head: seq of the last message before those that it will hold.
         history: messages retained for readers that resume.
 
     Attributes:
@@ -43,21 +36,21 @@ class Room(BroadcastLog):
         times: when each message of the history was sent, in seconds since 1970.
     """
 
-    def __init__(self, name: str, presence: Callable[[Room], Presence], history: int) -> None:
-        super().__init__(new_epoch(), Ring(0, max(_RING_ENTRIES, history), _RING_BYTES))
+    def __init__(self, name: str, epoch: str, head: int, history: int) -> None:
+        super().__init__(epoch, _create_ring(head, history))
         self.name = name
-        self.presence = presence(self)
         self.visitors = 0
         self.times: deque[float] = deque(maxlen=history)
+
+    @property
+    def count(self) -> int:
+        """Members, in all processes."""
+        raise NotImplementedError
 
     @property
     def oldest(self) -> int:
         """The seq after which a reader may resume."""
         return self.ring.head - min(len(self.times), len(self.ring))
-
-    @property
-    def is_deserted(self) -> bool:
-        return not len(self.presence) and not self.visitors
 
     async def lost(self, position: Position, reader: UUID) -> str | None:
         return self.lost_now(position)
@@ -69,24 +62,10 @@ class Room(BroadcastLog):
     async def first(self) -> int:
         return self.oldest + 1
 
-    def send(self, principal: Principal, data: Any, now: datetime) -> EncodedEntry:
-        """Put a message at the end of the log: every member gets the same bytes."""
-        seq = self.ring.head + 1
-        position = f"{self.epoch}-{seq}"
-        frame = compact(
-            {
-                "type": "message",
-                "room": self.name,
-                "id": position,
-                "from": {"id": str(principal.caller.id), "username": principal.username},
-                "time": moment(now),
-                "data": data,
-            }
-        )
-        self.times.append(now.timestamp())
-        entry = EncodedEntry(seq, None, "message", position, frame, frame)
+    def take(self, entry: EncodedEntry, time: datetime) -> None:
+        """Put the next message at the end of the log."""
+        self.times.append(time.timestamp())
         self.append(entry)
-        return entry
 
     def messages(self, after: int, limit: int) -> list[EncodedEntry]:
         """The entries after a seq that `lost_now` accepts, oldest first: one page, with at least one message."""
@@ -97,6 +76,15 @@ class Room(BroadcastLog):
         while self.times and self.times[0] < before:
             self.times.popleft()
 
-    def tell(self, change: dict[str, Any]) -> None:
+    def restart(self, epoch: str, head: int, history: int) -> None:
+        """Continue at another position: what lies between cannot be read any more. Every reader receives a reset."""
+        self.interrupt(epoch, _create_ring(head, history))
+        self.times.clear()
+
+    def announce(self, change: dict[str, Any]) -> None:
         """Announce joins and leaves. They are not part of the log: a reader that missed them requests `members`."""
         self.tell_live("presence", text_frame(compact({"type": "presence", "room": self.name, **change})))
+
+
+def _create_ring(head: int, history: int) -> Ring:
+    return Ring(head, max(_RING_ENTRIES, history), _RING_BYTES)
