@@ -7,7 +7,7 @@ RUN python3 -m venv --without-pip /opt/roster
 # Dependencies first: they change seldom, and this layer with them.
 COPY pyproject.toml constraints.txt ./
 RUN python3 -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        print(*project["dependencies"], *project["optional-dependencies"]["postgres"], sep="\n")' >requirements.txt \
+        print(*project["dependencies"], *project["optional-dependencies"]["postgres"], *project["optional-dependencies"]["redis"], sep="\n")' >requirements.txt \
     && python3 -m pip --python /opt/roster install --no-cache-dir --disable-pip-version-check \
         --requirement requirements.txt --constraint constraints.txt
 COPY service ./service

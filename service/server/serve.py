@@ -116,8 +116,8 @@ async def serve() -> None:
     chosen = settings.load()
     if chosen.workers != 1:
         raise SettingsError(
-            f"{PREFIX}WORKERS={chosen.workers}: this command is one process, and in this version a store belongs to one process, "
-            f"under gunicorn as well. Set {PREFIX}WORKERS=1, or {PREFIX}HASH_WORKERS for more threads that hash passwords."
+            f"{PREFIX}WORKERS={chosen.workers}: this command is one process. Set {PREFIX}WORKERS=1, or start gunicorn with "
+            f"gunicorn.conf.py; {PREFIX}HASH_WORKERS gives more threads that hash passwords."
         )
     runner = _process_runner()
     stop = asyncio.Event()

@@ -67,8 +67,8 @@ log = logging.getLogger("roster.store")
 class PostgresStore(SqlStore):
     """Keeps the promises of `Store` in a database.
 
-    Its statements bear other writers beside it. But readers and limits of several processes have to hear of each other in
-    other ways, too, which there are none of yet: so one process at a time has it, by a lock that goes with its connection.
+    Several processes may write at the same time. Where they share nothing else, one process at a time has the database, by a
+    lock that ends with its connection.
 
     Args:
         keep_s: events younger than this are kept however many there are; 0 for by count alone.
