@@ -70,7 +70,7 @@ async def test_name_that_is_none_is_not_found(target: Server, ada: Login, path: 
     """The same 404 as for a room that is not there, and no room begins to be."""
     outcome = await exchange(target, message("GET", f"/v1/rooms/{name}/{path}", bearer(ada)))
     assert outcome.status == 404
-    assert all(re.fullmatch(ROOM_NAME, made) for made in target.app[SERVICES].rooms._rooms)
+    assert all(re.fullmatch(ROOM_NAME, made) for made in target.app[SERVICES].rooms.held)
     await assert_serves(target)
 
 

@@ -381,7 +381,7 @@ async def test_message_that_a_room_does_not_keep_is_not_sent_again() -> None:
             await server.json("POST", LOBBY, ada, json={"data": number}, status=201)
         assert kind(await post(server, ada, HELLO, LOBBY)) == (409, "conflict")
         assert await said(server, ada) == [0, 1]
-        server.app[SERVICES].rooms.close()
+        await server.app[SERVICES].rooms.close()
         anew = await post(server, ada, HELLO, LOBBY)
 
         assert anew[0] == 201

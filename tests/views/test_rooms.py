@@ -211,7 +211,7 @@ async def test_room_lives_while_somebody_reads_its_feed() -> None:
             await stream.expect("hello")
             async with connect(server, ada) as client:
                 await client.ask("join", room="lobby")
-            await until(lambda: (room := rooms._rooms.get("lobby")) is not None and not len(room.presence))
+            await until(lambda: (room := rooms.held.get("lobby")) is not None and not room.count)
             rooms.sweep()
             (sent,) = await say(server, ada, "lobby", 1)
             assert (await stream.expect("message")).data == sent

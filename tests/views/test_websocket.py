@@ -529,7 +529,7 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
             connections(server).look(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
             await until(lambda: len(connections(server)) == 1)
             assert stalled.buffered_bytes == 0
-            room = server.app[SERVICES].rooms._rooms.get("lobby")
+            room = server.app[SERVICES].rooms.held.get("lobby")
             assert room is not None
             assert len(list(room.live_readers())) == 1
 

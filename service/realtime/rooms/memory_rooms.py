@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
@@ -67,8 +68,9 @@ class MemoryRooms(Rooms):
         self._bytes = 0
         self._sent: IdempotencyStore[int] = IdempotencyStore(_MOST_KEYS)
 
-    def __len__(self) -> int:
-        return len(self._rooms)
+    @property
+    def held(self) -> Mapping[str, MemoryRoom]:
+        return self._rooms
 
     async def open(self) -> None:
         """Does nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,9 +29,13 @@ class Rooms(ABC):
     def __init__(self, rules: RoomRules) -> None:
         self._rules = rules
 
+    @property
     @abstractmethod
+    def held(self) -> Mapping[str, Room]:
+        """The rooms that this process holds, by name."""
+
     def __len__(self) -> int:
-        """Rooms that this process holds."""
+        return len(self.held)
 
     async def find(self, name: str, principal: Principal) -> Room:
         """The room of that name."""

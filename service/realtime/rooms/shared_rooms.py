@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -99,8 +99,9 @@ class SharedRooms(Rooms):
         self._opening: dict[str, asyncio.Lock] = {}
         self._gave_up = False
 
-    def __len__(self) -> int:
-        return len(self._rooms)
+    @property
+    def held(self) -> Mapping[str, SharedRoom]:
+        return self._rooms
 
     async def open(self) -> None:
         await self._engine.open()
