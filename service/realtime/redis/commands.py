@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NamedTuple
@@ -11,8 +12,11 @@ from redis.asyncio.connection import Connection
 from redis.exceptions import NoScriptError, ResponseError
 
 from service.domain.errors import Unavailable
-from service.realtime.redis.connection import CANNOT_NOW, NOT_IN_CHARGE, abort, create_connection, keep_connected
+from service.realtime.redis.connection import NOT_IN_CHARGE, abort, create_connection, keep_connected
 from service.realtime.redis.scripts import Script, generate_word, load_scripts
+from service.telemetry.quiet import Quiet
+
+log = logging.getLogger("roster")
 
 _MOST_WAITING: Final = 10_000
 
@@ -52,6 +56,7 @@ class Commands:
         self._is_connected = False
         self._waiting: list[_Call] = []
         self._unanswered: deque[_Call] = deque()
+        self._refusals = Quiet()
         self._has_waiting = asyncio.Event()
         self._has_unanswered = asyncio.Event()
         self._connection: Connection | None = None
@@ -140,8 +145,8 @@ class Commands:
         # After SCRIPT FLUSH the scripts are loaded again with a new connection.
         if isinstance(error, (NoScriptError, *NOT_IN_CHARGE)):
             raise error
-        if not isinstance(error, CANNOT_NOW):
-            self._on_lost(error)
+        if self._refusals.is_due(type(error).__name__):
+            log.error("Redis refused a command", extra={"error": str(error)})
 
 
 async def _run_id(connection: Connection) -> bytes:

@@ -9,15 +9,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from redis.asyncio.connection import Connection, SSLConnection, UnixDomainSocketConnection, parse_url
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import MasterDownError, ReadOnlyError, RedisError
 
 TIMEOUT_S: Final = 1.0
 _FIRST_WAIT_S: Final = 0.05
 _MOST_WAIT_S: Final = 2.0
 
-# Answers of a server that cannot serve now. A replica says the first two after a failover: another server is in charge.
+# A replica answers so after a failover: another server is in charge.
 NOT_IN_CHARGE: Final = (ReadOnlyError, MasterDownError)
-CANNOT_NOW: Final = (*NOT_IN_CHARGE, OutOfMemoryError)
 FAILURES: Final = (RedisError, OSError, TimeoutError)
 
 
