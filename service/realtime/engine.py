@@ -1,4 +1,4 @@
-"""What rooms stand on: a log for each room, and its members, in this process or shared by many."""
+"""The port to an engine of shared rooms: a log for each room, and its members."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.domain.events.position import Position
 from service.domain.idempotency.claims import Claim
 
 MOST_NAMED_MEMBERS = 200
-"""Up to so many members a room is told by name; above, it is told their number alone."""
+"""Up to this number, members are announced by name; above it, as a number alone."""
 
 
 class Message(NamedTuple):
@@ -97,7 +97,7 @@ class RoomSummary(NamedTuple):
 
 
 class RoomEngine(Protocol):
-    """Logs and members of all rooms. What suspends raises `Unavailable` where the engine cannot be reached."""
+    """Logs and members of all rooms. A method that suspends raises `Unavailable` where the engine cannot be reached."""
 
     async def open(self) -> None: ...
 

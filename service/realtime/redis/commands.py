@@ -139,7 +139,7 @@ class Commands:
                     reply.set_result(answer)
 
     def _refuse(self, call: _Call, error: ResponseError) -> None:
-        """Answer one call with an error. Raises it where the connection is to be made anew."""
+        """Answer one call with an error. Raises it where a new connection is needed."""
         if not call.reply.done():
             call.reply.set_exception(Unavailable(sentence=f"Redis refused a command: {error}"))
         # After SCRIPT FLUSH the scripts are loaded again with a new connection.

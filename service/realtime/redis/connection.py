@@ -21,7 +21,7 @@ FAILURES: Final = (RedisError, OSError, TimeoutError)
 
 
 def create_connection(url: str, ca_file: str | None) -> Connection:
-    """A connection that is not open yet. Each one resolves the host anew.
+    """A connection that is not open yet. Each one looks the host up again.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`, with password and database as redis-py reads them.

@@ -29,7 +29,7 @@ _CHANNEL: Final = f"{PREFIX}c:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomLimits:
-    """What rooms retain.
+    """Bounds on messages and members.
 
     Attributes:
         history: messages of a room.

@@ -1,4 +1,4 @@
-"""What other processes publish: the channels of the rooms that this process reads, and its own."""
+"""The channels on which other processes publish: those of the rooms that this process reads, and its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_IN_A_COMMAND: Final = 512
 
 
 class Subscriptions:
-    """One connection that is subscribed to channels. What is lost is lost with a connection: the owner compares after each new one.
+    """One connection that is subscribed to channels. A connection that ends may lose messages: the owner compares after each new one.
 
     Args:
         on_message: called with the channel and the data, in the order of their arrival.

@@ -1,4 +1,4 @@
-"""What scripts return and what is published, read into values."""
+"""Reads the answers of scripts, and published messages, into values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PublishedPresence(NamedTuple):
 
 
 def read_published(data: bytes) -> PublishedMessage | PublishedPresence:
-    """What came on the channel of a room. Words that a later version adds to the header are ignored."""
+    """Read a message from the channel of a room. Words that a later version adds to the header are ignored."""
     header, _, body = data.partition(b"\n")
     words = header.decode().split(" ")
     if words[0] == "p":

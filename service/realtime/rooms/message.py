@@ -17,7 +17,7 @@ def encode_body(principal: Principal, data: Any) -> bytes:
 
 
 def encode_message(room: str, position: Position, time: datetime, body: bytes) -> EncodedEntry:
-    """What members receive: the same bytes in every process."""
+    """The frame that members receive: the same bytes in every process."""
     sender, _, data = body.partition(b"\n")
     name = str(position)
     frame = b'{"type":"message","room":"%b","id":"%b","from":%b,"time":"%b","data":%b}' % (

@@ -1,4 +1,4 @@
-"""What connections and views do with rooms, wherever these are kept."""
+"""The interface of rooms for connections and views, in one process or shared by many."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MOST_ROOMS_PER_CONNECTION: Final = 64
 class Rooms(ABC):
     """Rooms by name. One lives while it has members, other readers or history.
 
-    What takes a principal raises `NotFound` for a room that it may not read, as for one that does not exist, and
-    `Forbidden` for what it may not do in a room that it may read. What suspends raises `Unavailable` where rooms cannot be reached.
+    A method that takes a principal raises `NotFound` for a room that it may not read, as for one that does not exist, and
+    `Forbidden` for what it may not do in a room that it may read. A method that suspends raises `Unavailable` where rooms cannot be reached.
     """
 
     def __init__(self, rules: RoomRules) -> None:

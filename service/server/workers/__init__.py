@@ -1,1 +1,1 @@
-"""What the workers of one gunicorn master share: numbers, connections and a page of metrics."""
+"""State that the workers of one gunicorn master share: numbers, connections and a page of metrics."""

@@ -68,7 +68,7 @@ class WorkerSlot:
         self._lock = lock
 
     def report(self, connections: int) -> None:
-        """Tell the other workers how many connections this one holds. What is older than half a second does not count."""
+        """Tell the other workers how many connections this one holds. A report older than half a second does not count."""
         _ENTRY.pack_into(self.slots.table, self.number * _ENTRY.size, connections, time.monotonic())
 
     def withdraw(self) -> None:

@@ -1,4 +1,4 @@
-"""What clients and operators see of several workers."""
+"""Several workers as clients and operators see them."""
 
 from __future__ import annotations
 
