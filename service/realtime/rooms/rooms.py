@@ -23,7 +23,8 @@ class Rooms(ABC):
     """Rooms by name. One lives while it has members, other readers or history.
 
     A method that takes a principal raises `NotFound` for a room that it may not read, as for one that does not exist, and
-    `Forbidden` for what it may not do in a room that it may read. A method that suspends raises `Unavailable` where rooms cannot be reached.
+    `Forbidden` for an act that is not allowed in a room that it may read. A method that suspends raises `Unavailable` where rooms
+    cannot be reached.
     """
 
     def __init__(self, rules: RoomRules) -> None:
