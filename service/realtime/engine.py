@@ -15,7 +15,7 @@ MOST_NAMED_MEMBERS = 200
 """Up to this number, members are announced by name; above it, as a number alone."""
 
 
-class Message(NamedTuple):
+class RoomMessage(NamedTuple):
     """One message of a room.
 
     Attributes:
@@ -48,7 +48,7 @@ class RoomState:
     """
 
     head: Position
-    messages: Sequence[Message]
+    messages: Sequence[RoomMessage]
     count: int
     members: Mapping[UUID, Member] | None
 
@@ -75,16 +75,16 @@ class RoomSubscriber(Protocol):
         one, those between are lost.
         """
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RoomMessage) -> None:
         """The next message."""
 
     def on_presence(self, change: PresenceChange) -> None: ...
 
 
-class Sent(NamedTuple):
+class SentMessage(NamedTuple):
     """A message that was sent; `is_replay` where an earlier call with the same idempotency key sent it."""
 
-    message: Message
+    message: RoomMessage
     is_replay: bool
 
 
@@ -114,7 +114,7 @@ class RoomEngine(Protocol):
     def detach(self, room: str) -> None:
         """End what `attach` began."""
 
-    async def send(self, room: str, body: bytes, claim: Claim | None) -> Sent:
+    async def send(self, room: str, body: bytes, claim: Claim | None) -> SentMessage:
         """Append a message to a room that may not exist yet.
 
         Where the room is attached, the subscriber receives the message after the caller received this answer.

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from service.domain.events.position import Position
-from service.realtime.engine import Member, Message, PresenceChange, RoomState
+from service.realtime.engine import Member, PresenceChange, RoomMessage, RoomState
 from service.realtime.redis.engine import RedisEngine, RoomLimits
 from tests.support.wait import until
 
@@ -24,7 +24,7 @@ class Follower:
 
     def __init__(self) -> None:
         self.head: Position | None = None
-        self.messages: list[Message] = []
+        self.messages: list[RoomMessage] = []
         self.resets: list[str] = []
         self.members: dict[UUID, Member] = {}
         self.count = 0
@@ -51,7 +51,7 @@ class Follower:
         self.count = state.count
         self.members = dict(state.members or {})
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RoomMessage) -> None:
         assert self.head is not None
         assert message.position == (self.head.epoch, self.head.seq + 1)
         self.head = message.position

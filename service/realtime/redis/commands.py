@@ -1,4 +1,4 @@
-"""Commands to Redis: those of one turn of the event loop go as one pipeline."""
+"""RedisCommands to Redis: those of one turn of the event loop go as one pipeline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _Call(NamedTuple):
     reply: asyncio.Future[Any]
 
 
-class Commands:
+class RedisCommands:
     """One connection on which scripts run, in the order of their calls.
 
     A call while there is no connection, and one whose connection fails before its answer, raises `Unavailable`; in the second

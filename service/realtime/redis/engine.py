@@ -13,11 +13,11 @@ from uuid import UUID
 from service.domain.errors import IdempotencyKeyReused, ResponseExpired, Unavailable
 from service.domain.events.position import Position
 from service.domain.idempotency.claims import Claim
-from service.realtime.engine import MOST_NAMED_MEMBERS, Member, Message, RoomSubscriber, RoomSummary, Sent
+from service.realtime.engine import MOST_NAMED_MEMBERS, Member, RoomMessage, RoomSubscriber, RoomSummary, SentMessage
 from service.realtime.redis import scripts
 from service.realtime.redis.attachment import Attachment
-from service.realtime.redis.commands import Commands
-from service.realtime.redis.lease import Lease
+from service.realtime.redis.commands import RedisCommands
+from service.realtime.redis.process_lease import ProcessLease
 from service.realtime.redis.subscriptions import Subscriptions
 from service.realtime.redis.wire import PublishedMessage, moment_of, read_members, read_published
 
@@ -57,12 +57,14 @@ class RedisEngine:
 
     def __init__(self, url: str, ca_file: str | None, limits: RoomLimits) -> None:
         self._limits = limits
-        self._commands = Commands(url, ca_file, PREFIX, self._on_commands, self._on_lost)
-        self._lease = Lease(self._commands, limits.grace_s, limits.history_s, self._on_new_process, self._reconnect)
+        self._commands = RedisCommands(url, ca_file, PREFIX, self._on_commands, self._on_lost)
+        self._lease = ProcessLease(
+            self._commands, limits.grace_s, limits.history_s, self._on_new_process, self._reconnect
+        )
         self._subscriptions = Subscriptions(url, ca_file, self._on_published, self._compare_all, self._on_lost)
         self._attachments: dict[str, Attachment] = {}
         self._members: dict[tuple[str, UUID], str] = {}
-        self._sends: dict[str, asyncio.Future[Sent]] = {}
+        self._sends: dict[str, asyncio.Future[SentMessage]] = {}
         self._next_send = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_down = False
@@ -124,10 +126,10 @@ class RedisEngine:
             attachment.cancel()
             self._subscriptions.unsubscribe(_CHANNEL + room)
 
-    async def send(self, room: str, body: bytes, claim: Claim | None) -> Sent:
+    async def send(self, room: str, body: bytes, claim: Claim | None) -> SentMessage:
         self._next_send += 1
         tag = f"{self._lease.process}.{self._next_send}"
-        done: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[SentMessage] = asyncio.get_running_loop().create_future()
         self._sends[tag] = done
         limits = self._limits
         reply = self._commands.call(
@@ -196,7 +198,7 @@ class RedisEngine:
             done = self._sends.get(published.tag)
             if done is not None and not done.done():
                 # Before the message is passed on: the sender reads the answer first.
-                done.set_result(Sent(published.message, is_replay=False))
+                done.set_result(SentMessage(published.message, is_replay=False))
         attachment = self._attachments.get(channel.removeprefix(_CHANNEL))
         if attachment is not None:
             attachment.on_published(published)
@@ -256,7 +258,7 @@ def _claim_arguments(claim: Claim | None) -> tuple[str | bytes | int, ...]:
     return f"{claim.user_id}:{claim.key}", claim.fingerprint, ttl_ms
 
 
-def _read_sent(answer: Sequence[Any], body: bytes) -> Sent:
+def _read_sent(answer: Sequence[Any], body: bytes) -> SentMessage:
     kind = answer[0]
     if kind == b"reused":
         raise IdempotencyKeyReused()
@@ -264,7 +266,7 @@ def _read_sent(answer: Sequence[Any], body: bytes) -> Sent:
         raise ResponseExpired()
     position = Position(answer[1].decode(), int(answer[2]))
     is_replay = kind == b"replayed"
-    return Sent(Message(position, moment_of(int(answer[3])), answer[4] if is_replay else body), is_replay)
+    return SentMessage(RoomMessage(position, moment_of(int(answer[3])), answer[4] if is_replay else body), is_replay)
 
 
 def _ignore(reply: asyncio.Future[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from service.domain.events.position import Position
-from service.realtime.engine import MOST_NAMED_MEMBERS, Member, Message, PresenceChange, RoomState
+from service.realtime.engine import MOST_NAMED_MEMBERS, Member, PresenceChange, RoomMessage, RoomState
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -16,7 +16,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 class PublishedMessage(NamedTuple):
     """A message, and the tag of the call that sent it."""
 
-    message: Message
+    message: RoomMessage
     tag: str
 
 
@@ -33,7 +33,7 @@ def read_published(data: bytes) -> PublishedMessage | PublishedPresence:
     words = header.decode().split(" ")
     if words[0] == "p":
         return PublishedPresence(int(words[1]), _read_change(int(words[2]), words[3], body.decode()))
-    return PublishedMessage(Message(Position.parse(words[0]), moment_of(int(words[1])), body), words[2])
+    return PublishedMessage(RoomMessage(Position.parse(words[0]), moment_of(int(words[1])), body), words[2])
 
 
 def _read_change(count: int, sign: str, member: str) -> PresenceChange:
@@ -48,7 +48,7 @@ def read_state(answer: Sequence[Any]) -> tuple[RoomState, int]:
     epoch, seq, presence_number, count, history, members = answer
     name = epoch.decode()
     messages = [
-        Message(Position(name, int(entry.partition(b"-")[0])), moment_of(int(fields[1])), fields[3])
+        RoomMessage(Position(name, int(entry.partition(b"-")[0])), moment_of(int(fields[1])), fields[3])
         for entry, fields in history
     ]
     named = None if count > MOST_NAMED_MEMBERS else read_members(members)

@@ -14,7 +14,7 @@ from service.domain.errors import NotFound, Unavailable
 from service.domain.idempotency.claims import Claim
 from service.domain.rooms.rules import RoomRules
 from service.realtime.encoding import EncodedEntry
-from service.realtime.engine import Member, Message, PresenceChange, RoomEngine, RoomState, RoomSummary
+from service.realtime.engine import Member, PresenceChange, RoomEngine, RoomMessage, RoomState, RoomSummary
 from service.realtime.rooms.message import encode_body, encode_message
 from service.realtime.rooms.presence import SharedPresence
 from service.realtime.rooms.room import Room
@@ -63,7 +63,7 @@ class SharedRoom(Room):
             self.on_message(message)
         self.presence.replace(state.count, state.members, is_new=is_first)
 
-    def on_message(self, message: Message) -> None:
+    def on_message(self, message: RoomMessage) -> None:
         self.take(encode_message(self.name, message.position, message.time, message.body), message.time)
 
     def on_presence(self, change: PresenceChange) -> None:

@@ -11,14 +11,14 @@ from typing import Final
 
 from service.domain.errors import Unavailable
 from service.realtime.redis import scripts
-from service.realtime.redis.commands import Commands
+from service.realtime.redis.commands import RedisCommands
 
 _BEAT_S: Final = 1.0
 _LEASE_MS: Final = 5_000
 _SILENT_S: Final = 2.0
 
 
-class Lease:
+class ProcessLease:
     """Beats once a second, under a name that is new with every connection and after every lost lease.
 
     Args:
@@ -30,7 +30,7 @@ class Lease:
 
     def __init__(
         self,
-        commands: Commands,
+        commands: RedisCommands,
         grace_s: float,
         history_s: float,
         on_new_process: Callable[[str | None], None],
