@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import hypothesis
@@ -29,6 +31,17 @@ hypothesis.settings.load_profile("roster")
 def pytest_itemcollected(item: pytest.Item) -> None:
     if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
         item.add_marker("drawn")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector away from modules and tests, which last as long as the run; it would walk through them hundreds of times."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)  # when what is left out has gone
@@ -147,11 +160,24 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
     return write
 
 
+@pytest.fixture(scope="session")
+async def _loop() -> asyncio.AbstractEventLoop:
+    """The loop of all tests."""
+    return asyncio.get_running_loop()
+
+
+# No coroutine itself: two turns of the loop take longer than most tests.
 @pytest.fixture(autouse=True)
-async def _nothing_left_over() -> AsyncIterator[None]:
+def _nothing_left_over(_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Every task that a test started has ended with it."""
-    before = left = asyncio.all_tasks()
+    before = asyncio.all_tasks(_loop)
     yield
+    if asyncio.all_tasks(_loop) - before:
+        _loop.run_until_complete(_require_end_of_tasks(before))
+
+
+async def _require_end_of_tasks(before: set[asyncio.Task[Any]]) -> None:
+    left = before
     for _ in range(50):
         left = asyncio.all_tasks() - before - {asyncio.current_task()}
         if not left:
