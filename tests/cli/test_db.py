@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 from contextlib import closing
@@ -94,8 +93,7 @@ async def test_command_that_is_interrupted_leaves_nothing(tmp_path: Path, place:
         await connection.execute("LOCK TABLE users")  # a backup waits for it
         command = await start_command("db", "backup", str(folder / "roster.db"), ROSTER_STORE_URL=place)
         await until(lambda: connection.fetchval(waiting), timeout=20)
-        assert command.process.pid is not None
-        os.kill(command.process.pid, number)
+        command.process.send_signal(number)
         ended = await command.end()
     await connection.close()
 

@@ -14,7 +14,7 @@ import pytest
 from service import __version__
 from service.cli.reference import env_example, markdown_table
 from tests.support.command import run_command
-from tests.support.gunicorn import ROOT, SETTINGS_OF_PROCESSES, finished, start
+from tests.support.gunicorn import ROOT, SETTINGS_OF_PROCESSES, start
 from tests.support.server import Server
 from tests.support.wait import until
 
@@ -102,17 +102,8 @@ async def test_health_is_that_of_the_service(server: Server) -> None:
 
 async def test_settings_are_printed_as_both_documents() -> None:
     """The settings command prints what `.env.example` and the table in README hold."""
-    assert await _printed("settings") == env_example()
-    assert await _printed("settings", "--format", "markdown") == markdown_table()
-
-
-async def _printed(*command: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "service", *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0
-    return output.decode()
+    assert await run_command("settings") == (0, env_example())
+    assert await run_command("settings", "--format", "markdown") == (0, markdown_table())
 
 
 async def test_many_workers_are_refused_by_the_command_of_one_process() -> None:
@@ -132,9 +123,13 @@ async def test_taken_port_comes_with_a_free_one(server: Server) -> None:
 
 async def test_missing_packages_are_a_sentence() -> None:
     """A Python without the packages prints how to install them, without a traceback."""
-    code, text = await finished("-S", "-m", "service")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-S", "-m", "service", cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+    _, stderr = await process.communicate()
+    text = stderr.decode()
 
-    assert code == 1
+    assert process.returncode == 1
     assert text.startswith("roster: ")
     assert "has no package" in text
     assert "Traceback" not in text

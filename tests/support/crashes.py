@@ -10,7 +10,6 @@ import random
 import signal
 import sqlite3
 import tempfile
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, Final, Protocol
 
 import aiohttp
 
+from tests.support.forked import Forked
 from tests.support.gunicorn import start
 from tests.support.ports import free_port
 from tests.support.postgres import postgres, processes
@@ -106,7 +106,7 @@ class Crashing:
             return users
 
     @asynccontextmanager
-    async def _served(self) -> AsyncIterator[Process]:
+    async def _served(self) -> AsyncIterator[Forked]:
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stderr:
             process = await start(
                 *("-m", "service"), folder=folder, stderr=stderr,
@@ -116,11 +116,10 @@ class Crashing:
                 await self._enter(process)
                 yield process
             finally:
-                with suppress(ProcessLookupError):
-                    process.send_signal(signal.SIGKILL)
+                process.kill()
                 await process.wait()
 
-    async def _enter(self, process: Process) -> None:
+    async def _enter(self, process: Forked) -> None:
         """Wait until it serves, and log in where that was not done yet: a token outlives the process."""
         async with asyncio.timeout(_READY_S), aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as session:
             while True:

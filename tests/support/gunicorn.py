@@ -6,17 +6,16 @@ import asyncio
 import os
 import re
 import signal
-import sys
 import tempfile
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Final
 
 import aiohttp
 from aiohttp import web
 
+from tests.support.forked import Forked, fork, run_python
 from tests.support.server import ADMIN_PASSWORD, Server
 from tests.support.wait import until
 
@@ -38,7 +37,7 @@ SETTINGS_OF_PROCESSES: Final = {
 class Gunicorn:
     """A master with its worker, listening. `server` speaks to it; its `app` is empty, the real one is over there."""
 
-    def __init__(self, process: Process, stderr: IO[bytes], server: Server) -> None:
+    def __init__(self, process: Forked, stderr: IO[bytes], server: Server) -> None:
         self.server = server
         self._process = process
         self._stderr = stderr
@@ -100,41 +99,30 @@ async def gunicorn(**settings: str) -> AsyncIterator[Gunicorn]:
             async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
                 yield Gunicorn(process, stderr, Server(web.Application(), port, session))
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill_group()
             await process.wait()
 
 
 async def finished(*command: str, **settings: str) -> tuple[int, str]:
     """Run Python with `command`, which must end by itself; its exit code and what it wrote to stderr."""
-    with tempfile.TemporaryDirectory() as folder:
-        process = await start(*command, folder=folder, stderr=asyncio.subprocess.PIPE, **settings)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stderr:
+        process = await start(*command, folder=folder, stderr=stderr, **settings)
         try:
             async with asyncio.timeout(_START_S):
-                _, stderr = await process.communicate()
+                code = await process.wait()
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode is not None
-    return process.returncode, stderr.decode()
+            process.kill_group()
+        return code, _text(stderr)
 
 
-async def start(*command: str, folder: str, stderr: IO[bytes] | int, **settings: str) -> Process:
+async def start(*command: str, folder: str, stderr: IO[bytes], **settings: str) -> Forked:
     """Start Python in `folder`, where no `.env` lies, with the settings of tests and none of this machine."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("ROSTER_", "GUNICORN_"))}
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        cwd=folder,
-        env={**environ, "PYTHONPATH": str(ROOT), **SETTINGS_OF_PROCESSES, **settings},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=stderr,
-        start_new_session=True,  # so that no worker outlives a failed test
-    )
+    environment = {**environ, "PYTHONPATH": str(ROOT), **SETTINGS_OF_PROCESSES, **settings}
+    return await fork(run_python, *command, folder=folder, environment=environment, stderr=stderr.fileno())
 
 
-async def _port(process: Process, stderr: IO[bytes]) -> int:
+async def _port(process: Forked, stderr: IO[bytes]) -> int:
     def listening() -> re.Match[str] | None:
         return re.search(r"Listening at: http://127\.0\.0\.1:([0-9]+)", _text(stderr))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import sqlite3
-import sys
 from contextlib import closing
 
 import pytest
@@ -15,7 +13,7 @@ from service.store.maintenance import copying, locations
 from service.store.maintenance.database import CHUNK
 from service.store.sql import tables
 from tests.support.domain import a_user, keep
-from tests.support.gunicorn import ROOT
+from tests.support.gunicorn import finished
 from tests.support.maintenance import (
     contents,
     fill,
@@ -98,8 +96,7 @@ async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: st
         "copying.new_epoch = lambda: os.kill(os.getpid(), 9)\n"
         "asyncio.run(copying.copy(locations.at(sys.argv[1]), locations.at(sys.argv[2]), replace=True))\n"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, source, target, cwd=ROOT)
-    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    assert (await finished("-c", script, source, target))[0] == -signal.SIGKILL
     assert await contents(target) == before
     assert before["users"] != (await contents(source))["users"]
 

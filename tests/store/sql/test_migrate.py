@@ -25,7 +25,7 @@ from service.store.sql.tables import metadata
 from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
-from tests.support.gunicorn import ROOT
+from tests.support.gunicorn import ROOT, finished
 
 
 @pytest.fixture
@@ -167,8 +167,7 @@ async def test_process_killed_in_a_migration_leaves_the_old_state_whole(path: Pa
         "    migrate.upgrade(connection)\n"
         "migrate.in_sqlite(Path(sys.argv[1]), dies)\n"
     )
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(path), cwd=ROOT)
-    assert await asyncio.wait_for(process.wait(), 20) == -signal.SIGKILL
+    assert (await finished("-c", script, str(path)))[0] == -signal.SIGKILL
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
