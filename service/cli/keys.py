@@ -117,7 +117,7 @@ async def rotate(
         algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
     )
     async with database.changing() as writer:
-        await writer.rows(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
+        await writer.rows(statements.KEEP_SIGNING_KEY, **rows.SIGNING_KEY.to_row(key))
         for other in present:
             until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
             if at_once or (until is not None and until <= now):
@@ -146,7 +146,7 @@ async def _kept_keys(database: Database) -> list[SigningKey]:
 
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
-        return [rows.signing_key_of(row, database.dialect) for row in await reader.rows(statements.SIGNING_KEYS)]
+        return [rows.SIGNING_KEY.from_row(row, database.dialect) for row in await reader.rows(statements.SIGNING_KEYS)]
 
 
 def _state(key: SigningKey, keys: list[SigningKey], now: datetime, ttl: timedelta, *, signs: bool) -> str:

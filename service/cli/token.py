@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from service.domain.users.user import User
     from service.security.session_secrets import Grant
     from service.store.sql.dialects import Dialect, Statement
-    from service.store.sql.rows import Row
+    from service.store.sql.row_mapper import Row
 
 
 _IN_MEMORY: Final = "memory://"
@@ -175,7 +175,7 @@ async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User]
     if found is None:
         return None
     row, dialect = found
-    return rows.session_of(row, dialect), rows.user_of(row[len(statements.SESSION) :], dialect)
+    return rows.SESSION.from_row(row, dialect), rows.USER.from_row(row, dialect, len(rows.SESSION.columns))
 
 
 async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User] | None:
@@ -186,8 +186,7 @@ async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User]
     if found is None:
         return None
     row, dialect = found
-    end = len(statements.TOKEN)
-    return rows.token_of(row[:end], dialect), rows.user_of(row[end:], dialect)
+    return rows.TOKEN.from_row(row, dialect), rows.USER.from_row(row, dialect, len(rows.TOKEN.columns))
 
 
 async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:

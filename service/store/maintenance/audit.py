@@ -13,5 +13,5 @@ async def tell(writer: TableWriter, action: Recorded, details: Details | None = 
     """Append an audit entry in this transaction."""
     moment = place_of(datetime.now(UTC))
     ((_, _, _, place),) = await writer.rows(statements.TAKE_SEQS, count=0, entries=1, moment=moment)
-    entry = AuditEntry(action, None, None, COMMAND, details)
-    await writer.rows(statements.KEEP_ENTRY, **rows.of_entry(entry, place))
+    entry = AuditEntry(action, None, None, COMMAND, details, place)
+    await writer.rows(statements.KEEP_ENTRY, **rows.ENTRY.to_row(entry))

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.migrate import Step
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 
 CHUNK: Final = 1_000  # rows that are in memory at once
 

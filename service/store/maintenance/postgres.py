@@ -20,7 +20,7 @@ from service.store.postgres.lease import Lease
 from service.store.postgres.server import connect
 from service.store.sql import migrate
 from service.store.sql.dialects import POSTGRES, Statement
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 from service.store.sql.tables import metadata
 
 _SECRET: Final = re.compile(r"(?<=//)[^/]*@|(?<=password=)[^&]*")

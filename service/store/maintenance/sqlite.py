@@ -17,7 +17,7 @@ from service.store.maintenance.database import CHUNK, TableReader, TableWriter
 from service.store.maintenance.targets import files_of
 from service.store.sql import migrate
 from service.store.sql.dialects import SQLITE, Statement
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 from service.store.sqlite.connection import SqliteConnection
 from service.store.sqlite.file_lock import own, refuse_hard_links
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, Column, DateTime, Table, Uuid
 
 from service.store.sql.dialects import Dialect
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 
 _PYTHON: Final = ((Uuid, UUID), (DateTime, datetime), (Boolean, bool))
 

@@ -12,7 +12,7 @@ import asyncpg
 
 from service.domain.errors import StorageFull, Unavailable
 from service.store.sql.dialects import POSTGRES, Statement
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 from service.telemetry.quiet import Quiet
 
 # After this silence a server counts as gone, so that a caller is answered within two seconds. A statement that is only slow

@@ -16,7 +16,8 @@ import asyncpg
 
 from service.domain.errors import Unavailable
 from service.store.postgres.connection import PostgresConnection, deadline
-from service.store.sql import rows, statements
+from service.store.sql import statements
+from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
 
 RENEW_EVERY_S: Final = 5.0
@@ -82,7 +83,7 @@ class Lease:
 
 
 async def _owner(connection: asyncpg.Connection[Any]) -> str:
-    found: Sequence[rows.Row] = ()
+    found: Sequence[Row] = ()
     with suppress(Unavailable):  # of an earlier version, which has no such table
         found = await PostgresConnection(connection).rows(statements.LEASES, after=_GONE_AFTER)
     if not found:

@@ -33,9 +33,10 @@ from service.store.postgres.server import (
     startup_settings,
 )
 from service.store.postgres.writer import CHANNEL, PostgresWriter
-from service.store.sql import rows, schema, statements
+from service.store.sql import schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import POSTGRES, Statement
+from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.telemetry.quiet import Quiet
 
@@ -262,7 +263,7 @@ class PostgresStore(SqlStore):
             return False
         return self._gatherer.is_connected and self._can_write
 
-    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[Row]:
         until = asyncio.get_running_loop().time() + SILENCE_S
         try:
             async with asyncio.timeout_at(until):
@@ -274,7 +275,7 @@ class PostgresStore(SqlStore):
         finally:
             self._turns.release()
 
-    async def _find_in_turn(self, until: float, statement: Statement, given: Mapping[str, Any]) -> Sequence[rows.Row]:
+    async def _find_in_turn(self, until: float, statement: Statement, given: Mapping[str, Any]) -> Sequence[Row]:
         now = asyncio.get_running_loop().time
         # Who has waited for its turn, or for a connection, has that much less time to wait for the answer.
         try:
@@ -289,7 +290,7 @@ class PostgresStore(SqlStore):
             await self._pool.release(acquired)
 
     @asynccontextmanager
-    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
+    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[Row]]]]:
         try:
             # The reader of the export may pause for any time.
             connection = await self._connect({**self._bounded, "idle_in_transaction_session_timeout": "0"})
@@ -301,7 +302,7 @@ class PostgresStore(SqlStore):
                 ((epoch, seq, _),) = await PostgresConnection(connection).rows(statements.POSITION)
                 cursor = await connection.cursor(statement.compiled(POSTGRES).text)
 
-            async def pages() -> AsyncIterator[Sequence[rows.Row]]:
+            async def pages() -> AsyncIterator[Sequence[Row]]:
                 while True:
                     async with deadline(connection):
                         found = await cursor.fetch(_PAGE)

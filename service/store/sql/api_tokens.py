@@ -23,14 +23,14 @@ class SqlApiTokenReads:
         found = await self._database.find(statements.TOKEN_WITH_USER, digest=digest)
         if not found:
             return None
-        token = rows.token_of(found[0][: len(statements.TOKEN)], self._dialect)
+        token = rows.TOKEN.from_row(found[0], self._dialect)
         if not token.lives(self._database.now()):
             return None
-        return token, rows.user_of(found[0][len(statements.TOKEN) :], self._dialect)
+        return token, rows.USER.from_row(found[0], self._dialect, len(rows.TOKEN.columns))
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
         found = await self._database.find(statements.TOKENS_OF, user=user_id)
-        return [rows.token_of(row, self._dialect) for row in found]
+        return [rows.TOKEN.from_row(row, self._dialect) for row in found]
 
     async def record_uses(self, uses: Mapping[UUID, datetime]) -> None:
         given = [{"token": token_id, "moment": moment} for token_id, moment in uses.items()]
@@ -51,15 +51,15 @@ class SqlApiTokenWrites:
 
     async def find(self, token_id: UUID) -> ApiToken | None:
         found = await self._connection.rows(statements.TOKEN_BY_ID, id=token_id)
-        return rows.token_of(found[0], self._connection.dialect) if found else None
+        return rows.TOKEN.from_row(found[0], self._connection.dialect) if found else None
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
         found = await self._connection.rows(statements.TOKENS_OF, user=user_id)
-        return [rows.token_of(row, self._connection.dialect) for row in found]
+        return [rows.TOKEN.from_row(row, self._connection.dialect) for row in found]
 
     async def create(self, token: ApiToken) -> None:
         await self._connection.run(statements.FORGET_TOKENS, now=token.created_at)
-        await self._connection.run(statements.PUT_TOKEN, **rows.of_token(token))
+        await self._connection.run(statements.PUT_TOKEN, **rows.TOKEN.to_row(token))
 
     async def delete(self, token_id: UUID) -> None:
         await self._connection.run(statements.DELETE_TOKEN, id=token_id)

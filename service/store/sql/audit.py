@@ -20,4 +20,4 @@ class SqlAuditReads:
         # One condition is an index; of several the others are looked for in it, which may be long.
         is_short = sum(given[name] is not None for name in ("actor", "subject", "action")) < 2
         found = await (self._database.find if is_short else self._database.search)(statement, **given)
-        return [rows.entry_of(row, self._database.dialect) for row in found]
+        return [rows.ENTRY.from_row(row, self._database.dialect) for row in found]

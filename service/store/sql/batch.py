@@ -12,7 +12,7 @@ from service.domain.audit import place_of
 from service.domain.errors import AlreadyExists, DomainError, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
-from service.domain.idempotency.claims import Claim
+from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Render, Written
 from service.store.recording import Recording
 from service.store.sql import rows, statements
@@ -228,7 +228,7 @@ async def _append(
     await _keep_entries(connection, done, audited - entries)
     if not count:
         return Position(epoch, head)
-    await connection.run_many(statements.KEEP_EVENTS, [rows.of_event(event) for event in numbered])
+    await connection.run_many(statements.KEEP_EVENTS, [rows.EVENT.to_row(event) for event in numbered])
     versions = {event.subject: event.seq for event in numbered if event.user is not None}
     if versions:  # logins and their ends change no user, and nothing said is a way there and back all the same
         given = [{"user": user, "seq": seq} for user, seq in versions.items()]
@@ -244,13 +244,13 @@ async def _append(
 async def _keep_entries(connection: StatementRunner, done: Sequence[Outcome], behind: int) -> None:
     recorded = ((outcome.recorded, outcome.events) for outcome in done if outcome.recorded is not None)
     entries = (entry for recording, events in recorded for entry in recording.entries(events))
-    given = [rows.of_entry(entry, place) for place, entry in enumerate(entries, behind + 1)]
+    given = [rows.ENTRY.to_row(entry.put(place)) for place, entry in enumerate(entries, behind + 1)]
     await connection.run_many(statements.KEEP_ENTRIES, given)
 
 
 async def _keep_answers(connection: StatementRunner, done: Sequence[Outcome], position: Position) -> None:
     answered = [
-        rows.of_answer(claim, render(Written(outcome.value, outcome.events, position)))
+        _answer_row(claim, render(Written(outcome.value, outcome.events, position)))
         for outcome in done
         if outcome.claimed is not None
         for claim, render in (outcome.claimed,)
@@ -261,6 +261,11 @@ async def _keep_answers(connection: StatementRunner, done: Sequence[Outcome], po
         for event in outcome.events:
             if event.type == "user.deleted":
                 await connection.run(statements.EMPTY_ANSWERS, id=event.subject)
+
+
+def _answer_row(claim: Claim, answer: StoredResponse) -> dict[str, Any]:
+    of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}
+    return of_claim | rows.new_values(rows.ANSWER.to_row(answer))
 
 
 async def _trim(connection: StatementRunner, head: int, first: int, kept: RetentionPolicy) -> None:

@@ -10,7 +10,21 @@ from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, ColumnElement, String, Table, Text, bindparam, column, func, insert, select
+from sqlalchemy import (
+    Boolean,
+    ClauseElement,
+    ColumnElement,
+    DateTime,
+    String,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    column,
+    func,
+    insert,
+    select,
+)
 from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect as SqlDialect
@@ -57,6 +71,7 @@ class Dialect:
 
     Attributes:
         to_sql: by type, how a value goes in; others go as they are.
+        from_sql: by type of a column, how a value comes out; others come as they are.
         moment, identity: how a moment and an id come out.
         insert: its own INSERT, which can say what to do when the row is there.
         place_of: its own function for where a text is in another; 0 for nowhere.
@@ -66,6 +81,7 @@ class Dialect:
 
     sql: SqlDialect
     to_sql: Mapping[type, Callable[[Any], Any]]
+    from_sql: Mapping[type, Callable[[Any], Any]]
     moment: Callable[[Any], datetime]
     identity: Callable[[Any], UUID]
     insert: Callable[..., Any]
@@ -122,6 +138,7 @@ def _same(value: Any) -> Any:
 SQLITE: Final = Dialect(
     sqlite.dialect(paramstyle="qmark"),
     {UUID: _text_of_id, datetime: _text_of, bool: int, list: partial(json.dumps, default=str)},
+    {Uuid: UUID, DateTime: datetime.fromisoformat, Boolean: bool},
     datetime.fromisoformat,
     UUID,
     sqlite.insert,
@@ -131,6 +148,7 @@ SQLITE: Final = Dialect(
 )
 POSTGRES: Final = Dialect(
     postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it in part
+    {},
     {},
     _same,
     _same,

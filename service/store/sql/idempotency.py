@@ -30,7 +30,7 @@ class SqlIdempotencyWrites:
         ):
             self.claimed = claim, render
             return None
-        found = await self._connection.rows(statements.ANSWER, **of_claim)
+        found = await self._connection.rows(statements.FIND_ANSWER, **of_claim)
         if not found:
             raise InvalidToken()
         fingerprint, status, _, body, _ = found[0]
@@ -39,4 +39,4 @@ class SqlIdempotencyWrites:
             raise NeedsPredecessor()
         if body is None:
             raise ResponseExpired()
-        return rows.answer_of(found[0][1:], self._connection.dialect)
+        return rows.ANSWER.from_row(found[0], self._connection.dialect, 1)

@@ -34,12 +34,12 @@ class SqlSigningKeys:
 
     async def list_all(self) -> Sequence[SigningKey]:
         found = await self._database.find(statements.SIGNING_KEYS)
-        return [rows.signing_key_of(row, self._database.dialect) for row in found]
+        return [rows.SIGNING_KEY.from_row(row, self._database.dialect) for row in found]
 
     async def add_if_none(self, key: SigningKey) -> None:
         async def work(connection: StatementRunner) -> None:
             await connection.rows(statements.LOCK_LOG)
             if not await connection.rows(statements.SIGNING_KEYS):
-                await connection.run(statements.KEEP_SIGNING_KEY, **rows.of_signing_key(key))
+                await connection.run(statements.KEEP_SIGNING_KEY, **rows.SIGNING_KEY.to_row(key))
 
         await self._database.execute(work)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from service.domain.mail.mail import Mail, MailKind, MailToken, MailTokenRef, Purpose, join_digests
 from service.store.sql import rows, statements
+from service.store.sql.row_mapper import Row
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
 
@@ -20,7 +21,7 @@ class SqlMailReads:
 
     async def list_due(self, now: datetime, limit: int) -> Sequence[Mail]:
         found = await self._database.find(statements.DUE_MAILS, now=now, limit=limit)
-        return [rows.mail_of(row, self._database.dialect) for row in found]
+        return [rows.MAIL.from_row(row, self._database.dialect) for row in found]
 
 
 class SqlMailWrites:
@@ -32,11 +33,11 @@ class SqlMailWrites:
         self._connection = connection
 
     async def find(self, email: str, kind: MailKind) -> Mail | None:
-        found = await self._connection.rows(statements.MAIL, of_email=email, of_kind=kind)
-        return rows.mail_of(found[0], self._connection.dialect) if found else None
+        found = await self._connection.rows(statements.FIND_MAIL, of_email=email, of_kind=kind)
+        return rows.MAIL.from_row(found[0], self._connection.dialect) if found else None
 
     async def enqueue(self, mail: Mail) -> None:
-        await self._connection.run(statements.PUT_MAIL, **rows.of_mail(mail))
+        await self._connection.run(statements.PUT_MAIL, **rows.MAIL.to_row(mail))
 
     async def claim(self, mail: Mail, until: datetime) -> Mail | None:
         found = await self._connection.rows(
@@ -56,13 +57,13 @@ class SqlMailTokenReads:
         self._database = database
 
     async def find(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
-        found = await self._database.find(statements.MAIL_TOKEN, of_user=presented.user_id, of_purpose=purpose)
-        token = rows.mail_token_of(found[0], self._database.dialect) if found else None
+        found = await self._database.find(statements.FIND_MAIL_TOKEN, of_user=presented.user_id, of_purpose=purpose)
+        token = rows.MAIL_TOKEN.from_row(found[0], self._database.dialect) if found else None
         return token if token is not None and presented.digest in token.digests else None
 
     async def list_expired(self, now: datetime, limit: int) -> Sequence[MailToken]:
         found = await self._database.find(statements.EXPIRED_MAIL_TOKENS, now=now, limit=limit)
-        return [rows.mail_token_of(row, self._database.dialect) for row in found]
+        return [rows.MAIL_TOKEN.from_row(row, self._database.dialect) for row in found]
 
 
 class SqlMailTokenWrites:
@@ -74,13 +75,13 @@ class SqlMailTokenWrites:
         self._connection = connection
 
     async def find(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
-        return self._token(await self._connection.rows(statements.MAIL_TOKEN, of_user=user_id, of_purpose=purpose))
+        return self._token(await self._connection.rows(statements.FIND_MAIL_TOKEN, of_user=user_id, of_purpose=purpose))
 
     async def find_next_for_address(self, email: str, purpose: Purpose) -> MailToken | None:
         return self._token(await self._connection.rows(statements.MAIL_TOKEN_TO, of_email=email, of_purpose=purpose))
 
     async def save(self, token: MailToken) -> None:
-        await self._connection.run(statements.PUT_MAIL_TOKEN, **rows.of_mail_token(token))
+        await self._connection.run(statements.PUT_MAIL_TOKEN, **rows.MAIL_TOKEN.to_row(token))
 
     async def consume(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
         found = await self.find(presented.user_id, purpose)
@@ -96,5 +97,5 @@ class SqlMailTokenWrites:
         else:
             await self._connection.run(statements.FORGET_MAIL_TOKEN, of_user=user_id, of_purpose=purpose)
 
-    def _token(self, found: Sequence[rows.Row]) -> MailToken | None:
-        return rows.mail_token_of(found[0], self._connection.dialect) if found else None
+    def _token(self, found: Sequence[Row]) -> MailToken | None:
+        return rows.MAIL_TOKEN.from_row(found[0], self._connection.dialect) if found else None

@@ -14,8 +14,10 @@ from service.domain.events.query import EventPage, EventQuery
 from service.domain.users.query import UserQuery
 from service.store.sql import rows, statements
 from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.row_mapper import Row
 
-_USER: Final = 3 + [column.name for column in statements.EVENT].index("user")
+_EVENT: Final = 3  # place of its first column in a row of the log
+_USER: Final = _EVENT + rows.EVENT.index("user")
 
 _users = functools.cache(statements.list_users)
 _events = functools.cache(statements.list_events)
@@ -65,7 +67,7 @@ def audit(query: AuditQuery) -> tuple[Statement, dict[str, Any]]:
 
 
 def page(
-    query: EventQuery, found: Sequence[rows.Row], dialect: Dialect, written: Mapping[tuple[str, int], Event]
+    query: EventQuery, found: Sequence[Row], dialect: Dialect, written: Mapping[tuple[str, int], Event]
 ) -> EventPage:
     """The answer, from the row of the log with each event, of which there is one more than asked for.
 
@@ -81,7 +83,7 @@ def page(
         if row[3] is not None:
             known = written.get((epoch, row[3]))
             if known is None or (known.user is None) != (row[_USER] is None):
-                known = rows.event_of(row[3:-1], dialect)
+                known = rows.EVENT.from_row(row, dialect, _EVENT)
             events.append(known)
     if len(found) > query.limit:
         seen = events[-1].seq if events else query.after

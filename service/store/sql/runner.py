@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from service.domain.ports import Snapshot
-from service.store.sql import rows
 from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.row_mapper import Row
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class StatementRunner(Protocol):
     @property
     def dialect(self) -> Dialect: ...
 
-    async def rows(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """Run a statement and return what it finds."""
 
     async def run(self, statement: Statement, **given: Any) -> None:
@@ -45,13 +45,13 @@ class SqlDatabase(Protocol):
 
     def now(self) -> datetime: ...
 
-    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """Run a statement that changes nothing."""
 
-    async def search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def search(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """The same for one that may walk through a whole table."""
 
-    def stream(self, statement: Statement) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
+    def stream(self, statement: Statement) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[Row]]]]:
         """Run a statement without values, and read its rows in pages, as they are at one position of the log.
 
         Raises `Unavailable`, also for each page. Leaving the block releases the snapshot; cancelling is safe.

@@ -18,7 +18,7 @@ class SqlSecondFactorReads:
 
     async def find(self, user_id: UUID) -> tuple[SecondFactor, int] | None:
         for *row, left in await self._database.find(statements.READ_SECOND_FACTOR, user=user_id):
-            factor = rows.second_factor_of(row, self._database.dialect)
+            factor = rows.read_second_factor(row, self._database.dialect)
             return None if factor is None else (factor, left)
         return None
 
@@ -32,10 +32,12 @@ class SqlSecondFactorWrites:
         self._connection = connection
 
     async def save(self, user_id: UUID, factor: SecondFactor) -> None:
-        await self._connection.run(statements.PUT_SECOND_FACTOR, user=user_id, **rows.of_second_factor(factor))
+        await self._connection.run(
+            statements.PUT_SECOND_FACTOR, user=user_id, **rows.new_values(rows.SECOND_FACTOR.to_row(factor))
+        )
 
     async def delete(self, user_id: UUID) -> None:
-        await self._connection.run(statements.PUT_SECOND_FACTOR, user=user_id, **rows.of_second_factor(None))
+        await self._connection.run(statements.DELETE_SECOND_FACTOR, user=user_id)
         await self._connection.run(statements.FORGET_RECOVERY_CODES, of_user=user_id)
 
     async def consume_totp_step(self, user_id: UUID, step: int) -> bool:

@@ -23,15 +23,15 @@ class SqlSessionReads:
         found = await self._database.find(statements.SESSION_WITH_USER, id=session_id)
         if not found:
             return None
-        session = rows.session_of(found[0], self._dialect)
+        session = rows.SESSION.from_row(found[0], self._dialect)
         if session.expires_at <= self._database.now():
             return None
-        return session, rows.user_of(found[0][len(statements.SESSION) :], self._dialect)
+        return session, rows.USER.from_row(found[0], self._dialect, len(rows.SESSION.columns))
 
     async def list_of_user(self, user_id: UUID) -> Sequence[Session]:
         found = await self._database.find(statements.SESSIONS_OF, user=user_id)
         now = self._database.now()
-        sessions = [rows.session_of(row, self._dialect) for row in found]
+        sessions = [rows.SESSION.from_row(row, self._dialect) for row in found]
         return [session for session in sessions if session.expires_at > now]
 
 
@@ -45,16 +45,16 @@ class SqlSessionWrites:
 
     async def find(self, session_id: UUID) -> Session | None:
         found = await self._connection.rows(statements.SESSION_BY_ID, id=session_id)
-        return rows.session_of(found[0], self._connection.dialect) if found else None
+        return rows.SESSION.from_row(found[0], self._connection.dialect) if found else None
 
     async def list_of_user(self, user_id: UUID) -> Sequence[Session]:
         found = await self._connection.rows(statements.SESSIONS_OF, user=user_id)
-        return [rows.session_of(row, self._connection.dialect) for row in found]
+        return [rows.SESSION.from_row(row, self._connection.dialect) for row in found]
 
     async def save(self, session: Session) -> None:
         if session.generation == 1:
             await self._connection.run(statements.FORGET_SESSIONS, now=session.created_at)
-        await self._connection.run(statements.PUT_SESSION, **rows.of_session(session))
+        await self._connection.run(statements.PUT_SESSION, **rows.SESSION.to_row(session))
 
     async def delete(self, session_id: UUID) -> None:
         await self._connection.run(statements.DELETE_SESSION, id=session_id)

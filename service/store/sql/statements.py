@@ -29,6 +29,19 @@ from sqlalchemy import (
 
 from service.domain.events.query import EXAMINED_MAX
 from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.rows import (
+    ANSWER,
+    CREDENTIALS,
+    ENTRY,
+    EVENT,
+    MAIL,
+    MAIL_TOKEN,
+    SECOND_FACTOR,
+    SESSION,
+    SIGNING_KEY,
+    TOKEN,
+    USER,
+)
 from service.store.sql.tables import (
     DELETION,
     ROLE_CHANGE,
@@ -49,16 +62,6 @@ from service.store.sql.tables import (
     tokens,
     users,
 )
-
-USER: Final = [users.c[name] for name in (
-    "id", "username", "email", "name", "age", "role", "active", "created_at", "updated_at", "version",
-)]  # fmt: skip
-SECOND_FACTOR: Final = [users.c[name] for name in ("totp_secret", "totp_since", "totp_step")]
-SESSION: Final = list(sessions.c)
-TOKEN: Final = list(tokens.c)
-EVENT: Final = list(events.c)
-SIGNING_KEY: Final = list(signing_keys.c)
-ENTRY: Final = list(audit.c)
 
 
 def _always(statement: Any) -> Statement:
@@ -83,7 +86,7 @@ def _insert_rows(table: Table) -> Statement:
 
 
 def _user_by(*conditions: Any) -> Select[Any]:
-    return select(*USER, users.c.password_hash, *SECOND_FACTOR).where(*conditions)
+    return select(*CREDENTIALS).where(*conditions)
 
 
 # The log
@@ -162,7 +165,7 @@ def list_entries(*, actor: bool, subject: bool, action: bool, first: bool, end: 
         conditions.append(audit.c.place >= bindparam("first"))
     if end:
         conditions.append(audit.c.place < bindparam("end"))
-    return _always(select(*ENTRY).where(*conditions).order_by(audit.c.place.desc()).limit(bindparam("limit")))
+    return _always(select(*ENTRY.columns).where(*conditions).order_by(audit.c.place.desc()).limit(bindparam("limit")))
 
 
 # Processes, by the clock of the database: those of hosts differ
@@ -199,14 +202,14 @@ SECRET: Final = _always(select(secrets.c.value).where(secrets.c.name == bindpara
 
 # If two processes find no key and each creates one, the second waits for the first to commit.
 LOCK_LOG: Final = _always(select(log.c.id).with_for_update())
-SIGNING_KEYS: Final = _always(select(*SIGNING_KEY).order_by(signing_keys.c.signs_from, signing_keys.c.kid))
+SIGNING_KEYS: Final = _always(select(*SIGNING_KEY.columns).order_by(signing_keys.c.signs_from, signing_keys.c.kid))
 KEEP_SIGNING_KEY: Final = _always(insert(signing_keys))
 FORGET_SIGNING_KEY: Final = _always(delete(signing_keys).where(signing_keys.c.kid == bindparam("kid")))
 
 # Users
 
 READ_USER: Final = _always(
-    select(log.c.epoch, log.c.seq, *USER).select_from(log.outerjoin(users, users.c.id == bindparam("id")))
+    select(log.c.epoch, log.c.seq, *USER.columns).select_from(log.outerjoin(users, users.c.id == bindparam("id")))
 )
 # Locked where the database has other writers: what is read here is what will be changed.
 USER_BY_ID: Final = _always(_user_by(users.c.id == bindparam("id")).with_for_update())
@@ -235,12 +238,12 @@ HOLDERS: Final = Statement(_holders)
 ACTIVE_ADMINS: Final = _always(
     select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True)).with_for_update()
 )
-PUT_USER: Final = _put(users, "password_hash", *(column.name for column in SECOND_FACTOR))
+PUT_USER: Final = _put(users, "password_hash", *(column.name for column in SECOND_FACTOR.columns))
 PUT_PASSWORD: Final = _always(
     update(users).where(users.c.id == bindparam("user")).values(password_hash=bindparam("hash"))
 )
 SET_VERSION: Final = _always(update(users).where(users.c.id == bindparam("user")).values(version=bindparam("seq")))
-EVERY_USER: Final = _always(select(*USER))
+EVERY_USER: Final = _always(select(*USER.columns))
 DELETE_USER: Final = _always(delete(users).where(users.c.id == bindparam("id")))
 
 
@@ -270,7 +273,7 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
     if active:
         conditions.append(users.c.active == bindparam("active"))
     order = [one.desc() if turned else one.asc() for one in key]
-    page = select(*USER).where(*conditions).order_by(*order).limit(bindparam("limit")).subquery()
+    page = select(*USER.columns).where(*conditions).order_by(*order).limit(bindparam("limit")).subquery()
     # With the position of the log, in one statement: one statement sees one state.
     return (
         select(log.c.epoch, log.c.seq, *page.c)
@@ -283,22 +286,28 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
 
 # Locked as well: of two processes that refresh at once one would put the generation back that the other has advanced, and
 # one that refreshes would put a session back that another has ended.
-SESSION_BY_ID: Final = _always(select(*SESSION).where(sessions.c.id == bindparam("id")).with_for_update())
+SESSION_BY_ID: Final = _always(select(*SESSION.columns).where(sessions.c.id == bindparam("id")).with_for_update())
 SESSION_WITH_USER: Final = _always(
-    select(*SESSION, *USER).join(users, users.c.id == sessions.c.user_id).where(sessions.c.id == bindparam("id"))
+    select(*SESSION.columns, *USER.columns)
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.id == bindparam("id"))
 )
 SESSIONS_OF: Final = _always(
-    select(*SESSION).where(sessions.c.user_id == bindparam("user")).order_by(sessions.c.created_at, sessions.c.id)
+    select(*SESSION.columns)
+    .where(sessions.c.user_id == bindparam("user"))
+    .order_by(sessions.c.created_at, sessions.c.id)
 )
 PUT_SESSION: Final = _put(sessions)
 DELETE_SESSION: Final = _always(delete(sessions).where(sessions.c.id == bindparam("id")))
 FORGET_SESSIONS: Final = _always(delete(sessions).where(sessions.c.expires_at <= bindparam("now")))
-TOKEN_BY_ID: Final = _always(select(*TOKEN).where(tokens.c.id == bindparam("id")))
+TOKEN_BY_ID: Final = _always(select(*TOKEN.columns).where(tokens.c.id == bindparam("id")))
 TOKEN_WITH_USER: Final = _always(
-    select(*TOKEN, *USER).join(users, users.c.id == tokens.c.user_id).where(tokens.c.digest == bindparam("digest"))
+    select(*TOKEN.columns, *USER.columns)
+    .join(users, users.c.id == tokens.c.user_id)
+    .where(tokens.c.digest == bindparam("digest"))
 )
 TOKENS_OF: Final = _always(
-    select(*TOKEN).where(tokens.c.user_id == bindparam("user")).order_by(tokens.c.created_at, tokens.c.id)
+    select(*TOKEN.columns).where(tokens.c.user_id == bindparam("user")).order_by(tokens.c.created_at, tokens.c.id)
 )
 PUT_TOKEN: Final = _always(insert(tokens))
 TOKEN_USED: Final = _always(
@@ -322,7 +331,9 @@ TAKE_TICKET: Final = _always(
 _THIS_MAIL: Final = and_(
     mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"), mails.c.due_at == bindparam("seen")
 )
-MAIL: Final = _always(select(mails).where(mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind")))
+FIND_MAIL: Final = _always(
+    select(*MAIL.columns).where(mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"))
+)
 PUT_MAIL: Final = _put(mails)
 # By when it was due, as it was read: of two who would send it one finds it as it was.
 CLAIM_MAIL: Final = _always(
@@ -333,20 +344,20 @@ CLAIM_MAIL: Final = _always(
 )
 DROP_MAIL: Final = _always(delete(mails).where(_THIS_MAIL).returning(mails.c.kind))
 DUE_MAILS: Final = _always(
-    select(mails).where(mails.c.due_at <= bindparam("now")).order_by(mails.c.due_at).limit(bindparam("limit"))
+    select(*MAIL.columns).where(mails.c.due_at <= bindparam("now")).order_by(mails.c.due_at).limit(bindparam("limit"))
 )
 _THIS_TOKEN: Final = and_(
     mail_tokens.c.user_id == bindparam("of_user"), mail_tokens.c.purpose == bindparam("of_purpose")
 )
-MAIL_TOKEN: Final = _always(select(mail_tokens).where(_THIS_TOKEN))
+FIND_MAIL_TOKEN: Final = _always(select(*MAIL_TOKEN.columns).where(_THIS_TOKEN))
 PUT_MAIL_TOKEN: Final = _put(mail_tokens)
 TAKE_MAIL_TOKEN: Final = _always(
-    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("seen")).returning(*mail_tokens.c)
+    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("seen")).returning(*MAIL_TOKEN.columns)
 )
 FORGET_MAIL_TOKENS: Final = _always(delete(mail_tokens).where(mail_tokens.c.user_id == bindparam("of_user")))
 FORGET_MAIL_TOKEN: Final = _always(delete(mail_tokens).where(_THIS_TOKEN))
 MAIL_TOKEN_TO: Final = _always(
-    select(mail_tokens)
+    select(*MAIL_TOKEN.columns)
     .where(mail_tokens.c.email == bindparam("of_email"), mail_tokens.c.purpose == bindparam("of_purpose"))
     .order_by(
         case((mail_tokens.c.digest.is_(None), 0), else_=1),
@@ -357,7 +368,7 @@ MAIL_TOKEN_TO: Final = _always(
     .limit(1)
 )
 EXPIRED_MAIL_TOKENS: Final = _always(
-    select(mail_tokens)
+    select(*MAIL_TOKEN.columns)
     .where(mail_tokens.c.expires_at <= bindparam("now"))
     .order_by(mail_tokens.c.expires_at)
     .limit(bindparam("limit"))
@@ -369,7 +380,12 @@ EXPIRED_MAIL_TOKENS: Final = _always(
 PUT_SECOND_FACTOR: Final = _always(
     update(users)
     .where(users.c.id == bindparam("user"))
-    .values(totp_secret=bindparam("secret"), totp_since=bindparam("since"), totp_step=bindparam("step"))
+    .values({column.name: bindparam(f"new_{column.name}") for column in SECOND_FACTOR.columns})
+)
+DELETE_SECOND_FACTOR: Final = _always(
+    update(users)
+    .where(users.c.id == bindparam("user"))
+    .values({column.name: null() for column in SECOND_FACTOR.columns})
 )
 # Of two who bring one code one finds an older step; so it is also where nothing was locked before.
 TAKE_STEP: Final = _always(
@@ -389,7 +405,7 @@ _CODES_LEFT: Final = (
     select(func.count()).select_from(recovery_codes).where(recovery_codes.c.user_id == users.c.id).scalar_subquery()
 )
 READ_SECOND_FACTOR: Final = _always(
-    select(*SECOND_FACTOR, _CODES_LEFT).where(users.c.id == bindparam("user"), users.c.totp_secret.is_not(None))
+    select(*SECOND_FACTOR.columns, _CODES_LEFT).where(users.c.id == bindparam("user"), users.c.totp_secret.is_not(None))
 )
 
 
@@ -417,15 +433,9 @@ _OF_CLAIM: Final = and_(
     answers.c.user_id == bindparam("user_id"), answers.c.route == bindparam("route"), answers.c.key == bindparam("key")
 )
 CLAIM: Final = Statement(_claim)
-ANSWER: Final = _always(
-    select(answers.c.fingerprint, answers.c.status, answers.c.headers, answers.c.body, answers.c.subject).where(
-        _OF_CLAIM
-    )
-)
+FIND_ANSWER: Final = _always(select(answers.c.fingerprint, *ANSWER.columns).where(_OF_CLAIM))
 KEEP_ANSWER: Final = _always(
-    update(answers)
-    .where(_OF_CLAIM)
-    .values({name: bindparam(f"new_{name}") for name in ("status", "headers", "body", "subject")})
+    update(answers).where(_OF_CLAIM).values({column.name: bindparam(f"new_{column.name}") for column in ANSWER.columns})
 )
 EMPTY_ANSWERS: Final = _always(
     update(answers).where(answers.c.subject == bindparam("id")).values(headers=null(), body=null())
@@ -452,7 +462,7 @@ def list_events(*, until: bool, subject: bool, types: int | None) -> Statement:
         conditions.append(events.c.seq <= bindparam("until"))
     if subject:
         conditions.append(events.c.subject == bindparam("subject"))
-    found = select(*EVENT).where(*conditions).order_by(events.c.seq)
+    found = select(*EVENT.columns).where(*conditions).order_by(events.c.seq)
     end: Any = null()
     if types is not None:
         examined = found.limit(literal_column(str(EXAMINED_MAX))).cte("examined")

@@ -12,7 +12,6 @@ from service.domain.audit import KEEP_AUDIT_S, AuditSource, place_of
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot, Transaction, Written
-from service.store.sql import rows
 from service.store.sql.api_tokens import SqlApiTokenReads
 from service.store.sql.audit import SqlAuditReads
 from service.store.sql.batch import Outcome, RetentionPolicy, Work
@@ -20,6 +19,7 @@ from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.events import SqlEventReads
 from service.store.sql.keys import SqlSecrets, SqlSigningKeys
 from service.store.sql.mails import SqlMailReads, SqlMailTokenReads
+from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorReads
 from service.store.sql.sessions import SqlSessionReads, SqlTickets
@@ -57,15 +57,15 @@ class SqlStore(ABC):
         self.signing_keys = SqlSigningKeys(self)
 
     @abstractmethod
-    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """Run a statement that changes nothing."""
 
-    async def search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def search(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """The same for one that may walk through a whole table."""
         return await self.find(statement, **given)
 
     @abstractmethod
-    def stream(self, statement: Statement) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
+    def stream(self, statement: Statement) -> AbstractAsyncContextManager[Snapshot[AsyncIterator[Sequence[Row]]]]:
         """Run a statement without values, and read its rows in pages, as they are at one position of the log."""
 
     @abstractmethod

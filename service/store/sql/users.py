@@ -14,6 +14,7 @@ from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 from service.store.sql import queries, rows, statements
 from service.store.sql.errors import Duplicate, NeedsPredecessor
+from service.store.sql.row_mapper import Row
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
 _MOST_KNOWN: Final = 10_000
@@ -25,21 +26,21 @@ class SqlUserReads:
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
         self._dialect = database.dialect
-        self._known: dict[int, tuple[rows.Row, User]] = {}
+        self._known: dict[int, tuple[Row, User]] = {}
 
     async def find(self, user_id: UUID) -> Snapshot[User | None]:
         (row,) = await self._database.find(statements.READ_USER, id=user_id)
         user = None if row[2] is None else self._user_of(user_id, row[2:])
         return Snapshot(user, Position(row[0], row[1]))
 
-    def _user_of(self, user_id: UUID, row: rows.Row) -> User:
+    def _user_of(self, user_id: UUID, row: Row) -> User:
         """The user in a row; while the row is the same it is the same object, whose JSON is cached."""
         known = self._known.get(user_id.int)
         if known is not None and known[0] == row:
             return known[1]
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
-        user = rows.user_of(row, self._dialect)
+        user = rows.USER.from_row(row, self._dialect)
         self._known[user_id.int] = (row, user)
         return user
 
@@ -47,14 +48,14 @@ class SqlUserReads:
         if "\0" in login:
             return None  # no text with NUL is stored, and PostgreSQL refuses to search for it
         found = await self._database.find(statements.USER_BY_LOGIN, login=login)
-        return rows.credentials_of(found[0], self._dialect) if found else None
+        return rows.read_credentials(found[0], self._dialect) if found else None
 
     async def list_page(self, query: UserQuery) -> Snapshot[Sequence[User]]:
         statement, given = queries.users(query)
         # A filter that few users match walks through all of them.
         find = self._database.search if query.has_filter else self._database.find
         found = await find(statement, **given)
-        users = [rows.user_of(row[2:], self._dialect) for row in found if row[2] is not None]
+        users = [rows.USER.from_row(row, self._dialect, 2) for row in found if row[2] is not None]
         return Snapshot(users, Position(found[0][0], found[0][1]))
 
     @asynccontextmanager
@@ -63,7 +64,7 @@ class SqlUserReads:
 
             async def pages_of_users() -> AsyncIterator[Sequence[User]]:
                 async for page in pages:
-                    yield [rows.user_of(row, self._dialect) for row in page]
+                    yield [rows.USER.from_row(row, self._dialect) for row in page]
 
             yield Snapshot(pages_of_users(), position)
 
@@ -89,7 +90,7 @@ class SqlUserWrites:
         if user_id in self._changed:
             raise NeedsPredecessor()
         found = await self._connection.rows(statements.USER_BY_ID, id=user_id)
-        return rows.credentials_of(found[0], self._connection.dialect) if found else None
+        return rows.read_credentials(found[0], self._connection.dialect) if found else None
 
     async def find_by_identity(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
@@ -97,7 +98,7 @@ class SqlUserWrites:
         found = await self._connection.rows(
             statements.HOLDERS, ids=list(ids), usernames=list(usernames), emails=list(emails)
         )
-        owners = [rows.credentials_of(row, self._connection.dialect) for row in found]
+        owners = [rows.read_credentials(row, self._connection.dialect) for row in found]
         if any(owner.user.id in self._changed for owner in owners):
             raise NeedsPredecessor()
         return owners
@@ -109,7 +110,7 @@ class SqlUserWrites:
         if self._connection.looks_first:
             await refuse_taken(self._connection, user)
         try:
-            await self._connection.run(statements.PUT_USER, **rows.of_user(user))
+            await self._connection.run(statements.PUT_USER, **rows.user_row(user))
         except Exception as error:
             field = self._connection.taken_field(error)
             if field is None:
@@ -117,7 +118,7 @@ class SqlUserWrites:
             raise Duplicate(user, field) from None
 
     async def save_many(self, users: Sequence[User]) -> None:
-        await self._connection.run_many(statements.PUT_USER, [rows.of_user(user) for user in users])
+        await self._connection.run_many(statements.PUT_USER, [rows.user_row(user) for user in users])
 
     async def set_password(self, user_id: UUID, password_hash: str) -> None:
         await self._connection.run(statements.PUT_PASSWORD, user=user_id, hash=password_hash)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.store.sql.dialects import SQLITE, Statement
-from service.store.sql.rows import Row
+from service.store.sql.row_mapper import Row
 from service.store.sqlite.faults import OpenFile, refusal_of
 
 # How long to wait for another process that has opened the file, such as a shell. Readers never wait for a writer (WAL), but

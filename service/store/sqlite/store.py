@@ -18,9 +18,10 @@ from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
 from service.store.identity import adopt
 from service.store.run_sync import run_sync
-from service.store.sql import rows, schema, statements
+from service.store.sql import schema, statements
 from service.store.sql.batch import Outcome, Work
 from service.store.sql.dialects import SQLITE, Statement
+from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.store.sqlite.connection import SqliteConnection
 from service.store.sqlite.file_lock import own
@@ -164,13 +165,13 @@ class SqliteStore(SqlStore):
             return False
         return True
 
-    async def find(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def find(self, statement: Statement, **given: Any) -> Sequence[Row]:
         return self._reader.find(statement, **given)
 
-    async def search(self, statement: Statement, **given: Any) -> Sequence[rows.Row]:
+    async def search(self, statement: Statement, **given: Any) -> Sequence[Row]:
         return await asyncio.to_thread(self._find_apart, statement, given)  # too long for the loop
 
-    def _find_apart(self, statement: Statement, given: Mapping[str, Any]) -> list[rows.Row]:
+    def _find_apart(self, statement: Statement, given: Mapping[str, Any]) -> list[Row]:
         connection = SqliteConnection(self._path, writes=False)
         try:
             return connection.find(statement, **given)
@@ -178,7 +179,7 @@ class SqliteStore(SqlStore):
             connection.close()
 
     @asynccontextmanager
-    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[rows.Row]]]]:
+    async def stream(self, statement: Statement) -> AsyncIterator[Snapshot[AsyncIterator[Sequence[Row]]]]:
         # A connection of its own holds the state that its first read saw. A page is a short read.
         connection = SqliteConnection(self._path, writes=False)
         try:
@@ -186,7 +187,7 @@ class SqliteStore(SqlStore):
             ((epoch, seq, _),) = connection.find(statements.POSITION)
             cursor = connection.raw.execute(statement.compiled(SQLITE).text)
 
-            async def pages() -> AsyncIterator[Sequence[rows.Row]]:
+            async def pages() -> AsyncIterator[Sequence[Row]]:
                 while found := cursor.fetchmany(_PAGE):
                     yield found
 
