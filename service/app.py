@@ -25,6 +25,7 @@ from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms.rooms import Rooms
 from service.routes import files, operations, routes
+from service.schemas.users import UserJsonCache
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
 from service.security.hash_admission import HashAdmission, ProcessHasher
@@ -132,6 +133,7 @@ def create_app(
         registration_limit=RegistrationLimit(registration_rate) if registration_rate else None,
         bulk_jobs=BulkJobLimiter(),
         api_description=OpenApi(settings.public_url or "/"),
+        user_json=UserJsonCache(),
         serve=middleware.in_order(settings, authenticator, metrics, access_log),
         grant_cors=set_up_cors(app, settings.cors_origins),
     )

@@ -21,6 +21,7 @@ from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms.rooms import Rooms
+from service.schemas.users import UserJsonCache
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
 from service.security.cursors import Cursors
@@ -102,6 +103,7 @@ class Services:
     registration_limit: RegistrationLimit | None
     bulk_jobs: BulkJobLimiter
     api_description: ApiDescription
+    user_json: UserJsonCache
     serve: Serve
     grant_cors: Grant
 

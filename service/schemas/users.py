@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -148,16 +147,31 @@ class UserFilter(Query):
 
 
 def user_json(user: User) -> bytes:
-    """A user as JSON. The bytes of the same object are cached: 0.2 µs instead of 2."""
-    made = _made.get(id(user))
-    if made is not None and made[0]() is user:
-        return made[1]
-    if len(_made) >= _MOST_MADE:
-        _made.clear()
-    body = _USER.dump_json(user)
-    # A weak reference: a deleted user is freed, and a reused id() is detected.
-    _made[id(user)] = (weakref.ref(user), body)
-    return body
+    """A user as JSON."""
+    return _USER.dump_json(user)
+
+
+class UserJsonCache:
+    """The JSON of users that are read repeatedly: 0.2 µs instead of 2.
+
+    A user never changes: a store replaces it, and returns the same object as long as it is current. So the JSON belongs
+    to the object, and the one of a replaced user is dropped when its successor is read. It is bounded by a count.
+    """
+
+    def __init__(self) -> None:
+        # By the integer in the id: a UUID hashes and compares in Python, 0.4 µs a look-up.
+        self._encoded: dict[int, tuple[User, bytes]] = {}
+
+    def encode(self, user: User) -> bytes:
+        """What `user_json` returns."""
+        found = self._encoded.get(user.id.int)
+        if found is not None and found[0] is user:
+            return found[1]
+        if len(self._encoded) >= _ENCODED_MAX:
+            self._encoded.clear()
+        body = user_json(user)
+        self._encoded[user.id.int] = (user, body)
+        return body
 
 
 def user_line(user: User) -> bytes:
@@ -189,5 +203,4 @@ def _given(body: BaseModel) -> dict[str, Any]:
 # costs 1.5 µs on the hottest path, by way of a model 4.
 _USER = TypeAdapter(User)
 _USERS = TypeAdapter(Sequence[User])
-_MOST_MADE = 10_000
-_made: dict[int, tuple[weakref.ref[User], bytes]] = {}
+_ENCODED_MAX: Final = 10_000

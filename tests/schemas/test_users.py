@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from service.schemas.users import (
     UserAnswer,
     UserCreate,
     UserFilter,
+    UserJsonCache,
     UserList,
     UserPatch,
     UserReplace,
@@ -62,6 +63,17 @@ def test_user_is_written_as_its_model_says() -> None:
     assert (written["created_at"], written["updated_at"]) == ("2026-11-21T09:30:00.123456Z", "2026-01-01T00:00:00Z")
     assert (written["id"], written["age"], written["version"]) == (str(user.id), 0, 7)
     assert user_json(user.at(8)) != user_json(user)
+
+
+def test_cached_json_follows_the_user() -> None:
+    """The same object is encoded once; its successor and an equal copy are encoded again."""
+    cache, user = UserJsonCache(), a_user().at(7)
+    first = cache.encode(user)
+    assert first == user_json(user)
+    assert cache.encode(user) is first
+    copy = replace(user)
+    assert (cache.encode(copy), cache.encode(copy) is first) == (first, False)
+    assert cache.encode(user.at(8)) == user_json(user.at(8))
 
 
 @pytest.mark.parametrize("following", [None, "6JbtyTlAx4_-"])

@@ -28,7 +28,7 @@ CHANGEABLE: Final = ("username", "email", "name", "age", "role", "active")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(frozen=True, slots=True)
 class User:
     """The public data of an account.
 

@@ -238,7 +238,7 @@ async def read(view: View, user_id: UUID) -> web.Response:
     headers = _headers(user, position)
     if hdrs.IF_NONE_MATCH in request.headers and not_modified(request, headers[hdrs.ETAG]):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=user_json(user), content_type="application/json", headers=headers)
+    return web.Response(body=view.services.user_json.encode(user), content_type="application/json", headers=headers)
 
 
 async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
