@@ -22,6 +22,7 @@ from service.outbound.tls import trusted
 from tests.support.certificates import ONE, TWO, server_tls
 from tests.support.mail import mail_server, text_of
 from tests.support.server import settings_for_tests
+from tests.support.wait import BUSY_S
 
 LETTER = RenderedEmail("ada@example.com", "Set a new password", "Grüße, Ada 🦊\n\n.\n\nLine of a dot above.\n")
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -216,7 +217,7 @@ async def test_data_that_is_not_answered_is_given_up_as_a_step() -> None:
         with pytest.raises(Unavailable) as raised:
             await mailer(port, timeout_s=0.1).send(LETTER)
     assert "twice" not in str(raised.value)
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 2 + BUSY_S
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ async def test_server_that_is_none_is_given_up(says: str) -> None:
     async with stub(says) as port:
         with pytest.raises(Unavailable):
             await mailer(port, timeout_s=0.1).send(LETTER)
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 2 + BUSY_S
 
 
 async def test_server_that_is_not_there_is_tried_later() -> None:

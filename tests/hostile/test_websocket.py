@@ -30,7 +30,7 @@ from tests.support.hostile import assert_serves
 from tests.support.peer import RawPeer, raw_peer
 from tests.support.places import KINDS
 from tests.support.server import Login, Server, serve
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 
 MOST = 65_536
 
@@ -129,7 +129,7 @@ async def test_empty_fragments_are_one_message(target: Server, ada: Login) -> No
     """Twenty thousand empty fragments are one empty message, and delay no other client."""
     async with connected(target, "/v1/echo", ada) as peer, connected(target, "/v1/echo", ada) as other:
         await peer.send(frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 20_000)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(2 + BUSY_S):
             await other.send(frame(TEXT, "hello"))
             assert (await receive(other)).payload == b"hello"
             await peer.send(frame(CONTINUATION))
@@ -476,7 +476,7 @@ async def test_connection_ends_with_the_rights_of_its_user(
     async with connected(target, "/v1/ws", member) as peer:
         status = 204 if method == "DELETE" else 200
         await target.json(method, f"/v1/users/{member.id}", admin, status=status, json=body)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(1 + BUSY_S):
             assert (await receive(peer)).json["reason"] == reason
             assert (await receive(peer)).code == code
 

@@ -17,7 +17,7 @@ from tests.support.gunicorn import Gunicorn, gunicorn
 from tests.support.peer import raw_peer
 from tests.support.readers import KINDS, Kind, Reader
 from tests.support.server import Login, Server, serve
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 
 MESSAGE: Final = "x" * 10_000
 UNBOUNDED: Final = {
@@ -95,7 +95,7 @@ async def test_twenty_peers_that_never_read_again_cost_next_to_nothing_and_are_g
         while not speaking.done():
             peak = max(peak, service.rss_bytes())
             await asyncio.sleep(0.01)
-        await until(lambda: all(len(reader.taken) == 4_000 for reader in healthy), timeout=2)
+        await until(lambda: all(len(reader.taken) == 4_000 for reader in healthy), timeout=2 + BUSY_S)
         assert records(service, "stream ended") == [], "healthy readers got everything beside them, not after them"
 
         await until(lambda: service.descriptors() <= descriptors, timeout=12)

@@ -25,7 +25,7 @@ from service.store.memory.events import MemoryEventReads
 from service.store.memory.log import MemoryLog
 from service.store.memory.store import MemoryStore
 from tests.support.domain import BY, a_user, created, keep, updated
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 
 NOBODY = UUID(int=0)
 
@@ -139,7 +139,7 @@ async def test_lost_bell_costs_half_a_second_and_no_event(observed: Observed) ->
     observed.store._listeners.clear()
     await keep(observed.store, a_user())
 
-    await until(lambda: observed.happened == [1], timeout=2)
+    await until(lambda: observed.happened == [1], timeout=2 + BUSY_S)
 
 
 async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> None:
@@ -164,7 +164,7 @@ async def test_store_that_fails_is_told_and_asked_again(observed: Observed, capl
     assert observed.happened == []
 
     observed.store.events.fails = False
-    await until(lambda: observed.happened == [1], timeout=2)
+    await until(lambda: observed.happened == [1], timeout=2 + BUSY_S)
     assert [record.message for record in caplog.records] == ["the log cannot be followed", "the log is followed again"]
 
 
@@ -178,14 +178,14 @@ async def test_readers_are_not_left_in_silence(observed: Observed, monkeypatch: 
         else:
             observed.store.events.gate.clear()
         await keep(observed.store, a_user())
-        await until(lambda: not observed.hub.is_current, timeout=2)
+        await until(lambda: not observed.hub.is_current, timeout=2 + BUSY_S)
         for _ in range(2):
             observed.hub.check()
         assert observed.happened.count("failure") == outage
 
         observed.store.events.fails = False
         observed.store.events.gate.set()
-        await until(lambda outage=outage: observed.happened[-1] == outage, timeout=2)  # type: ignore[misc]  # bound now
+        await until(lambda outage=outage: observed.happened[-1] == outage, timeout=2 + BUSY_S)  # type: ignore[misc]  # bound now
         observed.hub.check()
 
 

@@ -143,11 +143,11 @@ def test_changed_letter_is_refused(data: st.DataObject) -> None:
 
 def test_long_token_is_refused_before_it_is_read() -> None:
     """A megabyte costs no more than a letter."""
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         with pytest.raises(InvalidToken):
             TOKENS.verify("a." * 500_000)
 
-    assert time.perf_counter() - began < 0.1
+    assert time.process_time() - began < 0.1
     with pytest.raises(InvalidToken):
         TOKENS.verify("a" * (MAX_TOKEN_BYTES - 4) + ".b.cd")

@@ -148,9 +148,9 @@ async def test_no_hash_takes_as_long_as_a_hash() -> None:
     await hasher.verify(None, "warms up: the hash of an absent user is computed once")
 
     async def took(password_hash: str | None) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         assert not await hasher.verify(password_hash, "wrong")
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     known, unknown = [], []
     for _ in range(9):  # in turn, so that what else the machine does falls on both

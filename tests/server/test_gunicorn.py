@@ -15,7 +15,7 @@ from service import __version__
 from tests.support.gunicorn import COMMAND, Gunicorn, finished, gunicorn
 from tests.support.peer import raw_peer
 from tests.support.server import PASSWORD
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 
 pytestmark = pytest.mark.gunicorn
 
@@ -47,8 +47,8 @@ async def test_sigterm_ends_streams_and_answers_what_is_in_flight() -> None:
             await peer.send(body)
             assert (await peer.answer()).status == 200
 
-        assert await service.exit_code(timeout_s=5) == 0
-        assert time.monotonic() - told_at < 5
+        assert await service.exit_code(timeout_s=5 + BUSY_S) == 0
+        assert time.monotonic() - told_at < 5 + BUSY_S
         assert "Traceback" not in service.log()
 
 
@@ -58,7 +58,7 @@ async def test_log_tells_of_the_beginning_and_the_end() -> None:
         await service.server.json("GET", "/health/live")
         await until(lambda: '"serving"' in service.log())
         service.signal(signal.SIGTERM)
-        assert await service.exit_code(timeout_s=5) == 0
+        assert await service.exit_code(timeout_s=5 + BUSY_S) == 0
         lines = [json.loads(line) for line in service.log().splitlines()]
 
     serving, given, stopped = [line for line in lines if line["logger"] == "roster"]
@@ -67,7 +67,7 @@ async def test_log_tells_of_the_beginning_and_the_end() -> None:
     assert (serving["store"], serving["version"]) == ("memory", __version__)
     assert (given["msg"], given["signal"]) == ("shutdown requested", "SIGTERM")
     assert stopped["msg"] == "shutdown complete"
-    assert 0 <= stopped["took_s"] < 5
+    assert 0 <= stopped["took_s"] < 5 + BUSY_S
     assert stopped["served_s"] < 60
 
 
@@ -89,7 +89,7 @@ async def test_listeners_stay_open_while_readiness_fails() -> None:
         async with raw_peer(server.port) as peer:
             await peer.send("GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert (await peer.answer()).status == 200
-        assert await service.exit_code(timeout_s=5) == 0
+        assert await service.exit_code(timeout_s=5 + BUSY_S) == 0
 
 
 async def test_reader_that_leaves_a_quiet_feed_frees_it() -> None:
@@ -100,7 +100,7 @@ async def test_reader_that_leaves_a_quiet_feed_frees_it() -> None:
             await feed.expect("hello")
             assert await _open_feeds(service) == 1
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(2 + BUSY_S):
             while await _open_feeds(service):
                 pass
 
@@ -142,7 +142,7 @@ async def test_ttin_does_not_add_a_worker_beside_the_memory_store() -> None:
         # The master handles signals in order; after this one it has done all that the other made it do.
         service.signal(signal.SIGTERM)
 
-        assert await service.exit_code(timeout_s=5) == 0
+        assert await service.exit_code(timeout_s=5 + BUSY_S) == 0
         assert service.log().count("Booting worker") == 1
 
 

@@ -19,7 +19,7 @@ from service.store.postgres.store import PostgresStore
 from tests.support.revocation import deactivate, delete, promote
 from tests.support.server import ADMIN_PASSWORD, Login, Server, serve
 from tests.support.sse import Stream
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 from tests.support.ws import connect
 
 BODY: dict[str, Any] = {"name": "nightly export", "scopes": ["events:read", "users:read"]}
@@ -58,7 +58,7 @@ async def within_a_second(server: Server, by: Login, status: int, path: str = "/
         found = await status_of(server, by, path)
         return found[0] == status
 
-    await until(is_answered, timeout=1)
+    await until(is_answered, timeout=1 + BUSY_S)
     return found[1]
 
 
@@ -369,7 +369,7 @@ async def test_end_of_a_token_ends_its_streams_within_a_second(
         assert [await closing(feed), await closing(room)] == [reason, reason]
         frame, closed = await client.closing()
         assert (frame["reason"], closed) == (reason, code)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 + BUSY_S
         if act is None:
             ended = (await beside.expect("token.ended")).data
             assert (ended["token_id"], ended["reason"], ended["actor"]) == (program.refresh_token, "revoked", ada.id)
@@ -429,7 +429,7 @@ async def test_end_reaches_every_process_within_a_second(place: str) -> None:
             authenticator = there.app[SERVICES].authenticator
             await until(lambda: authenticator.remembered(f"Bearer {program.access_token}") is None)
             assert await status_of(there, program) == (401, CHALLENGE)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 1 + BUSY_S
         assert (await status_of(there, other))[0] == 200
         await deactivate(here, admin, ada)
         assert await within_a_second(there, other, 401) == CHALLENGE

@@ -25,7 +25,7 @@ from tests.support.readers import seq_of
 from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import PASSWORD, Login, Server, serve
 from tests.support.sse import Frame, Stream
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 from tests.support.ws import connect
 
 
@@ -437,7 +437,7 @@ async def test_revocation_ends_the_stream_within_a_second(server: Server, act: A
         began = time.monotonic()
         await act(server, admin, ada)
         ending = await closing(stream)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 + BUSY_S
         await rename(server, bob, "Bob")
         await other.expect("user.updated")
     assert ending["reason"] == reason
@@ -670,7 +670,7 @@ async def test_many_readers_see_a_burst_in_order_beside_stalled_ones() -> None:
         began = time.monotonic()
         await rename(server, ada, "Ada")
         assert [frame.data["subject"] for stream in streams for frame in await take(stream, 1)] == [ada.id] * 50
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 + BUSY_S
         assert len([connection for connection in connections(server) if connection.is_full]) == 3
 
 
@@ -684,7 +684,7 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
             await write(server, 2000)
             # What it does not read lies in the log and not in its buffer.
             assert connection.buffered_bytes < 300_000
-            await until(lambda: connection.ending, timeout=2)
+            await until(lambda: connection.ending, timeout=2 + BUSY_S)
             assert connection.ending is not None
             assert connection.ending.reason == "too_slow"
             connections(server).look(time.monotonic() + 0.1, time.time())
@@ -770,5 +770,5 @@ async def test_stopping_service_tears_down_who_does_not_read() -> None:
                 await peers.enter_async_context(stalled(server, admin))
             full = await fill(server, 2)
             began = time.monotonic()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 + BUSY_S
     assert all(connection._transport.is_closing() for connection in full)

@@ -21,7 +21,7 @@ from service.realtime.connections import ConnectionRegistry
 from service.realtime.hub import Hub
 from tests.support.peer import RawPeer, raw_peer
 from tests.support.server import Login, Server, serve
-from tests.support.wait import until
+from tests.support.wait import BUSY_S, until
 from tests.support.ws import Client, connect
 
 _DATA_SEGMENTS_IN = 152  # where it stands in `struct tcp_info` (linux/tcp.h)
@@ -266,7 +266,7 @@ async def test_stopping_service_does_not_wait_for_who_said_nothing() -> None:
         assert await client.next() is None
         assert client.socket.close_code == 1012
         await drain
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 + BUSY_S
 
 
 # --- After authentication ---------------------------------------------------------------------------------------------
@@ -474,9 +474,9 @@ async def test_messages_of_other_types_are_not_lost_in_a_burst(server: Server) -
         await read_frame(peer)
         burst = b"".join(masked(1, b'{"type":"echo","data":%d}' % number) for number in range(3000))
         sending = asyncio.create_task(peer.send(burst))
-        began = time.monotonic()
+        began = time.process_time()  # of the service and of both clients, which are this process
         assert await other.ask("ping") == {"type": "pong"}
-        assert time.monotonic() - began < 0.5
+        assert time.process_time() - began < 0.5
         answers = [json.loads((await read_frame(peer))[1])["data"] for _ in range(3000)]
         await sending
     assert answers == list(range(3000))
@@ -521,8 +521,8 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
             began = time.monotonic()
             for number in range(20):
                 await other.ask("broadcast", room="lobby", data=number)
-            assert time.monotonic() - began < 1
-            await until(lambda: stalled.ending, timeout=2)
+            assert time.monotonic() - began < 1 + BUSY_S
+            await until(lambda: stalled.ending, timeout=2 + BUSY_S)
             assert stalled.ending is not None
             assert stalled.ending.code == 4408
             connections(server).look(time.monotonic() + 0.1, time.time())
