@@ -49,7 +49,7 @@ async def test_end_tells_what_is_known(tmp_path: Path, reply: Reply, code: int, 
     assert (ended, said in output) == (code, True), output
 
 
-async def test_database_out_of_reach_is_told(tmp_path: Path, unused_tcp_port: int) -> None:
+async def test_unreachable_database_is_reported(tmp_path: Path, unused_tcp_port: int) -> None:
     """If no database answers it ends with 2 and says so plainly."""
     ended, output = await audit(tmp_path, f"http://127.0.0.1:{unused_tcp_port}/")
 

@@ -56,7 +56,7 @@ async def test_check_tells_what_there_is(url: str) -> None:
     assert "holds 4 of 1 to 5." in text
 
 
-async def test_client_from_before_a_restore_is_told_to_read_again(url: str, tmp_path: Path) -> None:
+async def test_client_from_before_a_restore_is_reset(url: str, tmp_path: Path) -> None:
     """Users, passwords, sessions and the key that signs tokens are there again; a position of then is `reset epoch`."""
     file = str(tmp_path / "backup.db")
     async with serve(store_url=url, jwt_secret="") as server:

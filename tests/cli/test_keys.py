@@ -118,7 +118,7 @@ async def execute(url: str, *statements: str) -> None:
             file.execute(statement)
 
 
-async def test_chosen_keys_are_rotated_by_whoever_chose_them() -> None:
+async def test_configured_keys_are_rotated_by_the_operator() -> None:
     """The commands list them, and say how it is done."""
     settings = {"ROSTER_JWT_SECRET": json.dumps([SECRET, "o" * 32]), "ROSTER_JWT_PRIVATE_KEY": a_key("EdDSA").material}
     code, text = await roster("memory://", "keys", "list", **settings)
@@ -142,7 +142,7 @@ async def test_chosen_keys_are_rotated_by_whoever_chose_them() -> None:
         (("keys", "rotate", "--lead", "60", "--at-once"), "not allowed with"),
     ],
 )
-async def test_what_cannot_be_done_is_told(command: tuple[str, ...], reason: str) -> None:
+async def test_impossible_command_is_explained(command: tuple[str, ...], reason: str) -> None:
     """In a sentence, without a traceback."""
     code, text = await roster("memory://", *command)
     assert code != 0
@@ -271,7 +271,7 @@ async def test_token_of_a_service_in_memory_is_checked_as_far_as_can_be() -> Non
     assert text.endswith("accepted  if its session has not ended\n")
 
 
-async def test_what_a_service_in_memory_keeps_cannot_be_told() -> None:
+async def test_data_of_a_memory_store_is_out_of_reach() -> None:
     """Neither keys nor sessions nor API tokens can be looked at from another process, and that is what is said."""
     async with serve(jwt_secret="") as server:
         ada = await server.member("ada")

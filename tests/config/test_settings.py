@@ -164,7 +164,7 @@ def test_settings_show_no_secret() -> None:
     assert not [secret for secret in ("s" * 32, "k" * 8, "p" * 8, "m" * 8) if secret in shown]
 
 
-def test_every_bad_value_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """All mistakes are reported at once, so three of them do not need four starts."""
     said = refused(monkeypatch, PORT="x", WORKERS="-1", ADMIN_EMAIL="x")
 

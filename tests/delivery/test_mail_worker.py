@@ -296,7 +296,7 @@ async def test_who_is_stopped_in_the_middle_sends_it_again(world: World) -> None
 
 
 @pytest.mark.parametrize("kind", ["verify", "reset", "move", "known"])
-async def test_mail_about_nobody_is_dropped(world: World, kind: MailKind) -> None:
+async def test_mail_about_a_missing_user_is_dropped(world: World, kind: MailKind) -> None:
     """The account has gone, or was never there: there is nothing to say."""
     await world.put(kind, "absent@example.com")
     async with world.running():

@@ -74,7 +74,7 @@ async def test_token_is_kept_as_it_was_asked_for(world: World) -> None:
     assert await world.store.events.read_position() == before
 
 
-async def test_nobody_hands_on_what_it_has_not(world: World) -> None:
+async def test_token_has_no_more_rights_than_its_creator(world: World) -> None:
     """A token with more than its maker's scopes is refused, and what is missing is named."""
     new = world.new(scopes=frozenset({"users:write", "users:read", "tokens"}))
     with pytest.raises(InsufficientScope) as refused:
@@ -169,7 +169,7 @@ async def test_tokens_of_others_are_for_administrators(world: World) -> None:
         await world.revoke(of_bob, world.ada)
 
 
-async def test_end_of_a_token_is_told(world: World) -> None:
+async def test_end_of_a_token_is_an_event(world: World) -> None:
     """A revocation is an event about the user, with its actor, that names the token and no session."""
     made, other = await world.make(), await world.make()
     await world.revoke(made, world.ada)

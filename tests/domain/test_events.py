@@ -23,7 +23,7 @@ def test_committed_event_gives_its_user_the_version() -> None:
     assert event.user.version == 42
 
 
-def test_committed_event_may_carry_nobody() -> None:
+def test_committed_event_may_carry_no_user() -> None:
     """An event without a user gets its seq as well."""
     assert Event("user.deleted", NOW, None, a_user().id).at(42).user is None
 

@@ -162,7 +162,7 @@ async def sessions(world: World) -> int:
     return (await world.store.write(work, BY)).value
 
 
-async def test_busy_hasher_does_not_keep_anybody_out(world: World) -> None:
+async def test_busy_hasher_refuses_no_login(world: World) -> None:
     """If the hash cannot be replaced now, the login succeeds with the old one."""
 
     async def busy() -> None:
@@ -208,7 +208,7 @@ async def test_inactive_account_is_refused_alike(world: World) -> None:
     assert world.hasher.verified == [PASSWORD]
 
 
-async def test_deactivation_during_the_check_lets_nobody_in(world: World) -> None:
+async def test_deactivation_during_the_check_refuses_the_login(world: World) -> None:
     """An account that is deactivated while its password is checked gets no session."""
     world.hasher.before_verify = lambda: world.change(active=False)
     with pytest.raises(InvalidCredentials):
@@ -284,7 +284,7 @@ async def test_reuse_within_grace_counts_once_the_successor_was_used(world: Worl
     assert await world.store.sessions.find_with_user(session.id) is None
 
 
-async def test_forged_token_harms_nobody(world: World) -> None:
+async def test_forged_token_ends_no_session(world: World) -> None:
     """A token that the session did not make is refused and leaves the session as it was, whatever its generation."""
     session = (await world.log_in()).session
     await world.refresh(session, 1)
@@ -387,7 +387,7 @@ class Refreshing(RuleBasedStateMachine):
             finish(self.world.refresh(self.session, max(self.given_out_at), authentic=False))
 
     @invariant()
-    def end_is_told_once(self) -> None:
+    def end_is_recorded_once(self) -> None:
         """The session exists until it is revoked, which is one event."""
         found = finish(self.world.store.sessions.find_with_user(self.session.id))
         assert (found is None) is self.ended

@@ -46,7 +46,7 @@ def test_letter_names_the_service_and_links_to_its_pages() -> None:
     assert token_in(letter.text) == token
 
 
-def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
+def test_mail_about_a_known_address_fits_every_requester() -> None:
     """The mail fits a registration and an address change: it names neither."""
     text = write(HEAD, "known", "ada@example.com", "ada").text
     assert "wanted to use this address for an account. It has an account already; its username is ada." in text
@@ -57,7 +57,7 @@ def test_letter_about_a_known_address_is_true_for_whoever_asked() -> None:
     ("seconds", "said"),
     [(86400, "1 day"), (172800, "2 days"), (3600, "1 hour"), (5400, "90 minutes"), (60, "1 minute"), (1, "1 minute")],
 )
-def test_time_is_told_in_words(seconds: int, said: str) -> None:
+def test_duration_is_written_in_words(seconds: int, said: str) -> None:
     """In the largest unit that is exact to the minute."""
     head = TemplateContext("", "", dict.fromkeys(get_args(Purpose), timedelta(seconds=seconds)))
     assert f"Within {said}, send" in write(head, "reset", "ada@example.com", "ada", "token").text

@@ -82,7 +82,7 @@ async def test_code_passes_in_its_time_and_once(moves: list[tuple[int, int]]) ->
         newest = step if passes else newest
 
 
-async def test_recovery_code_passes_once_and_is_told(world: World) -> None:
+async def test_recovery_code_passes_once_and_is_reported(world: World) -> None:
     """A code of the app causes no notice."""
     assert await world.passes(HOTP(SECRET).at(world.step))
     assert list(await world.store.mails.list_due(world.clock(), 10)) == []

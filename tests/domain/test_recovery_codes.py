@@ -9,7 +9,7 @@ from service.domain.auth import recovery_codes
 CODE = "0f3k9d-7yw2hm-c4x8pa-6tq1nz"
 
 
-def test_codes_are_ones_that_nobody_guesses() -> None:
+def test_codes_cannot_be_guessed() -> None:
     """Ten at a time, each of 120 random bits in letters that are not mistaken for others."""
     made = [code for _ in range(100) for code in recovery_codes.make()]
     assert len(made) == len(set(made)) == 1000

@@ -86,7 +86,7 @@ async def test_many_are_forgotten_a_part_at_a_time(store: Store, clock: ManualCl
     assert not await registration.forget_expired(store, clock, 2)
 
 
-async def test_username_of_somebody_else_is_not_taken_over(store: Store, clock: ManualClock) -> None:
+async def test_username_of_another_user_is_not_taken_over(store: Store, clock: ManualClock) -> None:
     """As long as its owner may confirm it, an account keeps its name from other addresses; afterwards it gives way."""
     await register(store, clock)
     await register(store, clock, NewUser("ada", "eve@example.com"))

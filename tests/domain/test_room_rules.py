@@ -61,7 +61,7 @@ def test_pattern_fits_the_whole_name() -> None:
     assert hidden == ["a.b", "cd", "cxxd"]
 
 
-def test_who_may_not_read_may_do_nothing_and_is_told_nothing() -> None:
+def test_without_the_right_to_read_nothing_is_allowed_or_sent() -> None:
     """To send and to see members is not there either, whatever the rest of the rule says."""
     rules = RoomRules({"secret": RoomRule(read="admin"), "quiet": RoomRule(members="admin")})
 

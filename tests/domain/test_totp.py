@@ -82,7 +82,7 @@ def test_nothing_else_is_a_code(turn: Callable[[str], str]) -> None:
     assert step_of(RFC_SECRET, turn(TOTP(RFC_SECRET).at(NOW)), NOW) is None
 
 
-def test_secret_is_one_that_nobody_guesses() -> None:
+def test_secret_cannot_be_guessed() -> None:
     """160 random bits, another each time, and not in what is printed of it."""
     made = {new_secret() for _ in range(100)}
     assert len(made) == 100

@@ -83,7 +83,7 @@ async def test_place_that_is_no_header_is_refused_by_the_parser(target: Server, 
     await assert_serves(target)
 
 
-async def test_place_of_somebody_else_shows_nothing_of_theirs(target: Server, ada: Login) -> None:
+async def test_position_of_another_user_shows_none_of_its_events(target: Server, ada: Login) -> None:
     """A member that resumes from a position before others' events gets its own and no other's, replayed or live."""
     other = await target.member()
     begin = str(target.app[SERVICES].hub.head)

@@ -123,7 +123,7 @@ async def test_query_that_is_not_understood_answers_400(target: Server, ada: Log
 
 
 @pytest.mark.parametrize("cursor", ["0" * 32, "f" * 32, "0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])
-async def test_cursor_names_a_place_whoever_is_there(target: Server, ada: Login, cursor: str) -> None:
+async def test_cursor_is_a_position_and_not_a_member(target: Server, ada: Login, cursor: str) -> None:
     """An unknown id is a place between the others."""
     await say(target, ada, "lobby", 1)
     page = await target.json("GET", f"{ROOM}/members?cursor={cursor}", ada)
@@ -156,9 +156,7 @@ async def test_page_of_another_origin_reads_refusals_too(target: Server, path: s
         pytest.param("{feed}", "epoch", id="of the feed of accounts"),
     ],
 )
-async def test_place_that_is_no_place_here_is_told(
-    target: Server, ada: Login, version: str, place: str, reason: str
-) -> None:
+async def test_invalid_position_is_reported(target: Server, ada: Login, version: str, place: str, reason: str) -> None:
     """`Last-Event-ID` is never a reason to refuse a reader: the stream reports the reset, and continues."""
     here, elsewhere = await say(target, ada, "lobby", 1), await say(target, ada, "elsewhere", 1)
     place = place.replace("{epoch}", here.split("-")[0]).replace("{elsewhere}", elsewhere)

@@ -123,7 +123,7 @@ async def test_body_that_drips_is_408(impatient: Server) -> None:
     await assert_serves(impatient)
 
 
-async def test_slow_bodies_hold_up_nobody(target: Server) -> None:
+async def test_slow_bodies_delay_no_other(target: Server) -> None:
     """While a hundred bodies do not come, others are served at once."""
     async with AsyncExitStack() as stack:
         for _ in range(100):
@@ -134,7 +134,7 @@ async def test_slow_bodies_hold_up_nobody(target: Server) -> None:
 
 
 @pytest.mark.gunicorn
-async def test_more_connections_than_descriptors_end_nobody_else() -> None:
+async def test_more_connections_than_descriptors_end_no_other() -> None:
     """A client that opens more idle connections than the process may have affects new clients, and no open connection: those
     are served on, and everybody is again once the idle ones have had their time. One line of the log says so."""
     async with gunicorn(ROSTER_KEEPALIVE_S="2") as service, AsyncExitStack() as stack:

@@ -136,7 +136,7 @@ async def test_empty_fragments_are_one_message(target: Server, ada: Login) -> No
             assert await receive(peer) == Received(TEXT, b"")
 
 
-async def test_flood_of_pings_is_answered_and_holds_up_nobody(target: Server, ada: Login) -> None:
+async def test_flood_of_pings_is_answered_and_delays_no_other(target: Server, ada: Login) -> None:
     """Five thousand pings get their pongs; another connection is served meanwhile."""
     async with connected(target, "/v1/echo", ada) as peer, connected(target, "/v1/echo", ada) as other:
         sending = asyncio.create_task(peer.send(frame(PING, b"x") * 5000))
@@ -160,7 +160,7 @@ async def test_flood_of_pings_is_answered_and_holds_up_nobody(target: Server, ad
         pytest.param("/v1/echo", frame(TEXT, fin=False), frame(CONTINUATION, fin=False), id="fragments to echo"),
     ],
 )
-async def test_flood_of_frames_holds_up_nobody(
+async def test_flood_of_frames_delays_no_other(
     target: Server, ada: Login, path: str, begin: bytes, flood: bytes
 ) -> None:
     """Empty frames by the ten thousand, of which one read brings more than can be looked at in a turn of the loop."""

@@ -189,7 +189,7 @@ async def test_two_at_once_make_one_user(each_store_url: str) -> None:
         assert await made(server) == [f"user{number}" for number in range(5)]
 
 
-async def test_one_that_still_runs_is_told_of(each_store_url: str) -> None:
+async def test_request_in_progress_is_reported(each_store_url: str) -> None:
     """409 and when to come back, whatever the body; another key is not held up by it."""
     async with serve(store_url=each_store_url) as server:
         admin = await server.admin()

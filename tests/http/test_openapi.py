@@ -97,7 +97,7 @@ async def test_every_method_is_described_and_nothing_else(server: Server) -> Non
             assert set(answer.headers["Allow"].split(", ")) == described, path
 
 
-def test_nothing_is_made_before_somebody_asks() -> None:
+def test_document_is_built_on_the_first_request() -> None:
     """A process that only serves has imported neither the generator nor YAML."""
     heavy = "{'yaml', 'service.http.openapi.document'}"
     code = f"import sys, service.server.serve; sys.exit(str({heavy} & sys.modules.keys() or ''))"
@@ -280,7 +280,7 @@ async def test_what_any_request_may_meet_is_described(status: int, request_line:
     check(default["schema"], problem)
 
 
-async def test_limits_are_told_as_described() -> None:
+async def test_rate_limits_are_sent_as_described() -> None:
     """Answers carry the headers of the limits; the one that refuses also says how long to wait."""
     async with serve(rate_limit="1/minute") as server:
         for status in (200, 429):

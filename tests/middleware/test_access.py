@@ -93,7 +93,7 @@ async def test_line_tells_who_asked_for_what(logged: Logged) -> None:
     assert counted(logged, "GET", "/v1/users/{id}", 200) == 1
 
 
-async def test_refusals_are_told_like_answers(logged: Logged) -> None:
+async def test_refusals_are_logged_like_answers(logged: Logged) -> None:
     """A refused request has its line and its count too, under the route if there is one, and names the problem; no user is the
     user of it."""
     for path, route, status, problem in (
@@ -185,7 +185,7 @@ async def test_client_that_left_is_a_499(logged: Logged) -> None:
     assert counted(logged, "POST", "/v1/auth/login", 499) == 1
 
 
-async def test_stream_is_told_when_it_ends(logged: Logged) -> None:
+async def test_stream_is_logged_when_it_ends(logged: Logged) -> None:
     """The line of a stream comes at its end, with all that was sent."""
     ada = await logged.member("ada")
     async with logged.feed(ada, headers={"X-Request-Id": "r-1"}) as stream:

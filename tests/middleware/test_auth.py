@@ -52,7 +52,7 @@ async def test_scheme_is_bearer_in_any_case(server: Server) -> None:
         assert await status_of(server, other) == (401, CHALLENGE)
 
 
-async def test_forged_tokens_are_told_as_such(server: Server) -> None:
+async def test_forged_tokens_are_named_in_the_challenge(server: Server) -> None:
     """A token that is not ours, or is one of ours used for something else, is 401 with the reason (RFC 6750, 3.1)."""
     ada = await server.member("ada")
     header, payload, signature = ada.access_token.split(".")

@@ -126,7 +126,7 @@ def test_ignored_header_is_one_warning(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == 2
 
 
-def test_nobody_is_believed_without_a_setting() -> None:
+def test_no_proxy_is_trusted_without_a_setting() -> None:
     """Where no proxy is trusted the peer is the client."""
     assert found("10.0.0.1", "198.51.100.7", proxies=()) == "10.0.0.1"
 

@@ -129,7 +129,7 @@ async def test_every_answer_varies_by_origin(open_to_ours: Server, server: Serve
                     assert "origin" in listed(answer.headers, "Vary"), path
 
 
-async def test_nobody_is_allowed_by_default(server: Server) -> None:
+async def test_no_origin_is_allowed_by_default(server: Server) -> None:
     """Without a setting no origin gets a grant."""
     async with server.request("OPTIONS", "/v1/users", headers=preflight(OURS, "GET")) as answer:
         assert answer.status == 403

@@ -79,7 +79,7 @@ async def test_user_behind_many_addresses_is_one() -> None:
             assert told(answer)[:2] in (("user", 18), ("address", 18))
 
 
-async def test_tighter_limit_is_told() -> None:
+async def test_tighter_limit_is_in_the_headers() -> None:
     """Of the address's and the user's limit the answer tells the one of which less is left."""
     async with serve(rate_limit="20/minute", trusted_proxies=("127.0.0.0/8",)) as server:
         ada = await server.member("ada")

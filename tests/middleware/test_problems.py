@@ -183,7 +183,7 @@ def test_every_refusal_has_a_kind() -> None:
     assert find_problem_type(RuntimeError()) is problems.INTERNAL
 
 
-def test_kinds_are_told_apart() -> None:
+def test_problem_types_are_distinct() -> None:
     """Slugs and codes are unique, and every kind says in a sentence what can be done."""
     assert len({kind.code for kind in PROBLEM_TYPES.values()}) == len(PROBLEM_TYPES)
     for slug, kind in PROBLEM_TYPES.items():

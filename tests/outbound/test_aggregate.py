@@ -65,7 +65,7 @@ async def test_nothing_asked_is_complete(session: ClientSession) -> None:
     assert (found.results, found.complete) == ({}, True)
 
 
-async def test_unknown_name_asks_nobody(session: ClientSession, upstream: Upstream) -> None:
+async def test_unknown_name_sends_no_request(session: ClientSession, upstream: Upstream) -> None:
     """A name without a URL is the caller's mistake, found before anything goes out."""
     with pytest.raises(KeyError):
         await aggregator(session, {"a": upstream.on("/", data(1))}).fetch(["a", "b"], "r-1")

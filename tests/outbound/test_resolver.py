@@ -53,7 +53,7 @@ async def test_system_is_asked_by_default() -> None:
     assert [address["host"] for address in found] == ["127.0.0.1"]
 
 
-async def test_hanging_lookups_block_nobody_else() -> None:
+async def test_hanging_lookups_block_no_other() -> None:
     """With every thread of names stuck, the default executor still works, and what would wait too long is refused."""
     gate = threading.Event()
 

@@ -49,7 +49,7 @@ async def is_gone(url: str, proxy: Proxy) -> AsyncIterator[None]:
 
 
 @pytest.mark.parametrize("fault", [is_frozen, swallows, is_gone])
-async def test_database_that_fails_is_told_within_two_seconds(url: str, fault: Fault) -> None:
+async def test_failing_database_is_reported_within_two_seconds(url: str, fault: Fault) -> None:
     """Reads and writes, however many wait, are answered 503 with `Retry-After`; readiness is false, liveness true; a feed
     says in the stream when to come back; and all goes on by itself, with nothing half done."""
     there = URL(url)

@@ -117,7 +117,7 @@ async def test_full_disk_refuses_writes_and_nothing_else(
     whole(path)
 
 
-async def test_file_that_somebody_holds_is_waited_for_and_then_refused(path: Path) -> None:
+async def test_locked_file_is_waited_for_and_then_refused(path: Path) -> None:
     """A shell in the middle of a transaction: writers get an error within two seconds, reads succeed."""
     async with serving(path) as server:
         admin = await server.admin()

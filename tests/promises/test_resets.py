@@ -57,7 +57,7 @@ async def lose(server: Server, who: str, reason: str) -> tuple[Login, str]:
 
 @pytest.mark.parametrize("who", ["admin", "member"])
 @pytest.mark.parametrize("reason", ["trimmed", "ahead", "epoch", "rights"])
-async def test_loss_is_told_alike_over_every_wire(reason: str, who: str) -> None:
+async def test_loss_is_reported_alike_over_every_wire(reason: str, who: str) -> None:
     """Over SSE by header and by address, over WebSocket, and as a 410 in pages: the same reason, the same place to go on
     from, the same path to read again; and what comes next over a stream is what is written next. Of a change of role the
     pages tell by its event, which is in them."""
@@ -110,7 +110,7 @@ async def test_place_that_cannot_be_read_is_never_taken_for_the_head(server: Ser
         assert [error["pointer"] for error in problem["errors"]] == ["/after"]
 
 
-async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
+async def test_event_stream_cut_off_before_its_reset_is_reset_again() -> None:
     """At whatever byte the connection breaks: EventSource comes back with a place that is not lost only once it has been
     receives the reset."""
     async with serve(event_retention_count=KEPT) as server:
@@ -137,7 +137,7 @@ async def test_event_stream_cut_off_before_its_reset_is_told_again() -> None:
         assert again.partition(b"event: reset")[1:] == whole.partition(b"event: reset")[1:]
 
 
-async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
+async def test_subscription_cut_off_before_its_reset_is_reset_again() -> None:
     """A socket that asks for a lost position learns no other one before the reset: if it is cut off earlier, it asks again."""
     async with serve(event_retention_count=KEPT) as server:
         ada, place = await lose(server, "member", "trimmed")
@@ -151,7 +151,7 @@ async def test_subscription_cut_off_before_its_reset_is_told_again() -> None:
 
 @pytest.mark.parametrize("cut_off", [False, True], ids=["reads on", "cut off"])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_reader_that_the_log_has_left_behind_is_told(kind: Kind, cut_off: bool) -> None:
+async def test_reader_behind_the_trimmed_log_is_reset(kind: Kind, cut_off: bool) -> None:
     """A reader that stalls until its next event is trimmed receives the reset in place of the missing events; and if it is cut
     off before it reads that, when it comes back."""
     async with serve(event_retention_count=300, send_buffer=16_384) as server:

@@ -68,7 +68,7 @@ def is_used(seen: Counter[str], kid: str) -> bool:
     return seen[kid] > 8
 
 
-async def test_rotation_refuses_nobody_in_two_processes(place: str) -> None:
+async def test_rotation_refuses_no_request_in_two_processes(place: str) -> None:
     """A token of one process is accepted by the other, whichever of them has read the next key first."""
     async with (
         serve(store=PostgresStore(place, now, wait_s=None), jwt_secret="") as one,
@@ -77,7 +77,7 @@ async def test_rotation_refuses_nobody_in_two_processes(place: str) -> None:
         await hold(one, other, place)
 
 
-async def test_rotation_refuses_nobody_on_sqlite(tmp_path: Path) -> None:
+async def test_rotation_refuses_no_request_on_sqlite(tmp_path: Path) -> None:
     """The next key is written beside a service that owns the file, and writes to it all the time."""
     url = f"sqlite:///{tmp_path}/roster.db"
     async with serve(store_url=url, jwt_secret="") as server:

@@ -41,7 +41,7 @@ def _descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_thousands_that_are_cut_off_at_random_lose_nothing_and_are_told_of_the_end(tell: Tell) -> None:
+async def test_thousands_that_are_cut_off_at_random_lose_nothing_and_receive_the_end(tell: Tell) -> None:
     """A thousand readers over SSE and a thousand over WebSocket drop, stall and come back at random for a minute while 20
     changes a second are made: each takes every event that it may read, once, in order; at SIGTERM each receives `closing`,
     or 1012, within the spread, and the process exits in time."""
@@ -93,7 +93,7 @@ async def test_thousands_that_are_cut_off_at_random_lose_nothing_and_are_told_of
         assert "Traceback" not in service.log()
 
 
-async def test_twenty_peers_that_never_read_cost_little_and_nobody_and_are_gone(tell: Tell) -> None:
+async def test_twenty_peers_that_never_read_cost_little_and_are_gone(tell: Tell) -> None:
     """Twenty readers of a room, over SSE and WebSocket, that read none of 3,000 messages of 10 KB cost at most 25 MB and
     are gone within 40 seconds, with the settings as shipped; a hundred readers beside them get everything, no later than
     before."""

@@ -154,7 +154,7 @@ async def test_peer_that_says_goodbye_and_then_reads_on_is_let_go_without_a_faul
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_one_stalled_member_delays_nobody() -> None:
+async def test_one_stalled_member_delays_no_other() -> None:
     """Fifty members of a room get 300 messages of 20 KB while the buffer of one that reads nothing is full, all of them
     before that one is ended: no other reader waits for it."""
     async with serve(send_buffer=65_536) as server, lobby(server) as room:

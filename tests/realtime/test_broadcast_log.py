@@ -145,7 +145,7 @@ async def test_last_reader_that_goes_and_comes_back_in_one_turn_is_handed_nothin
     assert listener.pieces == [piece(2)]
 
 
-async def test_reader_that_is_full_is_let_go_and_told_how_far_it_came() -> None:
+async def test_full_reader_is_detached_with_its_position() -> None:
     """After a False nothing more is handed to it; the seq includes entries that it did not want."""
     log, full, other = (
         a_log(),

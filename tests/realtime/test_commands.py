@@ -201,7 +201,7 @@ async def test_renewing_takes_over_the_session_of_the_new_token(server: Server) 
     assert (closing["reason"], code) == ("session_ended", 4401)
 
 
-async def test_token_of_somebody_else_ends_the_socket(server: Server) -> None:
+async def test_token_of_another_user_ends_the_socket(server: Server) -> None:
     """A socket does not change its user: 4403, without coming back."""
     ada, bob = await server.member(), await server.member()
     async with connect(server, ada) as client:

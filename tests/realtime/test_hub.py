@@ -155,7 +155,7 @@ async def test_endings_come_in_their_place_in_the_log(observed: Observed) -> Non
     assert observed.happened == [1, 2, 3, ("ending", 3), 4, ("ending", 5), 5, 6, ("ending", 6), 7]
 
 
-async def test_store_that_fails_is_told_and_asked_again(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failing_store_is_reported_and_read_again(observed: Observed, caplog: pytest.LogCaptureFixture) -> None:
     """A short outage costs readers nothing; what was committed meanwhile comes when the store is back."""
     observed.store.events.fails = True
     await keep(observed.store, a_user())

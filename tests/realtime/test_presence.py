@@ -56,7 +56,7 @@ def names(members: list[dict[str, str]]) -> list[str]:
     return [member["username"] for member in members]
 
 
-async def test_joins_of_a_while_are_told_together(quick: Told) -> None:
+async def test_joins_are_announced_in_batches(quick: Told) -> None:
     """Joins within one batch are one change, in their order."""
     quick.enter(BOB, ADA)
     assert quick.changes == []
@@ -87,7 +87,7 @@ async def test_member_with_two_connections_is_one_member(quick: Told) -> None:
     assert quick.empty == 1
 
 
-async def test_quick_return_is_not_told(patient: Told) -> None:
+async def test_quick_return_is_not_announced(patient: Told) -> None:
     """A member that comes back within its time never left; it stays in the list meanwhile."""
     patient.enter(ADA, BOB)
     await until(lambda: patient.changes)
@@ -102,7 +102,7 @@ async def test_quick_return_is_not_told(patient: Told) -> None:
     assert patient.empty == 0
 
 
-async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
+async def test_visit_shorter_than_a_batch_is_not_announced() -> None:
     """A join and leave within one batch are not announced, nor a leave and join."""
     told = Told(0)
     told.presence = LocalPresence(told.changes.append, 0.05, 0, told.on_empty)
@@ -122,7 +122,7 @@ async def test_visit_shorter_than_the_gathering_is_not_told() -> None:
     told.presence.close()
 
 
-async def test_above_a_hundred_members_numbers_are_told(quick: Told) -> None:
+async def test_above_a_hundred_members_counts_are_announced(quick: Told) -> None:
     """Up to a hundred members are announced by name, more only as a count."""
     quick.enter(*(UUID(int=number) for number in range(100)))
     await until(lambda: quick.changes)

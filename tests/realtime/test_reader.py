@@ -152,7 +152,7 @@ async def test_every_reader_sees_what_it_wants_in_order_without_gap_or_repeat(se
     assert list(log.live_readers()) == []
 
 
-async def test_reader_behind_the_ring_is_told_and_goes_on_from_the_head() -> None:
+async def test_reader_behind_the_ring_is_reset_and_goes_on_from_the_head() -> None:
     """Trimmed entries are reported; entries after the report are read."""
     log, stream = BroadcastLog("epoch", Ring(0, 5, 1 << 30)), FakeStream()
     told: list[int] = []

@@ -153,7 +153,7 @@ async def test_dropped_room_releases_its_messages_at_once() -> None:
     assert (len(room.ring), room.ring.bytes) == (0, 0)
 
 
-async def test_number_of_rooms_that_nobody_is_in_is_bounded() -> None:
+async def test_number_of_empty_rooms_is_bounded() -> None:
     """Going from room to room and leaving a word in each fills no memory."""
     clock = ManualClock()
     rooms, ada = rooms_of(clock), a_principal()
@@ -207,7 +207,7 @@ async def test_message_with_a_key_is_sent_once() -> None:
     await rooms.close()
 
 
-async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() -> None:
+async def test_presence_reaches_members_at_the_head_in_order_with_messages() -> None:
     """Presence comes after the messages sent before it; a reader of the history does not receive it, nor does an event stream."""
     room = MemoryRoom("lobby", 5, rooms_of(ManualClock()))
     members = [FakeStream(form=WireEncoding.WEBSOCKET), FakeStream(form=WireEncoding.PLAIN)]
@@ -242,7 +242,7 @@ async def test_presence_is_told_to_members_at_the_head_in_order_with_messages() 
 # --- Over WebSockets --------------------------------------------------------------------------------------------------
 
 
-async def test_every_member_hears_a_message_and_nobody_else(server: Server) -> None:
+async def test_only_members_receive_a_message(server: Server) -> None:
     """The sender too, once; who has left or is in another room hears nothing."""
     ada, bob = await server.member(), await server.member()
     async with connect(server, ada) as one, connect(server, bob) as two, connect(server, bob) as other:
@@ -377,7 +377,7 @@ async def test_joining_twice_is_harmless(server: Server) -> None:
     assert [frame for frame in frames if frame["type"] == "message"] == []
 
 
-async def test_who_comes_and_goes_is_told(server: Server) -> None:
+async def test_joins_and_leaves_are_announced(server: Server) -> None:
     """In one frame per batch; a second tab is the same member, and a quick return is not announced."""
     ada, bob, cat = [await server.member() for _ in range(3)]
     async with connect(server, ada) as watcher, AsyncExitStack() as stack:
@@ -398,7 +398,7 @@ async def test_who_comes_and_goes_is_told(server: Server) -> None:
         assert [member["id"] for member in left["left"]] == [cat.id]
 
 
-async def test_quick_return_over_a_new_connection_is_not_told() -> None:
+async def test_quick_return_over_a_new_connection_is_not_announced() -> None:
     """A page that is loaded again does not make its user leave."""
     async with serve(presence_grace_s=3600) as server:
         ada, bob = await server.member(), await server.member()
@@ -522,7 +522,7 @@ async def test_inflated_size_is_bounded() -> None:
             assert (message.type, message.data) == (WSMsgType.CLOSE, 1009)
 
 
-async def test_deflate_is_off_where_nobody_turned_it_on(server: Server) -> None:
+async def test_deflate_is_off_by_default(server: Server) -> None:
     """A client that offers it is answered without."""
     ada = await server.member()
     async with connect(server, ada, compress=15) as client:
@@ -542,7 +542,7 @@ async def test_leaving_takes_nothing_that_was_sent_before(server: Server) -> Non
             await client.until("joined")
 
 
-async def test_lost_place_of_a_room_is_told_by_a_reset(server: Server) -> None:
+async def test_lost_position_of_a_room_is_a_reset(server: Server) -> None:
     """Before `joined`, with the reason and where the history is."""
     ada = await server.member()
     async with connect(server, ada) as client:

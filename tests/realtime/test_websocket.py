@@ -98,7 +98,7 @@ async def test_second_subscription_replaces_the_first(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("after", "reason"), [("other-3", "epoch"), ("EPOCH-1000", "ahead"), ("EPOCH-2", "trimmed")])
-async def test_lost_place_is_told_by_a_reset(after: str, reason: str) -> None:
+async def test_lost_position_is_a_reset(after: str, reason: str) -> None:
     """`subscribed` and `reset` name the new place; the subscription goes on from there."""
     async with serve(event_retention_count=5) as server:
         admin = await server.admin()

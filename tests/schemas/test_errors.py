@@ -153,7 +153,7 @@ MODELS = [*models(Body), *models(Query), *models(Frame)]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_nothing_of_the_library_is_told(model: type[BaseModel]) -> None:
+def test_texts_of_the_library_are_not_shown(model: type[BaseModel]) -> None:
     """Whatever is wrong with whichever field of whatever comes in."""
     errors: list[FieldError] = []
     for body in ([], {}, {"zz": 1}, *({name: value} for name in model.model_fields for value in WRONG)):

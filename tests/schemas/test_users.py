@@ -86,7 +86,7 @@ def test_page_is_written_as_its_model_says(count: int, following: str | None) ->
     assert users_json(users, following) == page.model_dump_json().encode()
 
 
-def test_nothing_secret_is_told() -> None:
+def test_no_secret_is_shown() -> None:
     """Neither password nor hash has a field."""
     assert not [name for name in UserAnswer.model_fields if "password" in name or "secret" in name]
 
@@ -104,7 +104,7 @@ def test_read_only_and_unknown_fields_are_refused(model: type[BaseModel], name: 
 
 
 @pytest.mark.parametrize("name", ["role", "active"])
-def test_nobody_registers_with_rights(name: str) -> None:
+def test_registration_takes_no_rights(name: str) -> None:
     """A registration can set neither role nor activity, not even to the default."""
     value: Any = {"role": "member", "active": True}[name]
 

@@ -213,7 +213,7 @@ async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> No
         await world.authenticator.bearer(token)
 
 
-async def test_nobody_is_remembered_while_revocation_is_not_heard_of(world: World) -> None:
+async def test_no_principal_is_cached_while_revocations_are_unknown(world: World) -> None:
     """The store is asked at every use, so that an ending counts at once."""
     current = True
     world.authenticator._is_current = lambda: current
@@ -388,7 +388,7 @@ async def test_api_token_without_an_end_lasts(program: Program) -> None:
     assert program.authenticator.remembered(program.header) is principal
 
 
-async def test_each_use_of_an_api_token_is_told(program: Program) -> None:
+async def test_each_use_of_an_api_token_is_recorded(program: Program) -> None:
     """Remembered or not; what was refused is none, and a session's token has none to tell."""
     await program.authenticator.bearer(program.text)
     program.authenticator.remembered(program.header)

@@ -71,7 +71,7 @@ async def test_next_key_is_known_before_it_signs(world: World) -> None:
     assert world.losses == 0
 
 
-async def test_key_that_is_taken_away_is_told(world: World) -> None:
+async def test_removed_key_is_reported(world: World) -> None:
     """Tokens of a lost key may be cached, so the loss is reported."""
     first = world.kept[0]
     world.kept[:] = [world.key()]

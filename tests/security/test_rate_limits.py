@@ -72,7 +72,7 @@ def test_no_stretch_of_time_sees_much_more_than_the_limit(most: int, seconds: in
 
 
 @given(st.integers(1, 100), st.integers(1, 1000))
-def test_what_is_told_is_what_passes(most: int, seconds: int) -> None:
+def test_announced_limit_is_the_limit(most: int, seconds: int) -> None:
     """The number left is how many more pass at once."""
     limit = RequestLimit("address", Rate(most, seconds))
     left, reset_s = limit.remaining(limit.hit("a", T0))

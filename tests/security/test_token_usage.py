@@ -60,7 +60,7 @@ class World:
 A, B = uuid.uuid4(), uuid.uuid4()
 
 
-async def test_first_use_is_told_at_the_next_look() -> None:
+async def test_first_use_is_stored_at_the_next_flush() -> None:
     """Whatever was used since the look before, in one write, with the moment of its first use."""
     world = World()
     first = world.clock()
@@ -73,7 +73,7 @@ async def test_first_use_is_told_at_the_next_look() -> None:
     assert world.tokens.told == [{A: first, B: world.clock()}]
 
 
-async def test_use_is_told_once_a_minute_at_most() -> None:
+async def test_use_is_stored_once_a_minute_at_most() -> None:
     """A thousand uses a second cost one write a minute; none cost none."""
     world = World()
     told = []
@@ -86,7 +86,7 @@ async def test_use_is_told_once_a_minute_at_most() -> None:
     assert await world.look(1000) == 3
 
 
-async def test_slow_store_is_not_told_twice_at_once() -> None:
+async def test_slow_store_gets_one_write_at_a_time() -> None:
     """While one write waits no other begins, and what is used meanwhile comes with the next."""
     world = World()
     world.tokens.go_on.clear()
@@ -104,7 +104,7 @@ async def test_slow_store_is_not_told_twice_at_once() -> None:
 
 
 @pytest.mark.parametrize(("error", "lines"), [(Unavailable(), 0), (RuntimeError("broken"), 1)])
-async def test_failing_store_harms_nobody(caplog: pytest.LogCaptureFixture, error: Exception, lines: int) -> None:
+async def test_failing_store_affects_no_request(caplog: pytest.LogCaptureFixture, error: Exception, lines: int) -> None:
     """Uses that cannot be written are lost; a store that is down is not logged, other errors are, and the next use is written."""
     world = World()
     world.tokens.error = error

@@ -38,7 +38,7 @@ async def stoppable(**settings: Any) -> AsyncIterator[tuple[Server, asyncio.Even
 
 
 @pytest.mark.parametrize("serving", [True, False])
-async def test_stop_is_told_once(serving: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_stop_is_logged_once(serving: bool, caplog: pytest.LogCaptureFixture) -> None:
     """The first signal is what it stops for, also where it came before anything was served; the log closes last."""
     caplog.set_level(logging.INFO, "roster")
     closed: list[int] = []
@@ -94,7 +94,7 @@ async def test_readiness_fails_before_anything_else_does() -> None:
                     assert (await stream.expect("closing")).data["reason"] == "restart"
 
 
-async def test_feed_opened_while_streams_end_is_told_to_come_back() -> None:
+async def test_feed_opened_while_streams_end_is_closed_with_a_reconnect_time() -> None:
     """Over a connection that was open before it gets 200, `retry`, `closing` and its end, never a 503: EventSource would
     give up for ever."""
     async with stoppable(drain_spread_s=1) as (server, stop):

@@ -39,7 +39,7 @@ async def test_chosen_password_is_not_shown() -> None:
         assert told(server) == "login admin  password as ROSTER_ADMIN_PASSWORD says"
 
 
-async def test_missing_administrator_is_told(new_place: NewPlace) -> None:
+async def test_missing_administrator_is_logged(new_place: NewPlace) -> None:
     """If another account has the name, the banner does not offer it as login."""
     url = await new_place("sqlite")
     async with serve(store_url=url, admin_username="grace", admin_email="grace@example.com") as server:

@@ -49,7 +49,7 @@ async def test_work_goes_on_when_its_caller_leaves(tasks: Tasks) -> None:
     await until(done.is_set)
 
 
-async def test_failure_nobody_waits_for_is_heard_of(tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failure_of_a_task_without_a_waiter_is_logged(tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:
     """When the caller has left, a failure of what it began stands in the log."""
     gate = asyncio.Event()
 

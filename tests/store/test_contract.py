@@ -275,7 +275,7 @@ async def test_write_that_is_cancelled_is_whole_or_nothing(store: Store) -> None
         assert [event.user for event in await whole_log(store, subject=user.id)] == ([] if row is None else [row])
 
 
-async def test_commit_is_told(store: Store) -> None:
+async def test_commit_calls_its_listener(store: Store) -> None:
     """Listeners receive the events of a commit before the write returns, and no event of writes that failed."""
     told: list[Event] = []
     store.add_commit_listener(told.extend)

@@ -143,7 +143,7 @@ async def test_holders_wait_for_versions(store: Store) -> None:
 # Out
 
 
-async def test_every_user_is_told_as_at_one_position(store: Store) -> None:
+async def test_users_are_streamed_as_of_one_position(store: Store) -> None:
     """All users come in pages, as they are at the position that comes with them, whatever is written meanwhile."""
     users = [a_user() for _ in range(1_234)]
     await keep_at_once(store, *users)

@@ -100,8 +100,8 @@ async def test_batch_is_what_its_lines_are_one_by_one(
         assert [_known(user) for user in await everybody(together)] == [_known(user) for user in await everybody(apart)]
         for name in ("ada", "bob", "eve"):
             assert await hash_of(together, name) == await hash_of(apart, name)
-        assert [_told(event) for event in await whole_log(together)] == [
-            _told(event) for event in await whole_log(apart)
+        assert [_comparable(event) for event in await whole_log(together)] == [
+            _comparable(event) for event in await whole_log(apart)
         ]
 
 
@@ -110,7 +110,7 @@ def _known(user: User) -> User:
     return user if user.id in SLOTS else replace(user, id=uuid.UUID(int=0))
 
 
-def _told(event: Event) -> Event:
+def _comparable(event: Event) -> Event:
     user = event.user and _known(event.user)
     return replace(event, user=user, subject=event.subject if event.subject in SLOTS else uuid.UUID(int=0))
 
@@ -236,7 +236,7 @@ async def test_new_password_ends_sessions(store: Store, clock: ManualClock) -> N
     assert await store.events.read_position() == before
 
 
-async def test_nobody_is_made_without_the_password_that_was_meant(store: Store, clock: ManualClock) -> None:
+async def test_no_user_is_created_without_the_intended_password(store: Store, clock: ManualClock) -> None:
     """A password that was not hashed because the user existed creates no account once the user is gone."""
     assert await bulk_import.has_account(store, a_line()) is False
     batch = await import_batch(store, clock, [a_line(4).without_hash()], "skip")

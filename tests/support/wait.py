@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 BUSY_S: Final = 2.0
-"""What a busy machine may add to every bound on wall-clock time: with one of two cores taken by another program, answers
+"""The allowance for a busy machine in every bound on wall-clock time: with another program on one of two cores, answers
 promised within two seconds came after 2.9. A test adds it to the bound that is promised, and what it excludes must take
 longer than both; what a test measures of the processor itself it measures by `time.process_time`."""
 

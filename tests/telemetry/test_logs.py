@@ -85,7 +85,7 @@ def test_lines_come_out_in_order() -> None:
     assert stream.getvalue() == "one\ntwo\nthree\n"
 
 
-async def test_lines_are_written_when_told() -> None:
+async def test_lines_are_written_on_flush() -> None:
     """After a flush lines are written in the background."""
     stream = io.StringIO()
     writer = LineWriter(stream)
@@ -239,7 +239,7 @@ def test_console_is_written_where_a_person_watches() -> None:
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_line_that_cannot_be_made_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+def test_line_that_cannot_be_rendered_does_not_stop_others(capsys: pytest.CaptureFixture[str]) -> None:
     """A mistake in a call to a logger is reported on stderr, not to the caller."""
     stream = io.StringIO()
     writer = logs.set_up("info", "console", stream)

@@ -226,7 +226,7 @@ async def test_other_ids_are_404(server: Server, token_id: str) -> None:
     await server.json("GET", "/v1/users/me", ada)
 
 
-async def test_last_use_is_told(kept: Server) -> None:
+async def test_last_use_is_shown(kept: Server) -> None:
     """Within seconds of the first use the list has it, remembered token or not, and a refused request is a use as well."""
     ada = await kept.member("ada")
     program, idle = await kept.token(ada, "profile"), await kept.token(ada, "profile")

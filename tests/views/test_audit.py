@@ -161,7 +161,7 @@ async def log_in(server: Server, login: str, status: int, password: str = "wrong
     await server.json("POST", "/v1/auth/login", status=status, json={"login": login, "password": password})
 
 
-async def test_failed_logins_are_told_as_counts(server: Server) -> None:
+async def test_failed_logins_are_recorded_as_counts(server: Server) -> None:
     """By account and network; what was tried as a name is nowhere, because it may be a password."""
     admin, ada = await server.admin(), await server.member("ada")
     for login in ("ada", "ada@example.com", "my secret password", "another of mine"):
@@ -170,12 +170,12 @@ async def test_failed_logins_are_told_as_counts(server: Server) -> None:
     await server.json("POST", "/v1/auth/password", ada, status=422, json=body)
     found: list[dict[str, Any]] = []
 
-    async def are_told() -> bool:
+    async def are_recorded() -> bool:
         await server.app[SERVICES].failed_logins.write()  # else a minute after the first
         found[:] = await items(server, admin, action="login.failed")
         return bool(sum(entry["details"]["failed"] for entry in found) == 5)
 
-    await until(are_told)
+    await until(are_recorded)
     told: dict[str | None, int] = {}
     for entry in found:
         assert (entry["actor"], entry["client"], entry["request_id"]) == (None, "127.0.0.1", None)
@@ -184,7 +184,7 @@ async def test_failed_logins_are_told_as_counts(server: Server) -> None:
     assert not re.search(r"secret|another of|\"ada", json.dumps(found))
 
 
-async def test_failed_login_is_told_by_itself(server: Server) -> None:
+async def test_single_failed_login_is_recorded(server: Server) -> None:
     """Soon after the first failure of a quiet minute, in the background."""
     admin = await server.admin()
     await log_in(server, "absent", 401)
@@ -407,18 +407,18 @@ async def test_what_was_done_is_in_the_audit(server: Server, name: str) -> None:
     ids = {"admin": admin.id, "member": asked.member and asked.member.id, "made": made.get("id"), "absent": None}
     found: list[dict[str, Any]] = []
 
-    async def is_told() -> bool:
+    async def is_recorded() -> bool:
         found[:] = [one for one in await items(server, admin, action=action) if one["request_id"] == f"this.{name}"]
         return bool(found)
 
-    await until(is_told)
+    await until(is_recorded)
     (entry,) = found
     assert (entry["actor"], entry["subject"]) == (ids[actor], ids[subject])
     assert (entry["client"], entry["part"]) == ("127.0.0.1", None)
     assert (entry["session_id"] is None) == (asked.by is None)
 
 
-async def test_import_is_told_of_batch_by_batch(kept: Server) -> None:
+async def test_import_is_recorded_batch_by_batch(kept: Server) -> None:
     """When it began and what became of it, and an entry a batch; who became an administrator, or lost it, has one of its own."""
     admin = await kept.admin()
     people = [person(number) for number in range(600)]

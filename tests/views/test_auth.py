@@ -40,7 +40,7 @@ async def try_login(server: Server, login: str, password: str, **headers: str) -
 # Registering
 
 
-async def test_anybody_registers(server: Server) -> None:
+async def test_registration_needs_no_account(server: Server) -> None:
     """A registered user is a member, receives the address of its account, and can log in."""
     async with server.request("POST", "/v1/auth/register", json=ADA | {"name": "Ada", "age": 36}) as answer:
         user = await answer.json()
@@ -289,7 +289,7 @@ def reuses(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.name == "roster.auth"]
 
 
-async def test_operator_is_told_of_a_reuse(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_reuse_is_logged_for_the_operator(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """One line names whose session has ended and who asked; every refresh is counted by its result."""
     ada, token = await copied(server)
     body = {"refresh_token": token}
@@ -311,7 +311,7 @@ async def test_operator_is_told_of_a_reuse(server: Server, caplog: pytest.LogCap
         assert f'roster_refreshes_total{{result="{result}"}} {count}.0' in figures
 
 
-async def test_reuse_of_who_hangs_up_is_told(
+async def test_reuse_is_logged_when_the_client_disconnects(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A client that disconnects before the response does not suppress the log line."""

@@ -427,7 +427,7 @@ async def test_batch_that_is_written_when_the_client_goes_away_is_counted(
 
 
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 1000000"])
-async def test_client_that_says_nothing_for_long_is_told_how_far_it_got(framing: str) -> None:
+async def test_silent_client_receives_its_progress(framing: str) -> None:
     """Where no byte comes for `BODY_TIMEOUT_S` the import ends with 408 and its progress; bytes that come slowly do not
     end it."""
     async with serve(body_timeout_s=0.5) as server:
@@ -455,7 +455,7 @@ async def test_client_that_says_nothing_for_long_is_told_how_far_it_got(framing:
         assert await seq(server) == before + 500
 
 
-async def test_coding_that_breaks_is_told_with_the_progress(server: Server) -> None:
+async def test_broken_coding_is_reported_with_the_progress(server: Server) -> None:
     """A body that stops being what its headers announce ends the import with 400."""
     admin = await server.admin()
     before = await seq(server)
@@ -470,7 +470,7 @@ async def test_coding_that_breaks_is_told_with_the_progress(server: Server) -> N
     assert (answer.status, json.loads(answer.body)["progress"]["created"]) == (400, 500)
 
 
-async def test_store_that_fails_is_told_with_the_progress(server: Server) -> None:
+async def test_failing_store_is_reported_with_the_progress(server: Server) -> None:
     """Where the store goes away in the middle, the answer is its 503, when to come back, and how far it got."""
     admin = await server.admin()
     real = server.app[SERVICES].store.write

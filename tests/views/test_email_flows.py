@@ -433,7 +433,7 @@ async def test_address_that_was_taken_meanwhile_is_not_moved_to(server: Server, 
     await verify(server, token)
 
 
-async def test_registration_that_nobody_confirmed_keeps_nobody_from_an_address(server: Server, mails: Mails) -> None:
+async def test_unconfirmed_registration_does_not_reserve_an_address(server: Server, mails: Mails) -> None:
     """The user who reads the mails of an address gets it: the unconfirmed account with it is deleted."""
     ada = await member(server, "ada2")
     await register(server, email="new@example.com")

@@ -129,7 +129,7 @@ async def test_malformed_questions_are_400(server: Server) -> None:
     await server.json("GET", "/v1/events", status=401)
 
 
-async def test_deleted_user_is_not_told_of(server: Server) -> None:
+async def test_deleted_user_has_no_event_with_its_data(server: Server) -> None:
     """Events about a user that was deleted keep id, type, subject and what changed, and no copy of the user."""
     admin, ada = await server.admin(), await server.member("ada")
     await server.json("PATCH", f"/v1/users/{ada.id}", ada, json={"name": "Ada"})

@@ -160,7 +160,7 @@ async def test_last_event_id_wins_over_the_address(server: Server) -> None:
         ("k3f9q2xw-1041, k3f9q2xw-1042", "invalid"),
     ],
 )
-async def test_lost_place_is_told_in_the_stream(place: str, reason: str) -> None:
+async def test_lost_position_is_a_reset_in_the_stream(place: str, reason: str) -> None:
     """`hello` has no id, `reset` carries the new one, and the stream goes on from there."""
     async with serve(event_retention_count=5) as server:
         admin = await server.admin()
@@ -177,7 +177,7 @@ async def test_lost_place_is_told_in_the_stream(place: str, reason: str) -> None
             assert seqs(await take(stream, 1)) == [seq_of(position) + 1]
 
 
-async def test_lost_place_in_the_address_is_told_the_same_way(server: Server) -> None:
+async def test_lost_position_in_the_query_is_a_reset_too(server: Server) -> None:
     """A place of another log in `after` is well-formed: 200 and `reset`; a member reads itself again."""
     ada = await server.member()
     async with server.feed(ada, params={"after": "other-3"}) as stream:
@@ -712,7 +712,7 @@ async def test_reader_that_is_late_reads_on_from_its_place() -> None:
         assert b"event: reset" not in answer.body
 
 
-async def test_lagging_reader_is_told_that_the_log_was_trimmed_and_goes_on() -> None:
+async def test_lagging_reader_is_reset_after_a_trim_and_goes_on() -> None:
     """Trimmed events are reported by `reset trimmed` in the stream, with the position from which it continues."""
     async with serve(send_buffer=16_384, event_retention_count=300) as server:
         admin, ada = await server.admin(), await server.member()

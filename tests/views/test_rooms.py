@@ -174,7 +174,7 @@ async def test_reader_goes_on_where_it_was(server: Server) -> None:
 
 
 @pytest.mark.parametrize("reason", ["trimmed", "epoch", "ahead", "invalid"])
-async def test_lost_place_is_told_in_the_stream_of_a_room(reason: str) -> None:
+async def test_lost_position_resets_the_feed_of_a_room(reason: str) -> None:
     """`hello` without an id, then `reset` with one and the history to read again; then what comes."""
     async with serve(room_history_count=1) as server:
         ada = await server.member()
@@ -202,7 +202,7 @@ async def test_ping_of_a_room_moves_the_place_on() -> None:
             assert (ping.event, ping.data, ping.id) == ("ping", {"position": hello.id}, hello.id)
 
 
-async def test_room_lives_while_somebody_reads_its_feed() -> None:
+async def test_room_lives_while_its_feed_has_a_reader() -> None:
     """Neither the last member nor the end of its history takes a room from under a reader; the reader's end does."""
     async with serve(room_history_count=0, presence_grace_s=0) as server:
         ada = await server.member()

@@ -12,7 +12,7 @@ from tests.support.server import Server, serve
 CONTACT = "mailto:security@example.com"
 
 
-async def test_contact_is_told_with_an_end(server: Server) -> None:
+async def test_contact_has_an_expiry(server: Server) -> None:
     """`Contact` and one `Expires`, less than a year ahead, as plain text in UTF-8; `Canonical` where the address is known."""
     async with (
         serve(security_contact=CONTACT, public_url="https://roster.example.com") as named,
@@ -29,7 +29,7 @@ async def test_contact_is_told_with_an_end(server: Server) -> None:
     assert timedelta(days=30) < ahead < timedelta(days=365)
 
 
-async def test_nobody_to_tell_is_not_found(server: Server) -> None:
+async def test_missing_contact_is_not_found(server: Server) -> None:
     """Without the setting there is no such file."""
     problem = await server.json("GET", PATH, status=404)
 

@@ -275,7 +275,7 @@ async def test_whatever_asks_for_the_password_asks_for_a_code(server: Server, ph
     assert await state(server, ada) == (False, 0)
 
 
-async def test_wrong_password_is_told_before_the_code_is_looked_at(server: Server, phone: Phone) -> None:
+async def test_wrong_password_is_refused_before_the_code_is_checked(server: Server, phone: Phone) -> None:
     """And uses no code up."""
     ada, code = phone.owner, phone.recovery_codes[0]
     for path in ("/recovery-codes", "/remove"):
@@ -295,7 +295,7 @@ async def test_other_changes_take_no_code(server: Server, phone: Phone) -> None:
     await server.json("POST", "/v1/auth/refresh", json={"refresh_token": ada.refresh_token})
 
 
-async def test_recovery_code_that_moves_an_account_is_told_to_the_address_before(
+async def test_recovery_code_that_moves_an_account_is_mailed_to_the_previous_address(
     server: Server, phone: Phone, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A thief with the code and the password must not act without the owner's knowledge."""
@@ -430,7 +430,7 @@ async def test_administrator_removes_anothers(server: Server, phone: Phone, capl
         assert 'roster_second_factors_total{change="removed"} 1.0' in await answer.text()
 
 
-async def test_nobody_else_removes_it(server: Server, phone: Phone) -> None:
+async def test_other_users_cannot_remove_it(server: Server, phone: Phone) -> None:
     """Not a member, for any user; not an API token; not an administrator for itself, which takes a code."""
     admin, ada, bob = await server.admin(), phone.owner, await server.member("bob")
     program = await server.token(admin, "users:read", "users:write")

@@ -209,7 +209,7 @@ async def test_silence_before_auth_ends_the_socket() -> None:
         assert client.socket.close_code == 4401
 
 
-async def test_nobody_is_told_anything_before_auth(server: Server) -> None:
+async def test_nothing_is_sent_before_auth(server: Server) -> None:
     """A socket that has not said who it is gets no event, whatever happens meanwhile."""
     admin = await server.admin()
     async with connect(server) as client:
@@ -220,7 +220,7 @@ async def test_nobody_is_told_anything_before_auth(server: Server) -> None:
         assert await client.ask("ping") == {"type": "pong"}
 
 
-async def test_sockets_that_nobody_speaks_for_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sockets_without_auth_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """One address may have so many that have not said who they are; places are free again as soon as they have."""
     monkeypatch.setattr("service.realtime.pending_auth._MOST_WAITING", 2)
     ada = await server.member()
@@ -416,7 +416,7 @@ async def open_many(stack: AsyncExitStack, server: Server, by: Login, count: int
     return [await stack.enter_async_context(connect(server, by)) for _ in range(count)]
 
 
-async def test_socket_too_many_is_told_and_closed() -> None:
+async def test_socket_above_the_bound_is_closed_with_a_reason() -> None:
     """`hello`, `closing`, 4429; feeds count too."""
     async with serve(max_connections_per_user=3) as server, AsyncExitStack() as stack:
         ada, bob = await server.member(), await server.member()

@@ -91,7 +91,7 @@ async def test_failures_are_counted_by_account_and_network() -> None:
     )
 
 
-async def test_first_is_told_at_once_and_others_a_minute_later() -> None:
+async def test_first_is_recorded_at_once_and_others_a_minute_later() -> None:
     """A single failure is visible soon; a stream of them is one entry per minute."""
     world = World()
     assert await world.look() == []

@@ -231,7 +231,7 @@ async def test_attempt_that_is_cancelled_is_free() -> None:
     assert await world.enters(ADA, HOME)
 
 
-def test_operator_is_told_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_waits_are_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     """Each wait is counted; a line in ten seconds names one, and never the text of an unknown login."""
     counted: list[str] = []
     now = 1_000.0

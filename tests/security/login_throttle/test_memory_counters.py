@@ -115,7 +115,7 @@ async def test_forgiven_key_is_as_new() -> None:
     assert len(world.failures) == 0
 
 
-async def test_operator_is_told_when_a_wait_begins() -> None:
+async def test_begin_of_a_wait_is_logged() -> None:
     """Once for a run of failures, and again when the next one comes to a wait."""
     world = World()
     for _ in range(6):

@@ -81,10 +81,10 @@ async def test_deadlocks_of_two_processes_are_resolved(place: str) -> None:
         assert {(await store.users.find(user_id)).value.age for user_id in PAIR} == {written}  # type: ignore[union-attr]  # both are there
         assert [event.seq for event in await whole_log(store)] == list(range(1, 2 * written + 3))
 
-        async def are_told() -> bool:
+        async def are_recorded() -> bool:
             return await deadlocks(control) > before
 
-        await until(are_told)  # figures of the server come a moment later
+        await until(are_recorded)  # figures of the server come a moment later
         await control.close()
 
 
@@ -112,7 +112,7 @@ async def test_deadlock_at_the_counter_is_resolved_as_well(
         await keep(store, a_user())
 
 
-async def test_row_that_somebody_keeps_locked_costs_its_own_writer_only(place: str) -> None:
+async def test_locked_row_delays_its_own_writer_only(place: str) -> None:
     """A shell in the middle of a transaction: a writer of that row gets an error within two seconds, others do not."""
     async with opened(place) as store:
         await keep(store, ada := a_user())
@@ -354,13 +354,13 @@ async def test_server_that_is_starting_is_waited_for() -> None:
         await store.close()
 
 
-async def test_server_that_will_not_have_us_is_told_at_once(postgres_url: str) -> None:
+async def test_refusing_server_is_reported_at_once(postgres_url: str) -> None:
     """Waiting would not help where the database does not exist."""
     with pytest.raises(Unavailable, match='PostgreSQL cannot be used: database "nothing" does not exist'):
         await PostgresStore(f"{postgres_url.rpartition('/')[0]}/nothing", ManualClock()).open()
 
 
-async def test_server_that_is_gone_is_told_at_once_and_found_again() -> None:
+async def test_server_that_is_gone_is_reported_at_once_and_found_again() -> None:
     """Reads and writes are refused within two seconds, nothing is left over, and all goes on by itself."""
     with postgres() as url:
         async with opened(url) as store:
@@ -427,7 +427,7 @@ async def test_user_deleted_by_another_process_meanwhile_has_no_key(place: str) 
                 await make_slowly(one, claim)
 
 
-async def test_keys_that_another_process_is_forgetting_hold_nobody_up(place: str) -> None:
+async def test_keys_that_another_process_deletes_delay_no_other(place: str) -> None:
     """An expired key that another session has locked is left alone, and removed another time."""
     async with opened(place, wait_s=None) as store:
         await keep(store, admin := a_user(role="admin"))

@@ -227,7 +227,7 @@ async def test_tables_of_a_newer_version_are_left_alone(path: Path, empty_place:
         await PostgresStore(empty_place, ManualClock()).open()
 
 
-async def test_tables_of_somebody_else_are_left_alone(path: Path) -> None:
+async def test_foreign_tables_are_left_alone(path: Path) -> None:
     """A database that has some under our names is not ours."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE users (mine TEXT)")
