@@ -16,7 +16,7 @@ from gunicorn.workers.base import Worker as BaseWorker
 from service.config.settings import PREFIX, SettingsError, load
 from service.server.gunicorn_worker import Worker
 from service.server.workers.slots import slots_of_master
-from service.telemetry.logs import chosen_format
+from service.telemetry.logs import choose_format
 
 try:
     settings = load()
@@ -49,7 +49,7 @@ loglevel = settings.log_level
 _FORMS = {"json": "service.telemetry.logs.JsonFormatter", "console": "service.telemetry.logs.ConsoleFormatter"}
 _STDERR = {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stderr"}
 logconfig_dict = {
-    "formatters": {"generic": {"()": _FORMS[chosen_format(settings.log_format, sys.stderr)]}},
+    "formatters": {"generic": {"()": _FORMS[choose_format(settings.log_format, sys.stderr)]}},
     "handlers": {"console": _STDERR, "error_console": _STDERR},
     "loggers": {"gunicorn.error": {"level": loglevel.upper(), "handlers": ["error_console"], "propagate": False}},
 }

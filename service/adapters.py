@@ -8,7 +8,7 @@ from collections.abc import Callable
 from service.config.settings import PREFIX, Settings, SettingsError
 from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
-from service.outbound.tls import trusted
+from service.outbound.tls import create_context
 from service.realtime.rooms.memory_rooms import MemoryRooms
 from service.realtime.rooms.rooms import Rooms
 from service.realtime.rooms.shared_rooms import SharedRooms
@@ -24,7 +24,7 @@ from service.telemetry.metrics import Metrics
 log = logging.getLogger("roster")
 
 
-def chosen_store(settings: Settings, clock: Clock) -> Store:
+def build_store(settings: Settings, clock: Clock) -> Store:
     keep_events, keep_s, keep_audit_s = (
         settings.event_retention_count,
         settings.event_retention_s,
@@ -60,7 +60,7 @@ def chosen_store(settings: Settings, clock: Clock) -> Store:
     )  # fmt: skip
 
 
-def chosen_hasher(settings: Settings) -> ProcessHasher:
+def build_hasher(settings: Settings) -> ProcessHasher:
     return Argon2Hasher(
         settings.hash_workers or None,
         settings.hash_queue,
@@ -70,18 +70,18 @@ def chosen_hasher(settings: Settings) -> ProcessHasher:
     )
 
 
-def chosen_mailer(settings: Settings, clock: Clock) -> Mailer:
+def build_mailer(settings: Settings, clock: Clock) -> Mailer:
     if settings.smtp is not None:
         from service.delivery.smtp import SmtpMailer
 
-        tls = trusted(settings.outbound_ca_file)
+        tls = create_context(settings.outbound_ca_file)
         return SmtpMailer(settings.smtp, settings.mail_from, settings.smtp_timeout_s, tls, clock)
     if settings.registration == "verify":
         log.warning("ROSTER_SMTP_URL is empty; mails to new users are written to the log only")
     return LogMailer()
 
 
-def chosen_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
+def build_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
     if settings.login_rate is None:
         return None
     alarm = ThrottleAlerts(lambda kind: metrics.login_throttled.labels(kind).inc())
@@ -96,7 +96,7 @@ def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]
     Args:
         on_failure: called when shared rooms could not be followed for too long.
     """
-    rules, history, history_s = settings.rules_of_rooms, settings.room_history_count, settings.room_history_s
+    rules, history, history_s = settings.parsed_room_rules, settings.room_history_count, settings.room_history_s
     if not settings.redis_url:
         return MemoryRooms(
             clock, rules, history=history, history_s=history_s,

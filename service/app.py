@@ -10,7 +10,7 @@ import jinja2
 from aiohttp import web
 
 from service import middleware
-from service.adapters import build_rooms, chosen_hasher, chosen_login_limit, chosen_store
+from service.adapters import build_hasher, build_login_limit, build_rooms, build_store
 from service.config.settings import Settings
 from service.domain.events.event import Event
 from service.domain.ports import Store
@@ -30,7 +30,7 @@ from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
 from service.security.hash_admission import HashAdmission, ProcessHasher
 from service.security.keyring import Keyring
-from service.security.keys import chosen_keys
+from service.security.keys import keys_from_settings
 from service.security.login_throttle.failed_logins import FailedLoginAudit
 from service.security.login_throttle.throttle import LoginThrottle
 from service.security.rate_limits import MailLimit, RegistrationLimit
@@ -64,10 +64,10 @@ def create_app(
         access_log: where a line for each request goes; None for nowhere.
     """
     clock = now
-    store = store or chosen_store(settings, clock)
-    hasher = hasher or chosen_hasher(settings)
+    store = store or build_store(settings, clock)
+    hasher = hasher or build_hasher(settings)
     metrics = Metrics()
-    chosen = chosen_keys(settings)
+    chosen = keys_from_settings(settings)
     keyring = Keyring(
         settings.access_ttl_s, clock, None if chosen else store.signing_keys.list_all, lambda: on_key_loss()
     )
@@ -127,7 +127,7 @@ def create_app(
         access_tokens=tokens,
         authenticator=authenticator,
         token_usage=uses,
-        login_throttle=LoginThrottle(chosen_login_limit(settings, store, metrics), failed_logins),
+        login_throttle=LoginThrottle(build_login_limit(settings, store, metrics), failed_logins),
         failed_logins=failed_logins,
         mail_limit=MailLimit(mail_rate) if mail_rate else None,
         registration_limit=RegistrationLimit(registration_rate) if registration_rate else None,

@@ -23,7 +23,7 @@ _BACKLOG: Final = 2048
 
 async def main() -> None:
     chosen = settings.load()
-    form = logs.chosen_format(chosen.log_format, sys.stderr)
+    form = logs.choose_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form)
     access_log = AccessLog(writer, form)
     runner = Runner(create_app(chosen, hasher=Argon2Hasher(memory_kib=_LEAST_MEMORY_KIB), access_log=access_log))

@@ -78,10 +78,10 @@ async def _list(_: argparse.Namespace) -> None:
 
 async def _rotate(chosen: argparse.Namespace) -> str | None:
     from service.config.settings import load
-    from service.security.keys import chosen_keys
+    from service.security.keys import keys_from_settings
 
     settings = load()
-    if chosen_keys(settings):
+    if keys_from_settings(settings):
         return (
             "roster: ROSTER_JWT_SECRET and ROSTER_JWT_PRIVATE_KEY set the keys: add the next key after them, restart "
             "every process, then move it to the front."
@@ -103,7 +103,7 @@ async def rotate(
         lead_s: seconds after which it signs; the first key of all does at once.
         at_once: whether it signs now and all others are forgotten.
     """
-    from service.security.keys import made
+    from service.security.keys import generate_key
     from service.store.maintenance import locations
     from service.store.maintenance.audit import tell
     from service.store.sql import rows, statements
@@ -113,7 +113,7 @@ async def rotate(
     now = datetime.now(UTC)
     signing = signer(present, now)
     signs = at_once or signing is None
-    key = made(
+    key = generate_key(
         algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
     )
     async with database.changing() as writer:
@@ -134,10 +134,10 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, 
 
 async def known_keys(settings: Settings) -> list[SigningKey]:
     """The keys that a service with these settings works with. Raises `SettingsError` and `Unavailable`."""
-    from service.security.keys import chosen_keys
+    from service.security.keys import keys_from_settings
     from service.store.maintenance import locations
 
-    return chosen_keys(settings) or await _kept_keys(locations.at(settings.store_url))
+    return keys_from_settings(settings) or await _kept_keys(locations.at(settings.store_url))
 
 
 async def _kept_keys(database: Database) -> list[SigningKey]:

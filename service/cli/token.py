@@ -74,7 +74,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
     from service.cli.keys import known_keys
     from service.security.access_tokens import AccessTokens, Rejected
     from service.security.keyring import Keyring
-    from service.security.keys import chosen_keys
+    from service.security.keys import keys_from_settings
 
     parts = _parts(token)
     if parts is None:
@@ -82,7 +82,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
     _say("access token", "")
     for name, part in zip(("header", "claims"), parts, strict=True):
         _say(name, json.dumps(part, ensure_ascii=True))
-    if settings.store_url == _IN_MEMORY and not chosen_keys(settings):
+    if settings.store_url == _IN_MEMORY and not keys_from_settings(settings):
         raise _KeptInMemory
     keyring = Keyring(settings.access_ttl_s, lambda: datetime.now(UTC))
     keyring.use(await known_keys(settings))

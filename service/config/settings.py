@@ -340,7 +340,7 @@ class Settings(BaseSettings):
         return UNIX in self.trusted_proxies
 
     @cached_property
-    def rules_of_rooms(self) -> RoomRules:
+    def parsed_room_rules(self) -> RoomRules:
         return RoomRules({pattern: RoomRule(**rule) for pattern, rule in self.room_rules.items()})
 
     @cached_property

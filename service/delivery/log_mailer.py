@@ -17,6 +17,6 @@ class LogMailer:
 
     async def send(self, letter: RenderedEmail) -> None:
         log.warning(
-            "no mail server is set (ROSTER_SMTP_URL): a mail stays here",
+            "ROSTER_SMTP_URL is empty; the mail is written to the log only",
             extra={"to": letter.to, "subject": letter.subject, "block": letter.text},
         )

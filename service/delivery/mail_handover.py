@@ -50,7 +50,7 @@ class Handover:
         outcome = "needless"
         if ready.mail.expires_at <= self._clock():
             outcome = "expired"
-            log.warning("a mail is given up: it is too late for it", extra=_fields(ready.mail))
+            log.warning("email delivery failed permanently; the mail has expired", extra=_fields(ready.mail))
         await self._close(delivery.drop(self._store, ready.mail), mail, outcome)
         return True
 
@@ -74,13 +74,19 @@ class Handover:
         try:
             await self._mailer.send(letter)
         except MailRefused as error:
-            log.warning("a mail is given up: the server refuses its recipient: %s", error, extra=_fields(mail))
+            log.warning(
+                "email delivery failed permanently; the server refuses the recipient: %s", error, extra=_fields(mail)
+            )
             await self._close(delivery.drop(self._store, mail), mail, "refused")
         except Unavailable as error:
             if isinstance(error, SenderRefused):
-                log.error("the mail server refuses this service; a mail waits: %s", error, extra=_fields(mail))
+                log.error(
+                    "email delivery failed; the mail server refuses this service; will retry: %s",
+                    error,
+                    extra=_fields(mail),
+                )
             else:
-                log.warning("a mail waits: %s", error, extra=_fields(mail))
+                log.warning("email delivery failed; will retry: %s", error, extra=_fields(mail))
             await self._close(delivery.release(self._store, self._clock, mail), mail, "failed")
             return False
         except BaseException:  # a stop in the middle, or a fault of ours: it must not wait for the end of the claim

@@ -62,13 +62,13 @@ class MailWorker:
     async def _carry_out(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
             await work
-            self.ring()
+            self.wake()
         except Exception as error:  # no caller waits for the result, so the failure is logged here
-            log.error("a mail that was asked for is lost: %s", error, extra={"task": name})
+            log.error("cannot store a requested mail; it is lost: %s", error, extra={"task": name})
         finally:
             self._waiting -= 1
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Say that a mail may wait. It is only a bell: the store is looked at every few seconds anyway."""
         self._wake.set()
 
@@ -95,7 +95,7 @@ class MailWorker:
             except DomainError as error:
                 log.debug("mails wait: %s", error)
             except Exception:
-                log.exception("mails cannot be sent")  # and must be tried again
+                log.exception("cannot send mails; will retry")  # and must be tried again
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_AGAIN_S):
                     await self._wake.wait()
@@ -121,7 +121,7 @@ class MailWorker:
         try:
             if await self._handover.send(mail):
                 self._failed = 0
-                self.ring()  # another of its kind may have been requested meanwhile
+                self.wake()  # another of its kind may have been requested meanwhile
             else:
                 self._failed += 1
         except DomainError as error:
@@ -129,7 +129,7 @@ class MailWorker:
             log.debug("mails wait: %s", error)
         except Exception:
             self._failed += 1
-            log.exception("mails cannot be sent")  # and must be tried again
+            log.exception("cannot send mails; will retry")  # and must be tried again
         finally:
             del self._under_way[mail.email, mail.kind]
             self._places.release()

@@ -12,7 +12,7 @@ from service.domain.errors import BadRequest
 from service.domain.idempotency.claims import KEY_MAX, Claim, StoredResponse
 from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Render, TransactionRunner
-from service.http.view import View, json_answer
+from service.http.view import View, json_response
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
@@ -32,7 +32,7 @@ def parse_key(text: str) -> str:
     return key
 
 
-def key_of(request: web.Request) -> str | None:
+def read_key(request: web.Request) -> str | None:
     """The key that a request names; None for one that does not. Raises `BadRequest`."""
     given = request.headers.getall(IDEMPOTENCY_KEY, None)
     if given is None:
@@ -42,7 +42,7 @@ def key_of(request: web.Request) -> str | None:
     return parse_key(given[0])
 
 
-async def claim_of(view: View, key: str) -> Claim:
+async def build_claim(view: View, key: str) -> Claim:
     """The claim of the caller's request on that key."""
     request = view.request
     route = f"{request.method} {request.path}"
@@ -50,7 +50,7 @@ async def claim_of(view: View, key: str) -> Claim:
     return services.idempotency.claim(view.caller.id, route, key, await view.read(), services.clock())
 
 
-async def carry_out_once(
+async def run_once(
     view: View, key: str, act: Callable[[TransactionRunner], Awaitable[object]], render: Render, name: str
 ) -> web.Response:
     """The answer to a request with a key, whether it is the first with it or was there before.
@@ -58,16 +58,16 @@ async def carry_out_once(
     Raises what `once` raises, and `RequestInProgress`.
     """
     services = view.services
-    claim = await claim_of(view, key)
+    claim = await build_claim(view, key)
 
     async def alone() -> tuple[StoredResponse, bool]:
         # Until the write has ended, which a client that goes away does not do.
         with services.idempotency.alone(claim):
             return await run_idempotent(services.store, claim, render, act)
 
-    return answered(*await view.write(alone(), name))
+    return render_stored(*await view.write(alone(), name))
 
 
-def answered(answer: StoredResponse, is_replay: bool = False) -> web.Response:
+def render_stored(answer: StoredResponse, is_replay: bool = False) -> web.Response:
     headers = {**answer.headers, REPLAYED: "true"} if is_replay else answer.headers
-    return json_answer(answer.body, status=answer.status, headers=headers)
+    return json_response(answer.body, status=answer.status, headers=headers)

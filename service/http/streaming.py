@@ -43,7 +43,7 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     return stream.response
 
 
-async def send_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
+async def stream_lines(view: View, response: web.StreamResponse, pages: AsyncIterator[bytes], name: str) -> None:
     """Start the response and send every page. An error after the start aborts the connection, because the status is sent.
 
     A client that reads nothing for `ROSTER_SLOW_CLIENT_TIMEOUT_S`, or needs more than an hour in all, is disconnected. `name` is the
@@ -83,7 +83,7 @@ async def send_export(
     action: Exported,
     name: str,
 ) -> None:
-    """Send every item as a line, and the line that `end` makes of their number, as `send_lines` does; and record what was sent,
+    """Send every item as a line, and the line that `end` makes of their number, as `stream_lines` does; and record what was sent,
     however the sending ends."""
     sent = Sent()
 
@@ -95,7 +95,7 @@ async def send_export(
         sent.complete = True
 
     try:
-        await send_lines(view, response, lines(), name)
+        await stream_lines(view, response, lines(), name)
     finally:
         # A task: the client may have left, which cancels this one.
         _ = view.services.tasks.start(_record(view, action, sent), "record an export")

@@ -14,7 +14,7 @@ from service.config.settings import Settings
 from service.outbound.redirects import refuse_redirects
 from service.outbound.resolver import Lookup, ThreadResolver
 from service.outbound.retry import Retry
-from service.outbound.tls import trusted
+from service.outbound.tls import create_context
 
 # Long enough to spare a busy aggregate its look-ups, short enough to follow an upstream that moves.
 _DNS_CACHE_S: Final = 30
@@ -34,7 +34,7 @@ async def open_session(
 
     Raises `SettingsError` when `ROSTER_OUTBOUND_CA_FILE` cannot be used.
     """
-    tls = trusted(settings.outbound_ca_file)
+    tls = create_context(settings.outbound_ca_file)
     resolver = ThreadResolver(lookup=lookup)
     session = ClientSession(
         connector=TCPConnector(

@@ -1,4 +1,4 @@
-"""Whom calls out believe."""
+"""The TLS context of outbound calls and of mail delivery."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from service.config.settings import PREFIX, SettingsError
 
 
 @lru_cache  # reading the system's authorities takes 30 ms, and calls out and mails share them
-def trusted(ca_file: str) -> ssl.SSLContext:
-    """The system's certificate authorities and those of a file, unless it is empty; raises `SettingsError`."""
+def create_context(ca_file: str) -> ssl.SSLContext:
+    """A context that trusts the certificate authorities of the system and those of a PEM file.
+
+    Args:
+        ca_file: path of the file; empty for the system's authorities alone.
+
+    Raises `SettingsError` when the file cannot be read.
+    """
     context = ssl.create_default_context()
     if ca_file:
         try:

@@ -12,7 +12,7 @@ from typing import Final
 from service.domain.auth.signing_key import SigningKey, checks_until, signer
 from service.domain.errors import Unavailable
 from service.domain.ports import Clock
-from service.security.keys import AccessTokenKey, ready
+from service.security.keys import AccessTokenKey, load_key
 
 LOOK_EVERY_S: Final = 2.0  # for keys that another process made
 
@@ -54,7 +54,7 @@ class Keyring:
         if kept == self._kept:
             return
         lost = {kid for kid in self._ready if self.checking(kid) is not None} - {key.kid for key in kept}
-        self._ready = {key.kid: self._ready.get(key.kid) or ready(key) for key in kept}
+        self._ready = {key.kid: self._ready.get(key.kid) or load_key(key) for key in kept}
         self._until = {key.kid: checks_until(key, kept, self._ttl) for key in kept}
         self._kept = kept
         if lost:

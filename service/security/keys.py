@@ -57,7 +57,7 @@ class AccessTokenKey:
     public: Mapping[str, str] | None
 
 
-def ready(kept: SigningKey) -> AccessTokenKey:
+def load_key(kept: SigningKey) -> AccessTokenKey:
     """Raises `UnusableKey`."""
     if kept.algorithm == "HS256":
         secret = kept.material.encode()
@@ -70,7 +70,7 @@ def ready(kept: SigningKey) -> AccessTokenKey:
     return AccessTokenKey(kept.kid, algorithm, private, private.public_key(), public)
 
 
-def made(algorithm: Algorithm, now: datetime, signs_from: datetime) -> SigningKey:
+def generate_key(algorithm: Algorithm, now: datetime, signs_from: datetime) -> SigningKey:
     """A new key; one for RS256 takes up to a second of a core."""
     if algorithm == "HS256":
         return _of_secret(secrets.token_hex(32), now, signs_from)
@@ -79,7 +79,7 @@ def made(algorithm: Algorithm, now: datetime, signs_from: datetime) -> SigningKe
     return _of_pem(material, now, signs_from)
 
 
-def given(pem: str, chosen: Sequence[str]) -> Iterator[SigningKey]:
+def parse_keys(pem: str, chosen: Sequence[str]) -> Iterator[SigningKey]:
     """Keys that an operator chose: the first signs, and all check. Raises `UnusableKey`.
 
     Args:
@@ -95,10 +95,10 @@ def given(pem: str, chosen: Sequence[str]) -> Iterator[SigningKey]:
         signs_from = None
 
 
-def chosen_keys(settings: Settings) -> list[SigningKey]:
+def keys_from_settings(settings: Settings) -> list[SigningKey]:
     """The keys that settings name; none where they are kept in the store. Raises `SettingsError`."""
     try:
-        return [*given(settings.private_keys, settings.secrets)]
+        return [*parse_keys(settings.private_keys, settings.secrets)]
     except UnusableKey as error:
         raise SettingsError(f"{PREFIX}JWT_PRIVATE_KEY=(hidden): {error}") from None
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.adapters import chosen_mailer
+from service.adapters import build_mailer
 from service.config.settings import PREFIX, SettingsError
 from service.delivery.mail_worker import MailWorker
 from service.domain.auth.password_policy import reject_common
@@ -26,7 +26,7 @@ from service.http.services import SERVICES
 from service.outbound.aggregate import Aggregator
 from service.outbound.session import open_session
 from service.security.cursors import Cursors
-from service.security.keys import UnusableKey, made
+from service.security.keys import UnusableKey, generate_key
 
 log = logging.getLogger("roster")
 
@@ -57,7 +57,7 @@ async def follow_keys(app: web.Application) -> AsyncIterator[None]:
         yield
         return
     moment = services.clock()
-    await store.signing_keys.add_if_none(made("HS256", moment, moment))
+    await store.signing_keys.add_if_none(generate_key("HS256", moment, moment))
     try:
         await keyring.look()
     except UnusableKey as error:
@@ -80,7 +80,7 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
     except AlreadyExists as error:
         made = False
         services.admin_state = "missing"
-        log.error("there is no administrator: set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
+        log.error("no administrator exists; set another ROSTER_ADMIN_USERNAME or ROSTER_ADMIN_EMAIL; %s", error)
     else:
         services.admin_state = "created" if made else "found"
     # A generated password is shown once; a configured one is known already.
@@ -144,7 +144,7 @@ async def send_mails(app: web.Application) -> AsyncIterator[None]:
     }
     head = TemplateContext(settings.public_url, settings.mail_link_url, ttls)
     postbox = services.mail_worker = MailWorker(
-        services.store, chosen_mailer(settings, clock), clock, head, services.tasks, services.metrics
+        services.store, build_mailer(settings, clock), clock, head, services.tasks, services.metrics
     )
     sending = asyncio.create_task(postbox.run(), name="send mails")
     yield

@@ -68,7 +68,7 @@ async def make_runner(
 def _process_runner(worker: WorkerSlot | None = None) -> Runner:
     """The runner of a process of its own: settings of the environment, all logging through one writer."""
     chosen = settings.load()
-    form = logs.chosen_format(chosen.log_format, sys.stderr)
+    form = logs.choose_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form, worker=None if worker is None else worker.number)
     for unknown in unknown_variables():
         extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
@@ -108,7 +108,7 @@ async def _tell_password(app: web.Application) -> None:
         extra = {"login": services.settings.admin_username, "password": password}
         # The password is needed to log in, so it is written at every log level.
         level = max(logging.WARNING, log.getEffectiveLevel())
-        log.log(level, "first administrator made; this password is shown once", extra=extra)
+        log.log(level, "first administrator created; its password is shown once", extra=extra)
 
 
 async def serve() -> None:

@@ -49,7 +49,7 @@ class UnreadResponses:
         self._find_streams = find_streams
         self._unread: dict[asyncio.Transport, _Unread] = {}
 
-    def look(self, connections: Iterable[tuple[HttpProtocol, asyncio.Transport]], now: float) -> None:
+    def abort_stalled(self, connections: Iterable[tuple[HttpProtocol, asyncio.Transport]], now: float) -> None:
         """Look at all connections once; abort those whose time is over. `now`: seconds, monotonic."""
         unread: dict[asyncio.Transport, _Unread] = {}
         for connection, transport in connections:
@@ -86,7 +86,7 @@ class UnreadResponses:
         while True:
             await asyncio.sleep(self.look_every_s)
             try:
-                self.look(find_connections(), loop.time())
+                self.abort_stalled(find_connections(), loop.time())
             except Exception:
                 # The next look must come: nothing else closes these connections.
                 log.exception("cannot check for unread responses")

@@ -178,7 +178,7 @@ def utc_ms(milliseconds: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
 
 
-def chosen_format(setting: Literal["auto", "json", "console"], stream: TextIO) -> Literal["json", "console"]:
+def choose_format(setting: Literal["auto", "json", "console"], stream: TextIO) -> Literal["json", "console"]:
     if setting == "auto":
         return "console" if stream.isatty() else "json"
     return setting

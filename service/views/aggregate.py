@@ -15,7 +15,7 @@ from service.http.operations import (
 )
 from service.http.problems import HttpProblem
 from service.http.services import CONTEXT
-from service.http.view import NO_STORE, View, json_answer
+from service.http.view import NO_STORE, View, json_response
 from service.outbound.failures import Failed
 from service.schemas.aggregate import AggregateAnswer, Sources
 
@@ -52,4 +52,4 @@ class AggregateView(View):
             for name, result in came.results.items()
         }
         body = json.dumps({"results": results, "complete": came.complete}, separators=(",", ":"))
-        return json_answer(body.encode(), headers=NO_STORE)
+        return json_response(body.encode(), headers=NO_STORE)

@@ -20,7 +20,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.streaming import send_export
-from service.http.view import PRIVATE, View, json_answer
+from service.http.view import PRIVATE, View, json_response
 from service.schemas.audit import AuditFilter, EntryList, entry_answer, entry_line
 from service.schemas.end_lines import audit_end
 
@@ -75,7 +75,7 @@ class AuditView(View):
         items = found[: wanted.limit]
         following = services.cursors.seal(items[-1].place, filters) if len(found) > wanted.limit else None
         page = EntryList.model_construct(items=[entry_answer(entry) for entry in items], next=following)
-        return json_answer(page.model_dump_json().encode(), headers=_HEADERS)
+        return json_response(page.model_dump_json().encode(), headers=_HEADERS)
 
     async def _send(self, query: AuditQuery) -> web.StreamResponse:
         response = web.StreamResponse(headers={**_HEADERS, hdrs.CONTENT_TYPE: MEDIA_TYPE})

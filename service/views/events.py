@@ -17,7 +17,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.streaming import serve_stream
-from service.http.view import PRIVATE, View, json_answer
+from service.http.view import PRIVATE, View, json_response
 from service.realtime.event_stream import Reading, Start
 from service.realtime.subscribers import EventFilter
 from service.schemas.events import EventAnswer, EventList, EventListQuery, FeedFilter, event_json
@@ -69,7 +69,7 @@ class EventsView(View):
         epoch = page.position.epoch
         following = f'"{Position(epoch, page.seen)}"' if page.seen < page.position.seq else "null"
         items = b",".join(event_json(event, epoch) for event in page.events)
-        return json_answer(
+        return json_response(
             b'{"items":[%b],"next":%b}' % (items, following.encode()),
             headers={**PRIVATE, "Roster-Position": str(page.position)},
         )

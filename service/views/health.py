@@ -12,7 +12,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
-from service.http.view import NO_STORE, View, json_answer
+from service.http.view import NO_STORE, View, json_response
 from service.schemas.health import Health
 from service.telemetry.exposition import render
 
@@ -34,7 +34,7 @@ class LivenessView(View):
         )
     )
     async def get(self) -> web.Response:
-        return json_answer(_OK, headers=NO_STORE)
+        return json_response(_OK, headers=NO_STORE)
 
 
 class ReadinessView(View):
@@ -58,7 +58,7 @@ class ReadinessView(View):
             raise Unavailable(1, "The log cannot be followed.")
         if not await services.store.is_healthy():
             raise Unavailable(1, "The store does not answer.")
-        return json_answer(_OK, headers=NO_STORE)
+        return json_response(_OK, headers=NO_STORE)
 
 
 class MetricsView(View):

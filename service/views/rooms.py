@@ -11,7 +11,7 @@ from service.domain.events.position import Position
 from service.domain.idempotency.claims import StoredResponse
 from service.domain.rooms.rules import is_room_name
 from service.http import problems
-from service.http.idempotency import answered, claim_of, key_of
+from service.http.idempotency import build_claim, read_key, render_stored
 from service.http.operations import (
     Access,
     Operation,
@@ -20,7 +20,7 @@ from service.http.operations import (
 )
 from service.http.problems import HttpProblem
 from service.http.streaming import serve_stream
-from service.http.view import PRIVATE, View, json_answer
+from service.http.view import PRIVATE, View, json_response
 from service.realtime.event_stream import Reading, Start
 from service.realtime.rooms.room import MESSAGES, Room
 from service.schemas.feed import Closing, Hello, Keepalive, Reset
@@ -72,7 +72,7 @@ class RoomsView(View):
         wanted = self.query(RoomFilter)
         page, following = await self.services.rooms.page(self.principal, wanted.cursor or "", wanted.limit)
         items = [RoomSummaryAnswer(room=room.name, position=str(room.head), count=room.members) for room in page]
-        return json_answer(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
+        return json_response(RoomList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
 class MembersView(NamedRoomView):
@@ -93,7 +93,7 @@ class MembersView(NamedRoomView):
         wanted = self.query(MemberFilter)
         page, following = await self.services.rooms.members(self.room_name, self.principal, wanted.cursor, wanted.limit)
         items = [MemberAnswer(id=member.id, username=member.username, since=member.since) for member in page]
-        return json_answer(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
+        return json_response(MemberList(items=items, next=following).model_dump_json().encode(), headers=PRIVATE)
 
 
 class MessagesView(NamedRoomView):
@@ -123,7 +123,7 @@ class MessagesView(NamedRoomView):
         seen = str(Position(room.epoch, found[-1].seq if found else after.seq))
         following = f'"{seen}"' if found and found[-1].seq < room.ring.head else "null"
         items = b",".join(message.data for message in found)
-        return json_answer(
+        return json_response(
             b'{"items":[%b],"next":%b,"position":"%b"}' % (items, following.encode(), seen.encode()), headers=PRIVATE
         )
 
@@ -146,16 +146,16 @@ class MessagesView(NamedRoomView):
     )
     async def post(self) -> web.Response:
         most = self.services.settings.ws_max_message_bytes
-        key = key_of(self.request)
+        key = read_key(self.request)
         body = await self.body(MessageBody)
         if len(await self.read()) > most:
             raise HttpProblem(problems.TOO_LARGE, f"A message may have {most:,} bytes at most.")
         rooms = self.services.rooms
         if key is None:
-            return json_answer((await rooms.send(self.room_name, self.principal, body.data)).data, status=201)
-        claim = await claim_of(self, key)
+            return json_response((await rooms.send(self.room_name, self.principal, body.data)).data, status=201)
+        claim = await build_claim(self, key)
         entry, is_replay = await rooms.send_once(self.room_name, self.principal, body.data, claim)
-        return answered(StoredResponse(201, {}, entry.data), is_replay)
+        return render_stored(StoredResponse(201, {}, entry.data), is_replay)
 
 
 class RoomFeedView(NamedRoomView):

@@ -115,7 +115,7 @@ async def test_mail_that_waits_is_sent_once(world: World) -> None:
     async with world.running():
         await until(lambda: len(world.carrier.letters) == 1)
         await world.put("changed")
-        world.postbox.ring()
+        world.postbox.wake()
         await until(lambda: len(world.carrier.letters) == 2)
         await until(lambda: world.counted("sent", "changed") == 1)
 
@@ -145,7 +145,7 @@ async def test_mail_that_fails_is_tried_again_later(world: World) -> None:
             (mail,) = await world.waiting()
             assert (mail.tries, mail.due_at) == (failed, world.clock() + timedelta(seconds=seconds))
             world.clock.advance(seconds)
-            world.postbox.ring()
+            world.postbox.wake()
         await until(lambda: world.counted("sent") == 1)
     shown = parse_token(token_in(world.carrier.letters[0].text))
 
@@ -161,7 +161,7 @@ async def test_token_that_may_have_been_delivered_stays_valid(world: World) -> N
     async with world.running():
         await until(lambda: world.counted("failed") == 1)
         world.clock.advance(60)
-        world.postbox.ring()
+        world.postbox.wake()
         await until(lambda: world.counted("sent") == 1)
 
     tokens = [parse_token(token_in(letter.text)) for letter in world.carrier.tried]
@@ -180,7 +180,7 @@ async def test_claim_outlasts_the_conversation(world: World) -> None:
         (mail,) = await world.waiting()
         assert mail.due_at > world.clock() + world.carrier.longest
         world.clock.advance(world.carrier.longest.total_seconds())
-        world.postbox.ring()
+        world.postbox.wake()
         world.carrier.hold.set()
         await until(lambda: world.counted("sent") == 1)
     assert world.carrier.begun == 1
@@ -202,7 +202,7 @@ async def test_slow_verdict_delays_no_other_mail(world: World) -> None:
         await world.put("changed")
         for number in range(30):
             await world.put("taken", f"user-{number}@example.com")
-        world.postbox.ring()
+        world.postbox.wake()
         await until(lambda: world.counted("sent", "taken") == 30)
         assert world.counted("sent", "changed") == 0
         gate.set()
@@ -217,7 +217,10 @@ async def test_refusal_of_this_service_is_an_error_of_ours(world: World, caplog:
         await until(lambda: world.counted("failed") == 1)
 
     assert [mail.state for mail in await world.waiting()] == ["waiting"]
-    assert "the mail server refuses this service; a mail waits: 554 5.7.1 Relay access denied" in caplog.text
+    assert (
+        "email delivery failed; the mail server refuses this service; will retry: 554 5.7.1 Relay access denied"
+        in caplog.text
+    )
     assert [record.levelname for record in caplog.records if "refuses this service" in record.message] == ["ERROR"]
 
 
@@ -239,7 +242,7 @@ async def test_mail_that_was_sent_makes_room_after_a_while(world: World) -> None
         (kept,) = await world.store.mails.list_due(world.clock() + HOUR, 10)
         assert (kept.kind, kept.state, kept.due_at) == ("reset", "sent", world.clock() + timedelta(minutes=10))
         world.clock.advance(600)
-        world.postbox.ring()
+        world.postbox.wake()
 
         async def nothing_is_left() -> bool:
             return not await world.store.mails.list_due(world.clock() + HOUR, 10)
@@ -256,7 +259,7 @@ async def test_mail_that_is_too_old_is_given_up(world: World, caplog: pytest.Log
         await until(lambda: world.counted("expired") == 1)
 
     assert (world.carrier.letters, await world.waiting()) == ([], [])
-    assert "too late" in caplog.text
+    assert "email delivery failed permanently; the mail has expired" in caplog.text
 
 
 async def test_mail_that_is_refused_is_given_up(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -381,7 +384,7 @@ async def test_mails_outlive_the_process(tmp_path: Any) -> None:
                 assert await transaction.mails.claim(waiting, clock()) is not None
 
             await store.write(sooner, BY)
-            server.app[SERVICES].mail_worker.ring()
+            server.app[SERVICES].mail_worker.wake()
             await until(lambda: mail.letters)
             token = token_in(text_of(mail.letters[0]))
             await server.json("POST", "/v1/auth/verify", status=204, json={"token": token, "password": PASSWORD})

@@ -18,7 +18,7 @@ from service.delivery.smtp import SmtpMailer, ehlo_name
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import MailRefused, SenderRefused
 from service.domain.mail.templates import RenderedEmail
-from service.outbound.tls import trusted
+from service.outbound.tls import create_context
 from tests.support.certificates import ONE, TWO, server_tls
 from tests.support.mail import mail_server, text_of
 from tests.support.server import settings_for_tests
@@ -32,7 +32,7 @@ def mailer(
     port: int, ca: Any = ONE, tls: Any = "none", login: Any = (None, None), timeout_s: float = 2, **more: Any
 ) -> SmtpMailer:
     server = SmtpServer("127.0.0.1", port, login[0], login[1], tls)
-    return SmtpMailer(server, "Röster <roster@example.com>", timeout_s, trusted(str(ca)), lambda: NOW, **more)
+    return SmtpMailer(server, "Röster <roster@example.com>", timeout_s, create_context(str(ca)), lambda: NOW, **more)
 
 
 @asynccontextmanager
@@ -294,8 +294,8 @@ async def test_server_that_is_not_there_is_tried_later() -> None:
 
 def test_trust_is_the_files_and_the_systems() -> None:
     """The authorities of the setting are believed beside those of the system."""
-    assert trusted("").verify_mode is ssl.CERT_REQUIRED
-    assert len(trusted(str(ONE)).get_ca_certs()) == len(trusted("").get_ca_certs()) + 1
+    assert create_context("").verify_mode is ssl.CERT_REQUIRED
+    assert len(create_context(str(ONE)).get_ca_certs()) == len(create_context("").get_ca_certs()) + 1
 
 
 @pytest.mark.parametrize(

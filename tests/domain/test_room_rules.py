@@ -31,7 +31,7 @@ def test_names_that_are_not(name: str) -> None:
 
 def test_admin_rooms_are_for_admins() -> None:
     """Without a setting `admin.` at the beginning decides, and nothing else."""
-    rules = Settings().rules_of_rooms
+    rules = Settings().parsed_room_rules
     rooms = ("lobby", "admin", "administration", "admin.ops", "my.admin.ops")
 
     assert [rules.may_read(MEMBER, room) for room in rooms] == [True, True, True, False, True]

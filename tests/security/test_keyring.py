@@ -13,7 +13,7 @@ from service.domain.auth.signing_key import SigningKey
 from service.domain.errors import Unavailable
 from service.security import keyring as module
 from service.security.keyring import Keyring
-from service.security.keys import made
+from service.security.keys import generate_key
 from tests.support.clock import ManualClock
 from tests.support.wait import until
 
@@ -33,7 +33,7 @@ class World:
         self.ring.use(self.kept)
 
     def key(self, lead_s: float = 0) -> SigningKey:
-        return made("HS256", self.clock(), self.clock() + timedelta(seconds=lead_s))
+        return generate_key("HS256", self.clock(), self.clock() + timedelta(seconds=lead_s))
 
     def on_loss(self) -> None:
         self.losses += 1
@@ -139,7 +139,7 @@ async def test_chosen_keys_are_not_looked_for() -> None:
     ring = Keyring(900, clock)
     with pytest.raises(LookupError):
         _ = ring.signing
-    ring.use([made("HS256", clock(), clock()), made("EdDSA", clock(), clock() + timedelta(days=1))])
+    ring.use([generate_key("HS256", clock(), clock()), generate_key("EdDSA", clock(), clock() + timedelta(days=1))])
 
     assert not ring.is_kept
     assert not await ring.find("x")

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from service.config.settings import SettingsError
 from service.domain.auth.signing_key import ALGORITHMS, Algorithm, SigningKey
-from service.security.keys import PrivateKey, UnusableKey, chosen_keys, given, ready
+from service.security.keys import PrivateKey, UnusableKey, keys_from_settings, load_key, parse_keys
 from tests.support.keys import SECRET, a_key
 from tests.support.server import settings_for_tests
 
@@ -42,7 +42,7 @@ def pem(key: object, encryption: KeySerializationEncryption | None = None) -> st
 def test_made_key_signs_and_checks(algorithm: Algorithm) -> None:
     """A new key of every kind is what it says; what it publishes checks what it signs, and nothing secret is in that."""
     kept = a_key(algorithm)
-    key = ready(kept)
+    key = load_key(kept)
     text = jwt.encode({"sub": "ada"}, key.signs_with, key.algorithm)
 
     assert (key.kid, key.algorithm) == (kept.kid, algorithm)
@@ -59,10 +59,10 @@ def test_made_key_signs_and_checks(algorithm: Algorithm) -> None:
 
 def test_name_of_a_key_is_its_thumbprint() -> None:
     """As RFC 7638 has it; the example is that of RFC 8037, A.3."""
-    (kept,) = given(ED25519_PEM, ())
+    (kept,) = parse_keys(ED25519_PEM, ())
 
     assert (kept.algorithm, kept.kid) == ("EdDSA", ED25519_THUMBPRINT)
-    public = ready(kept).public
+    public = load_key(kept).public
     assert public is not None
     assert public["x"] == "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
 
@@ -70,15 +70,15 @@ def test_name_of_a_key_is_its_thumbprint() -> None:
 def test_coordinates_have_their_full_length() -> None:
     """A leading zero is part of a coordinate (RFC 7518, 6.2.1.2): without it others would read another key."""
     for number in range(2, 600):
-        kept = next(given(pem(ec.derive_private_key(number, ec.SECP256R1())), ()))
-        public = ready(kept).public
+        kept = next(parse_keys(pem(ec.derive_private_key(number, ec.SECP256R1())), ()))
+        public = load_key(kept).public
         assert public is not None
         assert len(public["x"]) == len(public["y"]) == 43
 
 
 def test_secret_has_a_name_that_tells_nothing() -> None:
     """The same secret has the same name in every process; it is no plain hash of it."""
-    (one,), (again,), (other,) = given("", [SECRET]), given("", [SECRET]), given("", [SECRET + "x"])
+    (one,), (again,), (other,) = parse_keys("", [SECRET]), parse_keys("", [SECRET]), parse_keys("", [SECRET + "x"])
 
     assert one.kid == again.kid != other.kid
     assert one.kid != json.loads(json.dumps(ED25519_THUMBPRINT))
@@ -87,11 +87,11 @@ def test_secret_has_a_name_that_tells_nothing() -> None:
 
 def test_first_of_several_signs() -> None:
     """Private keys come before secrets, each in the order in which they were given; the rest only check."""
-    keys = [*given(a_key("ES256").material + "\n" + ED25519_PEM, [SECRET])]
+    keys = [*parse_keys(a_key("ES256").material + "\n" + ED25519_PEM, [SECRET])]
 
     assert [key.algorithm for key in keys] == ["ES256", "EdDSA", "HS256"]
     assert [key.signs_from is None for key in keys] == [False, True, True]
-    assert [*given("", ())] == []
+    assert [*parse_keys("", ())] == []
 
 
 @pytest.mark.parametrize(
@@ -121,21 +121,21 @@ def test_first_of_several_signs() -> None:
 def test_what_is_no_key_is_refused(text: str, reason: str) -> None:
     """With a sentence that says what would do, at the start and without showing it."""
     with pytest.raises(UnusableKey, match=reason):
-        list(given(text, ()))
+        list(parse_keys(text, ()))
     with pytest.raises(SettingsError, match=rf"ROSTER_JWT_PRIVATE_KEY=\(hidden\): .*{reason}"):
-        chosen_keys(settings_for_tests(jwt_private_key=text, jwt_secret=""))
+        keys_from_settings(settings_for_tests(jwt_private_key=text, jwt_secret=""))
 
 
 def test_short_secret_is_refused() -> None:
     """Also where no setting looked at it (RFC 7518, 3.2)."""
     with pytest.raises(UnusableKey, match="32 bytes"):
-        list(given("", ["x" * 31]))
+        list(parse_keys("", ["x" * 31]))
 
 
 def test_key_is_for_one_algorithm() -> None:
     """What is kept as a key for one algorithm and is one for another is not used at all."""
     with pytest.raises(UnusableKey, match="is a key for EdDSA"):
-        ready(SigningKey("x", "RS256", ED25519_PEM, NOW, NOW))
+        load_key(SigningKey("x", "RS256", ED25519_PEM, NOW, NOW))
 
 
 def test_settings_take_a_file_or_text(tmp_path: Path) -> None:
@@ -143,9 +143,9 @@ def test_settings_take_a_file_or_text(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.write_text(ED25519_PEM)
     for text in (str(file), ED25519_PEM, ED25519_PEM.replace("\n", "\\n")):
-        (key, _) = chosen_keys(settings_for_tests(jwt_private_key=text))
+        (key, _) = keys_from_settings(settings_for_tests(jwt_private_key=text))
         assert key.kid == ED25519_THUMBPRINT
     new, old = "n" * 32, "o" * 32
-    chosen = chosen_keys(settings_for_tests(jwt_secret=json.dumps([new, old])))
+    chosen = keys_from_settings(settings_for_tests(jwt_secret=json.dumps([new, old])))
     assert [key.material for key in chosen] == [new, old]
-    assert chosen_keys(settings_for_tests(jwt_secret="")) == []
+    assert keys_from_settings(settings_for_tests(jwt_secret="")) == []

@@ -104,7 +104,7 @@ def test_only_a_client_that_takes_nothing_is_late() -> None:
     unread = UnreadResponses(30, lambda: cast(Any, {stream.kept}))
     for now in range(31):
         known = [(cast(HttpProtocol, one), cast(asyncio.Transport, one.kept)) for one in connections]
-        unread.look(known, float(now))
+        unread.abort_stalled(known, float(now))
         growing.kept.size += 1
         taking.kept.size -= 1
         refilled.kept.size += 1

@@ -19,7 +19,7 @@ from service.domain.events.query import EventQuery
 from service.domain.ports import Snapshot, Store, Transaction
 from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
-from service.security.keys import made
+from service.security.keys import generate_key
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated
 from tests.support.keys import a_key
@@ -434,7 +434,7 @@ async def test_first_key_is_that_of_who_comes_first(store: Store, clock: ManualC
     """A key is kept where there is none, and comes back as it went in; another one changes nothing."""
     assert list(await store.signing_keys.list_all()) == []
     clock.advance(0.000001)
-    keys = [made("EdDSA", clock(), clock() + timedelta(seconds=1)), a_key("RS256"), a_key("HS256")]
+    keys = [generate_key("EdDSA", clock(), clock() + timedelta(seconds=1)), a_key("RS256"), a_key("HS256")]
     await asyncio.gather(*(store.signing_keys.add_if_none(key) for key in keys))
 
     (kept,) = await store.signing_keys.list_all()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from service.domain.auth.signing_key import Algorithm, SigningKey
 from service.security.keyring import Keyring
-from service.security.keys import given, made
+from service.security.keys import generate_key, parse_keys
 
 SECRET = "a secret of tests, of 32 bytes at least"
 
@@ -20,11 +20,11 @@ def now() -> datetime:
 def a_key(algorithm: Algorithm, number: int = 0) -> SigningKey:
     """A key; another one for another number."""
     moment = datetime(2026, 11, 21, 9, 30, number, tzinfo=UTC)
-    return made(algorithm, moment, moment)
+    return generate_key(algorithm, moment, moment)
 
 
 def ring(*secrets: str, pem: str = "", ttl_s: float = 900) -> Keyring:
     """A ring of keys that an operator chose; `SECRET` alone where none is named."""
     keyring = Keyring(ttl_s, now)
-    keyring.use([*given(pem, secrets if secrets or pem else (SECRET,))])
+    keyring.use([*parse_keys(pem, secrets if secrets or pem else (SECRET,))])
     return keyring

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.telemetry import logs
-from service.telemetry.logs import ConsoleFormatter, JsonFormatter, LineWriter, chosen_format, utc, utc_ms
+from service.telemetry.logs import ConsoleFormatter, JsonFormatter, LineWriter, choose_format, utc, utc_ms
 from tests.support.wait import until
 
 
@@ -232,10 +232,10 @@ def test_console_is_written_where_a_person_watches() -> None:
     """`auto` is the console's form on a terminal and JSON elsewhere; a choice is a choice."""
     leader, follower = os.openpty()
     with os.fdopen(follower, "w") as terminal, os.fdopen(leader):
-        assert chosen_format("auto", terminal) == "console"
-        assert chosen_format("json", terminal) == "json"
-    assert chosen_format("auto", io.StringIO()) == "json"
-    assert chosen_format("console", io.StringIO()) == "console"
+        assert choose_format("auto", terminal) == "console"
+        assert choose_format("json", terminal) == "json"
+    assert choose_format("auto", io.StringIO()) == "json"
+    assert choose_format("console", io.StringIO()) == "console"
 
 
 @pytest.mark.usefixtures("undisturbed")

@@ -199,7 +199,7 @@ async def test_recovery_code_logs_in_once(server: Server, phone: Phone, caplog: 
     assert problem["type"] == "/problems/invalid-otp"
     ada = Login(phone.owner.id, "ada", PASSWORD, tokens["access_token"], tokens["refresh_token"])
     assert await state(server, ada) == (True, 9)
-    server.app[SERVICES].mail_worker.ring()
+    server.app[SERVICES].mail_worker.wake()
     assert (await Mails(caplog).newest("ada@example.com", 2)).subject == "A recovery code of yours was used"
 
 

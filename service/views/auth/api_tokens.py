@@ -21,7 +21,7 @@ from service.http.view import (
     NO_STORE,
     PRIVATE,
     View,
-    json_answer,
+    json_response,
 )
 from service.schemas.tokens import TokenCreate, TokenFilter, TokenList, TokenMade, token_answer, token_made
 from service.security import api_token_secret
@@ -48,7 +48,7 @@ class ApiTokensView(View):
         wanted = self.query(TokenFilter)
         found = await api_tokens.tokens_of(services.store, services.clock, self.caller, wanted.user or self.caller.id)
         answer = TokenList.model_construct(items=[token_answer(token) for token in found])
-        return json_answer(answer.model_dump_json().encode(), headers=PRIVATE)
+        return json_response(answer.model_dump_json().encode(), headers=PRIVATE)
 
     @operation(
         Operation(
@@ -94,7 +94,7 @@ class ApiTokensView(View):
             expires_at=None if principal.token is None else principal.token.expires_at,
         )
         made = await self.write(api_tokens.make(services.store, services.clock, self.by, maker, new), "make token")
-        return json_answer(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
+        return json_response(token_made(made, text).model_dump_json().encode(), status=201, headers=NO_STORE)
 
     def _end(self, body: TokenCreate) -> datetime | None:
         services, life_s = self.services, body.expires_in

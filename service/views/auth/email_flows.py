@@ -19,7 +19,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.services import CONTEXT
-from service.http.view import NO_STORE, View, json_answer
+from service.http.view import NO_STORE, View, json_response
 from service.schemas.auth import Accepted, AddressChange, Forgotten, PasswordReset, Verification
 from service.views.auth.reauth import ReauthView
 
@@ -55,7 +55,7 @@ class EmailVerificationView(View):
             services.store, self.hasher, services.clock, self.by, presented, body.password
         )
         await self.write(confirmation, "verify an address")
-        services.mail_worker.ring()
+        services.mail_worker.wake()
         return web.Response(status=204, headers=NO_STORE)
 
 
@@ -159,7 +159,7 @@ class PasswordResetView(View):
             )
             client = self.request[CONTEXT].client
             await services.login_throttle.reopen(owner.user.id, client, forgive=not owner.asks_otp)
-            services.mail_worker.ring()
+            services.mail_worker.wake()
 
         await self.write(reset(), "reset a password")
         return web.Response(status=204, headers=NO_STORE)
@@ -174,7 +174,7 @@ def count(view: View, address: str | None = None) -> None:
 
 def accepted() -> web.Response:
     """The answer that is the same whatever is found."""
-    return json_answer(_ACCEPTED, status=202, headers=NO_STORE)
+    return json_response(_ACCEPTED, status=202, headers=NO_STORE)
 
 
 def _presented(view: View, token: str) -> MailTokenRef:

@@ -77,7 +77,7 @@ class LoginView(View):
             )
             await services.login_throttle.entered(entered.user.id, client)
             if login.otp is not None:
-                services.mail_worker.ring()  # it may have been a recovery code
+                services.mail_worker.wake()  # it may have been a recovery code
             return entered
 
         # By whichever name it is tried, it is one account.

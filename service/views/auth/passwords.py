@@ -48,5 +48,5 @@ class PasswordView(ReauthView):
             body.otp,
         )
         await self.throttled(change, "change a password")
-        services.mail_worker.ring()
+        services.mail_worker.wake()
         return web.Response(status=204, headers=NO_STORE)

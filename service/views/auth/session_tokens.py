@@ -11,7 +11,7 @@ from service.domain.auth.login import LoggedIn
 from service.domain.auth.sessions import Origin
 from service.http.operations import Reply
 from service.http.services import CONTEXT, SERVICES
-from service.http.view import NO_STORE, json_answer
+from service.http.view import NO_STORE, json_response
 from service.schemas.auth import SessionTokens
 from service.security import session_secrets
 
@@ -28,7 +28,7 @@ def tokens_answer(request: web.Request, entered: LoggedIn) -> web.Response:
         refresh_token=session_secrets.issue(session, "refresh"),
         session_id=session.id,
     )
-    return json_answer(answer.model_dump_json().encode(), headers=NO_STORE)
+    return json_response(answer.model_dump_json().encode(), headers=NO_STORE)
 
 
 def origin_of(request: web.Request) -> Origin:

@@ -15,7 +15,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.path_ids import id_in_path
-from service.http.view import NO_STORE, View, json_answer
+from service.http.view import NO_STORE, View, json_response
 from service.schemas.auth import SessionAnswer, SessionList
 from service.security.stream_cookies import cookie_name
 
@@ -59,7 +59,7 @@ class SessionsView(View):
     async def get(self) -> web.Response:
         sessions = await self.services.store.sessions.list_of_user(self.caller.id)
         items = [SessionAnswer.of(session, self.principal.session_id) for session in sessions]
-        return json_answer(SessionList(items=items).model_dump_json().encode(), headers=NO_STORE)
+        return json_response(SessionList(items=items).model_dump_json().encode(), headers=NO_STORE)
 
     @operation(
         Operation(

@@ -10,7 +10,7 @@ from service.http.operations import (
     Reply,
     operation,
 )
-from service.http.view import NO_STORE, View, json_answer
+from service.http.view import NO_STORE, View, json_response
 from service.schemas.auth import IssuedTicket
 from service.security.authenticator import TICKET_TTL
 
@@ -37,7 +37,7 @@ class TicketView(View):
         ticket, cookie = await services.authenticator.make_ticket(self.principal.session_id)
         ended = await services.authenticator.find_ended_cookies(self.request.cookies)
         body = IssuedTicket(ticket=ticket, expires_in=int(TICKET_TTL.total_seconds()))
-        answer = json_answer(body.model_dump_json().encode(), headers=NO_STORE)
+        answer = json_response(body.model_dump_json().encode(), headers=NO_STORE)
         answer.set_cookie(
             cookie.name,
             cookie.value,

@@ -18,7 +18,7 @@ from service.http.operations import (
     operation,
 )
 from service.http.path_ids import id_in_path
-from service.http.view import NO_STORE, json_answer
+from service.http.view import NO_STORE, json_response
 from service.schemas.totp import RecoveryCodeSet, TotpBegin, TotpConfirm, TotpProof, TotpSecret, TotpStatus
 from service.views.auth.reauth import ReauthView
 
@@ -34,7 +34,7 @@ class SecondFactorView(ReauthView):
     def done(self, change: str) -> None:
         """Count a change, and wake the mail worker, which notifies the owner."""
         self.services.metrics.second_factors.labels(change).inc()
-        self.services.mail_worker.ring()
+        self.services.mail_worker.wake()
 
 
 class TotpView(SecondFactorView):
@@ -219,4 +219,4 @@ class UserTotpView(SecondFactorView):
 
 
 def _shown(answer: BaseModel) -> web.Response:
-    return json_answer(answer.model_dump_json().encode(), headers=NO_STORE)
+    return json_response(answer.model_dump_json().encode(), headers=NO_STORE)

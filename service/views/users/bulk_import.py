@@ -117,4 +117,4 @@ class _Host:
         self._report.add(number, error)
 
     def wake_mail_worker(self) -> None:
-        self._services.mail_worker.ring()
+        self._services.mail_worker.wake()

@@ -18,7 +18,7 @@ from service.domain.users.accounts import Change, NewUser
 from service.domain.users.query import UserQuery
 from service.domain.users.user import User
 from service.http import problems
-from service.http.idempotency import answered, carry_out_once, key_of
+from service.http.idempotency import read_key, render_stored, run_once
 from service.http.operations import (
     Access,
     Operation,
@@ -27,7 +27,7 @@ from service.http.operations import (
 )
 from service.http.path_ids import id_in_path
 from service.http.preconditions import accepted_versions, excluded_versions, not_modified
-from service.http.view import PRIVATE, View, json_answer
+from service.http.view import PRIVATE, View, json_response
 from service.schemas.users import (
     UserAnswer,
     UserCreate,
@@ -90,7 +90,7 @@ class UsersView(View):
         if following is not None:
             query = urlencode({**filters, "limit": wanted.limit, "cursor": following})
             headers[hdrs.LINK] = f'</v1/users?{query}>; rel="next"'
-        return json_answer(users_json(items, following), headers=headers)
+        return json_response(users_json(items, following), headers=headers)
 
     @operation(
         Operation(
@@ -124,7 +124,7 @@ class UsersView(View):
     )
     async def post(self) -> web.Response:
         self._for_admins()
-        key = key_of(self.request)
+        key = read_key(self.request)
         new = NewUser(**(await self.body(UserCreate)).model_dump())
         services = self.services
 
@@ -133,7 +133,7 @@ class UsersView(View):
 
         if key is None:
             return created(await self.write(create(services.store), "create user"))
-        return await carry_out_once(self, key, create, _answer, "create user")
+        return await run_once(self, key, create, _answer, "create user")
 
     def _for_admins(self) -> None:
         if not self.caller.is_admin:
@@ -261,8 +261,8 @@ async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch)
         # A password that comes with the change of a name is not looked at.
         changed = await view.throttled(work, "change user", proves=False)
     if "email" in wanted.fields:
-        services.mail_worker.ring()
-    return json_answer(user_json(changed.value), headers=_headers(changed.value, changed.position))
+        services.mail_worker.wake()
+    return json_response(user_json(changed.value), headers=_headers(changed.value, changed.position))
 
 
 async def delete(view: View, user_id: UUID) -> web.Response:
@@ -289,7 +289,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
 
 def created(made: Snapshot[User]) -> web.Response:
     """The answer to a request that made a user."""
-    return answered(_answer_of(made))
+    return render_stored(_answer_of(made))
 
 
 def _answer(written: Written[User]) -> StoredResponse:

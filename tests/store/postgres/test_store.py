@@ -27,7 +27,7 @@ from service.domain.idempotency.run import run_idempotent
 from service.domain.ports import Transaction, TransactionRunner, Written
 from service.domain.users import accounts
 from service.domain.users.accounts import NewUser
-from service.security.keys import made
+from service.security.keys import generate_key
 from service.store.postgres.connection import PostgresConnection
 from service.store.postgres.store import PostgresStore
 from service.store.sql.dialects import Statement
@@ -540,7 +540,7 @@ async def test_processes_that_begin_together_make_one_key(place: str) -> None:
     clock = ManualClock()
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
         for _ in range(10):
-            keys = [made("HS256", clock(), clock()) for _ in range(2)]
+            keys = [generate_key("HS256", clock(), clock()) for _ in range(2)]
             await asyncio.gather(one.signing_keys.add_if_none(keys[0]), other.signing_keys.add_if_none(keys[1]))
             (key,) = await one.signing_keys.list_all()
             assert list(await other.signing_keys.list_all()) == [key]
