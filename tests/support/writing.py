@@ -25,6 +25,7 @@ from tests.support.domain import BY, a_user, created, updated
 ROOT: Final = Path(__file__).parents[2]
 # Two users whom everybody changes, who are found by their ids in any process.
 PAIR: Final = (UUID(int=1), UUID(int=2))
+HOT: Final = tuple(UUID(int=number) for number in range(1, 21))
 _AT_ONCE: Final = 8
 
 Work = Callable[[Transaction], Awaitable[None]]
@@ -43,16 +44,29 @@ def slow(chance: random.Random) -> Work:
 
 
 def crossed(chance: random.Random) -> Work:
-    """Change both of the pair in one order or the other, with a pause between them: two at once make a deadlock."""
+    """Change both of the pair in one order or the other, with a pause between them: two that wait make a deadlock."""
 
     async def work(transaction: Transaction) -> None:
         for user_id in chance.sample(PAIR, 2):
             user = await transaction.users.find(user_id)
             assert user is not None
             assert user.age is not None
-            await asyncio.sleep(chance.uniform(0.01, 0.05))
+            await asyncio.sleep(chance.uniform(0, 0.005))
             await transaction.users.save(user := replace(user, age=user.age + 1))
             await transaction.events.append(updated(user, "age"))
+
+    return work
+
+
+def hot(chance: random.Random) -> Work:
+    """Change one of a few users whom all processes change at once."""
+
+    async def work(transaction: Transaction) -> None:
+        user = await transaction.users.find(chance.choice(HOT))
+        assert user is not None
+        assert user.age is not None
+        await transaction.users.save(user := replace(user, age=user.age + 1))
+        await transaction.events.append(updated(user, "age"))
 
     return work
 
@@ -70,7 +84,7 @@ async def write(url: str, what: str, count: int) -> None:
     async def one() -> None:
         async with gate:
             try:
-                await store.write({"slow": slow, "crossed": crossed}[what](chance), BY)
+                await store.write({"slow": slow, "crossed": crossed, "hot": hot}[what](chance), BY)
             except Exception as error:
                 outcomes[type(error).__name__] += 1
             else:

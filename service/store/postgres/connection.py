@@ -21,7 +21,8 @@ from service.telemetry.quiet import Quiet
 # looks for a deadlock.
 SILENCE_S: Final = 1.5
 STOP_MS: Final = 1_400
-LOCK_MS: Final = 1_200
+# How long a statement waits that is not the first to wait: those who hold what it waits for may wait for this transaction.
+_SHORT_LOCK_MS: Final = 25
 
 # The errors of a server that is down or unreachable, or whose data is being restored.
 LOST: Final = (
@@ -105,6 +106,9 @@ class PostgresConnection:
     async def release(self) -> None:
         pass
 
+    async def bound_waits(self) -> None:
+        await self.say(f"SET LOCAL lock_timeout = {_SHORT_LOCK_MS}")
+
     async def undo(self) -> None:
         await self.say("ROLLBACK TO work")
 
@@ -113,19 +117,18 @@ class PostgresConnection:
         return self.raw.is_closed()
 
     def is_write_conflict(self, error: Exception) -> bool:
-        return is_write_conflict(error)
+        return isinstance(
+            error,
+            (
+                asyncpg.UniqueViolationError,
+                asyncpg.ForeignKeyViolationError,
+                asyncpg.DeadlockDetectedError,
+                asyncpg.SerializationError,
+            ),
+        )
 
-
-def is_write_conflict(error: Exception) -> bool:
-    return isinstance(
-        error,
-        (
-            asyncpg.UniqueViolationError,
-            asyncpg.ForeignKeyViolationError,
-            asyncpg.DeadlockDetectedError,
-            asyncpg.SerializationError,
-        ),
-    )
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return isinstance(error, Unavailable) and isinstance(error.__cause__, asyncpg.LockNotAvailableError)
 
 
 @asynccontextmanager
@@ -158,10 +161,13 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
 
 
 def _is_worth_a_line(error: asyncpg.PostgresError) -> bool:
-    """A statement or a lock that took too long has a line each; what lasts, as a server that became read-only, one an outage."""
-    return isinstance(error, (asyncpg.QueryCanceledError, asyncpg.LockNotAvailableError)) or _quiet.is_due(
-        type(error).__name__
-    )
+    """A statement that took too long has a line each; a state that lasts, such as a read-only server, one an outage.
+
+    A lock that another process holds for a moment is no fault: the write runs again.
+    """
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return False
+    return isinstance(error, asyncpg.QueryCanceledError) or _quiet.is_due(type(error).__name__)
 
 
 def _hang_up(raw: asyncpg.Connection[Any]) -> None:

@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 
 from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import DomainError, Unavailable
+from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
 from service.store.identity import adopt, postgres_identity
 from service.store.postgres.connection import (
-    LOCK_MS,
     LOST,
     SILENCE_S,
     STOP_MS,
@@ -26,16 +26,17 @@ from service.store.postgres.connection import (
     deadline,
 )
 from service.store.postgres.lease import RENEW_EVERY_S, Lease
+from service.store.postgres.notifications import Notifications
 from service.store.postgres.server import (
     apply_settings,
     check_server,
     connect,
     startup_settings,
 )
-from service.store.postgres.writer import CHANNEL, PostgresWriter
+from service.store.postgres.writer import PostgresWriter
 from service.store.sql import schema, statements
-from service.store.sql.batch import Outcome, Work
-from service.store.sql.dialects import POSTGRES, Statement
+from service.store.sql.batch import Done, Work
+from service.store.sql.dialects import LOCK_MS, POSTGRES, Statement
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.telemetry.quiet import Quiet
@@ -96,6 +97,7 @@ class PostgresStore(SqlStore):
         self._wait_s = wait_s
         self._may_migrate = may_migrate
         self._lease = Lease()
+        self._notifications = Notifications(lambda: self._connect(self._settings), lambda: self._notify(()))
         self._quiet = Quiet()
         self._can_write = True  # what the last try to renew the lease, which is a write, came to
         # asyncpg's pool gives a free connection to the next caller, not to the one that has waited longest:
@@ -140,9 +142,9 @@ class PostgresStore(SqlStore):
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
-        self._gatherer = PostgresWriter(writer, self._connect_to_write, self._kept, self._notify)
+        self._writer = PostgresWriter(writer, self._connect_to_write, self._retention, self._on_commit)
         self._tasks = [
-            asyncio.create_task(self._listen(), name="listen to PostgreSQL"),
+            asyncio.create_task(self._notifications.run(), name="listen to PostgreSQL"),
             asyncio.create_task(self._stay(), name="renew the lease"),
         ]
 
@@ -152,8 +154,12 @@ class PostgresStore(SqlStore):
         await asyncio.wait(self._tasks)
         with suppress(Unavailable):  # then it ends by itself
             await self.execute(self._lease.end)
-        await self._gatherer.close()
+        await self._writer.close()
         self._pool.terminate()
+
+    def _on_commit(self, events: Sequence[Event]) -> None:
+        self._notify(events)
+        self._notifications.announce()
 
     async def _begin_run(self, writer: asyncpg.Connection[Any]) -> None:
         """Start a new epoch where the database is not the one of the last run."""
@@ -241,7 +247,7 @@ class PostgresStore(SqlStore):
         renewed_at = 0.0
         while True:
             now = asyncio.get_running_loop().time()
-            if not self._gatherer.is_connected or now - renewed_at >= RENEW_EVERY_S:
+            if not self._writer.is_connected or now - renewed_at >= RENEW_EVERY_S:
                 try:
                     await self.execute(self._lease.renew)
                     renewed_at, self._can_write = now, True
@@ -261,7 +267,7 @@ class PostgresStore(SqlStore):
         if read_only != "off":
             await self._pool.expire_connections()  # a session keeps the default with which it began
             return False
-        return self._gatherer.is_connected and self._can_write
+        return self._writer.is_connected and self._can_write
 
     async def find(self, statement: Statement, **given: Any) -> Sequence[Row]:
         until = asyncio.get_running_loop().time() + SILENCE_S
@@ -314,25 +320,8 @@ class PostgresStore(SqlStore):
         finally:
             connection.terminate()  # what it has begun ends with it
 
-    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
-        return await self._gatherer.write(work)
-
-    async def _listen(self) -> None:
-        """Ring when another process has committed, until cancelled. A bell only: who follows the log looks by itself."""
-        while True:
-            try:
-                connection = await self._connect(self._settings)
-                try:
-                    lost = asyncio.Event()
-                    connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                    async with deadline(connection):
-                        await connection.add_listener(CHANNEL, lambda *_: self._notify(()))
-                    await lost.wait()
-                finally:
-                    connection.terminate()
-            except (*LOST, asyncpg.PostgresError, Unavailable):
-                log.debug("cannot listen to PostgreSQL notifications; polling")
-            await asyncio.sleep(_AGAIN_S)
+    async def _run(self, work: Work) -> tuple[Done, Position]:
+        return await self._writer.write(work)
 
 
 def _address_of(url: str) -> tuple[str, int]:

@@ -15,9 +15,11 @@ from sqlalchemy import (
     ClauseElement,
     ColumnElement,
     DateTime,
+    Select,
     String,
     Table,
     Text,
+    Update,
     Uuid,
     bindparam,
     column,
@@ -31,6 +33,10 @@ from sqlalchemy.engine.interfaces import Dialect as SqlDialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 Build = Callable[["Dialect"], ClauseElement]
+
+# How long PostgreSQL waits for a lock. It ends before a caller gives up, and after the second in which PostgreSQL looks for a
+# deadlock.
+LOCK_MS: Final = 1_200
 
 
 class Compiled(NamedTuple):
@@ -65,6 +71,26 @@ class Statement:
         return found
 
 
+class LockingSelect:
+    """A SELECT of rows that are about to be changed, in three forms.
+
+    Attributes:
+        plain: without locks.
+        waiting: with locks, for which it waits.
+        skipping: with locks, without the rows that others have locked.
+        finds_one: whether it finds one row at most.
+    """
+
+    __slots__ = ("finds_one", "plain", "skipping", "waiting")
+
+    def __init__(self, build: Callable[[Dialect], Select[Any]], *, finds_one: bool = False) -> None:
+        # Not the lock of a deletion: rows that refer to these may be inserted meanwhile.
+        self.plain = Statement(build)
+        self.waiting = Statement(lambda dialect: build(dialect).with_for_update(key_share=True))
+        self.skipping = Statement(lambda dialect: build(dialect).with_for_update(key_share=True, skip_locked=True))
+        self.finds_one = finds_one
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Dialect:
     """How one database is spoken to.
@@ -77,6 +103,8 @@ class Dialect:
         place_of: its own function for where a text is in another; 0 for nowhere.
         among: its own way to say that a column has one of the values in a parameter, which is a list.
         insert_rows: its own way to insert many rows of a table.
+        with_patience: an UPDATE whose transaction waits for locks as long as a write may take, from this statement on.
+        locks_rows: whether there are other writers, against whom rows are locked.
     """
 
     sql: SqlDialect
@@ -88,6 +116,8 @@ class Dialect:
     place_of: Callable[..., Any]
     among: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
     insert_rows: Callable[[Table], ClauseElement]
+    with_patience: Callable[[Update], Update]
+    locks_rows: bool
 
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
@@ -131,6 +161,12 @@ def _insert_columns(table: Table) -> ClauseElement:
     return insert(table).from_select(list(types), select(*columns))
 
 
+def _with_lock_timeout(statement: Update) -> Update:
+    # PostgreSQL evaluates what an UPDATE joins before it locks the row.
+    patience = select(func.set_config("lock_timeout", str(LOCK_MS), True).label("set")).cte("patience")
+    return statement.where(patience.c["set"].is_not(None))
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -145,6 +181,8 @@ SQLITE: Final = Dialect(
     func.instr,
     _among_json,
     _insert_each,
+    _same,
+    locks_rows=False,
 )
 POSTGRES: Final = Dialect(
     postgresql.dialect(paramstyle="numeric_dollar"),  # type: ignore[no-untyped-call]  # SQLAlchemy types it in part
@@ -156,4 +194,6 @@ POSTGRES: Final = Dialect(
     func.strpos,
     _among_array,
     _insert_columns,
+    _with_lock_timeout,
+    locks_rows=True,
 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from service.domain.users.user import User
 
 
-class NeedsPredecessor(Exception):
-    """This write depends on an earlier one of the same transaction, whose seqs are not known yet."""
+class Postponed(Exception):
+    """This write must run in a later transaction.
+
+    It reads what an earlier write of this transaction changed, whose seqs are not known yet, or a row that another process has
+    locked. It changed nothing of which it was not undone.
+    """
 
 
 class Duplicate(Exception):
-    """A name of this user was taken. Whether the other one is, too, can only be asked once this write has been undone."""
+    """A name of this user was taken. Whether the other user still exists can only be asked once this write has been undone."""
 
     def __init__(self, user: User, field: str) -> None:
         super().__init__()

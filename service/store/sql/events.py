@@ -13,7 +13,7 @@ from service.domain.events.position import Position, new_epoch
 from service.domain.events.query import EventPage, EventQuery
 from service.store.recording import Recording
 from service.store.sql import queries, statements
-from service.store.sql.errors import NeedsPredecessor
+from service.store.sql.errors import Postponed
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
 _MOST_WRITTEN: Final = 1_000
@@ -75,6 +75,6 @@ class SqlEventWrites:
 
     async def find_deleted_users(self, ids: Collection[UUID]) -> Set[UUID]:
         if not self._changed.isdisjoint(ids):
-            raise NeedsPredecessor()
+            raise Postponed()
         found = await self._connection.rows(statements.DELETED_IDS, ids=list(ids))
         return {self._connection.dialect.identity(row[0]) for row in found}

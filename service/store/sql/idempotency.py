@@ -6,7 +6,7 @@ from service.domain.errors import InvalidToken, ResponseExpired
 from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Render
 from service.store.sql import rows, statements
-from service.store.sql.errors import NeedsPredecessor
+from service.store.sql.errors import Postponed
 from service.store.sql.runner import StatementRunner
 
 
@@ -36,7 +36,7 @@ class SqlIdempotencyWrites:
         fingerprint, status, _, body, _ = found[0]
         claim.check(bytes(fingerprint))
         if status is None:
-            raise NeedsPredecessor()
+            raise Postponed()
         if body is None:
             raise ResponseExpired()
         return rows.ANSWER.from_row(found[0], self._connection.dialect, 1)

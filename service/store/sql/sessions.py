@@ -9,6 +9,7 @@ from uuid import UUID
 from service.domain.auth.sessions import Session
 from service.domain.users.user import User
 from service.store.sql import rows, statements
+from service.store.sql.row_locks import RowLocks, lock_rows
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
 
@@ -36,14 +37,29 @@ class SqlSessionReads:
 
 
 class SqlSessionWrites:
-    """The sessions of a transaction."""
+    """The sessions of a transaction.
 
-    __slots__ = ("_connection",)
+    A session is changed by a transaction that has locked its user: user first, then session, in every process. A user who is
+    deleted, or whose password changes, takes the sessions along.
 
-    def __init__(self, connection: StatementRunner) -> None:
+    Args:
+        locks: of this transaction.
+    """
+
+    __slots__ = ("_connection", "_locks")
+
+    def __init__(self, connection: StatementRunner, locks: RowLocks) -> None:
         self._connection = connection
+        self._locks = locks
 
     async def find(self, session_id: UUID) -> Session | None:
+        if self._connection.dialect.locks_rows:
+            # Without this lock, of two processes that refresh at once one would put the generation back that the other has
+            # advanced, and one that refreshes would put a session back that another has ended.
+            owner = await self._connection.rows(statements.OWNER_OF_SESSION, id=session_id)
+            if not owner:
+                return None
+            await lock_rows(self._connection, self._locks, statements.LOCK_USER_ID, id=owner[0][0])
         found = await self._connection.rows(statements.SESSION_BY_ID, id=session_id)
         return rows.SESSION.from_row(found[0], self._connection.dialect) if found else None
 

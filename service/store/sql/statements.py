@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from service.domain.events.query import EXAMINED_MAX
-from service.store.sql.dialects import Dialect, Statement
+from service.store.sql.dialects import Dialect, LockingSelect, Statement
 from service.store.sql.rows import (
     ANSWER,
     CREDENTIALS,
@@ -68,6 +68,13 @@ def _always(statement: Any) -> Statement:
     return Statement(lambda _: statement)
 
 
+def _delete_expired(table: Table) -> Statement:
+    """Delete the rows that have expired, but for those that another transaction has locked."""
+    keys = list(table.primary_key)
+    expired = select(*keys).where(table.c.expires_at <= bindparam("now")).with_for_update(skip_locked=True)
+    return _always(delete(table).where(tuple_(*keys).in_(expired)))
+
+
 def _put(table: Table, *kept: str) -> Statement:
     """Insert a row, or replace what it says where its key is there already, but for the columns that are `kept`."""
     keys = list(table.primary_key.columns)
@@ -93,14 +100,16 @@ def _user_by(*conditions: Any) -> Select[Any]:
 
 _MOMENT: Final = bindparam("moment", type_=log.c.audited.type)
 POSITION: Final = _always(select(log.c.epoch, log.c.seq, log.c.first))
-TAKE_SEQS: Final = _always(
-    update(log)
-    .values(
-        seq=log.c.seq + bindparam("count"),
-        # Places go on from the last one, or from this moment where that is later.
-        audited=case((log.c.audited < _MOMENT, _MOMENT), else_=log.c.audited) + bindparam("entries"),
+TAKE_SEQS: Final = Statement(
+    lambda dialect: (
+        dialect.with_patience(update(log))
+        .values(
+            seq=log.c.seq + bindparam("count"),
+            # Places go on from the last one, or from this moment where that is later.
+            audited=case((log.c.audited < _MOMENT, _MOMENT), else_=log.c.audited) + bindparam("entries"),
+        )
+        .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audited)
     )
-    .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audited)
 )
 LEAVE_EPOCH: Final = _always(update(log).where(log.c.epoch == bindparam("epoch")).values(epoch=bindparam("new")))
 KEEP_EVENTS: Final = _insert_rows(events)
@@ -211,8 +220,8 @@ FORGET_SIGNING_KEY: Final = _always(delete(signing_keys).where(signing_keys.c.ki
 READ_USER: Final = _always(
     select(log.c.epoch, log.c.seq, *USER.columns).select_from(log.outerjoin(users, users.c.id == bindparam("id")))
 )
-# Locked where the database has other writers: what is read here is what will be changed.
-USER_BY_ID: Final = _always(_user_by(users.c.id == bindparam("id")).with_for_update())
+LOCK_USER: Final = LockingSelect(lambda _: _user_by(users.c.id == bindparam("id")), finds_one=True)
+LOCK_USER_ID: Final = LockingSelect(lambda _: select(users.c.id).where(users.c.id == bindparam("id")), finds_one=True)
 USER_BY_LOGIN: Final = _always(
     # An address before a name: a name has no @, so at most one of the two is there.
     _user_by(or_(users.c.email == bindparam("login"), users.c.username == bindparam("login")))
@@ -230,13 +239,13 @@ def _holders(dialect: Dialect) -> Any:
     # all of them with five hundred comparisons each: ten seconds for the lines that take one.
     named = {"ids": users.c.id, "usernames": users.c.username, "emails": users.c.email}
     found = union(*(select(users.c.id).where(dialect.among(column, name)) for name, column in named.items()))
-    return _user_by(users.c.id.in_(found)).with_for_update()
+    return _user_by(users.c.id.in_(found))
 
 
-HOLDERS: Final = Statement(_holders)
-# Locked as well: two who each leave one administrator would leave none.
-ACTIVE_ADMINS: Final = _always(
-    select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True)).with_for_update()
+LOCK_HOLDERS: Final = LockingSelect(_holders)
+# Two transactions that each leave one administrator would leave none.
+LOCK_ACTIVE_ADMINS: Final = LockingSelect(
+    lambda _: select(users.c.id).where(users.c.role == "admin", users.c.active.is_(True))
 )
 PUT_USER: Final = _put(users, "password_hash", *(column.name for column in SECOND_FACTOR.columns))
 PUT_PASSWORD: Final = _always(
@@ -284,9 +293,8 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
 
 # Sessions and tickets
 
-# Locked as well: of two processes that refresh at once one would put the generation back that the other has advanced, and
-# one that refreshes would put a session back that another has ended.
-SESSION_BY_ID: Final = _always(select(*SESSION.columns).where(sessions.c.id == bindparam("id")).with_for_update())
+OWNER_OF_SESSION: Final = _always(select(sessions.c.user_id).where(sessions.c.id == bindparam("id")))
+SESSION_BY_ID: Final = _always(select(*SESSION.columns).where(sessions.c.id == bindparam("id")))
 SESSION_WITH_USER: Final = _always(
     select(*SESSION.columns, *USER.columns)
     .join(users, users.c.id == sessions.c.user_id)
@@ -299,7 +307,7 @@ SESSIONS_OF: Final = _always(
 )
 PUT_SESSION: Final = _put(sessions)
 DELETE_SESSION: Final = _always(delete(sessions).where(sessions.c.id == bindparam("id")))
-FORGET_SESSIONS: Final = _always(delete(sessions).where(sessions.c.expires_at <= bindparam("now")))
+FORGET_SESSIONS: Final = _delete_expired(sessions)
 TOKEN_BY_ID: Final = _always(select(*TOKEN.columns).where(tokens.c.id == bindparam("id")))
 TOKEN_WITH_USER: Final = _always(
     select(*TOKEN.columns, *USER.columns)
@@ -319,9 +327,9 @@ TOKEN_USED: Final = _always(
     .values(last_used_at=bindparam("moment"))
 )
 DELETE_TOKEN: Final = _always(delete(tokens).where(tokens.c.id == bindparam("id")))
-FORGET_TOKENS: Final = _always(delete(tokens).where(tokens.c.expires_at <= bindparam("now")))
+FORGET_TOKENS: Final = _delete_expired(tokens)
 KEEP_TICKET: Final = _put(tickets)
-FORGET_TICKETS: Final = _always(delete(tickets).where(tickets.c.expires_at <= bindparam("now")))
+FORGET_TICKETS: Final = _delete_expired(tickets)
 TAKE_TICKET: Final = _always(
     delete(tickets).where(tickets.c.digest == bindparam("digest")).returning(tickets.c.session_id, tickets.c.expires_at)
 )

@@ -13,8 +13,9 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot, Transaction, Written
 from service.store.sql.api_tokens import SqlApiTokenReads
+from service.store.sql.append import RetentionPolicy
 from service.store.sql.audit import SqlAuditReads
-from service.store.sql.batch import Outcome, RetentionPolicy, Work
+from service.store.sql.batch import Done, Work
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.events import SqlEventReads
 from service.store.sql.keys import SqlSecrets, SqlSigningKeys
@@ -69,11 +70,11 @@ class SqlStore(ABC):
         """Run a statement without values, and read its rows in pages, as they are at one position of the log."""
 
     @abstractmethod
-    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
-        """Have a work carried out, with what others want written."""
+    async def _run(self, work: Work) -> tuple[Done, Position]:
+        """Run a work together with others that wait; raises its error."""
 
-    def _kept(self) -> RetentionPolicy:
-        """How much of the log and the audit is kept, counted from now."""
+    def _retention(self) -> RetentionPolicy:
+        """How much of the log and the audit is retained, counted from now."""
         now = self.now()
         since = now - timedelta(seconds=self._keep_s) if self._keep_s else None
         audit_from = None
@@ -99,11 +100,9 @@ class SqlStore(ABC):
         return cast(T, (await self._write(apart)).value)
 
     async def _write(self, work: Work) -> Written[Any]:
-        outcome, position = await self._carry_out(work)
-        if outcome.error is not None:
-            raise outcome.error
-        self.events.remember(position.epoch, outcome.events)
-        return Written(outcome.value, outcome.events, position)
+        done, position = await self._run(work)
+        self.events.remember(position.epoch, done.events)
+        return Written(done.value, done.events, position)
 
     def _notify(self, events: Sequence[Event]) -> None:
         for notify in self._listeners:

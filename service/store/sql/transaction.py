@@ -11,6 +11,7 @@ from service.store.sql.api_tokens import SqlApiTokenWrites
 from service.store.sql.events import SqlEventWrites
 from service.store.sql.idempotency import SqlIdempotencyWrites
 from service.store.sql.mails import SqlMailTokenWrites, SqlMailWrites
+from service.store.sql.row_locks import RowLocks
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorWrites
 from service.store.sql.sessions import SqlSessionWrites
@@ -22,6 +23,7 @@ class SqlTransaction:
 
     Args:
         changed: users that works before it in the same transaction have changed.
+        locks: of this transaction.
     """
 
     __slots__ = (
@@ -38,11 +40,11 @@ class SqlTransaction:
         "users",
     )
 
-    def __init__(self, connection: StatementRunner, changed: Set[UUID]) -> None:
+    def __init__(self, connection: StatementRunner, changed: Set[UUID], locks: RowLocks) -> None:
         self.connection = connection
         self.recording = Recording(AuditSource())
-        self.users = SqlUserWrites(connection, changed)
-        self.sessions = SqlSessionWrites(connection)
+        self.users = SqlUserWrites(connection, changed, locks)
+        self.sessions = SqlSessionWrites(connection, locks)
         self.api_tokens = SqlApiTokenWrites(connection)
         self.second_factors = SqlSecondFactorWrites(connection)
         self.mails = SqlMailWrites(connection)

@@ -13,7 +13,8 @@ from service.domain.ports import Snapshot
 from service.domain.users.query import UserQuery
 from service.domain.users.user import Credentials, User
 from service.store.sql import queries, rows, statements
-from service.store.sql.errors import Duplicate, NeedsPredecessor
+from service.store.sql.errors import Duplicate, Postponed
+from service.store.sql.row_locks import RowLocks, lock_rows
 from service.store.sql.row_mapper import Row
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
@@ -74,13 +75,15 @@ class SqlUserWrites:
 
     Args:
         changed: users that earlier writes of the same batch have changed; their versions are not known yet.
+        locks: of this transaction.
     """
 
-    __slots__ = ("_changed", "_connection")
+    __slots__ = ("_changed", "_connection", "_locks")
 
-    def __init__(self, connection: StatementRunner, changed: Set[UUID]) -> None:
+    def __init__(self, connection: StatementRunner, changed: Set[UUID], locks: RowLocks) -> None:
         self._connection = connection
         self._changed = changed
+        self._locks = locks
 
     async def find(self, user_id: UUID) -> User | None:
         found = await self.find_credentials(user_id)
@@ -88,23 +91,28 @@ class SqlUserWrites:
 
     async def find_credentials(self, user_id: UUID) -> Credentials | None:
         if user_id in self._changed:
-            raise NeedsPredecessor()
-        found = await self._connection.rows(statements.USER_BY_ID, id=user_id)
+            raise Postponed()
+        found = await lock_rows(self._connection, self._locks, statements.LOCK_USER, id=user_id)
         return rows.read_credentials(found[0], self._connection.dialect) if found else None
 
     async def find_by_identity(
         self, ids: Collection[UUID], usernames: Collection[str], emails: Collection[str]
     ) -> Sequence[Credentials]:
-        found = await self._connection.rows(
-            statements.HOLDERS, ids=list(ids), usernames=list(usernames), emails=list(emails)
+        found = await lock_rows(
+            self._connection,
+            self._locks,
+            statements.LOCK_HOLDERS,
+            ids=list(ids),
+            usernames=list(usernames),
+            emails=list(emails),
         )
         owners = [rows.read_credentials(row, self._connection.dialect) for row in found]
         if any(owner.user.id in self._changed for owner in owners):
-            raise NeedsPredecessor()
+            raise Postponed()
         return owners
 
     async def count_active_admins(self) -> int:
-        return len(await self._connection.rows(statements.ACTIVE_ADMINS))
+        return len(await lock_rows(self._connection, self._locks, statements.LOCK_ACTIVE_ADMINS))
 
     async def save(self, user: User) -> None:
         if self._connection.looks_first:

@@ -111,6 +111,9 @@ class SqliteConnection:
         self.raw.execute("ROLLBACK TO work")
         self.raw.execute("RELEASE work")
 
+    async def bound_waits(self) -> None:
+        """Does nothing: there is no other writer."""
+
     @property
     def changes(self) -> int:
         return self.raw.total_changes
@@ -121,6 +124,9 @@ class SqliteConnection:
 
     def is_write_conflict(self, error: Exception) -> bool:
         return False  # there is no other writer
+
+    def is_lock_timeout(self, error: Exception) -> bool:
+        return False
 
     def close(self) -> None:
         self.raw.close()

@@ -19,7 +19,7 @@ from service.domain.ports import Clock, Snapshot
 from service.store.identity import adopt
 from service.store.run_sync import run_sync
 from service.store.sql import schema, statements
-from service.store.sql.batch import Outcome, Work
+from service.store.sql.batch import Done, Work
 from service.store.sql.dialects import SQLITE, Statement
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
@@ -89,7 +89,7 @@ class SqliteStore(SqlStore):
             if isinstance(why, Unavailable):
                 raise
             raise Unavailable(1, f"{self._path} cannot be used: {getattr(why, 'strerror', why)}.") from error
-        self._writer = SqliteWriter(self._write_connection, self._kept, self._notify)
+        self._writer = SqliteWriter(self._write_connection, self._retention, self._notify)
         self._owner = owner
         self._recording = asyncio.create_task(self._keep_head(), name="record the head beside SQLite")
 
@@ -195,5 +195,5 @@ class SqliteStore(SqlStore):
         finally:
             connection.close()
 
-    async def _carry_out(self, work: Work) -> tuple[Outcome, Position]:
+    async def _run(self, work: Work) -> tuple[Done, Position]:
         return await self._writer.write(work)

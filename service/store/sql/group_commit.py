@@ -1,0 +1,121 @@
+"""Group commit: one writer runs the writes that wait, as many in one transaction as there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from service.domain.errors import Unavailable
+from service.domain.events.event import Event
+from service.domain.events.position import Position
+from service.store.sql.append import RetentionPolicy
+from service.store.sql.batch import Again, BatchConnection, Done, Refused, Result, WriteBatch, judge, run_batch
+from service.store.sql.write_queue import WaitingWrite, WriteQueue
+
+log = logging.getLogger("roster.store")
+
+
+class CommitDriver(Protocol):
+    """One connection to a database, as group commit uses it. Raises `Unavailable`."""
+
+    async def begin(self) -> BatchConnection: ...
+
+    async def commit(self, batch: WriteBatch) -> None: ...
+
+    async def roll_back(self) -> None:
+        """Undo what has begun. Never raises: a connection that cannot is given up."""
+
+    @property
+    def savepoints(self) -> bool:
+        """Whether works of the next batch get savepoints; see `run_batch`."""
+
+    def deliver(self, call: Callable[[], None]) -> None:
+        """Call on the event loop, in the order of these calls."""
+
+
+class GroupCommit:
+    """Runs waiting writes in their order.
+
+    Args:
+        retention: how much of the log is retained, asked at each commit.
+        on_commit: called on the event loop with the events of a commit, before its writers are answered.
+    """
+
+    def __init__(
+        self,
+        driver: CommitDriver,
+        retention: Callable[[], RetentionPolicy],
+        on_commit: Callable[[Sequence[Event]], None],
+    ) -> None:
+        self._driver = driver
+        self._retention = retention
+        self._on_commit = on_commit
+        self.queue = WriteQueue()
+        self.last: Position | None = None
+        """Position of the log after the last commit; None before the first."""
+
+    async def commit_waiting(self) -> None:
+        """Run until no write waits. For one task or thread at a time."""
+        while self.queue:
+            await self._commit(self.queue.take())
+
+    async def _commit(self, writes: Sequence[WaitingWrite]) -> None:
+        driver, connection = self._driver, None
+        try:
+            connection = await driver.begin()
+            works = [write.work for write in writes]
+            batch = await run_batch(connection, works, self._retention(), self.last, savepoints=driver.savepoints)
+            if batch.position is None:
+                await driver.roll_back()
+            else:
+                await driver.commit(batch)
+        except Exception as error:
+            await driver.roll_back()
+            if isinstance(error, Unavailable) and not (connection and connection.is_lock_timeout(error)):
+                # Later writes would wait as long for the same error, so they fail now.
+                writes = [*writes, *self.queue.take_all()]
+            batch = WriteBatch([_judge(connection, error)] * len(writes), None)
+        if batch.position is not None:
+            self.last = batch.position
+        self._settle(writes, batch)
+
+    def _settle(self, writes: Sequence[WaitingWrite], batch: WriteBatch) -> None:
+        again: list[WaitingWrite] = []
+        answers: list[Callable[[], None]] = []
+        events: list[Event] = []
+        for write, result in zip(writes, batch.results, strict=True):
+            match result:
+                case Done():
+                    assert batch.position is not None  # see `WriteBatch`
+                    answers.append(partial(write.answer, result, batch.position))
+                    events += result.events
+                case Refused(error):
+                    answers.append(partial(write.fail, error))
+                case Again():
+                    final = write.fail_or_repeat(result.error, result.most_tries)
+                    if final is None:
+                        again.append(write)
+                    else:
+                        answers.append(partial(write.fail, final))
+        self.queue.put_back(again)
+        if answers:
+            self._driver.deliver(partial(self._answer, events, answers))
+
+    def _answer(self, events: Sequence[Event], answers: Sequence[Callable[[], None]]) -> None:
+        if events:
+            self._on_commit(events)
+        for answer in answers:
+            answer()
+
+
+def _judge(connection: BatchConnection | None, error: Exception) -> Result:
+    """The result of each work of a transaction that failed as a whole."""
+    if connection is not None:
+        result = judge(connection, error)
+        if isinstance(result, Again):
+            return result
+    if not isinstance(error, Unavailable):
+        log.error("writes failed", exc_info=error)
+    return Refused(error)
