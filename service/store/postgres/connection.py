@@ -21,7 +21,7 @@ from service.telemetry.quiet import Quiet
 # looks for a deadlock.
 SILENCE_S: Final = 1.5
 STOP_MS: Final = 1_400
-# How long a statement waits that is not the first to wait: those who hold what it waits for may wait for this transaction.
+# How long a later statement waits for a lock: the process that holds it may wait for this transaction.
 _SHORT_LOCK_MS: Final = 25
 
 # The errors of a server that is down or unreachable, or whose data is being restored.
