@@ -35,8 +35,9 @@ from service.store.postgres.server import (
 )
 from service.store.postgres.writer import PostgresWriter
 from service.store.sql import schema, statements
-from service.store.sql.batch import Done, Work
+from service.store.sql.batch import Work
 from service.store.sql.dialects import LOCK_MS, POSTGRES, Statement
+from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.telemetry.quiet import Quiet

@@ -13,8 +13,9 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.store.postgres.connection import PostgresConnection
 from service.store.sql.append import RetentionPolicy
-from service.store.sql.batch import Done, Work, WriteBatch
+from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
+from service.store.sql.results import Done, WriteBatch
 
 _CAREFUL_S: Final = 1.0  # so long after a failure each work has a savepoint: where one fails, others do
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from service.domain.audit import place_of
 from service.domain.events.event import Event
@@ -13,10 +13,8 @@ from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Written
 from service.store.sql import rows, statements
+from service.store.sql.results import Done
 from service.store.sql.runner import StatementRunner
-
-if TYPE_CHECKING:
-    from service.store.sql.batch import Done
 
 # A long import leaves as much to trim: at once it would take longer than a write may.
 _MOST_TRIMMED: Final = 2_000

@@ -8,14 +8,11 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from service.domain.errors import AlreadyExists, Conflict, DomainError, Unavailable
-from service.domain.events.event import Event
 from service.domain.events.position import Position
-from service.domain.idempotency.claims import Claim
-from service.domain.ports import Render
-from service.store.recording import Recording
 from service.store.sql import statements
 from service.store.sql.append import RetentionPolicy, append
 from service.store.sql.errors import Duplicate, Postponed
+from service.store.sql.results import Again, Done, Refused, Result, WriteBatch
 from service.store.sql.row_locks import RowLocks
 from service.store.sql.runner import StatementRunner
 from service.store.sql.transaction import SqlTransaction
@@ -53,58 +50,6 @@ class BatchConnection(StatementRunner, Protocol):
 
     def is_lock_timeout(self, error: Exception) -> bool:
         """Whether the work waited too long for a lock of another transaction."""
-
-
-@dataclass(slots=True)
-class Done:
-    """A write that succeeded.
-
-    Attributes:
-        value: returned by the work.
-        events: its events, with their seqs once they are appended.
-        claimed: the idempotency key that it took, and the renderer of the response to be stored with it.
-    """
-
-    value: Any
-    recording: Recording
-    claimed: tuple[Claim, Render] | None
-    events: tuple[Event, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A write that changed nothing, and the error for its caller."""
-
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A write that changed nothing and is to run in a later transaction.
-
-    Attributes:
-        error: for its caller, if it was tried `most_tries` times.
-        most_tries: None where this try does not count: nothing was wrong with the write.
-    """
-
-    error: Exception | None = None
-    most_tries: int | None = None
-
-
-Result = Done | Refused | Again
-
-
-@dataclass(frozen=True, slots=True)
-class WriteBatch:
-    """Works that ran in one transaction.
-
-    Attributes:
-        results: one for each work.
-        position: of the log after it; None where the transaction has to be rolled back. Then no work is `Done`.
-    """
-
-    results: Sequence[Result]
-    position: Position | None
 
 
 async def run_batch(

@@ -11,7 +11,8 @@ from service.domain.errors import Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.store.sql.append import RetentionPolicy
-from service.store.sql.batch import Again, BatchConnection, Done, Refused, Result, WriteBatch, judge, run_batch
+from service.store.sql.batch import BatchConnection, judge, run_batch
+from service.store.sql.results import Again, Done, Refused, Result, WriteBatch
 from service.store.sql.write_queue import WaitingWrite, WriteQueue
 
 log = logging.getLogger("roster.store")

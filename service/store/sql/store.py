@@ -15,11 +15,12 @@ from service.domain.ports import Clock, Snapshot, Transaction, Written
 from service.store.sql.api_tokens import SqlApiTokenReads
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.audit import SqlAuditReads
-from service.store.sql.batch import Done, Work
+from service.store.sql.batch import Work
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.events import SqlEventReads
 from service.store.sql.keys import SqlSecrets, SqlSigningKeys
 from service.store.sql.mails import SqlMailReads, SqlMailTokenReads
+from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorReads

@@ -11,7 +11,8 @@ from typing import Final
 
 from service.domain.errors import Unavailable
 from service.domain.events.position import Position
-from service.store.sql.batch import Done, Work
+from service.store.sql.batch import Work
+from service.store.sql.results import Done
 
 _MOST_TOGETHER: Final = 64
 _MOST_WAITING: Final = 10_000

@@ -19,8 +19,9 @@ from service.domain.ports import Clock, Snapshot
 from service.store.identity import adopt
 from service.store.run_sync import run_sync
 from service.store.sql import schema, statements
-from service.store.sql.batch import Done, Work
+from service.store.sql.batch import Work
 from service.store.sql.dialects import SQLITE, Statement
+from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.store.sqlite.connection import SqliteConnection

@@ -10,8 +10,9 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.store.run_sync import run_sync
 from service.store.sql.append import RetentionPolicy
-from service.store.sql.batch import Done, Work, WriteBatch
+from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
+from service.store.sql.results import Done, WriteBatch
 from service.store.sqlite.connection import SqliteConnection
 
 
