@@ -45,6 +45,7 @@ from service.config.numbers import (
     WaitOrNone,
 )
 from service.config.values import (
+    MASKED,
     UNIX,
     Contact,
     EmailAddress,
@@ -417,8 +418,9 @@ def unknown_variables() -> list[UnknownVariable]:
 
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
-    # What is kept out of `repr` is kept out of messages.
-    is_secret = not Settings.model_fields[name].repr
+    # What is kept out of `repr` is kept out of messages, except for addresses: an operator must see what is wrong with one.
+    field = Settings.model_fields[name]
+    is_secret = not field.repr and MASKED not in field.metadata
     shown = "(hidden)" if is_secret else _USERINFO.sub("…@", repr(problem["input"]))
     sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
     if str(problem["input"]).startswith("tcp://"):

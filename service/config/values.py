@@ -268,6 +268,9 @@ def _patterns(rules: dict[str, dict[RoomRight, Who]]) -> dict[str, dict[RoomRigh
     return rules
 
 
+MASKED: Final = "masked"
+"""Metadata of a setting that may hold a password: an error shows its value without the user information."""
+
 RateText = Annotated[str, AfterValidator(_rate)]
 HashMemory = Annotated[int, Field(le=4_194_304), AfterValidator(_hash_memory)]
 SigningSecrets = Annotated[str, Field(repr=False), AfterValidator(_secret)]
@@ -275,8 +278,8 @@ SigningKeys = Annotated[str, Field(repr=False), AfterValidator(_private_key)]
 Username = Annotated[str, AfterValidator(_username)]
 EmailAddress = Annotated[str, AfterValidator(_email)]
 Password = Annotated[str, Field(repr=False), AfterValidator(_password)]
-StoreUrl = Annotated[str, AfterValidator(_store)]
-RedisUrl = Annotated[str, AfterValidator(_redis)]
+StoreUrl = Annotated[str, Field(repr=False), MASKED, AfterValidator(_store)]
+RedisUrl = Annotated[str, Field(repr=False), MASKED, AfterValidator(_redis)]
 PublicUrl = Annotated[str, AfterValidator(_public)]
 Hosts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed("roster.example.com"))]
 Origins = Annotated[
@@ -288,5 +291,5 @@ Sender = Annotated[str, AfterValidator(_sender)]
 LinkUrl = Annotated[str, AfterValidator(_link)]
 SmtpUrl = Annotated[str, Field(repr=False), AfterValidator(_smtp)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed("10.0.0.0/8")), AfterValidator(_proxies)]
-Upstreams = Annotated[dict[str, str], AfterValidator(_upstreams)]
+Upstreams = Annotated[dict[str, str], Field(repr=False), MASKED, AfterValidator(_upstreams)]
 RoomRulesByPattern = Annotated[dict[str, dict[RoomRight, Who]], AfterValidator(_patterns)]

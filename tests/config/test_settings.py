@@ -164,6 +164,22 @@ def test_settings_show_no_secret() -> None:
     assert not [secret for secret in ("s" * 32, "k" * 8, "p" * 8, "m" * 8) if secret in shown]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("store_url", "postgresql://roster:open-sesame@db/roster"),
+        ("redis_url", "rediss://:open-sesame@redis:6379/0"),
+        ("upstreams", {"weather": "https://me:open-sesame@example.com"}),
+    ],
+)
+def test_addresses_with_a_password_are_kept_out_of_the_text_of_settings(name: str, value: Any) -> None:
+    """The text of the settings holds no address that may carry a password."""
+    settings = load(**{name: value})
+
+    assert "open-sesame" not in repr(settings)
+    assert "open-sesame" not in str(settings)
+
+
 def test_every_bad_value_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """All mistakes are reported at once, so three of them do not need four starts."""
     said = refused(monkeypatch, PORT="x", WORKERS="-1", ADMIN_EMAIL="x")
