@@ -17,6 +17,7 @@ from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.row_mapper import Row
 
 _EVENT: Final = 3  # place of its first column in a row of the log
+_SEQ: Final = _EVENT + rows.EVENT.index("seq")
 _USER: Final = _EVENT + rows.EVENT.index("user")
 
 _users = functools.cache(statements.list_users)
@@ -80,8 +81,8 @@ def page(
         seen = min(seen, examined_to)
     events = []
     for row in found[: query.limit]:
-        if row[3] is not None:
-            known = written.get((epoch, row[3]))
+        if row[_SEQ] is not None:
+            known = written.get((epoch, row[_SEQ]))
             if known is None or (known.user is None) != (row[_USER] is None):
                 known = rows.EVENT.from_row(row, dialect, _EVENT)
             events.append(known)

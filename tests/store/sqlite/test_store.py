@@ -71,6 +71,20 @@ async def test_file_is_its_owners_alone(path: Path) -> None:
     assert modes == dict.fromkeys(("roster.db", "roster.db-wal", "roster.db-shm", "roster.db.owner"), 0o600)
 
 
+async def test_events_just_written_are_answered_from_memory(path: Path) -> None:
+    """A page holds the very events of the write while nothing changed them; a redacted event is read from the file."""
+    ada = a_user()
+    async with opened(path) as store:
+        written = await store.write(lambda transaction: transaction.events.append(updated(ada, "name")), BY)
+        (found,) = await whole_log(store)
+        assert found is written.events[0]
+
+        gone = Event("user.deleted", ada.created_at, None, ada.id)
+        await store.write(lambda transaction: transaction.events.append(gone), BY)
+        redacted, _ = await whole_log(store)
+        assert redacted.user is None
+
+
 async def test_second_opener_waits_for_the_first_to_leave(path: Path) -> None:
     """As the worker does that a reload starts beside the old one."""
     first = SqliteStore(path, ManualClock())
