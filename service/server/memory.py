@@ -1,4 +1,4 @@
-"""Memory that lasts, and memory that is freed when many connections end together."""
+"""Bounds the pauses of the garbage collector, and returns freed memory to the system."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from contextlib import suppress
 
 
 def freeze_gc() -> None:
-    """Have Python's collector look no more at what is there: the modules, and what a service is made of.
+    """Exclude all present objects from garbage collection. Call it when the service is built.
 
-    That is most of what it would walk through each time, with everything standing still: 70 ms, several times a second
-    while users are imported.
+    Modules and services live as long as the process. Walking through them would stop the process for 70 ms, several times
+    a second during an import of users.
     """
     gc.collect()
     gc.freeze()
 
 
 def trim_heap() -> float:
-    """Free what ended and return it to the system; how many seconds that took: some 10 ms, and more the more is alive.
+    """Collect garbage and return freed memory to the system. Blocks for some 10 ms, and longer with more live objects.
 
-    Python's collector counts allocations, not frees: after thousands of connections have closed it may not run for long,
-    and aiohttp's WebSocket objects are cycles. glibc keeps freed memory unless it is trimmed.
+    Python's collector counts allocations, not frees, and aiohttp's WebSocket objects are cycles. After thousands of
+    connections have closed, the collector may not run for a long time. glibc keeps freed memory unless it is trimmed.
+
+    Returns: the duration, in seconds.
     """
     began = time.perf_counter()
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library has no such thing
+    with suppress(OSError, AttributeError):  # only glibc has this function
         ctypes.CDLL(None).malloc_trim(0)
     return time.perf_counter() - began

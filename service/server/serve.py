@@ -59,7 +59,7 @@ async def make_runner(
     if chosen is not None:
         return Runner(create_app(chosen, store=store, hasher=hasher))
     runner = _process_runner(worker)
-    runner.app.on_startup.append(_tell_password)
+    runner.app.on_startup.append(_log_password)
     if worker is not None:
         runner.app.cleanup_ctx.append(partial(_share_metrics, worker))
     return runner
@@ -81,7 +81,7 @@ def _process_runner(worker: WorkerSlot | None = None) -> Runner:
             access_log.close()
         writer.close()
 
-    app.on_startup.append(_set_aside)
+    app.on_startup.append(_freeze_gc)
     return Runner(app, close_log)
 
 
@@ -96,12 +96,12 @@ async def _share_metrics(worker: WorkerSlot, app: web.Application) -> AsyncItera
     await pages.close()
 
 
-async def _set_aside(_: web.Application) -> None:
+async def _freeze_gc(_: web.Application) -> None:
     memory.freeze_gc()
 
 
-async def _tell_password(app: web.Application) -> None:
-    """Say in the log what `serve` says on the terminal."""
+async def _log_password(app: web.Application) -> None:
+    """Log the generated password of the first administrator, which `serve` prints on the terminal."""
     services = app[SERVICES]
     password = services.generated_password
     if password is not None:
