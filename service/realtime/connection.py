@@ -40,12 +40,12 @@ class Connection:
 
     kind: Literal["feed", "websocket"]
 
-    def __init__(self, request: web.Request, form: WireEncoding, principal: Principal, client: str) -> None:
+    def __init__(self, request: web.Request, encoding: WireEncoding, principal: Principal, client: str) -> None:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client went away")
         self.id = f"{next(_numbers):x}"
-        self.form = form
+        self.encoding = encoding
         self.principal = principal
         self.client = client
         self.readers: list[Reader] = []
@@ -80,7 +80,7 @@ class Connection:
     @property
     def sent_bytes(self) -> int:
         """The bytes written to the socket so far."""
-        return self._sent_bytes + sum(reader.handed_bytes for reader in self.readers)
+        return self._sent_bytes + sum(reader.delivered_bytes for reader in self.readers)
 
     def count_sent(self, size: int) -> None:
         """Count what a reader was handed past `write`."""

@@ -44,14 +44,14 @@ class EncodedEntry:
     frame: bytes
 
 
-def render(entries: Iterable[EncodedEntry], form: WireEncoding) -> bytes:
+def render(entries: Iterable[EncodedEntry], encoding: WireEncoding) -> bytes:
     """The bytes of these entries for one connection, as one piece."""
-    if form is WireEncoding.WEBSOCKET:
+    if encoding is WireEncoding.WEBSOCKET:
         return b"".join(text_frame(entry.frame) for entry in entries)
-    if form is WireEncoding.DEFLATED:
+    if encoding is WireEncoding.DEFLATED:
         return b"".join(deflated_frame(entry.frame) for entry in entries)
     stream = b"".join(sse(entry.event, entry.data, entry.position) for entry in entries)
-    return chunk(stream) if form is WireEncoding.CHUNKED else stream
+    return chunk(stream) if encoding is WireEncoding.CHUNKED else stream
 
 
 def text_frame(payload: bytes) -> bytes:

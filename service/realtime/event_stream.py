@@ -80,7 +80,7 @@ class Reading:
     """
 
     log: BroadcastLog
-    want: EventFilter
+    event_filter: EventFilter
     resync: str
     limit: int | None = None
     ends_behind: bool = False
@@ -93,8 +93,8 @@ class EventStream(Connection):
 
     def __init__(self, request: web.Request, principal: Principal, client: str) -> None:
         # Chunks on HTTP/1.1, none on 1.0, which many proxies speak to their upstreams.
-        form = WireEncoding.CHUNKED if request.version >= HttpVersion11 else WireEncoding.PLAIN
-        super().__init__(request, form, principal, client)
+        encoding = WireEncoding.CHUNKED if request.version >= HttpVersion11 else WireEncoding.PLAIN
+        super().__init__(request, encoding, principal, client)
         self.response = web.StreamResponse(headers=_HEADERS)
         self._request = request
         self._woken = asyncio.Event()
@@ -201,9 +201,9 @@ class EventStream(Connection):
         if self.ending is None:
             on_reset = reset if reading.ends_behind else None
             if reading.limit is None:
-                reader = Reader(log, self, reading.want, position.seq, trimmed, on_reset)
+                reader = Reader(log, self, reading.event_filter, position.seq, trimmed, on_reset)
             else:
-                reader = LimitedReader(log, self, reading.want, position.seq, trimmed, reading.limit, on_reset)
+                reader = LimitedReader(log, self, reading.event_filter, position.seq, trimmed, reading.limit, on_reset)
             self.readers.append(reader)
 
     async def _begin(self, opening: bytes) -> None:
@@ -225,7 +225,7 @@ class EventStream(Connection):
         await self.response.write_eof()
 
     def _send(self, data: bytes) -> None:
-        self.write(chunk(data) if self.form is WireEncoding.CHUNKED else data)
+        self.write(chunk(data) if self.encoding is WireEncoding.CHUNKED else data)
 
 
 def unavailable_stream() -> web.Response:

@@ -117,15 +117,15 @@ class Hub(BroadcastLog):
         """The lowest seq that can still be read."""
         return (await self._store.events.list_page(EventQuery(self.ring.head, 1))).first
 
-    async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
+    async def page(self, after: int, wanted: EventFilter, most_bytes: int) -> Page:
         """The entries after a seq, up to the head that readers have seen; from the store if the ring lacks them."""
         # For old positions, the store finds the events of one subject by its index; the ring would be searched entirely.
         # For recent positions only the ring is fast enough: while a store is asked the head moves on, and a reader that asks
         # it for the last few would never become live.
-        if self.ring.reaches(after) and (want.key is None or self.ring.head - after <= _PAGE_EVENTS):
-            return await super().page(after, want, most_bytes)
+        if self.ring.reaches(after) and (wanted.key is None or self.ring.head - after <= _PAGE_EVENTS):
+            return await super().page(after, wanted, most_bytes)
         found = await self._store.events.list_page(
-            EventQuery(after, _STORE_PAGE_EVENTS, self.ring.head, want.key, want.events)  # type: ignore[arg-type]  # keys of this log are subjects
+            EventQuery(after, _STORE_PAGE_EVENTS, self.ring.head, wanted.key, wanted.events)  # type: ignore[arg-type]  # keys of this log are subjects
         )
         if after + 1 < found.first or found.position.epoch != self.epoch:
             raise Trimmed()

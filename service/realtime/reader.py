@@ -17,7 +17,7 @@ PAGE_BYTES: Final = 65_536
 class ReaderConnection(Protocol):
     """The connection of a reader, as far as the reader uses it."""
 
-    form: WireEncoding
+    encoding: WireEncoding
 
     @property
     def is_full(self) -> bool:
@@ -50,7 +50,7 @@ class Reader:
         self,
         log: BroadcastLog,
         connection: ReaderConnection,
-        want: EventFilter,
+        event_filter: EventFilter,
         seq: int,
         on_trimmed: Callable[[], None],
         on_reset: Callable[[str], None] | None = None,
@@ -58,8 +58,8 @@ class Reader:
         self.log = log
         self._epoch = log.epoch
         self._ring = log.ring
-        self.want = want
-        self.form = connection.form
+        self.filter = event_filter
+        self.encoding = connection.encoding
         # The connection's own, without a call between.
         self.put = connection.put
         self._live = False
@@ -68,8 +68,8 @@ class Reader:
         self._seq = seq
         self._on_trimmed = on_trimmed
         self._on_reset = on_reset
-        self._lane: EncodingGroup | None = None
-        self._handed_before = 0
+        self._group: EncodingGroup | None = None
+        self._delivered_before = 0
 
     @property
     def live(self) -> bool:
@@ -81,17 +81,17 @@ class Reader:
         return self._connection.is_full
 
     @property
-    def handed_bytes(self) -> int:
+    def delivered_bytes(self) -> int:
         """The bytes that were delivered live and that the connection has not counted yet."""
-        return 0 if self._lane is None else self._lane.handed_bytes - self._handed_before
+        return 0 if self._group is None else self._group.delivered_bytes - self._delivered_before
 
     @property
     def position(self) -> Position:
         """Up to where everything this reader wants was sent."""
         return Position(self._epoch, self.log.delivered_seq if self._live else self._seq)
 
-    def fall_behind(self, seq: int) -> None:
-        self._leave_lane()
+    def on_detached(self, seq: int) -> None:
+        self._leave_group()
         self._seq = seq
         if self.is_full:
             self._connection.pause_readers()
@@ -102,7 +102,7 @@ class Reader:
         if self._live:
             self._seq = self.log.delivered_seq
             self.log.detach(self)
-            self._leave_lane()
+            self._leave_group()
 
     async def step(self) -> None:
         """Send one page; at the head, go live in the very turn in which the place equals it."""
@@ -120,7 +120,7 @@ class Reader:
         if self._closed:
             return
         if page.entries:
-            self._connection.write(render(page.entries, self.form))
+            self._connection.write(render(page.entries, self.encoding))
         self._seq = page.seen
         self._go_live()
 
@@ -132,23 +132,23 @@ class Reader:
             on_reset(reason)
 
     def _go_live(self) -> None:
-        self._lane = self.log.attach(self, self._seq)
-        if self._lane is not None:
+        self._group = self.log.attach(self, self._seq)
+        if self._group is not None:
             self._live = True
-            self._handed_before = self._lane.handed_bytes
+            self._delivered_before = self._group.delivered_bytes
 
-    def _leave_lane(self) -> None:
-        self._connection.count_sent(self.handed_bytes)
-        self._lane = None
+    def _leave_group(self) -> None:
+        self._connection.count_sent(self.delivered_bytes)
+        self._group = None
         self._live = False
 
     async def _page(self) -> Page:
-        return await self.log.page(self._seq, self.want, PAGE_BYTES)
+        return await self.log.page(self._seq, self.filter, PAGE_BYTES)
 
     def close(self) -> None:
         """Read no more. Safe to call twice."""
         self._closed = True
-        self._leave_lane()
+        self._leave_group()
         self.log.detach(self)
 
 
@@ -163,13 +163,13 @@ class LimitedReader(Reader):
         self,
         log: BroadcastLog,
         connection: ReaderConnection,
-        want: EventFilter,
+        event_filter: EventFilter,
         seq: int,
         on_trimmed: Callable[[], None],
         limit: int,
         on_reset: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(log, connection, want, seq, on_trimmed, on_reset)
+        super().__init__(log, connection, event_filter, seq, on_trimmed, on_reset)
         self._left = limit
 
     def _go_live(self) -> None:

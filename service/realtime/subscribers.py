@@ -9,7 +9,7 @@ from service.realtime.encoding import EncodedEntry, WireEncoding, render
 
 FULL_BYTES: Final = 65_536  # of a send buffer: asyncio's and uvloop's own high-water mark
 # A reader that had room at the last check has room for as much again.
-_LOOK_EVERY_BYTES: Final = FULL_BYTES // 4
+_CHECK_EVERY_BYTES: Final = FULL_BYTES // 4
 
 
 class EventFilter(NamedTuple):
@@ -18,7 +18,7 @@ class EventFilter(NamedTuple):
     key: object = None
     events: frozenset[str] | None = None
 
-    def takes(self, entry: EncodedEntry) -> bool:
+    def matches(self, entry: EncodedEntry) -> bool:
         return (self.key is None or entry.key == self.key) and (self.events is None or entry.event in self.events)
 
 
@@ -26,10 +26,10 @@ class LiveReader(Protocol):
     """A reader at the head of a log, which receives new entries as they are delivered."""
 
     @property
-    def want(self) -> EventFilter: ...
+    def filter(self) -> EventFilter: ...
 
     @property
-    def form(self) -> WireEncoding: ...
+    def encoding(self) -> WireEncoding: ...
 
     @property
     def put(self) -> Callable[[bytes], object]:
@@ -39,73 +39,76 @@ class LiveReader(Protocol):
     def is_full(self) -> bool:
         """Whether the socket has not taken what it was sent."""
 
-    def fall_behind(self, seq: int) -> None:
-        """Called when it was detached: what it was handed reached up to `seq`."""
+    def on_detached(self, seq: int) -> None:
+        """Called when the log has detached it: it received everything up to `seq`."""
 
 
 class EncodingGroup:
-    """Readers that want the same in the same form.
+    """Live readers with the same filter and encoding.
 
-    To a thousand members of a room a message is a thousand writes and nothing else: what was sent is counted for all at
-    once, and whose socket is full is looked at once in so many bytes. Each was a third of the time that is not the
-    kernel's.
+    To a thousand members of a room a message is a thousand writes and nothing else: sent bytes are counted for all at once, and
+    full sockets are looked for once in so many bytes. Each of the two was a third of the time outside the kernel.
 
     Attributes:
         readers: in the order of their coming, which is that of memory: a set's would cost a cache miss a reader.
-        handed_bytes: what each that was here from the beginning was handed.
+        delivered_bytes: for a reader that was here from the beginning.
     """
 
-    __slots__ = ("_unlooked_bytes", "handed_bytes", "readers")
+    __slots__ = ("_unchecked_bytes", "delivered_bytes", "readers")
 
     def __init__(self) -> None:
         self.readers: dict[LiveReader, Callable[[bytes], object]] = {}
-        self.handed_bytes = 0
-        self._unlooked_bytes = 0
+        self.delivered_bytes = 0
+        self._unchecked_bytes = 0
 
-    def offer(self, data: bytes) -> list[LiveReader]:
+    def send(self, data: bytes) -> list[LiveReader]:
         """Send to every reader; returns those whose sockets are full."""
         for put in self.readers.values():
             try:
                 put(data)
             except RuntimeError:  # costs nothing where none is raised; uvloop's for a closed transport
                 pass
-        self.handed_bytes += len(data)
-        self._unlooked_bytes += len(data)
-        if self._unlooked_bytes < _LOOK_EVERY_BYTES:
+        self.delivered_bytes += len(data)
+        self._unchecked_bytes += len(data)
+        if self._unchecked_bytes < _CHECK_EVERY_BYTES:
             return []
-        self._unlooked_bytes = 0
+        self._unchecked_bytes = 0
         return [reader for reader in self.readers if reader.is_full]
 
 
 class SubscriberGroup:
-    """Readers that want the same, a lane for each form."""
+    """Live readers with the same filter, in a group for each encoding.
 
-    __slots__ = ("gathered", "lanes", "want")
+    Attributes:
+        pending: entries that are to be delivered together.
+    """
 
-    def __init__(self, want: EventFilter) -> None:
-        self.want = want
-        self.lanes: dict[WireEncoding, EncodingGroup] = {}
-        self.gathered: list[EncodedEntry] = []
+    __slots__ = ("by_encoding", "filter", "pending")
+
+    def __init__(self, event_filter: EventFilter) -> None:
+        self.filter = event_filter
+        self.by_encoding: dict[WireEncoding, EncodingGroup] = {}
+        self.pending: list[EncodedEntry] = []
 
     def add(self, reader: LiveReader) -> EncodingGroup:
-        lane = self.lanes.get(reader.form)
-        if lane is None:
-            lane = self.lanes[reader.form] = EncodingGroup()
-        lane.readers[reader] = reader.put
-        return lane
+        group = self.by_encoding.get(reader.encoding)
+        if group is None:
+            group = self.by_encoding[reader.encoding] = EncodingGroup()
+        group.readers[reader] = reader.put
+        return group
 
     def discard(self, reader: LiveReader) -> None:
-        lane = self.lanes.get(reader.form)
-        if lane is not None:
-            lane.readers.pop(reader, None)
-            if not lane.readers:
-                del self.lanes[reader.form]
+        group = self.by_encoding.get(reader.encoding)
+        if group is not None:
+            group.readers.pop(reader, None)
+            if not group.readers:
+                del self.by_encoding[reader.encoding]
 
     def deliver(self) -> list[LiveReader]:
-        """Send what has gathered; returns those whose sockets are full, who read on by themselves."""
-        entries, self.gathered = self.gathered, []
-        return self.offer(lambda form: render(entries, form))
+        """Send the pending entries; returns the readers whose sockets are full, which read on by themselves."""
+        entries, self.pending = self.pending, []
+        return self.send(lambda encoding: render(entries, encoding))
 
-    def offer(self, made: Callable[[WireEncoding], bytes]) -> list[LiveReader]:
-        """Send to every reader, in its form; returns those whose sockets are full."""
-        return [reader for form, lane in self.lanes.items() for reader in lane.offer(made(form))]
+    def send(self, encode: Callable[[WireEncoding], bytes]) -> list[LiveReader]:
+        """Send to every reader, in its encoding; returns those whose sockets are full."""
+        return [reader for encoding, group in self.by_encoding.items() for reader in group.send(encode(encoding))]

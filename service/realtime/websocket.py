@@ -167,8 +167,8 @@ class WebSocket(Connection):
         tasks: Tasks,
     ) -> None:
         # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
-        form = WireEncoding.DEFLATED if response.compress == LARGEST_WINDOW else WireEncoding.WEBSOCKET
-        super().__init__(request, form, principal, client)
+        encoding = WireEncoding.DEFLATED if response.compress == LARGEST_WINDOW else WireEncoding.WEBSOCKET
+        super().__init__(request, encoding, principal, client)
         self.rooms: dict[str, Reader] = {}
         self.feed: Reader | None = None
         self._response = response
@@ -233,11 +233,11 @@ class WebSocket(Connection):
             seq = max(room.oldest, seq - history)
         elif lost is None:
             seq = after.seq
-        want = self._rooms.readable(room, self.principal)
+        event_filter = self._rooms.readable(room, self.principal)
         self.rooms[name] = Reader(
             room,
             self,
-            want,
+            event_filter,
             seq,
             lambda: self.end(close_reasons.TOO_SLOW),
             lambda reason: self.tell_room_reset(name, reason, str(room.head)),
@@ -279,10 +279,10 @@ class WebSocket(Connection):
         reason = None if after is None else await self._hub.lost(after, self.principal.caller.id)
         return reason, self._hub.head if after is None or reason else after
 
-    def subscribe(self, want: EventFilter, seq: int) -> None:
+    def subscribe(self, event_filter: EventFilter, seq: int) -> None:
         """Follow the feed from there; a second call replaces the first."""
         self.unsubscribe()
-        self.feed = self._read(Reader(self._hub, self, want, seq, self._tell_trimmed))
+        self.feed = self._read(Reader(self._hub, self, event_filter, seq, self._tell_trimmed))
 
     def unsubscribe(self) -> None:
         if self.feed is not None:

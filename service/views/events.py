@@ -111,6 +111,6 @@ class FeedView(View):
         wanted = self.query(FeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         types = frozenset(wanted.types.split(",")) if wanted.types else None
-        want = EventFilter(visibility.subject_of(self.caller), types)
-        reading = Reading(self.services.hub, want, visibility.resync_of(self.caller), wanted.limit)
+        event_filter = EventFilter(visibility.subject_of(self.caller), types)
+        reading = Reading(self.services.hub, event_filter, visibility.resync_of(self.caller), wanted.limit)
         return await serve_stream(self, reading, start)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from service.domain.events.position import Position
+from service.realtime import batcher
 from service.realtime.broadcast_log import BroadcastLog, Trimmed
 from service.realtime.encoding import WireEncoding, render
 from service.realtime.ring import Ring
@@ -18,12 +19,12 @@ from tests.support.streams import an_entry
 ALL = EventFilter()
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Listener:
     """A live reader that remembers what it was handed."""
 
-    form: WireEncoding = WireEncoding.PLAIN
-    want: EventFilter = ALL
+    encoding: WireEncoding = WireEncoding.PLAIN
+    filter: EventFilter = ALL
     is_full: bool = False
     pieces: list[bytes] = field(default_factory=list)
     behind: list[int] = field(default_factory=list)
@@ -31,7 +32,7 @@ class Listener:
     def put(self, data: bytes) -> None:
         self.pieces.append(data)
 
-    def fall_behind(self, seq: int) -> None:
+    def on_detached(self, seq: int) -> None:
         self.behind.append(seq)
 
 
@@ -86,7 +87,7 @@ async def test_reader_gets_what_it_wants_and_no_more() -> None:
         "created": EventFilter(events=frozenset({"created"})),
         "ada created": EventFilter("ada", frozenset({"created"})),
     }
-    listeners = {name: Listener(want=want) for name, want in wants.items()}
+    listeners = {name: Listener(filter=wanted) for name, wanted in wants.items()}
     for listener in listeners.values():
         log.attach(listener, 0)
 
@@ -149,7 +150,7 @@ async def test_full_reader_is_detached_with_its_position() -> None:
     """After a False nothing more is handed to it; the seq includes entries that it did not want."""
     log, full, other = (
         a_log(),
-        Listener(WireEncoding.WEBSOCKET, want=EventFilter("ada"), is_full=True),
+        Listener(WireEncoding.WEBSOCKET, filter=EventFilter("ada"), is_full=True),
         Listener(WireEncoding.WEBSOCKET),
     )
     log.attach(full, 0)
@@ -217,7 +218,7 @@ async def test_connection_that_is_gone_costs_the_others_nothing() -> None:
 
 async def test_watcher_falls_behind_when_something_comes_that_it_wants() -> None:
     """It is handed nothing and stands before the entry; what it does not want does not wake it."""
-    log, watcher = a_log(), Listener(want=EventFilter("ada"))
+    log, watcher = a_log(), Listener(filter=EventFilter("ada"))
     assert not log.watch(watcher, 1)
     assert log.watch(watcher, 0)
     log.append(an_entry(1, "bob"))
@@ -234,7 +235,7 @@ async def test_watcher_falls_behind_when_something_comes_that_it_wants() -> None
 
 async def test_what_has_gathered_does_not_count_as_handed_out() -> None:
     """Between an entry and the end of its turn, readers have been served up to the entry before."""
-    log, listener = a_log(5), Listener(want=EventFilter("ada"))
+    log, listener = a_log(5), Listener(filter=EventFilter("ada"))
     log.append(an_entry(6))
     assert log.delivered_seq == 6  # there is no reader to deliver to
 
@@ -251,7 +252,7 @@ async def test_what_has_gathered_does_not_count_as_handed_out() -> None:
 
 async def test_detaching_is_harmless_at_any_time() -> None:
     """Twice, or before attaching: nothing happens; after the last reader nothing is kept."""
-    log, listener, other = a_log(), Listener(), Listener(want=EventFilter("ada"))
+    log, listener, other = a_log(), Listener(), Listener(filter=EventFilter("ada"))
     log.detach(listener)
     log.attach(listener, 0)
     log.attach(other, 0)
@@ -300,3 +301,25 @@ async def test_pages_hold_what_is_wanted_and_say_how_far_they_looked() -> None:
     assert (page.entries, page.seen) == ([], 6)
     with pytest.raises(Trimmed):
         await log.page(1, ALL, 1 << 30)
+
+
+async def test_patience_after_a_long_delivery_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was suspended in a delivery delays the next entries by two milliseconds at most, not by a part of that time."""
+    now = [0.0]
+    monkeypatch.setattr(batcher, "perf_counter", lambda: now[0])
+    log, listener = a_log(), Listener()
+
+    def suspended(data: bytes) -> None:
+        listener.pieces.append(data)
+        now[0] += 16.0
+
+    listener.put = suspended  # type: ignore[method-assign]  # the process stands still while it writes
+    assert log.attach(listener, 0)
+    log.append(an_entry(1))
+    log.append(an_entry(2))
+    log.flush()
+    log.append(an_entry(3))
+    now[0] += 0.0021
+    await asyncio.sleep(0)
+
+    assert listener.pieces == [piece(1, 2), piece(3)]

@@ -34,13 +34,13 @@ class StoredLog(BroadcastLog):
         self.entries.append(entry)
         super().append(entry)
 
-    async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
+    async def page(self, after: int, wanted: EventFilter, most_bytes: int) -> Page:
         if self.ring.reaches(after):
-            return await super().page(after, want, most_bytes)
+            return await super().page(after, wanted, most_bytes)
         found = self.entries[after : after + 7]
         for _ in range(self._waits()):
             await asyncio.sleep(0)
-        return Page([entry for entry in found if want.takes(entry)], found[-1].seq if found else after)
+        return Page([entry for entry in found if wanted.matches(entry)], found[-1].seq if found else after)
 
 
 def no_trim() -> None:
@@ -62,7 +62,7 @@ class Visit:
     """One reader from its beginning to its end, and what it must have seen by then."""
 
     log: StoredLog
-    want: EventFilter
+    filter: EventFilter
     start: int
     limit: int | None
     stream: FakeStream = field(init=False)
@@ -72,9 +72,9 @@ class Visit:
     def __post_init__(self) -> None:
         self.stream = FakeStream(full_bytes=400)
         if self.limit is None:
-            self.reader = Reader(self.log, self.stream, self.want, self.start, no_trim)
+            self.reader = Reader(self.log, self.stream, self.filter, self.start, no_trim)
         else:
-            self.reader = LimitedReader(self.log, self.stream, self.want, self.start, no_trim, self.limit)
+            self.reader = LimitedReader(self.log, self.stream, self.filter, self.start, no_trim, self.limit)
         self.stream.readers.append(self.reader)
         self.task = asyncio.create_task(self._follow())
 
@@ -86,7 +86,7 @@ class Visit:
 
     def wanted(self) -> list[int]:
         """The entries after its start, up to its limit."""
-        return [entry.seq for entry in self.log.entries[self.start :] if self.want.takes(entry)][: self.limit]
+        return [entry.seq for entry in self.log.entries[self.start :] if self.filter.matches(entry)][: self.limit]
 
     def check(self) -> None:
         """The entries read are a prefix of the expected ones, and every reported position is true."""
@@ -209,9 +209,9 @@ async def test_reader_closed_while_the_store_answers_writes_nothing_and_stays_aw
     gate = asyncio.Event()
 
     class SlowLog(StoredLog):
-        async def page(self, after: int, want: EventFilter, most_bytes: int) -> Page:
+        async def page(self, after: int, wanted: EventFilter, most_bytes: int) -> Page:
             await gate.wait()
-            return await super().page(after, want, most_bytes)
+            return await super().page(after, wanted, most_bytes)
 
     log, stream = SlowLog(3, 10, lambda: 0), FakeStream()
     reader = Reader(log, stream, EventFilter(), 0, no_trim)

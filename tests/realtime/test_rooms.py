@@ -210,18 +210,18 @@ async def test_message_with_a_key_is_sent_once() -> None:
 async def test_presence_reaches_members_at_the_head_in_order_with_messages() -> None:
     """Presence comes after the messages sent before it; a reader of the history does not receive it, nor does an event stream."""
     room = MemoryRoom("lobby", 5, rooms_of(ManualClock()))
-    members = [FakeStream(form=WireEncoding.WEBSOCKET), FakeStream(form=WireEncoding.PLAIN)]
+    members = [FakeStream(encoding=WireEncoding.WEBSOCKET), FakeStream(encoding=WireEncoding.PLAIN)]
 
     class Listener:
         def __init__(self, stream: FakeStream) -> None:
-            self.stream, self.form, self.put, self.behind = stream, stream.form, stream.put, list[int]()
-            self.want = ALL if stream.form is WireEncoding.WEBSOCKET else MESSAGES
+            self.stream, self.encoding, self.put, self.behind = stream, stream.encoding, stream.put, list[int]()
+            self.filter = ALL if stream.encoding is WireEncoding.WEBSOCKET else MESSAGES
 
         @property
         def is_full(self) -> bool:
             return self.stream.is_full
 
-        def fall_behind(self, seq: int) -> None:
+        def on_detached(self, seq: int) -> None:
             self.behind.append(seq)
 
     socket, stream = (Listener(member) for member in members)
@@ -487,7 +487,7 @@ async def test_messages_are_deflated_for_those_who_agreed_on_it() -> None:
                 await deflated.ask("broadcast", room="lobby", data=text)
             for client in (deflated, plain):
                 assert await said(client, 3) == texts
-            forms = [stream.form for stream in server.app[SERVICES].connections]
+            forms = [stream.encoding for stream in server.app[SERVICES].connections]
             assert forms == [WireEncoding.DEFLATED, WireEncoding.WEBSOCKET]
 
 

@@ -26,7 +26,7 @@ async def test_what_is_handed_out_counts_as_sent() -> None:
         log.flush()
         assert stream.sent_bytes == len(stream.buffered)
 
-    reader.fall_behind(3)
+    reader.on_detached(3)
     assert stream.sent_bytes == len(stream.buffered)
     await reader.step()
     log.append(an_entry(4))
@@ -42,10 +42,10 @@ async def test_what_is_handed_out_counts_as_sent() -> None:
 
 async def test_lane_without_readers_is_gone() -> None:
     """Encodings without a reader are not produced."""
-    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream(form=WireEncoding.CHUNKED)
+    log, stream = BroadcastLog("epoch", Ring(0, 100, 1 << 30)), FakeStream(encoding=WireEncoding.CHUNKED)
     audience, reader = SubscriberGroup(EventFilter()), Reader(log, stream, EventFilter(), 0, no_trim)
     audience.add(reader)
-    assert list(audience.lanes) == [WireEncoding.CHUNKED]
+    assert list(audience.by_encoding) == [WireEncoding.CHUNKED]
     audience.discard(reader)
     audience.discard(reader)
-    assert not audience.lanes
+    assert not audience.by_encoding

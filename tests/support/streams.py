@@ -52,14 +52,14 @@ class FakeStream(Connection):
         self,
         principal: Principal | None = None,
         *,
-        form: WireEncoding = WireEncoding.PLAIN,
+        encoding: WireEncoding = WireEncoding.PLAIN,
         kind: Literal["feed", "websocket"] = "feed",
         full_bytes: int = FULL_BYTES,
     ) -> None:
         # Nothing of the base class's own beginning: there is no request and no transport.
         self.id = f"fake{next(_numbers)}"
         self.kind = kind
-        self.form = form
+        self.encoding = encoding
         self.principal = principal or a_principal()
         self.client = "127.0.0.1"
         self.readers: list[Reader] = []

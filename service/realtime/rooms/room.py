@@ -83,7 +83,7 @@ class Room(BroadcastLog):
 
     def announce(self, change: dict[str, Any]) -> None:
         """Announce joins and leaves. They are not part of the log: a reader that missed them requests `members`."""
-        self.tell_live("presence", text_frame(compact({"type": "presence", "room": self.name, **change})))
+        self.send_live("presence", text_frame(compact({"type": "presence", "room": self.name, **change})))
 
 
 def _create_ring(head: int, history: int) -> Ring:
