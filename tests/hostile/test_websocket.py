@@ -170,7 +170,7 @@ async def test_flood_of_frames_delays_no_other(
         async def pump() -> None:
             await peer.send(begin)
             while True:
-                await peer.send(flood * 40_000)
+                await peer.send(flood * 10_000)
 
         async def drink() -> None:
             while await peer.reader.read(65_536):
@@ -178,7 +178,7 @@ async def test_flood_of_frames_delays_no_other(
 
         pumping = [asyncio.create_task(pump()), asyncio.create_task(drink())]
         waits: list[float] = []
-        while sum(waits) < 0.5:
+        while sum(waits) < 0.2:
             asked_at = (
                 time.process_time()
             )  # service and flood are this process; what others take is not held against it

@@ -18,13 +18,14 @@ from service.domain.ports import Transaction
 from service.domain.users.user import User
 from service.http.services import SERVICES
 from tests.support.domain import BY, a_user, keep, updated
+from tests.support.drawn import repetitions
 from tests.support.readers import Kind, Reader, seq_of
 from tests.support.server import Login, Server
 from tests.support.wait import until
 from tests.support.ws import Client, connect
 
 AT_ONCE: Final = 16
-TIMES: Final = 50  # that each of them goes live
+TIMES: Final = repetitions(50, 20)  # that each of them goes live
 
 
 async def over_and_over(act: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -89,12 +90,13 @@ async def writing(server: Server, ada: Login, chance: random.Random) -> AsyncIte
         await asyncio.wait((task,))
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("kind", ["feed", "websocket"])
 @pytest.mark.parametrize("who", ["admin", "member"])
 async def test_readers_that_open_at_the_head_during_writes_see_every_event_behind_their_place(
     server: Server, chance: random.Random, kind: Kind, who: str
 ) -> None:
-    """Sixteen at once, sixteen hundred in all, while events come without end: each sees the events after its position, all of
+    """Sixteen at once, hundreds in all, while events come without end: each sees the events after its position, all of
     it, once, in order."""
     admin, ada = await server.admin(), await server.member()
     by = admin if who == "admin" else ada
@@ -113,6 +115,7 @@ async def test_readers_that_open_at_the_head_during_writes_see_every_event_behin
     await until(lambda: not len(server.app[SERVICES].connections))
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("who", ["admin", "member"])
 async def test_subscriptions_that_replace_each_other_during_writes_lose_and_repeat_nothing(
     server: Server, chance: random.Random, who: str
@@ -175,6 +178,7 @@ async def speaking(server: Server, chance: random.Random) -> AsyncIterator[Speak
             await asyncio.wait((task,))
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("how", ["after", "history"])
 async def test_members_that_join_while_another_speaks_hear_every_message_behind_their_place(
     server: Server, chance: random.Random, how: str
@@ -204,6 +208,7 @@ async def test_members_that_join_while_another_speaks_hear_every_message_behind_
         await asyncio.gather(*(over_and_over(join, client) for client in clients))
 
 
+@pytest.mark.drawn
 async def test_readers_of_a_room_that_open_while_another_speaks_see_every_message_behind_their_place(
     server: Server, chance: random.Random
 ) -> None:
