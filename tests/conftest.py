@@ -8,6 +8,7 @@ import itertools
 import os
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,29 @@ def new_place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return make
 
 
+@asynccontextmanager
+async def _borrowed(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A store of a kind, which belongs to later tests after this one."""
+    if kind == "postgres":
+        template: PostgresTemplate = request.getfixturevalue("postgres_template")
+        place = await template.take()
+        yield place
+        template.give_back(place)
+    else:
+        new_place: NewPlace = request.getfixturevalue("new_place")
+        yield await new_place(kind)
+
+
 @pytest.fixture
-async def place(new_place: NewPlace) -> str:
-    """A store in PostgreSQL, with nothing in its tables."""
+async def place(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A store in PostgreSQL, with nothing in its tables, which a test leaves as they are."""
+    async with _borrowed("postgres", request) as place:
+        yield place
+
+
+@pytest.fixture
+async def own_place(new_place: NewPlace) -> str:
+    """A store in PostgreSQL whose tables the test may change: no later test has it."""
     return await new_place("postgres")
 
 
@@ -139,15 +160,17 @@ async def empty_place(new_place: NewPlace) -> str:
 
 
 @pytest.fixture(params=["memory", *(pytest.param(kind, marks=pytest.mark.soak) for kind in LASTING)])
-async def store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
+async def store_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A new store. In memory; of each kind in `make soak`, for the stores keep one contract, which has tests of its own."""
-    return await new_place(request.param)
+    async with _borrowed(request.param, request) as place:
+        yield place
 
 
 @pytest.fixture(params=KINDS)
-async def each_store_url(request: pytest.FixtureRequest, new_place: NewPlace) -> str:
+async def each_store_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """A new store of each kind: for what two do at once, which no contract of one store at a time shows."""
-    return await new_place(request.param)
+    async with _borrowed(request.param, request) as place:
+        yield place
 
 
 @pytest.fixture

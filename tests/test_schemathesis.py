@@ -56,6 +56,7 @@ async def test_service_keeps_to_its_description_for_a_minute(
     tell(f"{kind}: {cases:,} requests to {operations} operations in {report['running_time']:.0f} s, no failure")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(60)
 async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everybody may read everybody, that is a failure. On a service that is right nothing shows that it was looked

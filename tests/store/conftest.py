@@ -14,7 +14,7 @@ from service.store.memory.store import MemoryStore
 from service.store.postgres.store import PostgresStore
 from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
-from tests.support.places import KINDS, NewPlace
+from tests.support.places import KINDS
 from tests.support.stores import Opener
 from tests.support.templates import PostgresTemplate, SqliteTemplate
 
@@ -45,31 +45,26 @@ def in_sqlite(template: SqliteTemplate) -> Opener:
     return sqlite
 
 
-def in_postgres(new_place: NewPlace, template: PostgresTemplate) -> Opener:
-    used: list[str] = []
-
+def in_postgres(template: PostgresTemplate) -> Opener:
     @asynccontextmanager
     async def postgres(clock: ManualClock, *, keep_events: int = 100_000) -> AsyncIterator[Store]:
-        if used:
-            await template.clear(place := used.pop())
-        else:
-            place = await new_place("postgres")
+        place = await template.take()
         store = PostgresStore(place, clock, keep_events=keep_events)
         await store.open()
         try:
             yield store
         finally:
             await store.close()
-            used.append(place)
+            template.give_back(place)
 
     return postgres
 
 
 # Of the session, because a test that draws examples opens a store for each of them.
 @pytest.fixture(params=KINDS, scope="session")
-def opener(request: pytest.FixtureRequest, new_place: NewPlace, tmp_path_factory: pytest.TempPathFactory) -> Opener:
+def opener(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Opener:
     if request.param == "postgres":
-        return in_postgres(new_place, request.getfixturevalue("postgres_template"))
+        return in_postgres(request.getfixturevalue("postgres_template"))
     if request.param == "sqlite":
         return in_sqlite(SqliteTemplate(tmp_path_factory.mktemp("template") / "roster.db"))
     return memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
@@ -44,6 +45,8 @@ class PostgresTemplate:
         self._url = url
         self._script: str | None = None
         self._being_made = asyncio.Lock()
+        self._unused: list[str] = []
+        self._numbers = itertools.count(1)
 
     async def copy(self, name: str) -> str:
         """Make a schema of that name with a store in it; its URL."""
@@ -59,7 +62,7 @@ class PostgresTemplate:
         return f"{self._url}?search_path={name}"
 
     async def clear(self, place: str) -> None:
-        """Make a copy what it was at first; a third of the time of another copy."""
+        """Make a copy what it was at first."""
         assert self._script is not None
         name = place.rpartition("=")[2]
         first_rows = re.findall(r"^INSERT INTO (?!\w+\.alembic_version).*$", self._script, re.MULTILINE)
@@ -73,6 +76,17 @@ class PostgresTemplate:
             )
         finally:
             await connection.close()
+
+    async def take(self) -> str:
+        """The URL of a store with nothing in it: of one that was given back, or of a new one."""
+        if self._unused:
+            await self.clear(place := self._unused.pop())
+            return place
+        return await self.copy(f"copy{next(self._numbers)}")
+
+    def give_back(self, place: str) -> None:
+        """Let a later test have it: clearing one takes a fifth of the time of a copy."""
+        self._unused.append(place)
 
     async def _make(self) -> str:
         connection = await asyncpg.connect(self._url)

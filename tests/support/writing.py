@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
+import socket
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from uuid import UUID
 from service.domain.ports import Transaction
 from service.store.postgres.store import PostgresStore
 from tests.support.domain import BY, a_user, created, updated
+from tests.support.forked import fork, run_python
 
 ROOT: Final = Path(__file__).parents[2]
 # Two users whom everybody changes, who are found by their ids in any process.
@@ -97,26 +100,31 @@ async def write(url: str, what: str, count: int) -> None:
 
 async def processes(count: int, *arguments: str) -> list[dict[str, int]]:
     """Run so many of them, all of which begin together; what became of the writes of each."""
-    running = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "tests.support.writing", *arguments),
-            cwd=ROOT,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        for _ in range(count)
-    ]
+    async with AsyncExitStack() as stack:
+        running = [await stack.enter_async_context(_running(*arguments)) for _ in range(count)]
+        for reader, _ in running:
+            assert await reader.readline() == b"ready\n"
+        for _, writer in running:
+            writer.write(b"\n")
+        return [json.loads(await reader.read()) for reader, _ in running]
+
+
+@asynccontextmanager
+async def _running(*arguments: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """One of them, with its output and its input."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = await fork(
+            run_python, "-m", "tests.support.writing", *arguments, folder=str(ROOT), environment=dict(os.environ),
+            stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=sys.stderr.fileno(),
+        )  # fmt: skip
+    reader, writer = await asyncio.open_connection(sock=ours)
     try:
-        for process in running:
-            assert process.stdout is not None
-            assert await process.stdout.readline() == b"ready\n"
-        answers = await asyncio.gather(*(process.communicate(b"\n") for process in running))
+        yield reader, writer
     finally:
-        for process in running:
-            with suppress(ProcessLookupError):
-                process.kill()
-    return [json.loads(output) for output, _ in answers]
+        writer.close()
+        process.kill_group()
+        await process.wait()
 
 
 def main(url: str, what: str, count: str, *_: Any) -> None:

@@ -94,11 +94,11 @@ async def test_two_processes_on_the_same_few_users_refuse_no_write(place: str) -
 
 @pytest.mark.parametrize(("times", "error"), [(3, None), (4, Conflict)])
 async def test_deadlock_at_the_counter_is_resolved_as_well(
-    place: str, times: int, error: type[Exception] | None
+    own_place: str, times: int, error: type[Exception] | None
 ) -> None:
     """Where seqs are taken it ends the transaction of all who share it: they are carried out again, three times at most."""
-    async with opened(place) as store:
-        shell = await asyncpg.connect(place)
+    async with opened(own_place) as store:
+        shell = await asyncpg.connect(own_place)
         await shell.execute(f"""
             CREATE SEQUENCE times;
             CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -152,10 +152,10 @@ async def test_statement_that_takes_too_long_is_stopped_and_the_connection_stays
         assert [tuple(row) for row in await store.find(session)] == [(before,)]
 
 
-async def test_server_without_room_refuses_that_write_alone(place: str) -> None:
+async def test_server_without_room_refuses_that_write_alone(own_place: str) -> None:
     """Its error for a full disk (53100) reaches the caller as such; concurrent writes succeed."""
-    async with opened(place) as store:
-        shell = await asyncpg.connect(place)
+    async with opened(own_place) as store:
+        shell = await asyncpg.connect(own_place)
         await shell.execute("""
             CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$;
