@@ -51,6 +51,7 @@ class Hub(BroadcastLog):
         self._followed_at = time.monotonic()
         self._failing = False
         self._gave_up = False
+        self._last: tuple[object, ...] | None = None  # identifies the event at the head
 
     async def open(self) -> None:
         """Begin at the present head of the store's log."""
@@ -76,7 +77,7 @@ class Hub(BroadcastLog):
             self._gave_up = False
         elif not self._gave_up:
             self._gave_up = True
-            log.error("streams end: the log could not be followed", extra={"silent_s": round(self.silent_s, 1)})
+            log.error("event log could not be followed; closing streams", extra={"silent_s": round(self.silent_s, 1)})
             self._on_failure()
 
     async def follow(self) -> None:
@@ -85,14 +86,14 @@ class Hub(BroadcastLog):
             try:
                 await self._catch_up()
                 if self._failing:
-                    log.warning("the log is followed again", extra={"silent_s": round(self.silent_s, 1)})
+                    log.warning("event log followed again", extra={"silent_s": round(self.silent_s, 1)})
                     self._failing = False
                 self._followed_at = time.monotonic()
                 looked, self._looked = self._looked, asyncio.Event()
                 looked.set()
             except Exception:
                 if not self._failing:  # once an outage, not twice a second
-                    log.exception("the log cannot be followed")
+                    log.exception("cannot follow the event log; will retry")
                     self._failing = True
             try:
                 async with asyncio.timeout(_LOOK_EVERY_S):
@@ -133,25 +134,35 @@ class Hub(BroadcastLog):
 
     async def _catch_up(self) -> None:
         while True:
-            page = await self._store.events.list_page(EventQuery(self.ring.head, _FOLLOWED_EVENTS))
-            if page.position.epoch == self.epoch and page.position.seq < self.ring.head:
-                log.error("the log is shorter than it was: an older state was put back", extra={"was": str(self.head)})
+            head = self.ring.head
+            # From the last event on, which must be the same one: a standby that took over may lack the last commits of the
+            # server before it, and assigns their seqs again. Other processes may have written past them since.
+            page = await self._store.events.list_page(EventQuery(max(head - 1, 0), _FOLLOWED_EVENTS))
+            last = page.events[0] if page.events and page.events[0].seq == head else None
+            if page.position.epoch == self.epoch and (page.position.seq < head or self._is_other(last)):
+                log.error("event log was rewound; starting a new epoch", extra={"position": str(self.head)})
                 await self._store.events.start_new_epoch(self.epoch)
                 continue
-            if page.position.epoch != self.epoch or page.first > self.ring.head + 1:
-                # Another life of the log, or more than it keeps was written in half a second: readers find out by
+            if page.position.epoch != self.epoch or page.first > head + 1:
+                # A new epoch, or more than the log retains was written in half a second: readers find out by
                 # themselves that they cannot go on from where they are.
-                log.warning("the log went on elsewhere", extra={"position": str(page.position)})
+                log.warning("event log epoch changed; closing streams", extra={"position": str(page.position)})
                 self._start_at(page.position)
                 self._on_failure()
                 return
-            for event in page.events:
+            for event in page.events[last is not None :]:
                 if event.type == "user.deleted":
                     await self._redact(event)
                 self._publish(event)
+            if page.events:
+                self._last = _identify(page.events[-1])
             if self.ring.head >= page.position.seq:
                 return
             await asyncio.sleep(0)  # neither a store in memory nor one in a file waits for anything
+
+    def _is_other(self, event: Event | None) -> bool:
+        """Whether the event at the head is another one than the one that readers received."""
+        return event is not None and self._last is not None and self._last != _identify(event)
 
     def _publish(self, event: Event) -> None:
         # Streams of a user whose role changes end before the event: they resume before it and receive a reset.
@@ -188,7 +199,12 @@ class Hub(BroadcastLog):
     def _start_at(self, position: Position) -> None:
         self.flush()
         self.epoch = position.epoch
+        self._last = None
         self.ring = Ring(position.seq, _RING_ENTRIES, _RING_BYTES)
+
+
+def _identify(event: Event) -> tuple[object, ...]:
+    return event.seq, event.type, event.time, event.subject
 
 
 def _made(seq: int, key: object, event: str, position: str, data: bytes) -> EncodedEntry:

@@ -103,3 +103,31 @@ async def test_readers_of_what_was_taken_back_are_reset(
         assert user["version"] == seq_of(str(after)) + 1
         for reader in readers:
             reader.drop(how="goodbye")
+
+
+async def test_readers_are_reset_where_other_events_have_taken_the_seqs(new_place: NewPlace) -> None:
+    """A standby that lacks the last commits takes over, and other processes write past them before this one looks: the log is no
+    shorter, but other events have the seqs that readers have seen. Their streams end, and they are reset to another epoch."""
+    url = await new_place("postgres")
+    async with serve(store_url=url) as server:
+        admin = await server.admin()
+        store = server.app[SERVICES].store
+        await keep(store, *(a_user() for _ in range(5)))
+        reader = Reader(server.port, admin, "feed", all_events=True)
+        before = await store.events.read_position()
+        await reader.open(f"{before.epoch}-{before.seq - 5}")
+        await until(lambda: len(reader.taken) == 5)
+
+        connection = await asyncpg.connect(url)
+        await connection.execute("UPDATE events SET time = time + interval '1 second' WHERE seq > $1", before.seq - 3)
+        await connection.close()
+        await until(lambda: reader.close_code is not None)
+        assert reader.closing is not None
+        assert reader.closing["reason"] == "feed_failed"
+
+        reader.drop(how="goodbye")
+        await reader.open()
+        await until(lambda: reader.resets)
+        assert [reset["reason"] for reset in reader.resets] == ["epoch"]
+        assert (await store.events.read_position()).epoch != before.epoch
+        reader.drop(how="goodbye")

@@ -159,13 +159,16 @@ async def test_failing_store_is_reported_and_read_again(observed: Observed, capl
     """A short outage costs readers nothing; what was committed meanwhile comes when the store is back."""
     observed.store.events.fails = True
     await keep(observed.store, a_user())
-    await until(lambda: "the log cannot be followed" in caplog.text)
+    await until(lambda: "cannot follow the event log; will retry" in caplog.text)
     observed.hub.check()
     assert observed.happened == []
 
     observed.store.events.fails = False
     await until(lambda: observed.happened == [1], timeout=2 + BUSY_S)
-    assert [record.message for record in caplog.records] == ["the log cannot be followed", "the log is followed again"]
+    assert [record.message for record in caplog.records] == [
+        "cannot follow the event log; will retry",
+        "event log followed again",
+    ]
 
 
 @pytest.mark.parametrize("how", ["fails", "hangs"])

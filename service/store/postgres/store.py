@@ -143,7 +143,7 @@ class PostgresStore(SqlStore):
             raise Unavailable(1, f"PostgreSQL cannot be used: {error}") from error
         except (ValueError, OverflowError):  # whose sentences repeat what may be a password
             raise Unavailable(1, "The URL of the database cannot be read.") from None
-        self._writer = PostgresWriter(writer, self._connect_to_write, self._retention, self._on_commit)
+        self._writer = PostgresWriter(writer, self._reconnect_to_write, self._retention, self._on_commit)
         self._tasks = [
             asyncio.create_task(self._notifications.run(), name="listen to PostgreSQL"),
             asyncio.create_task(self._stay(), name="renew the lease"),
@@ -241,6 +241,16 @@ class PostgresStore(SqlStore):
             except BaseException:
                 connection.terminate()
                 raise
+        return connection
+
+    async def _reconnect_to_write(self) -> asyncpg.Connection[Any]:
+        """The same after a connection was lost: a standby may have taken over meanwhile, without the last commits."""
+        connection = await self._connect_to_write()
+        try:
+            await self._begin_run(connection)
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def _stay(self) -> None:

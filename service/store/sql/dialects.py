@@ -119,6 +119,11 @@ class Dialect:
     with_patience: Callable[[Update], Update]
     locks_rows: bool
 
+    def to_sql_value(self, value: Any) -> Any:
+        """One value as the database returns it."""
+        convert = self.to_sql.get(type(value))
+        return value if convert is None else convert(value)
+
     def values(self, statement: Compiled, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the order in which the statement names them."""
         own, to_sql = statement.own, self.to_sql

@@ -19,6 +19,7 @@ from service.store.sql.row_mapper import Row
 _EVENT: Final = 3  # place of its first column in a row of the log
 _SEQ: Final = _EVENT + rows.EVENT.index("seq")
 _USER: Final = _EVENT + rows.EVENT.index("user")
+_TIME: Final = _EVENT + rows.EVENT.index("time")
 
 _users = functools.cache(statements.list_users)
 _events = functools.cache(statements.list_events)
@@ -83,7 +84,12 @@ def page(
     for row in found[: query.limit]:
         if row[_SEQ] is not None:
             known = written.get((epoch, row[_SEQ]))
-            if known is None or (known.user is None) != (row[_USER] is None):
+            # Another process may have assigned this seq again, on a server that lacks the commits of the one before it.
+            if (
+                known is None
+                or (known.user is None) != (row[_USER] is None)
+                or dialect.to_sql_value(known.time) != row[_TIME]
+            ):
                 known = rows.EVENT.from_row(row, dialect, _EVENT)
             events.append(known)
     if len(found) > query.limit:
