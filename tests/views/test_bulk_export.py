@@ -15,6 +15,7 @@ from service.domain.errors import Unavailable
 from service.domain.ports import Snapshot, Store
 from service.domain.users.user import User
 from service.http.services import SERVICES
+from tests.support.drawn import repetitions
 from tests.support.ndjson import export, ndjson, person, post_import
 from tests.support.peer import raw_peer
 from tests.support.server import Login, Server, serve
@@ -28,13 +29,15 @@ def asking(by: Login, version: str = "1.1") -> str:
     return "\r\n".join(lines) + "\r\n\r\n"
 
 
+@pytest.mark.drawn
 @pytest.mark.timeout(120)
 async def test_export_and_feed_are_the_whole_of_it(store_url: str) -> None:
     """An export is true at its position although writes continue; with the feed after it no event is missed."""
+    half = repetitions(3_000, 1_500)
     async with serve(store_url=store_url) as server:
         admin = await server.admin()
-        await post_import(server, admin, map(person, range(3_000)))
-        writing = asyncio.create_task(post_import(server, admin, map(person, range(3_000, 6_000))))
+        await post_import(server, admin, map(person, range(half)))
+        writing = asyncio.create_task(post_import(server, admin, map(person, range(half, 2 * half))))
         change = {"name": "changed meanwhile"}
         exports = []
         while not writing.done():
