@@ -228,10 +228,14 @@ class EventStream(Connection):
         self.write(chunk(data) if self.encoding is WireEncoding.CHUNKED else data)
 
 
-def unavailable_stream() -> web.Response:
-    """The whole stream of a reader that cannot be authenticated, because the store does not answer."""
-    retry_ms = random.randint(*_RETRY_MS)  # nosec B311  # no secret
-    return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, retry_ms))
+def unavailable_stream(retry_ms: tuple[int, int] = _RETRY_MS) -> web.Response:
+    """The whole stream of a reader that cannot be served now. EventSource would never come back from another status than 200.
+
+    Args:
+        retry_ms: the shortest and the longest time after which the client is to come back.
+    """
+    after_ms = random.randint(*retry_ms)  # nosec B311  # no secret
+    return web.Response(headers=_HEADERS, body=_goodbye(close_reasons.FEED_FAILED, after_ms))
 
 
 def _goodbye(ending: CloseReason, reconnect_after_ms: int) -> bytes:

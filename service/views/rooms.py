@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import NotFound, PositionUnavailable
+from service.domain.errors import NotFound, PositionUnavailable, Unavailable
 from service.domain.events.position import Position
 from service.domain.idempotency.claims import StoredResponse
 from service.domain.rooms.rules import is_room_name
@@ -21,7 +21,7 @@ from service.http.operations import (
 from service.http.problems import HttpProblem
 from service.http.streaming import serve_stream
 from service.http.view import PRIVATE, View, json_response
-from service.realtime.event_stream import Reading, Start
+from service.realtime.event_stream import Reading, Start, unavailable_stream
 from service.realtime.rooms.room import MESSAGES, Room
 from service.schemas.feed import Closing, Hello, Keepalive, Reset
 from service.schemas.rooms import (
@@ -39,6 +39,8 @@ from service.schemas.rooms import (
 )
 
 _TAG: Final = "rooms"
+# Rooms may be away for long while all else is served: their readers must not ask every second.
+_ROOMS_RETRY_MS: Final = (10_000, 30_000)
 
 
 class NamedRoomView(View):
@@ -188,7 +190,10 @@ class RoomFeedView(NamedRoomView):
         wanted = self.query(RoomFeedFilter)
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         rooms = self.services.rooms
-        room = await rooms.visit(self.room_name, self.principal)
+        try:
+            room = await rooms.visit(self.room_name, self.principal)
+        except Unavailable:
+            return unavailable_stream(_ROOMS_RETRY_MS)
         try:
             resync = f"/v1/rooms/{room.name}/messages"
             return await serve_stream(self, Reading(room, MESSAGES, resync, wanted.limit, ends_behind=True), start)

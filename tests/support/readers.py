@@ -231,6 +231,11 @@ class Reader:
         if wire is self._wire:
             self.close_code = code
             self._ended.set()
+            if self._opened is not None and not self._opened.done():
+                # A stream that cannot be served now ends without a `hello`.
+                self._wire = None
+                wire.goodbye()
+                self._opened.set_exception(ConnectionResetError("the stream was refused"))
 
     def on_lost(self, wire: Wire, error: Exception | None) -> None:
         if wire is not self._wire:

@@ -46,10 +46,13 @@ class Wire(asyncio.Protocol):
             end = self._buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
-            status = int(self._buffer[9:12])
+            status, is_whole = int(self._buffer[9:12]), b"Content-Length:" in self._buffer[:end]
             del self._buffer[: end + 4]
             self._head_read = True
             self._answered(status)
+            if is_whole:
+                self._reader.on_close_code(self, 0)  # a stream that cannot be served now
+                return
         self._parse()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -184,6 +187,7 @@ class WebSocketWire(Wire):
             case "closing":
                 self._reader.on_closing(self, message)
             case "error":
-                raise AssertionError(message)
+                assert message["code"] == "service_unavailable", message
+                self.transport.close()  # the reader tries again
             case _:
                 pass

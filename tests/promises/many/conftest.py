@@ -38,6 +38,7 @@ def shared_settings(place: str, valkey: RedisServer) -> dict[str, str]:
     return {
         "ROSTER_STORE_URL": place,
         "ROSTER_REDIS_URL": valkey.url,
+        "ROSTER_ROOM_HISTORY_COUNT": "1000",
         "ROSTER_RATE_LIMIT": "off",
         "ROSTER_REGISTRATION_LIMIT": "off",
         "ROSTER_WRITE_LIMIT": "off",
