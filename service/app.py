@@ -155,3 +155,4 @@ def _watch(metrics: Metrics, hub: Hub, rooms: Rooms) -> None:
     )
     metrics.watch("roster_event_log_lag_seconds", "For how long the log could not be followed.", lambda: hub.silent_s)
     metrics.watch("roster_rooms", "Rooms with members, readers or history.", lambda: len(rooms))
+    metrics.watch("roster_engine_lag_seconds", "For how long shared rooms could not be followed.", lambda: rooms.lag_s)

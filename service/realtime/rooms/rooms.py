@@ -35,6 +35,11 @@ class Rooms(ABC):
     def held(self) -> Mapping[str, Room]:
         """The rooms that this process holds, by name."""
 
+    @property
+    def lag_s(self) -> float:
+        """For how many seconds this process could not follow rooms that it shares with others; 0 while it can."""
+        return 0.0
+
     def __len__(self) -> int:
         return len(self.held)
 

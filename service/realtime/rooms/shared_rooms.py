@@ -103,6 +103,10 @@ class SharedRooms(Rooms):
     def held(self) -> Mapping[str, SharedRoom]:
         return self._rooms
 
+    @property
+    def lag_s(self) -> float:
+        return self._engine.lag_s
+
     async def open(self) -> None:
         await self._engine.open()
 

@@ -179,6 +179,19 @@ async def test_commit_of_another_process_rings(place: str) -> None:
         await asyncio.wait_for(rung.wait(), 2)
 
 
+async def test_notifications_carry_no_data(place: str) -> None:
+    """Every role that can connect to the database can listen: it learns that something was committed, and nothing else."""
+    async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
+        payloads: list[str] = []
+        control = await asyncpg.connect(place)
+        await control.add_listener("roster", lambda *notification: payloads.append(notification[3]))
+        await until(lambda: has_said(place, other, "NOTIFY %"))
+        await keep(one, a_user())
+        await until(lambda: payloads)
+        await control.close()
+        assert set(payloads) == {""}
+
+
 async def test_two_who_each_take_an_administrator_away_leave_one(place: str) -> None:
     """Over and over, from two processes at once."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
