@@ -3,13 +3,16 @@ VENV   ?= .venv
 PROCESSES ?= 4
 PIP    := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check install --constraint constraints.txt
 
-.PHONY: help run test soak check audit format openapi documents docs bench bench-compare clean
+.PHONY: help run cluster test soak check audit format openapi documents docs bench bench-compare clean
 
 help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile
 
 run: $(VENV)/.run  ## serve on http://127.0.0.1:8080
 	@exec env PYTHONMALLOC=malloc MALLOC_ARENA_MAX=2 $(VENV)/bin/python -m service
+
+cluster: $(VENV)/.check  ## serve from two hosts of two workers each on PostgreSQL and Valkey, to try it by hand
+	@exec $(VENV)/bin/python -m tests.support.cluster
 
 # Four processes on two cores: tests wait for timers, disks and processes of their own. A process that has no more work takes some
 # of another's.
