@@ -10,7 +10,7 @@ from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import create_context
 from service.realtime.rooms.memory_rooms import MemoryRooms
-from service.realtime.rooms.rooms import Rooms
+from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.rooms.shared_rooms import SharedRooms
 from service.security.argon2_hasher import Argon2Hasher
 from service.security.hash_admission import ProcessHasher
@@ -90,7 +90,7 @@ def build_login_limit(settings: Settings, store: Store, metrics: Metrics) -> Log
     return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions.list_of_user)
 
 
-def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]) -> Rooms:
+def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]) -> AnyRooms:
     """Rooms of this process alone, or those that all processes share through Redis.
 
     Args:

@@ -23,7 +23,7 @@ from service.realtime import close_reasons
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
-from service.realtime.rooms.rooms import Rooms
+from service.realtime.rooms.rooms import AnyRooms
 from service.routes import files, operations, routes
 from service.schemas.users import UserJsonCache
 from service.security.access_tokens import AccessTokens
@@ -144,7 +144,7 @@ def create_app(
     return app
 
 
-def _watch(metrics: Metrics, hub: Hub, rooms: Rooms) -> None:
+def _watch(metrics: Metrics, hub: Hub, rooms: AnyRooms) -> None:
     metrics.watch(
         "roster_event_log_head", "Events of this life of the log, as far as readers see it.", lambda: hub.ring.head
     )

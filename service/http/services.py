@@ -20,7 +20,7 @@ from service.outbound.aggregate import Aggregator
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
-from service.realtime.rooms.rooms import Rooms
+from service.realtime.rooms.rooms import AnyRooms
 from service.schemas.users import UserJsonCache
 from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
@@ -88,7 +88,7 @@ class Services:
     tasks: Tasks
     store: Store
     hub: Hub
-    rooms: Rooms
+    rooms: AnyRooms
     connections: ConnectionRegistry
     echoes: Echoes
     hasher: ProcessHasher

@@ -36,7 +36,7 @@ from service.realtime.hub import Hub
 from service.realtime.reader import Reader
 from service.realtime.rooms.presence import brief
 from service.realtime.rooms.room import Room
-from service.realtime.rooms.rooms import Rooms
+from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 from service.server.tasks import Tasks
@@ -163,7 +163,7 @@ class WebSocket(Connection):
         client: str,
         *,
         hub: Hub,
-        rooms: Rooms,
+        rooms: AnyRooms,
         tasks: Tasks,
     ) -> None:
         # What all readers share is compressed with the largest window; a client that agreed on less gets it plain.
@@ -250,7 +250,7 @@ class WebSocket(Connection):
     async def broadcast(self, name: str, data: Any) -> dict[str, Any]:
         """Send a message to everybody in a room that this connection is in.
 
-        Raises `Conflict` when it is not, and as `Rooms`.
+        Raises `Conflict` when it is not, and as `AnyRooms`.
         """
         if name not in self.rooms:
             raise Conflict("Join the room before you send to it.")
@@ -258,7 +258,7 @@ class WebSocket(Connection):
         return {"type": "sent", "room": name, "id": entry.position}
 
     async def members(self, name: str, after: UUID | None) -> dict[str, Any]:
-        """A page of a room's members. Raises as `Rooms`."""
+        """A page of a room's members. Raises as `AnyRooms`."""
         page, following = await self._rooms.members(name, self.principal, after, _MEMBERS_A_PAGE)
         return {
             "type": "members",
@@ -272,7 +272,7 @@ class WebSocket(Connection):
         reader = self.rooms.pop(name, None)
         if reader is not None:
             self._stop(reader)
-            self._rooms.leave(reader.log, self.principal)  # type: ignore[arg-type]  # what rooms hold are rooms
+            self._rooms.leave(reader.log, self.principal)
 
     async def place(self, after: Position | None) -> tuple[str | None, Position]:
         """Why the feed cannot go on from there, or None; and from where it will."""

@@ -54,7 +54,8 @@ class NamedRoomView(View):
         return name
 
     async def find_room(self) -> Room:
-        return await self.services.rooms.find(self.room_name, self.principal)
+        room: Room = await self.services.rooms.find(self.room_name, self.principal)
+        return room
 
 
 class RoomsView(View):

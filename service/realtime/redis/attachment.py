@@ -21,27 +21,27 @@ class Attachment:
     another epoch or an unknown change of presence has the state read again.
 
     Args:
-        read: reads the state after a position (None: all of it); the answer of the script.
+        read: reads the state after a position; the answer of the script.
         start: runs a coroutine as a task that the engine owns.
     """
 
     def __init__(
         self,
         subscriber: RoomSubscriber,
-        read: Callable[[Position | None], Awaitable[Any]],
+        read: Callable[[Position], Awaitable[Any]],
         start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._subscriber = subscriber
         self._read = read
         self._start = start
-        self._head: Position | None = None
+        self._head = Position("", 0)  # the epoch is empty until a state was read
         self._presence_number = 0
         self._waiting: list[Published] = []
         self._reading: asyncio.Task[None] | None = None
         self._read_again = False
 
     def on_published(self, published: Published) -> None:
-        if self._head is None or self._reading is not None:
+        if not self._head.epoch or self._reading is not None:
             self._waiting.append(published)
         elif not self._pass_on(published):
             self._waiting.append(published)
@@ -90,7 +90,6 @@ class Attachment:
 
     def _pass_on(self, published: Published) -> bool:
         """Whether it was the next one, or one that is known; False where something is missing before it."""
-        assert self._head is not None  # a state was read before anything is passed on
         if isinstance(published, PublishedPresence):
             if published.number <= self._presence_number:
                 return True

@@ -92,11 +92,7 @@ class RedisEngine:
         return self._lease.silent_s
 
     async def attach(self, room: str, subscriber: RoomSubscriber, *, create: bool) -> bool:
-        async def read(known: Position | None) -> Any:
-            if known is None:
-                return await self._commands.call(
-                    scripts.ATTACH, room, self._lease.process, int(create), MOST_NAMED_MEMBERS
-                )
+        async def read(known: Position) -> Any:
             return await self._commands.call(
                 scripts.COMPARE, room, self._lease.process, known.epoch, known.seq, MOST_NAMED_MEMBERS
             )
@@ -104,7 +100,9 @@ class RedisEngine:
         attachment = self._attachments[room] = Attachment(subscriber, read, self._start_comparing)
         try:
             await self._subscriptions.subscribe(_CHANNEL + room)
-            answer = await read(None)
+            answer = await self._commands.call(
+                scripts.ATTACH, room, self._lease.process, int(create), MOST_NAMED_MEMBERS
+            )
             if answer is not None:
                 attachment.on_state(answer)
                 return True

@@ -101,7 +101,7 @@ class ProcessLease:
                     self._on_silence()
             self._wake.clear()
             try:
-                async with asyncio.timeout(_BEAT_S * random.uniform(0.8, 1.2)):  # spreads the beats of all processes
+                async with asyncio.timeout(_BEAT_S * random.uniform(0.8, 1.2)):  # nosec B311  # spreads the beats of all processes
                     await self._wake.wait()
             except TimeoutError:
                 pass

@@ -45,7 +45,7 @@ class MemoryRoom(Room):
         return not len(self.presence) and not self.visitors
 
 
-class MemoryRooms(Rooms):
+class MemoryRooms(Rooms[MemoryRoom]):
     """Rooms that end with their process.
 
     Args:
@@ -79,8 +79,8 @@ class MemoryRooms(Rooms):
         for room in list(self._rooms.values()):
             self._drop(room)
 
-    def leave(self, room: Room, principal: Principal) -> None:
-        _memory(room).presence.leave(principal.caller.id)
+    def leave(self, room: MemoryRoom, principal: Principal) -> None:
+        room.presence.leave(principal.caller.id)
 
     def rename(self, user_id: UUID, username: str) -> None:
         for room in self._rooms.values():
@@ -105,13 +105,13 @@ class MemoryRooms(Rooms):
         self._empty.pop(name, None)
         return room
 
-    def _enter(self, room: Room, principal: Principal) -> None:
-        _memory(room).presence.enter(principal.caller.id, principal.username, self._clock())
+    def _enter(self, room: MemoryRoom, principal: Principal) -> None:
+        room.presence.enter(principal.caller.id, principal.username, self._clock())
 
-    def _on_left(self, room: Room) -> None:
-        if _memory(room).is_deserted:
-            self._empty[room.name] = _memory(room)
-            self._settle(_memory(room))
+    def _on_left(self, room: MemoryRoom) -> None:
+        if room.is_deserted:
+            self._empty[room.name] = room
+            self._settle(room)
             self._make_space()
 
     async def _list(self, after: str, limit: int) -> list[RoomSummary]:
@@ -120,8 +120,8 @@ class MemoryRooms(Rooms):
         rooms = (self._rooms[name] for name in names[start : start + limit])
         return [RoomSummary(room.name, room.head, room.count) for room in rooms]
 
-    async def _members(self, room: Room, after: UUID | None, limit: int) -> list[Member]:
-        return _memory(room).presence.page(after, limit)
+    async def _members(self, room: MemoryRoom, after: UUID | None, limit: int) -> list[Member]:
+        return room.presence.page(after, limit)
 
     async def _send(self, name: str, principal: Principal, data: Any) -> EncodedEntry:
         return self._append(name, principal, data)
@@ -187,8 +187,3 @@ class MemoryRooms(Rooms):
             self._bytes -= room.ring.bytes
             # A room is a cycle of references: until the collector finds it, its messages would stay in memory uncounted.
             room.ring.clear()
-
-
-def _memory(room: Room) -> MemoryRoom:
-    assert isinstance(room, MemoryRoom)  # these rooms hand out no others
-    return room

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from service.domain.errors import NotFound
@@ -16,10 +16,12 @@ from service.realtime.rooms.room import ALL, MESSAGES, Room
 from service.realtime.subscribers import EventFilter
 from service.security.authenticator import Principal
 
+R = TypeVar("R", bound=Room)
+
 MOST_ROOMS_PER_CONNECTION: Final = 64
 
 
-class Rooms(ABC):
+class Rooms(ABC, Generic[R]):
     """Rooms by name. One lives while it has members, other readers or history.
 
     A method that takes a principal raises `NotFound` for a room that it may not read, as for one that does not exist, and
@@ -32,7 +34,7 @@ class Rooms(ABC):
 
     @property
     @abstractmethod
-    def held(self) -> Mapping[str, Room]:
+    def held(self) -> Mapping[str, R]:
         """The rooms that this process holds, by name."""
 
     @property
@@ -43,7 +45,7 @@ class Rooms(ABC):
     def __len__(self) -> int:
         return len(self.held)
 
-    async def find(self, name: str, principal: Principal) -> Room:
+    async def find(self, name: str, principal: Principal) -> R:
         """The room of that name."""
         self._rules.check_read(principal.caller, name)
         room = await self._find(name)
@@ -72,7 +74,7 @@ class Rooms(ABC):
         found = await self._members(room, after, limit + 1)
         return found[:limit], found[limit - 1].id if len(found) > limit else None
 
-    async def enter(self, name: str, principal: Principal) -> Room:
+    async def enter(self, name: str, principal: Principal) -> R:
         """The room of that name, created if it does not exist, with one more connection of the user in it."""
         self._rules.check_read(principal.caller, name)
         room = await self._open(name)
@@ -80,17 +82,17 @@ class Rooms(ABC):
         return room
 
     @abstractmethod
-    def leave(self, room: Room, principal: Principal) -> None:
+    def leave(self, room: R, principal: Principal) -> None:
         """End what `enter` began."""
 
-    async def visit(self, name: str, principal: Principal) -> Room:
+    async def visit(self, name: str, principal: Principal) -> R:
         """The room of that name, created if it does not exist, with one more reader who is no member."""
         self._rules.check_read(principal.caller, name)
         room = await self._open(name)
         room.visitors += 1
         return room
 
-    def depart(self, room: Room) -> None:
+    def depart(self, room: R) -> None:
         """End what `visit` began."""
         room.visitors -= 1
         self._on_left(room)
@@ -99,7 +101,7 @@ class Rooms(ABC):
     def rename(self, user_id: UUID, username: str) -> None:
         """Show a user by another name, wherever it is."""
 
-    def readable(self, room: Room, principal: Principal) -> EventFilter:
+    def readable(self, room: R, principal: Principal) -> EventFilter:
         """The entries that a member reads: a user who may not see members receives no presence."""
         return ALL if self._rules.may_see_members(principal.caller, room.name) else MESSAGES
 
@@ -127,17 +129,17 @@ class Rooms(ABC):
         """Forget what is older than the history that is retained, and rooms with nothing left. Called once a second."""
 
     @abstractmethod
-    async def _find(self, name: str) -> Room | None: ...
+    async def _find(self, name: str) -> R | None: ...
 
     @abstractmethod
-    async def _open(self, name: str) -> Room:
+    async def _open(self, name: str) -> R:
         """The room, created if it does not exist. The caller enters or visits it in the same turn of the loop."""
 
     @abstractmethod
-    def _enter(self, room: Room, principal: Principal) -> None: ...
+    def _enter(self, room: R, principal: Principal) -> None: ...
 
     @abstractmethod
-    def _on_left(self, room: Room) -> None:
+    def _on_left(self, room: R) -> None:
         """A reader has left."""
 
     @abstractmethod
@@ -145,7 +147,7 @@ class Rooms(ABC):
         """Rooms after a name, by name; none at the end."""
 
     @abstractmethod
-    async def _members(self, room: Room, after: UUID | None, limit: int) -> list[Member]:
+    async def _members(self, room: R, after: UUID | None, limit: int) -> list[Member]:
         """Members after an id, by id."""
 
     @abstractmethod
@@ -155,3 +157,7 @@ class Rooms(ABC):
     async def _send_once(
         self, name: str, principal: Principal, data: Any, claim: Claim
     ) -> tuple[EncodedEntry, bool]: ...
+
+
+AnyRooms = Rooms[Any]
+"""Rooms for callers that only hand a room back to them."""

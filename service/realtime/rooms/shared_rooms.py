@@ -70,7 +70,7 @@ class SharedRoom(Room):
         self.presence.apply(change)
 
 
-class SharedRooms(Rooms):
+class SharedRooms(Rooms[SharedRoom]):
     """Rooms of an engine, with a copy of each one that has readers in this process.
 
     Args:
@@ -115,11 +115,11 @@ class SharedRooms(Rooms):
             self._drop(room)
         await self._engine.close()
 
-    def leave(self, room: Room, principal: Principal) -> None:
-        shared, user = _shared(room), principal.caller.id
-        shared.connections[user] -= 1
-        if not shared.connections[user]:
-            del shared.connections[user]
+    def leave(self, room: SharedRoom, principal: Principal) -> None:
+        user = principal.caller.id
+        room.connections[user] -= 1
+        if not room.connections[user]:
+            del room.connections[user]
             self._engine.leave(room.name, user)
         self._on_left(room)
 
@@ -174,19 +174,19 @@ class SharedRooms(Rooms):
                     self._opening.pop(name, None)
         return room
 
-    def _enter(self, room: Room, principal: Principal) -> None:
-        shared, user = _shared(room), principal.caller.id
-        shared.connections[user] += 1
-        if shared.connections[user] == 1:
+    def _enter(self, room: SharedRoom, principal: Principal) -> None:
+        user = principal.caller.id
+        room.connections[user] += 1
+        if room.connections[user] == 1:
             self._engine.enter(room.name, user, principal.username)
 
-    def _on_left(self, room: Room) -> None:
-        _shared(room).idle_since = time.monotonic()
+    def _on_left(self, room: SharedRoom) -> None:
+        room.idle_since = time.monotonic()
 
     async def _list(self, after: str, limit: int) -> list[RoomSummary]:
         return list(await self._engine.list_rooms(after, limit))
 
-    async def _members(self, room: Room, after: UUID | None, limit: int) -> list[Member]:
+    async def _members(self, room: SharedRoom, after: UUID | None, limit: int) -> list[Member]:
         return list(await self._engine.list_members(room.name, after, limit))
 
     async def _send(self, name: str, principal: Principal, data: Any) -> EncodedEntry:
@@ -215,8 +215,3 @@ class SharedRooms(Rooms):
         room.presence.close()
         if self._rooms.pop(room.name, None) is room:
             self._engine.detach(room.name)
-
-
-def _shared(room: Room) -> SharedRoom:
-    assert isinstance(room, SharedRoom)  # these rooms hand out no others
-    return room

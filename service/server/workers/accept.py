@@ -158,5 +158,6 @@ class SharedSite(web.BaseSite):
     async def start(self) -> None:
         await super().start()
         server = self._runner.server
-        assert server is not None
+        if server is None:
+            raise RuntimeError("the runner is not set up")
         self._server = Acceptor(self._listener, self._slot, server, self._count, self._ssl_context)

@@ -15,7 +15,7 @@ from service.store.postgres.connection import PostgresConnection
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
-from service.store.sql.results import Done, WriteBatch
+from service.store.sql.results import Done
 
 _CAREFUL_S: Final = 1.0  # so long after a failure each work has a savepoint: where one fails, others do
 
@@ -82,7 +82,6 @@ class PostgresDriver:
     def __init__(self, connection: asyncpg.Connection[Any], connect: Connect) -> None:
         self._connect = connect
         self._raw: asyncpg.Connection[Any] | None = connection
-        self._connection: PostgresConnection | None = None
         self._careful_until = 0.0
 
     @property
@@ -98,13 +97,12 @@ class PostgresDriver:
         if self._raw is None or self._raw.is_closed():
             self._raw = None
             self._raw = await self._connect()
-        self._connection = PostgresConnection(self._raw)
-        await self._connection.say("BEGIN")
-        return self._connection
+        connection = PostgresConnection(self._raw)
+        await connection.say("BEGIN")
+        return connection
 
-    async def commit(self, batch: WriteBatch) -> None:
-        assert self._connection is not None  # `begin` returned it
-        await self._connection.say("COMMIT")
+    async def commit(self, connection: PostgresConnection) -> None:
+        await connection.say("COMMIT")
 
     async def roll_back(self) -> None:
         """Keep the connection where that can be done: other processes may wait for the lock that it holds."""

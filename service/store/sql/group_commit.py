@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Generic, Protocol, TypeVar
 
 from service.domain.errors import Unavailable
 from service.domain.events.event import Event
@@ -18,12 +18,17 @@ from service.store.sql.write_queue import WaitingWrite, WriteQueue
 log = logging.getLogger("roster.store")
 
 
-class CommitDriver(Protocol):
+_NOWHERE: Final = Position("", 0)  # of a transaction that was rolled back, in which no work is done
+
+C = TypeVar("C", bound=BatchConnection)
+
+
+class CommitDriver(Protocol[C]):
     """One connection to a database, as group commit uses it. Raises `Unavailable`."""
 
-    async def begin(self) -> BatchConnection: ...
+    async def begin(self) -> C: ...
 
-    async def commit(self, batch: WriteBatch) -> None: ...
+    async def commit(self, connection: C) -> None: ...
 
     async def roll_back(self) -> None:
         """Undo what has begun. Never raises: a connection that cannot is given up."""
@@ -36,7 +41,7 @@ class CommitDriver(Protocol):
         """Call on the event loop, in the order of these calls."""
 
 
-class GroupCommit:
+class GroupCommit(Generic[C]):
     """Runs waiting writes in their order.
 
     Args:
@@ -46,7 +51,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        driver: CommitDriver,
+        driver: CommitDriver[C],
         retention: Callable[[], RetentionPolicy],
         on_commit: Callable[[Sequence[Event]], None],
     ) -> None:
@@ -71,7 +76,7 @@ class GroupCommit:
             if batch.position is None:
                 await driver.roll_back()
             else:
-                await driver.commit(batch)
+                await driver.commit(connection)
         except Exception as error:
             await driver.roll_back()
             if isinstance(error, Unavailable) and not (connection and connection.is_lock_timeout(error)):
@@ -86,11 +91,11 @@ class GroupCommit:
         again: list[WaitingWrite] = []
         answers: list[Callable[[], None]] = []
         events: list[Event] = []
+        position = batch.position or _NOWHERE
         for write, result in zip(writes, batch.results, strict=True):
             match result:
                 case Done():
-                    assert batch.position is not None  # see `WriteBatch`
-                    answers.append(partial(write.answer, result, batch.position))
+                    answers.append(partial(write.answer, result, position))
                     events += result.events
                 case Refused(error):
                     answers.append(partial(write.fail, error))

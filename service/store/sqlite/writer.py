@@ -12,7 +12,7 @@ from service.store.run_sync import run_sync
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
-from service.store.sql.results import Done, WriteBatch
+from service.store.sql.results import Done
 from service.store.sqlite.connection import SqliteConnection
 
 
@@ -77,8 +77,8 @@ class SqliteDriver:
         self._connection.begin()
         return self._connection
 
-    async def commit(self, batch: WriteBatch) -> None:
-        self._connection.commit()
+    async def commit(self, connection: SqliteConnection) -> None:
+        connection.commit()
 
     async def roll_back(self) -> None:
         self._connection.roll_back()
