@@ -250,7 +250,7 @@ class WebSocket(Connection):
     async def broadcast(self, name: str, data: Any) -> dict[str, Any]:
         """Send a message to everybody in a room that this connection is in.
 
-        Raises `Conflict` when it is not, and as `AnyRooms`.
+        Raises `Conflict` when it is not, and as `Rooms`.
         """
         if name not in self.rooms:
             raise Conflict("Join the room before you send to it.")
@@ -258,7 +258,7 @@ class WebSocket(Connection):
         return {"type": "sent", "room": name, "id": entry.position}
 
     async def members(self, name: str, after: UUID | None) -> dict[str, Any]:
-        """A page of a room's members. Raises as `AnyRooms`."""
+        """A page of a room's members. Raises as `Rooms`."""
         page, following = await self._rooms.members(name, self.principal, after, _MEMBERS_A_PAGE)
         return {
             "type": "members",

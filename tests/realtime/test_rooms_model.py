@@ -11,8 +11,8 @@ import pytest
 from service.domain.rooms.rules import RoomRules
 from service.realtime.reader import LimitedReader, Reader
 from service.realtime.rooms import memory_rooms as module
-from service.realtime.rooms.memory_rooms import MemoryRooms
-from service.realtime.rooms.room import ALL, MESSAGES, Room
+from service.realtime.rooms.memory_rooms import MemoryRoom, MemoryRooms
+from service.realtime.rooms.room import ALL, MESSAGES
 from service.security.authenticator import Principal
 from tests.support.clock import ManualClock
 from tests.support.streams import FakeStream, a_principal
@@ -39,9 +39,9 @@ class World:
         )
         self.names = [f"room{number}" for number in range(20)]
         self.users = [a_principal() for _ in range(5)]
-        self.members: list[tuple[Room, Principal]] = []
-        self.visitors: list[tuple[Room, Reader, FakeStream]] = []
-        self.seen: list[Room] = []
+        self.members: list[tuple[MemoryRoom, Principal]] = []
+        self.visitors: list[tuple[MemoryRoom, Reader, FakeStream]] = []
+        self.seen: list[MemoryRoom] = []
 
     async def step(self) -> None:
         """One thing happens, whichever."""

@@ -70,5 +70,5 @@ async def keep_connected(serve: Callable[[], Awaitable[None]], on_failure: Calla
             on_failure(error)
         if loop.time() - began > _MOST_WAIT_S:
             wait_s = _FIRST_WAIT_S
-        await asyncio.sleep(random.uniform(0, wait_s))  # no secret  # nosec B311  # no secret
+        await asyncio.sleep(random.uniform(0, wait_s))  # nosec B311  # no secret
         wait_s = min(2 * wait_s, _MOST_WAIT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -89,6 +90,12 @@ async def test_a_restarted_redis_is_one_reset(place: str, valkey: RedisServer) -
     await _endure(place, valkey, FEW, restart, keeps_rooms=False)
 
 
+async def _have_one_head(service: Gunicorn) -> bool:
+    """Whether all workers have followed the log up to the same event."""
+    async with service.server.request("GET", "/metrics") as answer:
+        return len(set(re.findall(r"roster_event_log_head\{.*\} (\S+)", await answer.text()))) == 1
+
+
 def _are_others(service: Gunicorn, before: set[int]) -> bool:
     return len(service.workers) == 2 and not before & set(service.workers)
 
@@ -106,6 +113,7 @@ async def _endure(place: str, valkey: RedisServer, readers: int, harm: Harm, *, 
         tasks: list[asyncio.Task[object]] = []
         talk = Talk(service.server, people.admin, people.members, readers)
         try:
+            await until(partial(_have_one_head, service))
             await people.open()
             await talk.open()
             (begin,) = {seq_of(reader.place) for reader in people.readers}
