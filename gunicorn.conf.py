@@ -13,7 +13,8 @@ import sys
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker as BaseWorker
 
-from service.config.settings import PREFIX, SettingsError, load
+from service.config.load import load
+from service.config.settings import PREFIX, SettingsError
 from service.server.gunicorn_worker import Worker
 from service.server.workers.slots import slots_of_master
 from service.telemetry.logs import choose_format
@@ -78,9 +79,9 @@ def nworkers_changed(server: Arbiter, new: int, old: int | None) -> None:
         f"{PREFIX}WORKERS={new}: the memory store lives in one process; with more, each would keep its own accounts and "
         f"tell its own readers only. Set {PREFIX}WORKERS=1."
     )
-    if settings.sqlite_path is not None:
+    if settings.store_kind == "sqlite":
         sentence = f"{PREFIX}WORKERS={new}: a SQLite file belongs to one process. Set {PREFIX}WORKERS=1, or use PostgreSQL and Redis."
-    elif settings.store_url != "memory://":
+    elif settings.store_kind == "postgresql":
         sentence = f"{PREFIX}WORKERS={new}: several processes share rooms through Redis. Set {PREFIX}REDIS_URL, or {PREFIX}WORKERS=1."
     if old is None:
         sys.exit(f"roster: {sentence}")

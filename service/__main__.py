@@ -78,7 +78,8 @@ def _health() -> str | None:
     import http.client
     import urllib.request
 
-    from service.config.settings import SettingsError, load
+    from service.config.load import load
+    from service.config.settings import SettingsError
     from service.server.listener import reachable_host
 
     try:

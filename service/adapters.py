@@ -30,7 +30,7 @@ def build_store(settings: Settings, clock: Clock) -> Store:
         settings.event_retention_s,
         settings.audit_retention_s,
     )
-    if settings.store_url == "memory://":
+    if settings.store_kind == "memory":
         return MemoryStore(
             clock, keep_events=keep_events, keep_bytes=settings.event_retention_bytes, keep_audit_s=keep_audit_s
         )
@@ -54,7 +54,7 @@ def build_store(settings: Settings, clock: Clock) -> Store:
         ) from None
 
     return PostgresStore(
-        settings.store_url, clock,
+        settings.store_url.get_secret_value(), clock,
         keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s,
         wait_s=None if settings.is_shared else wait_s, may_migrate=may_migrate,
     )  # fmt: skip
@@ -110,7 +110,7 @@ def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]
         ) from None
 
     limits = RoomLimits(history=history, history_s=history_s, grace_s=settings.presence_grace_s)
-    engine = RedisEngine(settings.redis_url, settings.redis_ca_file or None, limits)
+    engine = RedisEngine(settings.redis_url.get_secret_value(), settings.redis_ca_file or None, limits)
     return SharedRooms(
         engine, rules, history=history, history_s=history_s, batch_s=settings.presence_batch_s, on_failure=on_failure
     )

@@ -11,7 +11,7 @@ import uvloop
 from aiohttp import web
 
 from service.app import create_app
-from service.config import settings
+from service.config.load import load
 from service.security.argon2_hasher import Argon2Hasher
 from service.server.runner import Runner
 from service.telemetry import logs
@@ -22,7 +22,7 @@ _BACKLOG: Final = 2048
 
 
 async def main() -> None:
-    chosen = settings.load()
+    chosen = load()
     form = logs.choose_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form)
     access_log = AccessLog(writer, form)

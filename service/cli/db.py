@@ -119,10 +119,10 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, 
 
 def _database() -> Database:
     """The database of the settings."""
-    from service.config.settings import load
+    from service.config.load import load
     from service.store.maintenance import locations
 
-    return locations.at(load().store_url)
+    return locations.at(load().store_url.get_secret_value())
 
 
 async def _revision(database: Database) -> str | None:

@@ -65,7 +65,7 @@ def run(chosen: argparse.Namespace) -> str | None:
 
 
 async def _list(_: argparse.Namespace) -> None:
-    from service.config.settings import load
+    from service.config.load import load
 
     settings = load()
     now = datetime.now(UTC)
@@ -77,7 +77,7 @@ async def _list(_: argparse.Namespace) -> None:
 
 
 async def _rotate(chosen: argparse.Namespace) -> str | None:
-    from service.config.settings import load
+    from service.config.load import load
     from service.security.keys import keys_from_settings
 
     settings = load()
@@ -108,7 +108,7 @@ async def rotate(
     from service.store.maintenance.audit import tell
     from service.store.sql import rows, statements
 
-    database = locations.at(settings.store_url)
+    database = locations.at(settings.store_url.get_secret_value())
     present = await _kept_keys(database)
     now = datetime.now(UTC)
     signing = signer(present, now)
@@ -137,7 +137,7 @@ async def known_keys(settings: Settings) -> list[SigningKey]:
     from service.security.keys import keys_from_settings
     from service.store.maintenance import locations
 
-    return keys_from_settings(settings) or await _kept_keys(locations.at(settings.store_url))
+    return keys_from_settings(settings) or await _kept_keys(locations.at(settings.store_url.get_secret_value()))
 
 
 async def _kept_keys(database: Database) -> list[SigningKey]:

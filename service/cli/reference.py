@@ -9,6 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from pydantic import SecretStr
+
 from service.config.settings import PREFIX, TOPICS, Settings
 
 _HEAD: Final = """\
@@ -85,4 +87,6 @@ def scopes_table() -> str:
 
 
 def _written(default: object) -> str:
+    if isinstance(default, SecretStr):  # a constant of the code, not a value that was set
+        return default.get_secret_value()
     return default if isinstance(default, str) else json.dumps(default)

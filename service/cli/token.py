@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from service.store.sql.row_mapper import Row
 
 
-_IN_MEMORY: Final = "memory://"
 _HINT: Final = "If the service has another ROSTER_STORE_URL, set it here as well."
 
 
@@ -47,7 +46,7 @@ def run(chosen: argparse.Namespace) -> str | None:
 
 
 async def _check(chosen: argparse.Namespace) -> str | None:
-    from service.config.settings import load
+    from service.config.load import load
     from service.security import api_token_secret, session_secrets
 
     # Not only as an argument: those are for everybody on this machine to see.
@@ -65,7 +64,7 @@ async def _check(chosen: argparse.Namespace) -> str | None:
         return f"roster: cannot check: with memory:// the keys, sessions and API tokens are in the process of the service. {_HINT}"
     if why is not None:
         return f"roster: refused: {why}."
-    _say("accepted", "if its session has not ended" if settings.store_url == _IN_MEMORY else "")
+    _say("accepted", "if its session has not ended" if settings.store_kind == "memory" else "")
     return None
 
 
@@ -82,7 +81,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
     _say("access token", "")
     for name, part in zip(("header", "claims"), parts, strict=True):
         _say(name, json.dumps(part, ensure_ascii=True))
-    if settings.store_url == _IN_MEMORY and not keys_from_settings(settings):
+    if settings.store_kind == "memory" and not keys_from_settings(settings):
         raise _KeptInMemory
     keyring = Keyring(settings.access_ttl_s, lambda: datetime.now(UTC))
     keyring.use(await known_keys(settings))
@@ -90,7 +89,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
         claims = AccessTokens(keyring, settings.issuer, settings.access_ttl_s).verify(token)
     except Rejected as error:
         return error.why
-    if settings.store_url == _IN_MEMORY:
+    if settings.store_kind == "memory":
         _say(
             "session", f"{claims.session_id}; only the process of the service can look it up, which keeps it in memory"
         )
@@ -108,7 +107,7 @@ async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
     """The same for a refresh token or a stream cookie."""
     from service.domain.auth.sessions import RefreshTokenState, classify_refresh_token
 
-    if settings.store_url == _IN_MEMORY:
+    if settings.store_kind == "memory":
         _say("refresh token or stream cookie", f"of session {grant.session_id}")
         raise _KeptInMemory
     found = await _session(settings, grant.session_id)
@@ -136,7 +135,7 @@ async def _why_not_api_token(settings: Settings, text: str) -> str | None:
     digest = api_token_secret.checked_digest(text)
     if digest is None:
         return "it was mistyped or cut off: its checksum does not fit"
-    if settings.store_url == _IN_MEMORY:
+    if settings.store_kind == "memory":
         raise _KeptInMemory
     found = await _api_token(settings, digest)
     if found is None:
@@ -194,7 +193,7 @@ async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple
     from service.store.maintenance import locations
     from service.store.maintenance.copying import must_be_current
 
-    database = locations.at(settings.store_url)
+    database = locations.at(settings.store_url.get_secret_value())
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
         found = await reader.rows(statement, **given)

@@ -5,28 +5,15 @@ The docstring of a field is its row in `docs/configuration.md` and in `.env.exam
 
 from __future__ import annotations
 
-import os
-import re
-from difflib import get_close_matches
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal
 
-from pydantic import (
-    Field,
-    PositiveFloat,
-    ValidationError,
-)
+from pydantic import Field, PositiveFloat, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings import SettingsError as UnreadableSetting
 
-from service.config.env_file import (
-    ENCODING,
-    UnreadableFile,
-    check_file,
-    names_in,
-)
+from service.config.env_file import ENCODING
 from service.config.numbers import (
     BodyBytes,
     Count,
@@ -44,8 +31,21 @@ from service.config.numbers import (
     Wait,
     WaitOrNone,
 )
+from service.config.secret_values import (
+    MetricsToken,
+    Password,
+    RedisUrl,
+    SecretUrl,
+    SigningKeys,
+    SigningSecrets,
+    SmtpServer,
+    SmtpUrl,
+    StoreUrl,
+    Upstreams,
+    parse_secrets,
+    read_private_keys,
+)
 from service.config.values import (
-    MASKED,
     UNIX,
     Contact,
     EmailAddress,
@@ -53,34 +53,20 @@ from service.config.values import (
     HashMemory,
     Hosts,
     LinkUrl,
-    MetricsToken,
     Network,
     Networks,
     Origins,
-    Password,
     PublicUrl,
     Rate,
     RateText,
-    RedisUrl,
     RoomRulesByPattern,
     Sender,
-    SigningKeys,
-    SigningSecrets,
-    SmtpServer,
-    SmtpUrl,
-    StoreUrl,
-    Upstreams,
     Username,
-    private_keys_of,
-    secrets_of,
 )
 from service.domain.rooms.rules import RoomRule, RoomRules
 
 PREFIX = "ROSTER_"
 ENV_FILE = ".env"
-
-# The password of a store or an upstream; it may itself hold a slash or an at sign.
-_USERINFO = re.compile(r"(?<=//)[^\s\"']*@|(?<=password=)[^&\s\"']*")
 
 
 class SettingsError(Exception):
@@ -117,6 +103,7 @@ class Settings(BaseSettings):
         extra="ignore",
         use_attribute_docstrings=True,
         allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
 
     host: str = "127.0.0.1"
@@ -137,9 +124,9 @@ class Settings(BaseSettings):
     workers: Processes = 1
     """gunicorn worker processes. More than 1 needs PostgreSQL and `ROSTER_REDIS_URL`."""
 
-    store_url: StoreUrl = "memory://"
+    store_url: StoreUrl = SecretUrl("memory://")
     """Data store: `memory://` (lost when the process ends), `sqlite:///roster.db` (a file) or `postgresql://…`."""
-    redis_url: RedisUrl = ""
+    redis_url: RedisUrl = SecretUrl("")
     """Redis or Valkey (6.2 or later) through which several processes share rooms: `redis://…` or `rediss://…`. Empty: one process."""
     redis_ca_file: str = ""
     """PEM file with the certificates that may have signed the one of Redis. Empty: those of the system."""
@@ -157,9 +144,9 @@ class Settings(BaseSettings):
     audit_retention_s: Retention = 31_536_000
     """How long to retain audit entries, in seconds. The memory store retains at most 10,000."""
 
-    jwt_secret: SigningSecrets = ""
+    jwt_secret: SigningSecrets = SecretStr("")
     """Secret of at least 32 bytes that signs access tokens, or a JSON list of which the first signs. Empty: the store holds the keys."""
-    jwt_private_key: SigningKeys = ""
+    jwt_private_key: SigningKeys = SecretStr("")
     """PEM text, or path of a PEM file, with a P-256, Ed25519 or RSA key that signs access tokens instead. Of several keys, the first
     signs and all verify."""
     access_ttl_s: Lifetime = 900
@@ -174,7 +161,7 @@ class Settings(BaseSettings):
     """E-mail address of the first administrator, who is created at the first start."""
     admin_username: Username = "admin"
     """Username of the first administrator."""
-    admin_password: Password = ""
+    admin_password: Password = SecretStr("")
     """Password of the first administrator. Empty: the service generates one and prints it once."""
     registration: Literal["open", "verify", "closed"] = "open"
     """`open`: everyone may register. `verify`: everyone, after proving the e-mail address. `closed`: only administrators create users."""
@@ -283,7 +270,7 @@ class Settings(BaseSettings):
     """Page of your front end to which mails link, with the token as `#verify=…` or `#reset=…`. Empty: no link."""
     smtp_starttls: bool = True
     """Whether `smtp://` requires encryption (STARTTLS). Set `false` only for a relay on this host."""
-    smtp_url: SmtpUrl = ""
+    smtp_url: SmtpUrl = SecretUrl("")
     """Mail server, for example `smtp://user:password@host:587` or `smtps://user:password@host:465`. Empty: mails are written to the
     log, for development."""
     smtp_timeout_s: Annotated[float, Field(gt=0, le=300)] = 10
@@ -293,7 +280,7 @@ class Settings(BaseSettings):
     """`json`, `console`, or `auto`: console if stderr is a terminal, else JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level to log."""
-    metrics_token: MetricsToken = ""
+    metrics_token: MetricsToken = SecretStr("")
     """Bearer token of at least 16 characters that `/metrics` requires. Empty: `/metrics` returns 404. `none`: no token is required."""
     security_contact: Contact = ""
     """Contact for reports of vulnerabilities, for example `mailto:security@example.com`, in `/.well-known/security.txt`. Empty: no such
@@ -307,30 +294,40 @@ class Settings(BaseSettings):
     """Maximum time for requests in flight to finish at shutdown, in seconds."""
 
     @cached_property
+    def store_kind(self) -> Literal["memory", "sqlite", "postgresql"]:
+        """The kind of the store, without its address."""
+        match self.store_url.get_secret_value().partition(":")[0]:
+            case "memory":
+                return "memory"
+            case "sqlite":
+                return "sqlite"
+            case _:
+                return "postgresql"
+
+    @cached_property
     def sqlite_path(self) -> Path | None:
         """The file of the SQLite store; None for another store."""
-        path = self.store_url.removeprefix("sqlite:///")
-        return None if path == self.store_url else Path(path)
+        if self.store_kind != "sqlite":
+            return None
+        return Path(self.store_url.get_secret_value().removeprefix("sqlite:///"))
 
     @cached_property
     def is_shared(self) -> bool:
         """Whether other processes may serve the same accounts and rooms."""
-        return self.store_url != "memory://" and self.sqlite_path is None and bool(self.redis_url)
+        return self.store_kind == "postgresql" and bool(self.redis_url)
 
     @cached_property
     def issuer(self) -> str:
         """The issuer in access tokens."""
         return self.public_url or "roster"
 
-    @cached_property
-    def secrets(self) -> tuple[str, ...]:
-        """Of `jwt_secret`; the first signs."""
-        return secrets_of(self.jwt_secret)
+    def parse_jwt_secrets(self) -> tuple[str, ...]:
+        """The secrets of `jwt_secret`; the first signs."""
+        return parse_secrets(self.jwt_secret.get_secret_value())
 
-    @cached_property
-    def private_keys(self) -> str:
-        """Of `jwt_private_key`, as PEM; the first signs."""
-        return private_keys_of(self.jwt_private_key)
+    def read_jwt_private_keys(self) -> str:
+        """The keys of `jwt_private_key` as PEM text; the first signs."""
+        return read_private_keys(self.jwt_private_key.get_secret_value())
 
     @cached_property
     def proxies(self) -> tuple[Network, ...]:
@@ -362,68 +359,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def smtp(self) -> SmtpServer | None:
-        return SmtpServer.parse(self.smtp_url, starttls=self.smtp_starttls) if self.smtp_url else None
+        """The mail server; None to write mails to the log."""
+        return (
+            SmtpServer.parse(self.smtp_url.get_secret_value(), starttls=self.smtp_starttls) if self.smtp_url else None
+        )
 
     @cached_property
     def login_rate(self) -> Rate | None:
         return None if self.login_limit == "off" else Rate.parse(self.login_limit)
-
-
-def load(**overrides: Any) -> Settings:
-    """Read the settings; keyword arguments win over the environment, that wins over `.env`.
-
-    Raises `SettingsError` naming every variable that cannot be used.
-    """
-    try:
-        if (file := overrides.get("_env_file", ENV_FILE)) is not None:
-            check_file(Path(file))
-        return Settings(**overrides)
-    except UnreadableFile as error:
-        raise SettingsError(str(error)) from None
-    except ValidationError as error:
-        lines = [_sentence(dict(problem)) for problem in error.errors(include_url=False)]
-        raise SettingsError("\n".join(dict.fromkeys(lines))) from None
-    except UnreadableSetting as error:
-        name = str(error).split('"')[1].upper()
-        # From `.env` as well, which the environment does not have.
-        value = getattr(error.__cause__, "doc", None)
-        raise SettingsError(f"{PREFIX}{name}={value!r}: is not JSON") from None
-
-
-class UnknownVariable(NamedTuple):
-    """A variable with our prefix that no setting reads: most often a misspelt one.
-
-    Attributes:
-        where: `environment` or `.env`.
-        nearest: the setting with the most similar name; None where none is similar.
-    """
-
-    name: str
-    where: str
-    nearest: str | None
-
-
-def unknown_variables() -> list[UnknownVariable]:
-    """Those of the environment and of `.env`, whose names are read without regard to case."""
-    known = [name.upper() for name in Settings.model_fields]
-    found = []
-    for where, names in (("environment", os.environ), (ENV_FILE, names_in(Path(ENV_FILE)))):
-        for name in sorted(names):
-            bare = name.upper().removeprefix(PREFIX)
-            if name.upper().startswith(PREFIX) and bare not in known:
-                nearest = get_close_matches(bare, known, 1)
-                found.append(UnknownVariable(name, where, PREFIX + nearest[0] if nearest else None))
-    return found
-
-
-def _sentence(problem: dict[str, Any]) -> str:
-    name = str(problem["loc"][0])
-    # What is kept out of `repr` is kept out of messages, except for addresses: an operator must see what is wrong with one.
-    field = Settings.model_fields[name]
-    is_secret = not field.repr and MASKED not in field.metadata
-    shown = "(hidden)" if is_secret else _USERINFO.sub("…@", repr(problem["input"]))
-    sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
-    if str(problem["input"]).startswith("tcp://"):
-        # Kubernetes gives every pod NAME_PORT=tcp://… for a Service called NAME.
-        sentence += " (Kubernetes sets this for a Service named roster; set enableServiceLinks: false on the pod)"
-    return sentence

@@ -26,7 +26,7 @@ from aiosmtplib import (
 from aiosmtplib.email import flatten_message
 from email_validator import validate_email
 
-from service.config.values import SmtpServer
+from service.config.secret_values import SmtpServer
 from service.delivery.smtp_replies import classify_message_refusal, classify_recipient_refusal, describe_reply
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import MailRefused, SenderRefused
@@ -113,7 +113,7 @@ class SmtpMailer:
         if server.tls == "starttls":
             await client.starttls(tls_context=self._tls)
         if server.username is not None and server.password is not None:
-            await client.login(server.username, server.password)
+            await client.login(server.username, server.password.get_secret_value())
         if client.is_ehlo_or_helo_needed:
             try:
                 await client.ehlo()

@@ -27,7 +27,9 @@ def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics,
     steps: tuple[Step | None, ...] = (
         guards(settings.allowed_hosts, settings.max_body_bytes),  # before anything is looked up
         address_limit(RequestLimit("address", rate)) if rate else None,  # before a token is looked at, which costs more
-        auth(authenticator, settings.public_url, settings.metrics_token),  # from here on it is known who asks
+        auth(
+            authenticator, settings.public_url, settings.metrics_token.get_secret_value()
+        ),  # from here on it is known who asks
         user_limit(RequestLimit("user", rate)) if rate else None,  # one user may have many addresses
         # Bounds what one user adds to the disk in a day.
         write_limit(RequestLimit("write", settings.write_rate)) if settings.write_rate else None,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from aiohttp import hdrs, web
 
-from service.config.values import OPEN_METRICS
+from service.config.secret_values import OPEN_METRICS
 from service.domain.auth.scopes import Scope, refusal
 from service.domain.errors import BadRequest, Forbidden, InvalidToken, NotFound, Unauthenticated
 from service.http.context import Context

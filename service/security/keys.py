@@ -98,7 +98,7 @@ def parse_keys(pem: str, chosen: Sequence[str]) -> Iterator[SigningKey]:
 def keys_from_settings(settings: Settings) -> list[SigningKey]:
     """The keys that settings name; none where they are kept in the store. Raises `SettingsError`."""
     try:
-        return [*parse_keys(settings.private_keys, settings.secrets)]
+        return [*parse_keys(settings.read_jwt_private_keys(), settings.parse_jwt_secrets())]
     except UnusableKey as error:
         raise SettingsError(f"{PREFIX}JWT_PRIVATE_KEY=(hidden): {error}") from None
 

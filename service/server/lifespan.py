@@ -73,7 +73,7 @@ async def make_admin(app: web.Application) -> AsyncIterator[None]:
     """Create the first administrator, who can create other users."""
     services = app[SERVICES]
     settings, hasher = services.settings, services.hasher
-    password = settings.admin_password or secrets.token_urlsafe(12)
+    password = settings.admin_password.get_secret_value() or secrets.token_urlsafe(12)
     admin = NewUser(settings.admin_username, settings.admin_email, role="admin", password=password)
     try:
         made = await accounts.ensure_admin(services.store, hasher, services.clock, admin)
@@ -124,7 +124,7 @@ async def open_outbound(app: web.Application) -> AsyncIterator[None]:
         services.outbound = session
         services.aggregator = Aggregator(
             session,
-            settings.upstreams,
+            {name: url.get_secret_value() for name, url in settings.upstreams.items()},
             concurrency=settings.aggregate_concurrency,
             timeout_s=settings.aggregate_timeout_s,
             max_bytes=settings.outbound_max_bytes,

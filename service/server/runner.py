@@ -85,9 +85,8 @@ class Runner(web.AppRunner):
         """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
         self._serving_since = time.monotonic()
         settings = self.app[SERVICES].settings
-        store = settings.store_url.partition(":")[0]  # the rest may contain a password
         where = [_shown(address) for address in self.addresses]
-        log.info("serving", extra={"addresses": where, "store": store, "version": __version__})
+        log.info("serving", extra={"addresses": where, "store": settings.store_kind, "version": __version__})
         if not settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 

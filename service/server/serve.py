@@ -15,12 +15,11 @@ from typing import Final
 from aiohttp import web
 
 from service.app import create_app
-from service.config import settings
+from service.config.load import load, unknown_variables
 from service.config.settings import (
     PREFIX,
     Settings,
     SettingsError,
-    unknown_variables,
 )
 from service.domain.ports import Store
 from service.http.services import SERVICES
@@ -67,7 +66,7 @@ async def make_runner(
 
 def _process_runner(worker: WorkerSlot | None = None) -> Runner:
     """The runner of a process of its own: settings of the environment, all logging through one writer."""
-    chosen = settings.load()
+    chosen = load()
     form = logs.choose_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form, worker=None if worker is None else worker.number)
     for unknown in unknown_variables():
@@ -113,7 +112,7 @@ async def _log_password(app: web.Application) -> None:
 
 async def serve() -> None:
     """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, also when the port is taken."""
-    chosen = settings.load()
+    chosen = load()
     if chosen.workers != 1:
         raise SettingsError(
             f"{PREFIX}WORKERS={chosen.workers}: this command is one process. Set {PREFIX}WORKERS=1, or start gunicorn with "
@@ -176,7 +175,7 @@ def banner(app: web.Application, port: int) -> str:
     kept = "kept in memory: it is gone when this process ends"
     if settled.sqlite_path is not None:
         kept = f"kept in {settled.sqlite_path}"
-    elif settled.store_url != "memory://":
+    elif settled.store_kind == "postgresql":
         kept = "kept in PostgreSQL"
     return (
         f"\n  Roster serves on {address}\n\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from service.cli import reference
-from service.config.settings import load
+from service.config.load import load
 from tests.support.gunicorn import ROOT
 
 

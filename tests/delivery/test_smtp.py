@@ -12,8 +12,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from service.config.values import SmtpServer
+from service.config.secret_values import SmtpServer
 from service.delivery.smtp import SmtpMailer, ehlo_name
 from service.domain.errors import Unavailable
 from service.domain.mail.mail import MailRefused, SenderRefused
@@ -31,7 +32,7 @@ NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 def mailer(
     port: int, ca: Any = ONE, tls: Any = "none", login: Any = (None, None), timeout_s: float = 2, **more: Any
 ) -> SmtpMailer:
-    server = SmtpServer("127.0.0.1", port, login[0], login[1], tls)
+    server = SmtpServer("127.0.0.1", port, login[0], login[1] and SecretStr(login[1]), tls)
     return SmtpMailer(server, "Röster <roster@example.com>", timeout_s, create_context(str(ca)), lambda: NOW, **more)
 
 
@@ -306,9 +307,9 @@ def test_trust_is_the_files_and_the_systems() -> None:
         (
             "smtps://u%40x:p%2Fw%3A@mail.example.com",
             True,
-            SmtpServer("mail.example.com", 465, "u@x", "p/w:", "implicit"),
+            SmtpServer("mail.example.com", 465, "u@x", SecretStr("p/w:"), "implicit"),
         ),
-        ("smtp://u:p@[::1]:2525/", True, SmtpServer("::1", 2525, "u", "p", "starttls")),
+        ("smtp://u:p@[::1]:2525/", True, SmtpServer("::1", 2525, "u", SecretStr("p"), "starttls")),
     ],
 )
 def test_server_is_named_by_a_url(url: str, starttls: bool, server: SmtpServer) -> None:

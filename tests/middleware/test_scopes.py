@@ -38,7 +38,7 @@ def access_token(server: Server, ada: Login, scope: str) -> Login:
     """Her login with an access token of these scopes alone."""
     claims = jwt.decode(ada.access_token, options={"verify_signature": False})
     header = jwt.get_unverified_header(ada.access_token)
-    secret = server.app[SERVICES].settings.jwt_secret
+    secret = server.app[SERVICES].settings.jwt_secret.get_secret_value()
     text = jwt.encode(claims | {"scope": scope}, secret, header["alg"], headers=header)
     return Login(ada.id, ada.username, ada.password, text, ada.refresh_token)
 

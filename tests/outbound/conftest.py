@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
-from service.config.settings import load
+from service.config.load import load
 from service.outbound.session import open_session
 from tests.support.upstream import Upstream, running
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from service.config.settings import load
+from service.config.load import load
 from service.outbound.failures import failure
 from service.outbound.fetch import FetchedResponse, fetch
 from service.outbound.session import open_session

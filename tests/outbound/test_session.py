@@ -11,7 +11,8 @@ import pytest
 from aiohttp import ClientSession
 
 from service import __version__
-from service.config.settings import SettingsError, load
+from service.config.load import load
+from service.config.settings import SettingsError
 from service.outbound.failures import TIMEOUT, TLS, failure
 from service.outbound.session import open_session
 from tests.support.certificates import ONE, TWO, server_tls

@@ -170,7 +170,7 @@ async def test_hup_replaces_the_worker() -> None:
     ("given", "sentence"),
     [
         ({"ROSTER_PORT": "http"}, "roster: ROSTER_PORT='http': "),
-        ({"ROSTER_UPSTREAMS": "{"}, "roster: ROSTER_UPSTREAMS='{': is not JSON"),
+        ({"ROSTER_ROOM_RULES": "{"}, "roster: ROSTER_ROOM_RULES='{': is not JSON"),
     ],
     ids=["value", "json"],
 )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from service.config.settings import load
+from service.config.load import load
 from service.http.services import SERVICES
 from service.server.runner import Runner
 from tests.support.peer import raw_peer

@@ -13,7 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from service.config.settings import Settings, load
+from service.config.load import load
+from service.config.settings import Settings
 from service.domain.ports import Store
 from service.http.services import SERVICES
 from service.security.argon2_hasher import Argon2Hasher

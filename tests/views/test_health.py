@@ -6,7 +6,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.config.settings import SettingsError, load
+from service.config.load import load
+from service.config.settings import SettingsError
 from service.http.services import SERVICES
 from service.realtime.hub import Hub
 from service.server.runner import Runner
