@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from service.config.settings import PREFIX, Settings, SettingsError
 from service.delivery.log_mailer import LogMailer
@@ -12,12 +13,14 @@ from service.outbound.tls import create_context
 from service.realtime.rooms.memory_rooms import MemoryRooms
 from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.rooms.shared_rooms import SharedRooms
-from service.security.argon2_hasher import Argon2Hasher
+from service.security.argon2_hasher import Argon2Hasher, usual_workers
 from service.security.hash_admission import ProcessHasher
 from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
 from service.security.login_throttle.memory_counters import MemoryCounts
+from service.server.workers.hash_permits import HashPermits
+from service.server.workers.slots import WorkerSlot
 from service.store.memory.store import MemoryStore
 from service.telemetry.metrics import Metrics
 
@@ -60,13 +63,16 @@ def build_store(settings: Settings, clock: Clock) -> Store:
     )  # fmt: skip
 
 
-def build_hasher(settings: Settings) -> ProcessHasher:
+def build_hasher(settings: Settings, worker: WorkerSlot | None = None) -> ProcessHasher:
+    """The hasher of a process; with a worker's slot, all workers of the host together use as many threads as one would."""
+    threads = settings.hash_workers or usual_workers(settings.argon2_memory_kib)
     return Argon2Hasher(
-        settings.hash_workers or None,
+        threads,
         settings.hash_queue,
         settings.argon2_memory_kib,
         settings.argon2_time_cost,
         settings.argon2_parallelism,
+        nullcontext if worker is None else HashPermits(worker.slots.folder, threads).hold,
     )
 
 

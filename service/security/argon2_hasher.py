@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final
 
 import bcrypt
@@ -45,6 +48,7 @@ class Argon2Hasher:
         workers: threads; None for `usual_workers`. argon2 releases the interpreter lock, so they run in parallel.
         queue: passwords that may wait for a thread; over it `Unavailable`.
         memory_kib, passes, lanes: what a hash costs. One that was made with others is outdated.
+        permit: held in the thread during each hash, where processes share a bound.
     """
 
     def __init__(
@@ -54,16 +58,18 @@ class Argon2Hasher:
         memory_kib: int = _MEMORY_KIB,
         passes: int = 1,
         lanes: int = 1,
+        permit: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
+        self._permit = permit
         self._jobs = HashQueue(workers or usual_workers(memory_kib), queue)
         self._argon2 = PasswordHasher(time_cost=passes, memory_cost=memory_kib, parallelism=lanes)
         self._nobody: str | None = None
 
     async def hash(self, password: str) -> str:
-        return await self._jobs.run(functools.partial(self._hash, normal(password)), urgent=False)
+        return await self._jobs.run(functools.partial(self._hash_in_turn, normal(password)), urgent=False)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        return await self._jobs.run(functools.partial(self._verify, password_hash, password), urgent=True)
+        return await self._jobs.run(functools.partial(self._verify_in_turn, password_hash, password), urgent=True)
 
     def is_outdated(self, password_hash: str) -> bool:
         try:
@@ -74,6 +80,14 @@ class Argon2Hasher:
     def close(self) -> None:
         """Stop the threads; jobs that have not started are dropped. Safe to call twice."""
         self._jobs.close()
+
+    def _hash_in_turn(self, password: str) -> str:
+        with self._permit():
+            return self._hash(password)
+
+    def _verify_in_turn(self, password_hash: str | None, password: str) -> bool:
+        with self._permit():
+            return self._verify(password_hash, password)
 
     def _hash(self, password: str) -> str:
         try:

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.adapters import build_hasher
 from service.app import create_app
 from service.config.load import load, unknown_variables
 from service.config.settings import (
@@ -73,7 +74,7 @@ def _process_runner(worker: WorkerSlot | None = None) -> Runner:
         extra = {"variable": unknown.name, "where": unknown.where, "nearest": unknown.nearest}
         log.warning("unknown environment variable", extra=extra)
     access_log = AccessLog(writer, form) if log.isEnabledFor(logging.INFO) else None
-    app = create_app(chosen, access_log=access_log)
+    app = create_app(chosen, hasher=build_hasher(chosen, worker), access_log=access_log)
 
     def close_log() -> None:
         if access_log is not None:
