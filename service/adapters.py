@@ -59,7 +59,7 @@ def build_store(settings: Settings, clock: Clock) -> Store:
     return PostgresStore(
         settings.store_url.get_secret_value(), clock,
         keep_events=keep_events, keep_s=keep_s, keep_audit_s=keep_audit_s,
-        wait_s=None if settings.is_shared else wait_s, may_migrate=may_migrate,
+        wait_s=None if settings.is_shared else wait_s, may_migrate=may_migrate, workers=settings.workers,
     )  # fmt: skip
 
 

@@ -78,9 +78,12 @@ def create_app(
     authenticator = Authenticator(store, tokens, clock, lambda: hub.is_current, uses.note)
     # A response about a revocation waits for no log reader: the session is revoked in this process at commit.
     store.add_commit_listener(authenticator.follow)
+    rooms = build_rooms(settings, clock, lambda: connections.end_room_streams(settings.drain_spread_s))
     connections = ConnectionRegistry(
         metrics,
         most_per_user=settings.max_connections_per_user,
+        count_everywhere=rooms.count_connections if settings.redis_url else None,
+        tasks=tasks,
         slow_client_timeout_s=settings.slow_client_timeout_s,
         most_buffered=settings.send_buffer_total_bytes,
         keepalive_s={"feed": settings.sse_keepalive_s, "websocket": settings.ws_heartbeat_s},
@@ -101,7 +104,6 @@ def create_app(
         connections.end_all(close_reasons.EXPIRED)
 
     hub = Hub(store, on_principal, on_failure)
-    rooms = build_rooms(settings, clock, lambda: connections.end_room_streams(settings.drain_spread_s))
     _watch(metrics, hub, rooms)
     mail_rate, registration_rate = settings.mail_rate, settings.registration_rate
 

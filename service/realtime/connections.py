@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from uuid import UUID
 
+from service.domain.errors import Unavailable
 from service.domain.events.event import Event
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
@@ -18,6 +19,7 @@ from service.realtime.pending_auth import PendingAuth
 from service.realtime.rooms.room import Room
 from service.realtime.subscribers import FULL_BYTES
 from service.server.memory import trim_heap
+from service.server.tasks import Tasks
 from service.telemetry.metrics import Metrics
 
 log = logging.getLogger("roster.streams")
@@ -33,6 +35,9 @@ class ConnectionRegistry:
 
     Args:
         most_per_user: 0 for no bound.
+        count_everywhere: takes a user and its number of streams in this process; returns the number in all processes, or raises
+            `Unavailable`: then only this process is counted. None where this process is the only one.
+        tasks: owns the tasks that count.
         slow_client_timeout_s: how long the socket of a full buffer may take nothing.
         most_buffered: bytes of all send buffers together; over it the fullest ends first.
         keepalive_s: by kind, how often a stream shows that it lives.
@@ -48,12 +53,16 @@ class ConnectionRegistry:
         metrics: Metrics,
         *,
         most_per_user: int,
+        count_everywhere: Callable[[UUID, int], Awaitable[int]] | None,
+        tasks: Tasks,
         slow_client_timeout_s: float,
         most_buffered: int,
         keepalive_s: dict[str, float],
     ) -> None:
         self._metrics = metrics
         self._most_per_user = most_per_user
+        self._count_everywhere = count_everywhere
+        self._tasks = tasks
         self.slow_client_timeout_s = slow_client_timeout_s
         self._most_buffered = most_buffered
         self._keepalive_s = keepalive_s
@@ -93,6 +102,18 @@ class ConnectionRegistry:
             connection.end(self.draining)
         elif self._most_per_user and len(of_user) > self._most_per_user:
             connection.end(close_reasons.TOO_MANY_CONNECTIONS)
+        elif self._most_per_user and self._count_everywhere is not None:
+            _ = self._tasks.start(self._check_everywhere(connection, self._count_everywhere), "count streams")
+
+    async def _check_everywhere(
+        self, connection: Connection, count_everywhere: Callable[[UUID, int], Awaitable[int]]
+    ) -> None:
+        """End a stream that is one too many of its user's in all processes together; say that another one has left."""
+        user_id = connection.principal.caller.id
+        with contextlib.suppress(Unavailable):
+            count = await count_everywhere(user_id, len(self._by_user.get(user_id, ())))
+            if count > self._most_per_user and connection in self._pinged_at:
+                connection.end(close_reasons.TOO_MANY_CONNECTIONS)
 
     def remove(self, connection: Connection) -> None:
         """Forget a stream, and say how it ended."""
@@ -107,6 +128,8 @@ class ConnectionRegistry:
             book.pop(connection, None)
         if not self._pinged_at:
             self._empty.set()
+        if self._most_per_user and self._count_everywhere is not None:
+            _ = self._tasks.start(self._check_everywhere(connection, self._count_everywhere), "count streams")
         self._left += 1
         self._left_at = time.monotonic()
         self._metrics.streams.labels(connection.kind).dec()

@@ -136,6 +136,9 @@ class RoomEngine(Protocol):
 
     def rename(self, room: str, user: UUID, username: str) -> None: ...
 
+    async def count_connections(self, user: UUID, count: int) -> int:
+        """Say how many connections a user has in this process; returns how many there are in all processes."""
+
     async def list_members(self, room: str, after: UUID | None, limit: int) -> Sequence[Member]:
         """Members after an id, by id."""
 

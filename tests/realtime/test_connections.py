@@ -16,6 +16,7 @@ from service.domain.events.event import EndReason, Event
 from service.realtime import close_reasons
 from service.realtime.connections import ConnectionRegistry
 from service.realtime.subscribers import FULL_BYTES
+from service.server.tasks import Tasks
 from service.telemetry.metrics import Metrics
 from tests.support.domain import a_user, updated
 from tests.support.streams import FakeStream, a_principal
@@ -34,6 +35,8 @@ class Registry(ConnectionRegistry):
         super().__init__(
             self.metrics,
             most_per_user=most_per_user,
+            count_everywhere=None,
+            tasks=Tasks(),
             slow_client_timeout_s=slow_client_timeout_s,
             most_buffered=most_buffered,
             keepalive_s={"feed": 15, "websocket": 25},

@@ -64,6 +64,7 @@ class RedisEngine:
         self._subscriptions = Subscriptions(url, ca_file, self._on_published, self._compare_all, self._on_lost)
         self._attachments: dict[str, Attachment] = {}
         self._members: dict[tuple[str, UUID], str] = {}
+        self._connections: dict[UUID, int] = {}
         self._sends: dict[str, asyncio.Future[SentMessage]] = {}
         self._next_send = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,7 +180,10 @@ class RedisEngine:
         return rooms[:limit]
 
     async def count_connections(self, user: UUID, count: int) -> int:
-        """Say how many connections a user has in this process; returns how many there are in all processes."""
+        if count:
+            self._connections[user] = count
+        else:
+            self._connections.pop(user, None)
         total: int = await self._commands.call(scripts.COUNT_CONNECTIONS, str(user), self._lease.process, count)
         return total
 
@@ -214,6 +218,8 @@ class RedisEngine:
         self._compare_all()
         for (room, user), username in self._members.items():
             self._post(scripts.ENTER, room, self._lease.process, str(user), username)
+        for user, count in self._connections.items():
+            self._post(scripts.COUNT_CONNECTIONS, str(user), self._lease.process, count)
 
     async def _listen_to_beats(self) -> None:
         await self._subscriptions.subscribe(self._lease.channel)

@@ -124,6 +124,10 @@ class Rooms(ABC, Generic[R]):
     @abstractmethod
     async def close(self) -> None: ...
 
+    async def count_connections(self, user_id: UUID, count: int) -> int:
+        """Say how many connections a user has in this process; returns how many there are in all processes that share the rooms."""
+        return count
+
     @abstractmethod
     def sweep(self) -> None:
         """Forget what is older than the history that is retained, and rooms with nothing left. Called once a second."""

@@ -128,6 +128,9 @@ class SharedRooms(Rooms[SharedRoom]):
             if user_id in room.connections:
                 self._engine.rename(room.name, user_id, username)
 
+    async def count_connections(self, user_id: UUID, count: int) -> int:
+        return await self._engine.count_connections(user_id, count)
+
     def sweep(self) -> None:
         now, before = time.monotonic(), time.time() - self._history_s
         for room in list(self._rooms.values()):

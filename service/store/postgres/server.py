@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import asyncpg
 
 from service.domain.errors import Unavailable
 from service.store.postgres.connection import SILENCE_S, deadline
+
+log = logging.getLogger("roster.store")
 
 Connect = Callable[[], Awaitable["asyncpg.Connection[Any]"]]
 
@@ -48,6 +51,17 @@ async def connect(url: str, settings: Mapping[str, str], timeout_s: float = SILE
         raw.terminate()
         raise
     return raw
+
+
+async def check_budget(raw: asyncpg.Connection[Any], needed: int) -> None:
+    """Warn where the server does not have so many connections for this user. Raises `Unavailable`."""
+    async with deadline(raw):
+        ((most, reserved),) = await raw.fetch(
+            "SELECT current_setting('max_connections')::int, current_setting('superuser_reserved_connections')::int"
+        )
+    if needed > most - reserved:
+        extra = {"needed": needed, "max_connections": most, "reserved": reserved}
+        log.warning("PostgreSQL has too few connections for all workers; requests may return 503", extra=extra)
 
 
 async def check_server(raw: asyncpg.Connection[Any], connect_again: Connect) -> None:

@@ -29,6 +29,7 @@ from service.store.postgres.lease import RENEW_EVERY_S, Lease
 from service.store.postgres.notifications import Notifications
 from service.store.postgres.server import (
     apply_settings,
+    check_budget,
     check_server,
     connect,
     startup_settings,
@@ -78,6 +79,7 @@ class PostgresStore(SqlStore):
         keep_audit_s: entries of the audit are kept as long.
         schema_name: where its tables are; None for where the server looks first.
         wait_s: how long to wait for another process to leave; None to share it with others.
+        workers: processes of this host that share the database; only their connections are counted at the start.
         may_migrate: whether tables of another revision are brought to that of this code.
     """
 
@@ -92,11 +94,13 @@ class PostgresStore(SqlStore):
         schema_name: str | None = None,
         wait_s: float | None = 30,
         may_migrate: bool = True,
+        workers: int = 1,
     ) -> None:
         super().__init__(POSTGRES, clock, keep_events, keep_s, keep_audit_s)
         self._url = url
         self._wait_s = wait_s
         self._may_migrate = may_migrate
+        self._workers = workers
         self._lease = Lease()
         self._notifications = Notifications(lambda: self._connect(self._settings), lambda: self._notify(()))
         self._quiet = Quiet()
@@ -123,6 +127,8 @@ class PostgresStore(SqlStore):
             try:
                 await self._lease.renew(PostgresConnection(writer))
                 await self._begin_run(writer)
+                # A reload has the old and the new workers for a moment. Each has the pool, the writer and the notifications.
+                await check_budget(writer, 2 * self._workers * (_POOL + 2))
                 self._pool = await asyncpg.create_pool(
                     self._url,
                     min_size=0,  # else it asks for a server that is gone, without an end and with a traceback each time

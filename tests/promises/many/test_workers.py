@@ -15,6 +15,7 @@ from tests.promises.many.conftest import shared_settings
 from tests.support.gunicorn import Gunicorn, gunicorn
 from tests.support.redis import RedisServer
 from tests.support.wait import BUSY_S, until
+from tests.support.ws import connect
 
 pytestmark = pytest.mark.gunicorn
 
@@ -51,6 +52,21 @@ async def test_feeds_of_all_workers_receive_each_change_and_each_logout(service:
             for feed in feeds:
                 await feed.expect("session.ended")
                 assert (await feed.expect("closing")).data["reason"] == "session_ended"
+
+
+async def test_connections_of_a_user_are_counted_over_all_workers(place: str, valkey: RedisServer) -> None:
+    """A user may have as many streams as the setting says, on all workers together; further ones end with 4429."""
+    settings = {**shared_settings(place, valkey), "ROSTER_WORKERS": "2", "ROSTER_MAX_CONNECTIONS_PER_USER": "20"}
+    async with gunicorn(**settings) as service:
+        await service.all_serve(2)
+        ada = await service.server.member("ada")
+        async with AsyncExitStack() as stack:
+            for _ in range(20):
+                await stack.enter_async_context(connect(service.server, ada))
+            async with connect(service.server, ada) as client:
+                assert (await client.closing())[1] == 4429
+        async with connect(service.server, ada) as client:
+            assert (await client.ask("ping"))["type"] == "pong"
 
 
 @pytest.mark.soak

@@ -179,6 +179,16 @@ async def test_commit_of_another_process_rings(place: str) -> None:
         await asyncio.wait_for(rung.wait(), 2)
 
 
+async def test_too_few_connections_for_all_workers_are_logged(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the workers of this host may need more connections than the server has, a start warns; else it is silent."""
+    async with opened(place, workers=2):
+        pass
+    assert "too few connections" not in caplog.text
+    async with opened(place, wait_s=None, workers=100):
+        pass
+    assert "PostgreSQL has too few connections for all workers" in caplog.text
+
+
 async def test_notifications_carry_no_data(place: str) -> None:
     """Every role that can connect to the database can listen: it learns that something was committed, and nothing else."""
     async with opened(place, wait_s=None) as one, opened(place, wait_s=None) as other:
