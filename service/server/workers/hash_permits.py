@@ -33,7 +33,7 @@ class HashPermits:
             os.close(file)  # and with it the lock
 
     def _take(self) -> int:
-        paths = random.sample(self._paths, len(self._paths))
+        paths = random.sample(self._paths, len(self._paths))  # nosec B311  # no secret
         for path in paths:
             file = _open(path)
             try:
