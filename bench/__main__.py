@@ -16,6 +16,7 @@ from bench import (
     import_users,
     load,
     logins,
+    many_workers,
     patch_beside_readers,
     read_user,
     stalled_reader,
@@ -37,6 +38,7 @@ SCENARIOS: Final[dict[str, Callable[[Plan, Cores], str]]] = {
     "patch_beside_readers": patch_beside_readers.run,
     "import_users": import_users.run,
     "logins": logins.run,
+    "many_workers": many_workers.run,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +36,9 @@ class Roster:
     user: dict[str, Any]
     authorization: Mapping[str, str]
 
-    def target(self, path: str) -> Target:
+    def target(self, path: str, body: str | None = None) -> Target:
         """A request to it with the administrator's token."""
-        return Target(self.server.port, path, self.authorization)
+        return Target(self.server.port, path, self.authorization, body)
 
 
 @contextmanager
@@ -46,17 +46,18 @@ def running(
     core: int | Collection[int] | None,
     *,
     module: str = "service",
+    arguments: Sequence[str] | None = None,
     store_url: str = "memory://",
     name: str = "Roster",
     further: Mapping[str, str] | None = None,
     root: Path = ROOT,
 ) -> Iterator[Roster]:
-    """Roster on a free port, or a module that serves it in another way, with `further` settings, from the checkout at
+    """Roster on a free port, or a module or arguments that serve it in another way, with `further` settings, from the checkout at
     `root`; raises `NotServing`, `WrongAnswer`."""
     port, password = free_port(), secrets.token_urlsafe(24)
     own = {"ROSTER_PORT": str(port), "ROSTER_STORE_URL": store_url, "ROSTER_ADMIN_PASSWORD": password}
     environ = {**_SETTINGS, **own, **(further or {})}
-    with serving(name, ["-m", module], port, core, environ, root=root) as server:
+    with serving(name, arguments or ["-m", module], port, core, environ, root=root) as server:
         login = post(Target(port, "/v1/auth/login", {}), {"login": "admin", "password": password})
         token = expect(login, 200, "login to Roster").json()["access_token"]
         authorization = {"Authorization": f"Bearer {token}"}

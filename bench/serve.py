@@ -44,14 +44,14 @@ class Server:
 
     @property
     def cpu_s(self) -> float | None:
-        """Processor time used since the start, all threads, in seconds; None where the system does not tell."""
+        """Processor time used since the start, all threads, its workers included, in seconds; None where the system does not tell."""
+        pid = self._process.pid
         try:
-            stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii", errors="replace")
+            workers = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split())
+            ticks = _ticks(pid) + sum(map(_ticks, workers))
         except OSError:
             return None
-        # The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it (proc(5)).
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     @property
     def rss_bytes(self) -> int | None:
@@ -98,6 +98,13 @@ class Server:
     def _tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-_TAIL_LINES:])
+
+
+def _ticks(pid: int) -> int:
+    # The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it (proc(5)).
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    fields = stat.rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 @contextmanager
