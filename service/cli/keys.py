@@ -106,7 +106,7 @@ async def rotate(
     from service.security.keys import generate_key
     from service.store.maintenance import locations
     from service.store.maintenance.audit import tell
-    from service.store.sql import rows, statements
+    from service.store.sql.keys import DELETE_SIGNING_KEY, INSERT_SIGNING_KEY, SIGNING_KEY
 
     database = locations.at(settings.store_url.get_secret_value())
     present = await _kept_keys(database)
@@ -117,11 +117,11 @@ async def rotate(
         algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
     )
     async with database.changing() as writer:
-        await writer.rows(statements.KEEP_SIGNING_KEY, **rows.SIGNING_KEY.to_row(key))
+        await writer.rows(INSERT_SIGNING_KEY, **SIGNING_KEY.to_row(key))
         for other in present:
             until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
             if at_once or (until is not None and until <= now):
-                await writer.rows(statements.FORGET_SIGNING_KEY, kid=other.kid)
+                await writer.rows(DELETE_SIGNING_KEY, kid=other.kid)
         await tell(writer, "keys.rotated", {"kid": key.kid, "at_once": at_once})
     return key, signs
 
@@ -142,11 +142,11 @@ async def known_keys(settings: Settings) -> list[SigningKey]:
 
 async def _kept_keys(database: Database) -> list[SigningKey]:
     from service.store.maintenance.copying import must_be_current
-    from service.store.sql import rows, statements
+    from service.store.sql.keys import SIGNING_KEY, SIGNING_KEYS
 
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
-        return [rows.SIGNING_KEY.from_row(row, database.dialect) for row in await reader.rows(statements.SIGNING_KEYS)]
+        return [SIGNING_KEY.from_row(row, database.dialect) for row in await reader.rows(SIGNING_KEYS)]
 
 
 def _state(key: SigningKey, keys: list[SigningKey], now: datetime, ttl: timedelta, *, signs: bool) -> str:

@@ -168,24 +168,26 @@ def _why_not_session(session: Session, user: User) -> str | None:
 
 async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User] | None:
     """A session that is kept, expired or not, with its user."""
-    from service.store.sql import rows, statements
+    from service.store.sql.sessions import SESSION, SESSION_WITH_USER
+    from service.store.sql.user_statements import USER
 
-    found = await _kept(settings, statements.SESSION_WITH_USER, id=session_id)
+    found = await _kept(settings, SESSION_WITH_USER, id=session_id)
     if found is None:
         return None
     row, dialect = found
-    return rows.SESSION.from_row(row, dialect), rows.USER.from_row(row, dialect, len(rows.SESSION.columns))
+    return SESSION.from_row(row, dialect), USER.from_row(row, dialect, len(SESSION.columns))
 
 
 async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User] | None:
     """An API token that is kept, expired or not, with its user."""
-    from service.store.sql import rows, statements
+    from service.store.sql.api_tokens import TOKEN, TOKEN_WITH_USER
+    from service.store.sql.user_statements import USER
 
-    found = await _kept(settings, statements.TOKEN_WITH_USER, digest=digest)
+    found = await _kept(settings, TOKEN_WITH_USER, digest=digest)
     if found is None:
         return None
     row, dialect = found
-    return rows.TOKEN.from_row(row, dialect), rows.USER.from_row(row, dialect, len(rows.TOKEN.columns))
+    return TOKEN.from_row(row, dialect), USER.from_row(row, dialect, len(TOKEN.columns))
 
 
 async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:

@@ -10,9 +10,17 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
+from sqlalchemy import delete, insert, select
+
 from service.domain.events.position import new_epoch
-from service.store.sql import statements
+from service.store.sql.builders import fixed
+from service.store.sql.log_statements import LOCK_LOG, POSITION, START_EPOCH
 from service.store.sql.runner import StatementRunner
+from service.store.sql.tables import runs
+
+RUN: Final = fixed(select(runs.c.identity))
+INSERT_RUN: Final = fixed(insert(runs))
+DELETE_RUN: Final = fixed(delete(runs))
 
 # Files in PostgreSQL keep their oids when a database is dumped to no other place; a copy by TEMPLATE keeps those of its tables.
 _OF_TABLES: Final = """
@@ -35,20 +43,20 @@ async def adopt(connection: StatementRunner, identity: str, is_known: Callable[[
 
     Returns whether a new epoch starts.
     """
-    await connection.rows(statements.LOCK_LOG)
-    found = await connection.rows(statements.RUN)
-    ((epoch, head, _),) = await connection.rows(statements.POSITION)
+    await connection.rows(LOCK_LOG)
+    found = await connection.rows(RUN)
+    ((epoch, head, _),) = await connection.rows(POSITION)
     kept = found[0][0] if found else None
     is_new = not is_known(kept, head)
     if is_new:
         started = new_epoch()
-        await connection.run(statements.LEAVE_EPOCH, epoch=epoch, new=started)
+        await connection.run(START_EPOCH, epoch=epoch, new=started)
         if head:
             extra = {"was": f"{epoch}-{head}", "position": f"{started}-{head}"}
             log.warning("the database is not the one of the last run; a new epoch starts, readers resync", extra=extra)
     if kept != identity:
-        await connection.run(statements.FORGET_RUN)
-        await connection.run(statements.KEEP_RUN, identity=identity)
+        await connection.run(DELETE_RUN)
+        await connection.run(INSERT_RUN, identity=identity)
     return is_new
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from service.store.maintenance.copying import must_be_current
 from service.store.maintenance.database import Database
-from service.store.sql import schema, statements
+from service.store.maintenance.statements import COUNT_EVENTS, COUNT_USERS
+from service.store.sql import schema
+from service.store.sql.log_statements import POSITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,16 @@ async def check(database: Database) -> Findings:
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
         faults = list(await reader.damage())
-        found = await reader.rows(statements.POSITION)
+        found = await reader.rows(POSITION)
         epoch, head, first = found[0] if found else ("", 0, 1)
         if not found:
             faults.append("the log has no row that counts it")
-        ((events, lowest, highest),) = await reader.rows(statements.COUNT_EVENTS)
+        ((events, lowest, highest),) = await reader.rows(COUNT_EVENTS)
         if events != head - first + 1 or (events and (lowest, highest) != (first, head)):
             faults.append(
                 f"the log should hold every event from {first} to {head}, and holds {events} of {lowest} to {highest}"
             )
-        ((users, version),) = await reader.rows(statements.COUNT_USERS)
+        ((users, version),) = await reader.rows(COUNT_USERS)
         if version is not None and version > head:
             faults.append(f"a user has version {version}, and the log ends at {head}")
         return Findings(schema.REVISION, epoch, first, head, users, events, await reader.size(), tuple(faults))

@@ -8,8 +8,9 @@ from service.domain.errors import Unavailable
 from service.domain.events.position import new_epoch
 from service.store.maintenance.audit import tell
 from service.store.maintenance.database import Database, TableReader, TableWriter
+from service.store.maintenance.statements import COUNT_USERS, SET_EPOCH
 from service.store.maintenance.targets import refuse_target
-from service.store.sql import migrate, schema, statements
+from service.store.sql import migrate, schema
 from service.store.sql.tables import metadata
 
 
@@ -28,11 +29,11 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
         await must_be_current(reader, source.name)
         await target.migrate(migrate.upgrade)
         async with target.writing() as writer:
-            ((users, _),) = await writer.rows(statements.COUNT_USERS)
+            ((users, _),) = await writer.rows(COUNT_USERS)
             if users and not replace:
                 raise Unavailable(1, f"{target.name} holds {users:,} users, which would be lost: add --yes.")
             await copy_rows(reader, writer)
-            await writer.rows(statements.SET_EPOCH, epoch=new_epoch())
+            await writer.rows(SET_EPOCH, epoch=new_epoch())
             await tell(writer, "data.replaced")
 
 

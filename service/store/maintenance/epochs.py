@@ -6,7 +6,8 @@ from service.domain.events.position import Position, new_epoch
 from service.store.maintenance.audit import tell
 from service.store.maintenance.copying import must_be_current
 from service.store.maintenance.database import Database
-from service.store.sql import statements
+from service.store.maintenance.statements import SET_EPOCH
+from service.store.sql.log_statements import POSITION
 
 
 async def start_epoch(database: Database) -> Position:
@@ -17,7 +18,7 @@ async def start_epoch(database: Database) -> Position:
     async with database.reading() as reader:
         await must_be_current(reader, database.name)
     async with database.changing() as writer:
-        await writer.rows(statements.SET_EPOCH, epoch=new_epoch())
+        await writer.rows(SET_EPOCH, epoch=new_epoch())
         await tell(writer, "epoch.started")
-        ((epoch, head, _),) = await writer.rows(statements.POSITION)
+        ((epoch, head, _),) = await writer.rows(POSITION)
     return Position(epoch, head)

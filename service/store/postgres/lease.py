@@ -13,12 +13,30 @@ from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
+from sqlalchemy import Interval, bindparam, cast, delete, func, select
 
 from service.domain.errors import Unavailable
 from service.store.postgres.connection import PostgresConnection, deadline
-from service.store.sql import statements
+from service.store.sql.builders import fixed
+from service.store.sql.dialects import Statement
 from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
+from service.store.sql.tables import leases
+
+_RECENT: Final = leases.c.renewed_at >= func.now() - cast(bindparam("after"), Interval)
+LEASES: Final = fixed(select(leases.c.host, leases.c.pid, leases.c.begun_at).where(_RECENT).order_by("begun_at"))
+RENEW_LEASE: Final = Statement(
+    lambda dialect: (
+        dialect.insert(leases)
+        .values(
+            {name: bindparam(name) for name in ("id", "host", "pid")}
+            | {name: func.now() for name in ("begun_at", "renewed_at")}
+        )
+        .on_conflict_do_update(index_elements=[leases.c.id], set_={"renewed_at": func.now()})
+    )
+)
+END_LEASE: Final = fixed(delete(leases).where(leases.c.id == bindparam("id")))
+DELETE_LOST_LEASES: Final = fixed(delete(leases).where(~_RECENT))
 
 RENEW_EVERY_S: Final = 5.0
 _GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
@@ -75,17 +93,17 @@ class Lease:
 
     async def renew(self, connection: StatementRunner) -> None:
         """Say that this process is there, and forget those that have not said so for a while."""
-        await connection.run(statements.FORGET_LEASES, after=_GONE_AFTER)
-        await connection.run(statements.RENEW_LEASE, id=self._id, host=socket.gethostname()[:255], pid=os.getpid())
+        await connection.run(DELETE_LOST_LEASES, after=_GONE_AFTER)
+        await connection.run(RENEW_LEASE, id=self._id, host=socket.gethostname()[:255], pid=os.getpid())
 
     async def end(self, connection: StatementRunner) -> None:
-        await connection.run(statements.END_LEASE, id=self._id)
+        await connection.run(END_LEASE, id=self._id)
 
 
 async def _owner(connection: asyncpg.Connection[Any]) -> str:
     found: Sequence[Row] = ()
     with suppress(Unavailable):  # of an earlier version, which has no such table
-        found = await PostgresConnection(connection).rows(statements.LEASES, after=_GONE_AFTER)
+        found = await PostgresConnection(connection).rows(LEASES, after=_GONE_AFTER)
     if not found:
         return "another process"
     host, pid, begun_at = found[0]

@@ -35,9 +35,10 @@ from service.store.postgres.server import (
     startup_settings,
 )
 from service.store.postgres.writer import PostgresWriter
-from service.store.sql import schema, statements
+from service.store.sql import schema
 from service.store.sql.batch import Work
 from service.store.sql.dialects import LOCK_MS, POSTGRES, Statement
+from service.store.sql.log_statements import POSITION
 from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
@@ -322,7 +323,7 @@ class PostgresStore(SqlStore):
         try:
             async with deadline(connection):
                 await connection.transaction(isolation="repeatable_read", readonly=True).start()
-                ((epoch, seq, _),) = await PostgresConnection(connection).rows(statements.POSITION)
+                ((epoch, seq, _),) = await PostgresConnection(connection).rows(POSITION)
                 cursor = await connection.cursor(statement.compiled(POSTGRES).text)
 
             async def pages() -> AsyncIterator[Sequence[Row]]:

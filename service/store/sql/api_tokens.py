@@ -4,12 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+from sqlalchemy import bindparam, delete, insert, or_, select, update
+
+from service.domain.auth import scopes
 from service.domain.auth.api_token import ApiToken
 from service.domain.users.user import User
-from service.store.sql import rows, statements
+from service.store.sql.builders import delete_expired, fixed
+from service.store.sql.row_mapper import Codec, RowMapper
 from service.store.sql.runner import SqlDatabase, StatementRunner
+from service.store.sql.tables import tokens, users
+from service.store.sql.user_statements import USER
+
+TOKEN: Final = RowMapper(
+    ApiToken,
+    tokens,
+    codecs={"scopes": Codec(scopes.written, lambda text: scopes.read(text, "admin"))},
+)
+
+TOKEN_BY_ID: Final = fixed(select(*TOKEN.columns).where(tokens.c.id == bindparam("id")))
+TOKEN_WITH_USER: Final = fixed(
+    select(*TOKEN.columns, *USER.columns)
+    .join(users, users.c.id == tokens.c.user_id)
+    .where(tokens.c.digest == bindparam("digest"))
+)
+TOKENS_OF_USER: Final = fixed(
+    select(*TOKEN.columns).where(tokens.c.user_id == bindparam("user")).order_by(tokens.c.created_at, tokens.c.id)
+)
+INSERT_TOKEN: Final = fixed(insert(tokens))
+RECORD_USE: Final = fixed(
+    update(tokens)
+    .where(
+        tokens.c.id == bindparam("token"),
+        or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < bindparam("moment")),
+    )
+    .values(last_used_at=bindparam("moment"))
+)
+DELETE_TOKEN: Final = fixed(delete(tokens).where(tokens.c.id == bindparam("id")))
+DELETE_EXPIRED_TOKENS: Final = delete_expired(tokens)
 
 
 class SqlApiTokenReads:
@@ -20,23 +54,23 @@ class SqlApiTokenReads:
         self._dialect = database.dialect
 
     async def find_with_user(self, digest: bytes) -> tuple[ApiToken, User] | None:
-        found = await self._database.find(statements.TOKEN_WITH_USER, digest=digest)
+        found = await self._database.find(TOKEN_WITH_USER, digest=digest)
         if not found:
             return None
-        token = rows.TOKEN.from_row(found[0], self._dialect)
+        token = TOKEN.from_row(found[0], self._dialect)
         if not token.lives(self._database.now()):
             return None
-        return token, rows.USER.from_row(found[0], self._dialect, len(rows.TOKEN.columns))
+        return token, USER.from_row(found[0], self._dialect, len(TOKEN.columns))
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
-        found = await self._database.find(statements.TOKENS_OF, user=user_id)
-        return [rows.TOKEN.from_row(row, self._dialect) for row in found]
+        found = await self._database.find(TOKENS_OF_USER, user=user_id)
+        return [TOKEN.from_row(row, self._dialect) for row in found]
 
     async def record_uses(self, uses: Mapping[UUID, datetime]) -> None:
         given = [{"token": token_id, "moment": moment} for token_id, moment in uses.items()]
 
         async def work(connection: StatementRunner) -> None:
-            await connection.run_many(statements.TOKEN_USED, given)
+            await connection.run_many(RECORD_USE, given)
 
         await self._database.execute(work)
 
@@ -50,16 +84,16 @@ class SqlApiTokenWrites:
         self._connection = connection
 
     async def find(self, token_id: UUID) -> ApiToken | None:
-        found = await self._connection.rows(statements.TOKEN_BY_ID, id=token_id)
-        return rows.TOKEN.from_row(found[0], self._connection.dialect) if found else None
+        found = await self._connection.rows(TOKEN_BY_ID, id=token_id)
+        return TOKEN.from_row(found[0], self._connection.dialect) if found else None
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
-        found = await self._connection.rows(statements.TOKENS_OF, user=user_id)
-        return [rows.TOKEN.from_row(row, self._connection.dialect) for row in found]
+        found = await self._connection.rows(TOKENS_OF_USER, user=user_id)
+        return [TOKEN.from_row(row, self._connection.dialect) for row in found]
 
     async def create(self, token: ApiToken) -> None:
-        await self._connection.run(statements.FORGET_TOKENS, now=token.created_at)
-        await self._connection.run(statements.PUT_TOKEN, **rows.TOKEN.to_row(token))
+        await self._connection.run(DELETE_EXPIRED_TOKENS, now=token.created_at)
+        await self._connection.run(INSERT_TOKEN, **TOKEN.to_row(token))
 
     async def delete(self, token_id: UUID) -> None:
-        await self._connection.run(statements.DELETE_TOKEN, id=token_id)
+        await self._connection.run(DELETE_TOKEN, id=token_id)

@@ -12,9 +12,25 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency.claims import Claim, StoredResponse
 from service.domain.ports import Written
-from service.store.sql import rows, statements
+from service.store.sql.audit import DELETE_OLD_ENTRIES, ENTRY, INSERT_ENTRIES
+from service.store.sql.event_pages import EVENT
+from service.store.sql.idempotency import ANSWER, EMPTY_RESPONSES, SAVE_RESPONSE
+from service.store.sql.log_statements import (
+    DELETE_EVENTS,
+    DELETE_EXPIRED_HOLDS,
+    FIRST_SINCE,
+    INSERT_EVENTS,
+    OLDEST_HOLD,
+    POSITION,
+    REDACT_EVENTS,
+    SET_FIRST,
+    START_EPOCH,
+    TAKE_SEQS,
+)
 from service.store.sql.results import Done
+from service.store.sql.row_mapper import new_values
 from service.store.sql.runner import StatementRunner
+from service.store.sql.user_statements import SET_VERSION
 
 # A long import leaves as much to trim: at once it would take longer than a write may.
 _MOST_TRIMMED: Final = 2_000
@@ -43,9 +59,9 @@ async def append(
     count = sum(len(result.events) for result in done)
     entries = sum(result.recording.count for result in done)
     if retention.audit_from is not None:
-        await connection.run(statements.FORGET_ENTRIES, before=retention.audit_from, limit=_MOST_TRIMMED)
+        await connection.run(DELETE_OLD_ENTRIES, before=retention.audit_from, limit=_MOST_TRIMMED)
     if not entries:  # then there are no events either
-        ((epoch, seq, _),) = await connection.rows(statements.POSITION)
+        ((epoch, seq, _),) = await connection.rows(POSITION)
         position = Position(epoch, seq)
     else:
         position = await _append_entries(connection, done, retention, last, count, entries)
@@ -62,12 +78,12 @@ async def _append_entries(
     entries: int,
 ) -> Position:
     ((epoch, head, first, audited),) = await connection.rows(
-        statements.TAKE_SEQS, count=count, entries=entries, moment=place_of(retention.now)
+        TAKE_SEQS, count=count, entries=entries, moment=place_of(retention.now)
     )
     seq = head - count
     if last is not None and epoch == last.epoch and seq < last.seq:
         lost, epoch = epoch, new_epoch()
-        await connection.run(statements.LEAVE_EPOCH, epoch=lost, new=epoch)
+        await connection.run(START_EPOCH, epoch=lost, new=epoch)
     numbered: list[Event] = []
     for result in done:
         result.events = tuple(event.at(seq + place) for place, event in enumerate(result.events, 1))
@@ -76,23 +92,23 @@ async def _append_entries(
     await _store_audit(connection, done, audited - entries)
     if not count:
         return Position(epoch, head)
-    await connection.run_many(statements.KEEP_EVENTS, [rows.EVENT.to_row(event) for event in numbered])
+    await connection.run_many(INSERT_EVENTS, [EVENT.to_row(event) for event in numbered])
     versions = {event.subject: event.seq for event in numbered if event.user is not None}
     if versions:  # logins and their ends change no user, and a statement without rows is a round trip all the same
         given = [{"user": user, "seq": seq} for user, seq in versions.items()]
-        await connection.run_many(statements.SET_VERSION, given)
+        await connection.run_many(SET_VERSION, given)
     for event in numbered:
         if event.type == "user.deleted":
             # Only events before the deletion: the same write may have created the user again.
-            await connection.run(statements.REDACT, id=event.subject, before=event.seq)
+            await connection.run(REDACT_EVENTS, id=event.subject, before=event.seq)
     await _trim(connection, head, first, retention)
     return Position(epoch, head)
 
 
 async def _store_audit(connection: StatementRunner, done: Sequence[Done], after: int) -> None:
     entries = (entry for result in done for entry in result.recording.entries(result.events))
-    given = [rows.ENTRY.to_row(entry.put(place)) for place, entry in enumerate(entries, after + 1)]
-    await connection.run_many(statements.KEEP_ENTRIES, given)
+    given = [ENTRY.to_row(entry.put(place)) for place, entry in enumerate(entries, after + 1)]
+    await connection.run_many(INSERT_ENTRIES, given)
 
 
 async def _store_responses(connection: StatementRunner, done: Sequence[Done], position: Position) -> None:
@@ -103,16 +119,16 @@ async def _store_responses(connection: StatementRunner, done: Sequence[Done], po
         for claim, render in (result.claimed,)
     ]
     if answered:
-        await connection.run_many(statements.KEEP_ANSWER, answered)
+        await connection.run_many(SAVE_RESPONSE, answered)
     for result in done:
         for event in result.events:
             if event.type == "user.deleted":
-                await connection.run(statements.EMPTY_ANSWERS, id=event.subject)
+                await connection.run(EMPTY_RESPONSES, id=event.subject)
 
 
 def _answer_row(claim: Claim, answer: StoredResponse) -> dict[str, Any]:
     of_claim = {"user_id": claim.user_id, "route": claim.route, "key": claim.key}
-    return of_claim | rows.new_values(rows.ANSWER.to_row(answer))
+    return of_claim | new_values(ANSWER.to_row(answer))
 
 
 async def _trim(connection: StatementRunner, head: int, first: int, retention: RetentionPolicy) -> None:
@@ -120,12 +136,12 @@ async def _trim(connection: StatementRunner, head: int, first: int, retention: R
     if before <= first:
         return
     if retention.since is not None:
-        ((young,),) = await connection.rows(statements.NEW_ENOUGH, since=retention.since, before=before)
+        ((young,),) = await connection.rows(FIRST_SINCE, since=retention.since, before=before)
         before = before if young is None else young
     if before > first:
-        ((after,),) = await connection.rows(statements.HELD, now=retention.now)
+        ((after,),) = await connection.rows(OLDEST_HOLD, now=retention.now)
         before = before if after is None else min(before, after + 1)
     if before > first:
-        await connection.run(statements.FORGET_HOLDS, now=retention.now)
-        await connection.run(statements.TRIM, before=before)
-        await connection.run(statements.TRIMMED, before=before)
+        await connection.run(DELETE_EXPIRED_HOLDS, now=retention.now)
+        await connection.run(DELETE_EVENTS, before=before)
+        await connection.run(SET_FIRST, before=before)

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from service.domain.errors import AlreadyExists, Conflict, DomainError, Unavailable
 from service.domain.events.position import Position
-from service.store.sql import statements
 from service.store.sql.append import RetentionPolicy, append
 from service.store.sql.errors import Duplicate, Postponed
+from service.store.sql.idempotency import DELETE_EXPIRED_KEYS
 from service.store.sql.results import Again, Done, Refused, Result, WriteBatch
 from service.store.sql.row_locks import RowLocks
 from service.store.sql.runner import StatementRunner
@@ -90,7 +90,7 @@ async def run_batch(
     done = [result for result in results if isinstance(result, Done)]
     claims = [result.claimed[0] for result in done if result.claimed is not None]
     if claims:
-        await connection.run(statements.FORGET_ANSWERS, now=claims[0].now, limit=2 * len(claims))
+        await connection.run(DELETE_EXPIRED_KEYS, now=claims[0].now, limit=2 * len(claims))
     return WriteBatch(results, await append(connection, done, retention, last))
 
 

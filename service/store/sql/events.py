@@ -12,8 +12,9 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
 from service.domain.events.query import EventPage, EventQuery
 from service.store.recording import Recording
-from service.store.sql import queries, statements
 from service.store.sql.errors import Postponed
+from service.store.sql.event_pages import read_page, select_page
+from service.store.sql.log_statements import DELETED_USERS, POSITION, ROLE_CHANGED, SAVE_HOLD, START_EPOCH
 from service.store.sql.runner import SqlDatabase, StatementRunner
 
 _MOST_WRITTEN: Final = 1_000
@@ -35,20 +36,20 @@ class SqlEventReads:
             del written[next(iter(written))]
 
     async def read_position(self) -> Position:
-        ((epoch, seq, _),) = await self._database.find(statements.POSITION)
+        ((epoch, seq, _),) = await self._database.find(POSITION)
         return Position(epoch, seq)
 
     async def list_page(self, query: EventQuery) -> EventPage:
-        statement, given = queries.events(query)
+        statement, given = select_page(query)
         found = await self._database.find(statement, **given)
-        return queries.page(query, found, self._database.dialect, self._written)
+        return read_page(query, found, self._database.dialect, self._written)
 
     async def has_role_changed(self, user_id: UUID, after: int) -> bool:
-        return bool(await self._database.find(statements.ROLE_CHANGED, subject=user_id, after=after))
+        return bool(await self._database.find(ROLE_CHANGED, subject=user_id, after=after))
 
     async def start_new_epoch(self, epoch: str) -> None:
         async def work(connection: StatementRunner) -> None:
-            await connection.run(statements.LEAVE_EPOCH, epoch=epoch, new=new_epoch())
+            await connection.run(START_EPOCH, epoch=epoch, new=new_epoch())
 
         await self._database.execute(work)
 
@@ -71,10 +72,10 @@ class SqlEventWrites:
         self._recording.add_event(event, details, together=together)
 
     async def retain(self, hold: UUID, until: datetime) -> None:
-        await self._connection.run(statements.HOLD, hold=hold, until=until)
+        await self._connection.run(SAVE_HOLD, hold=hold, until=until)
 
     async def find_deleted_users(self, ids: Collection[UUID]) -> Set[UUID]:
         if not self._changed.isdisjoint(ids):
             raise Postponed()
-        found = await self._connection.rows(statements.DELETED_IDS, ids=list(ids))
+        found = await self._connection.rows(DELETED_USERS, ids=list(ids))
         return {self._connection.dialect.identity(row[0]) for row in found}

@@ -1,16 +1,40 @@
-"""The outbox and the mail tokens of SQL stores."""
+"""The outbox of SQL stores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from uuid import UUID
+from typing import Final
 
-from service.domain.mail.mail import Mail, MailKind, MailToken, MailTokenRef, Purpose, join_digests
-from service.store.sql import rows, statements
-from service.store.sql.row_mapper import Row
+from sqlalchemy import and_, bindparam, delete, select, update
+
+from service.domain.mail.mail import Mail, MailKind
+from service.store.sql.builders import fixed, upsert
+from service.store.sql.row_mapper import RowMapper
 from service.store.sql.runner import SqlDatabase, StatementRunner
+from service.store.sql.tables import mails
+
+MAIL: Final = RowMapper(Mail, mails)
+
+_THIS_MAIL: Final = and_(
+    mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"), mails.c.due_at == bindparam("seen")
+)
+FIND_MAIL: Final = fixed(
+    select(*MAIL.columns).where(mails.c.email == bindparam("of_email"), mails.c.kind == bindparam("of_kind"))
+)
+SAVE_MAIL: Final = upsert(mails)
+# By when it was due, as it was read: of two who would send it one finds it as it was.
+CLAIM_MAIL: Final = fixed(
+    update(mails)
+    .where(_THIS_MAIL)
+    .values(due_at=bindparam("until"), tries=mails.c.tries + 1, state="sending")
+    .returning(mails.c.tries)
+)
+DELETE_UNCHANGED_MAIL: Final = fixed(delete(mails).where(_THIS_MAIL).returning(mails.c.kind))
+DUE_MAILS: Final = fixed(
+    select(*MAIL.columns).where(mails.c.due_at <= bindparam("now")).order_by(mails.c.due_at).limit(bindparam("limit"))
+)
 
 
 class SqlMailReads:
@@ -20,8 +44,8 @@ class SqlMailReads:
         self._database = database
 
     async def list_due(self, now: datetime, limit: int) -> Sequence[Mail]:
-        found = await self._database.find(statements.DUE_MAILS, now=now, limit=limit)
-        return [rows.MAIL.from_row(row, self._database.dialect) for row in found]
+        found = await self._database.find(DUE_MAILS, now=now, limit=limit)
+        return [MAIL.from_row(row, self._database.dialect) for row in found]
 
 
 class SqlMailWrites:
@@ -33,69 +57,18 @@ class SqlMailWrites:
         self._connection = connection
 
     async def find(self, email: str, kind: MailKind) -> Mail | None:
-        found = await self._connection.rows(statements.FIND_MAIL, of_email=email, of_kind=kind)
-        return rows.MAIL.from_row(found[0], self._connection.dialect) if found else None
+        found = await self._connection.rows(FIND_MAIL, of_email=email, of_kind=kind)
+        return MAIL.from_row(found[0], self._connection.dialect) if found else None
 
     async def enqueue(self, mail: Mail) -> None:
-        await self._connection.run(statements.PUT_MAIL, **rows.MAIL.to_row(mail))
+        await self._connection.run(SAVE_MAIL, **MAIL.to_row(mail))
 
     async def claim(self, mail: Mail, until: datetime) -> Mail | None:
         found = await self._connection.rows(
-            statements.CLAIM_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at, until=until
+            CLAIM_MAIL, of_email=mail.email, of_kind=mail.kind, seen=mail.due_at, until=until
         )
         return replace(mail, due_at=until, tries=found[0][0], state="sending") if found else None
 
     async def delete_unchanged(self, mail: Mail) -> bool:
         seen = {"of_email": mail.email, "of_kind": mail.kind, "seen": mail.due_at}
-        return bool(await self._connection.rows(statements.DROP_MAIL, **seen))
-
-
-class SqlMailTokenReads:
-    """The mail tokens, as they were last committed."""
-
-    def __init__(self, database: SqlDatabase) -> None:
-        self._database = database
-
-    async def find(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
-        found = await self._database.find(statements.FIND_MAIL_TOKEN, of_user=presented.user_id, of_purpose=purpose)
-        token = rows.MAIL_TOKEN.from_row(found[0], self._database.dialect) if found else None
-        return token if token is not None and presented.digest in token.digests else None
-
-    async def list_expired(self, now: datetime, limit: int) -> Sequence[MailToken]:
-        found = await self._database.find(statements.EXPIRED_MAIL_TOKENS, now=now, limit=limit)
-        return [rows.MAIL_TOKEN.from_row(row, self._database.dialect) for row in found]
-
-
-class SqlMailTokenWrites:
-    """The mail tokens of a transaction."""
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: StatementRunner) -> None:
-        self._connection = connection
-
-    async def find(self, user_id: UUID, purpose: Purpose) -> MailToken | None:
-        return self._token(await self._connection.rows(statements.FIND_MAIL_TOKEN, of_user=user_id, of_purpose=purpose))
-
-    async def find_next_for_address(self, email: str, purpose: Purpose) -> MailToken | None:
-        return self._token(await self._connection.rows(statements.MAIL_TOKEN_TO, of_email=email, of_purpose=purpose))
-
-    async def save(self, token: MailToken) -> None:
-        await self._connection.run(statements.PUT_MAIL_TOKEN, **rows.MAIL_TOKEN.to_row(token))
-
-    async def consume(self, purpose: Purpose, presented: MailTokenRef) -> MailToken | None:
-        found = await self.find(presented.user_id, purpose)
-        if found is None or presented.digest not in found.digests:
-            return None
-        # Of two transactions that have read the same, one deletes it.
-        named = {"of_user": found.user_id, "of_purpose": purpose, "seen": join_digests(found.digests)}
-        return self._token(await self._connection.rows(statements.TAKE_MAIL_TOKEN, **named))
-
-    async def delete_of_user(self, user_id: UUID, purpose: Purpose | None = None) -> None:
-        if purpose is None:
-            await self._connection.run(statements.FORGET_MAIL_TOKENS, of_user=user_id)
-        else:
-            await self._connection.run(statements.FORGET_MAIL_TOKEN, of_user=user_id, of_purpose=purpose)
-
-    def _token(self, found: Sequence[Row]) -> MailToken | None:
-        return rows.MAIL_TOKEN.from_row(found[0], self._connection.dialect) if found else None
+        return bool(await self._connection.rows(DELETE_UNCHANGED_MAIL, **seen))

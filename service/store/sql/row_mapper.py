@@ -113,3 +113,8 @@ class RowMapper(Generic[T]):
             if convert is not None:
                 (unless_null if column.nullable else always).append((place, convert))
         return _Steps(always, unless_null, is_plain=not (always or unless_null or self._nested))
+
+
+def new_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of an UPDATE, whose parameters may not have the names of its columns."""
+    return {f"new_{name}": value for name, value in row.items()}

@@ -1,16 +1,39 @@
-"""The sessions and tickets of SQL stores."""
+"""The sessions of SQL stores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from service.domain.auth.sessions import Session
+from sqlalchemy import bindparam, delete, select
+
+from service.domain.auth.sessions import Origin, Session
 from service.domain.users.user import User
-from service.store.sql import rows, statements
+from service.store.sql.builders import delete_expired, fixed, upsert
 from service.store.sql.row_locks import RowLocks, lock_rows
+from service.store.sql.row_mapper import RowMapper
 from service.store.sql.runner import SqlDatabase, StatementRunner
+from service.store.sql.tables import sessions, users
+from service.store.sql.user_statements import LOCK_USER_ID, USER
+
+SESSION: Final = RowMapper(Session, sessions, renamed={"absolute_expires_at": "ends_by"}, nested={"origin": Origin})
+
+USER_OF_SESSION: Final = fixed(select(sessions.c.user_id).where(sessions.c.id == bindparam("id")))
+SESSION_BY_ID: Final = fixed(select(*SESSION.columns).where(sessions.c.id == bindparam("id")))
+SESSION_WITH_USER: Final = fixed(
+    select(*SESSION.columns, *USER.columns)
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.id == bindparam("id"))
+)
+SESSIONS_OF_USER: Final = fixed(
+    select(*SESSION.columns)
+    .where(sessions.c.user_id == bindparam("user"))
+    .order_by(sessions.c.created_at, sessions.c.id)
+)
+SAVE_SESSION: Final = upsert(sessions)
+DELETE_SESSION: Final = fixed(delete(sessions).where(sessions.c.id == bindparam("id")))
+DELETE_EXPIRED_SESSIONS: Final = delete_expired(sessions)
 
 
 class SqlSessionReads:
@@ -21,18 +44,18 @@ class SqlSessionReads:
         self._dialect = database.dialect
 
     async def find_with_user(self, session_id: UUID) -> tuple[Session, User] | None:
-        found = await self._database.find(statements.SESSION_WITH_USER, id=session_id)
+        found = await self._database.find(SESSION_WITH_USER, id=session_id)
         if not found:
             return None
-        session = rows.SESSION.from_row(found[0], self._dialect)
+        session = SESSION.from_row(found[0], self._dialect)
         if session.expires_at <= self._database.now():
             return None
-        return session, rows.USER.from_row(found[0], self._dialect, len(rows.SESSION.columns))
+        return session, USER.from_row(found[0], self._dialect, len(SESSION.columns))
 
     async def list_of_user(self, user_id: UUID) -> Sequence[Session]:
-        found = await self._database.find(statements.SESSIONS_OF, user=user_id)
+        found = await self._database.find(SESSIONS_OF_USER, user=user_id)
         now = self._database.now()
-        sessions = [rows.SESSION.from_row(row, self._dialect) for row in found]
+        sessions = [SESSION.from_row(row, self._dialect) for row in found]
         return [session for session in sessions if session.expires_at > now]
 
 
@@ -56,46 +79,21 @@ class SqlSessionWrites:
         if self._connection.dialect.locks_rows:
             # Without this lock, of two processes that refresh at once one would put the generation back that the other has
             # advanced, and one that refreshes would put a session back that another has ended.
-            owner = await self._connection.rows(statements.OWNER_OF_SESSION, id=session_id)
+            owner = await self._connection.rows(USER_OF_SESSION, id=session_id)
             if not owner:
                 return None
-            await lock_rows(self._connection, self._locks, statements.LOCK_USER_ID, id=owner[0][0])
-        found = await self._connection.rows(statements.SESSION_BY_ID, id=session_id)
-        return rows.SESSION.from_row(found[0], self._connection.dialect) if found else None
+            await lock_rows(self._connection, self._locks, LOCK_USER_ID, id=owner[0][0])
+        found = await self._connection.rows(SESSION_BY_ID, id=session_id)
+        return SESSION.from_row(found[0], self._connection.dialect) if found else None
 
     async def list_of_user(self, user_id: UUID) -> Sequence[Session]:
-        found = await self._connection.rows(statements.SESSIONS_OF, user=user_id)
-        return [rows.SESSION.from_row(row, self._connection.dialect) for row in found]
+        found = await self._connection.rows(SESSIONS_OF_USER, user=user_id)
+        return [SESSION.from_row(row, self._connection.dialect) for row in found]
 
     async def save(self, session: Session) -> None:
         if session.generation == 1:
-            await self._connection.run(statements.FORGET_SESSIONS, now=session.created_at)
-        await self._connection.run(statements.PUT_SESSION, **rows.SESSION.to_row(session))
+            await self._connection.run(DELETE_EXPIRED_SESSIONS, now=session.created_at)
+        await self._connection.run(SAVE_SESSION, **SESSION.to_row(session))
 
     async def delete(self, session_id: UUID) -> None:
-        await self._connection.run(statements.DELETE_SESSION, id=session_id)
-
-
-class SqlTickets:
-    """Tickets, in a table, so that another process can consume them."""
-
-    def __init__(self, database: SqlDatabase) -> None:
-        self._database = database
-
-    async def create(self, digest: bytes, session_id: UUID, expires_at: datetime) -> None:
-        now = self._database.now()
-
-        async def work(connection: StatementRunner) -> None:
-            await connection.run(statements.FORGET_TICKETS, now=now)
-            await connection.run(statements.KEEP_TICKET, digest=digest, session_id=session_id, expires_at=expires_at)
-
-        await self._database.execute(work)
-
-    async def consume(self, digest: bytes, now: datetime) -> UUID | None:
-        async def work(connection: StatementRunner) -> UUID | None:
-            found = await connection.rows(statements.TAKE_TICKET, digest=digest)
-            if not found or connection.dialect.moment(found[0][1]) <= now:
-                return None
-            return connection.dialect.identity(found[0][0])
-
-        return await self._database.execute(work)
+        await self._connection.run(DELETE_SESSION, id=session_id)

@@ -19,12 +19,14 @@ from service.store.sql.batch import Work
 from service.store.sql.dialects import Dialect, Statement
 from service.store.sql.events import SqlEventReads
 from service.store.sql.keys import SqlSecrets, SqlSigningKeys
-from service.store.sql.mails import SqlMailReads, SqlMailTokenReads
+from service.store.sql.mail_tokens import SqlMailTokenReads
+from service.store.sql.mails import SqlMailReads
 from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorReads
-from service.store.sql.sessions import SqlSessionReads, SqlTickets
+from service.store.sql.sessions import SqlSessionReads
+from service.store.sql.tickets import SqlTickets
 from service.store.sql.transaction import SqlTransaction
 from service.store.sql.users import SqlUserReads
 

@@ -10,7 +10,8 @@ from service.store.recording import RecordedAudit, Recording
 from service.store.sql.api_tokens import SqlApiTokenWrites
 from service.store.sql.events import SqlEventWrites
 from service.store.sql.idempotency import SqlIdempotencyWrites
-from service.store.sql.mails import SqlMailTokenWrites, SqlMailWrites
+from service.store.sql.mail_tokens import SqlMailTokenWrites
+from service.store.sql.mails import SqlMailWrites
 from service.store.sql.row_locks import RowLocks
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorWrites

@@ -16,11 +16,12 @@ from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import StorageFull, Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
-from service.store.identity import adopt
+from service.store.identity import RUN, adopt
 from service.store.run_sync import run_sync
-from service.store.sql import schema, statements
+from service.store.sql import schema
 from service.store.sql.batch import Work
 from service.store.sql.dialects import SQLITE, Statement
+from service.store.sql.log_statements import POSITION
 from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
@@ -102,7 +103,7 @@ class SqliteStore(SqlStore):
         connection, before, run = self._write_connection, read_record(owner), uuid4().hex
         # The id that the file has and the one that it gets, no others: starts that are killed one after another must not
         # push out the id of the file.
-        kept = [one for (one,) in connection.find(statements.RUN) if one in before.runs]
+        kept = [one for (one,) in connection.find(RUN) if one in before.runs]
         write_record(owner, RunRecord((*kept, run), before.head), to_disk=self._full)
         try:
             connection.begin()
@@ -110,14 +111,14 @@ class SqliteStore(SqlStore):
             connection.commit()
         except (StorageFull, Unavailable):
             connection.roll_back()
-            ((_, head, _),), found = connection.find(statements.POSITION), connection.find(statements.RUN)
+            ((_, head, _),), found = connection.find(POSITION), connection.find(RUN)
             if not found or not before.is_known(found[0][0], head):
                 raise
             run = found[0][0]  # no room for another one: reads go on
         except BaseException:
             connection.roll_back()
             raise
-        ((_, head, _),) = connection.find(statements.POSITION)
+        ((_, head, _),) = connection.find(POSITION)
         record = RunRecord((run,), head)
         write_record(owner, record, to_disk=self._full)
         return record
@@ -161,7 +162,7 @@ class SqliteStore(SqlStore):
 
     async def is_healthy(self) -> bool:
         try:
-            self._reader.find(statements.POSITION)
+            self._reader.find(POSITION)
         except Unavailable:
             return False
         return True
@@ -185,7 +186,7 @@ class SqliteStore(SqlStore):
         connection = SqliteConnection(self._path, writes=False)
         try:
             connection.raw.execute("BEGIN")
-            ((epoch, seq, _),) = connection.find(statements.POSITION)
+            ((epoch, seq, _),) = connection.find(POSITION)
             cursor = connection.raw.execute(statement.compiled(SQLITE).text)
 
             async def pages() -> AsyncIterator[Sequence[Row]]:

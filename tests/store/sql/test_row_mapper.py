@@ -17,9 +17,19 @@ from service.domain.auth.totp import SecondFactor
 from service.domain.events.event import Event
 from service.domain.idempotency.claims import StoredResponse
 from service.domain.mail.mail import Mail, MailToken
-from service.store.sql import rows, tables
+from service.store.sql import tables
+from service.store.sql.api_tokens import TOKEN
+from service.store.sql.audit import ENTRY
 from service.store.sql.dialects import POSTGRES, SQLITE, Dialect
+from service.store.sql.event_pages import EVENT
+from service.store.sql.idempotency import ANSWER
+from service.store.sql.keys import SIGNING_KEY
+from service.store.sql.mail_tokens import MAIL_TOKEN
+from service.store.sql.mails import MAIL
 from service.store.sql.row_mapper import RowMapper
+from service.store.sql.second_factors import SECOND_FACTOR
+from service.store.sql.sessions import SESSION
+from service.store.sql.user_statements import USER
 from tests.support.domain import a_user
 
 NOW = datetime(2026, 11, 21, 9, 30, 0, 123456, UTC)
@@ -32,22 +42,22 @@ SOURCE = AuditSource("192.0.2.1", "request", session_id=ID)
 @pytest.mark.parametrize(
     ("mapper", "value"),
     [
-        (rows.USER, replace(ADA, age=None)),
-        (rows.USER, replace(ADA, active=False, age=30)),
-        (rows.SECOND_FACTOR, SecondFactor("SECRET")),
-        (rows.SECOND_FACTOR, SecondFactor("SECRET", NOW, 3)),
-        (rows.SESSION, Session(ID, OWNER, b"s" * 32, NOW, NOW, NOW)),
-        (rows.SESSION, Session(ID, OWNER, b"s" * 32, NOW, NOW, NOW, 2, NOW, Origin("192.0.2.1", "curl"))),
-        (rows.SIGNING_KEY, SigningKey("kid", "HS256", "material", NOW, NOW)),
-        (rows.TOKEN, ApiToken(ID, OWNER, "ci", b"d" * 32, "roster_a", frozenset({"users:read"}), NOW, None)),
-        (rows.MAIL, Mail("reset", "ada@example.com", NOW, NOW, 2, "sending")),
-        (rows.MAIL_TOKEN, MailToken(OWNER, "reset", "ada@example.com", NOW)),
-        (rows.MAIL_TOKEN, MailToken(OWNER, "reset", "ada@example.com", NOW, (b"a" * 32, b"b" * 32))),
-        (rows.EVENT, Event("user.updated", NOW, None, OWNER, ADA, ("name", "role"), seq=7)),
-        (rows.EVENT, Event("session.ended", NOW, ID, OWNER, session_id=ID, reason="logout", seq=8)),
-        (rows.ENTRY, AuditEntry("user.created", None, OWNER, AuditSource(), None, 5)),
-        (rows.ENTRY, AuditEntry("session.started", ID, OWNER, SOURCE, {"a": 1}, 6)),
-        (rows.ANSWER, StoredResponse(201, {"ETag": '"1"'}, b"{}", OWNER)),
+        (USER, replace(ADA, age=None)),
+        (USER, replace(ADA, active=False, age=30)),
+        (SECOND_FACTOR, SecondFactor("SECRET")),
+        (SECOND_FACTOR, SecondFactor("SECRET", NOW, 3)),
+        (SESSION, Session(ID, OWNER, b"s" * 32, NOW, NOW, NOW)),
+        (SESSION, Session(ID, OWNER, b"s" * 32, NOW, NOW, NOW, 2, NOW, Origin("192.0.2.1", "curl"))),
+        (SIGNING_KEY, SigningKey("kid", "HS256", "material", NOW, NOW)),
+        (TOKEN, ApiToken(ID, OWNER, "ci", b"d" * 32, "roster_a", frozenset({"users:read"}), NOW, None)),
+        (MAIL, Mail("reset", "ada@example.com", NOW, NOW, 2, "sending")),
+        (MAIL_TOKEN, MailToken(OWNER, "reset", "ada@example.com", NOW)),
+        (MAIL_TOKEN, MailToken(OWNER, "reset", "ada@example.com", NOW, (b"a" * 32, b"b" * 32))),
+        (EVENT, Event("user.updated", NOW, None, OWNER, ADA, ("name", "role"), seq=7)),
+        (EVENT, Event("session.ended", NOW, ID, OWNER, session_id=ID, reason="logout", seq=8)),
+        (ENTRY, AuditEntry("user.created", None, OWNER, AuditSource(), None, 5)),
+        (ENTRY, AuditEntry("session.started", ID, OWNER, SOURCE, {"a": 1}, 6)),
+        (ANSWER, StoredResponse(201, {"ETag": '"1"'}, b"{}", OWNER)),
     ],
 )
 def test_value_survives_the_database(mapper: RowMapper[Any], value: Any, dialect: Dialect) -> None:
