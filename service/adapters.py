@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import nullcontext
 
 from service.config.settings import PREFIX, Settings, SettingsError
 from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import create_context
+from service.realtime.connections import ConnectionRegistry
 from service.realtime.rooms.memory_rooms import MemoryRooms
 from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.rooms.shared_rooms import SharedRooms
 from service.security.argon2_hasher import Argon2Hasher, usual_workers
 from service.security.hash_admission import ProcessHasher
+from service.security.keyring import Keyring
+from service.security.keys import keys_from_settings
 from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
 from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
 from service.security.login_throttle.memory_counters import MemoryCounts
+from service.server.tasks import Tasks
 from service.server.workers.hash_permits import HashPermits
 from service.server.workers.slots import WorkerSlot
 from service.store.memory.store import MemoryStore
@@ -76,6 +79,29 @@ def build_hasher(settings: Settings, worker: WorkerSlot | None = None) -> Proces
     )
 
 
+def build_keyring(settings: Settings, store: Store, clock: Clock) -> Keyring:
+    """The keys that settings name; without any, those of the store, which are read when the service starts.
+
+    Raises `SettingsError` for a key that cannot be used.
+    """
+    chosen = keys_from_settings(settings)
+    keyring = Keyring(settings.access_ttl_s, clock, None if chosen else store.signing_keys.list_all)
+    keyring.use(chosen)
+    return keyring
+
+
+def build_connections(settings: Settings, rooms: AnyRooms, metrics: Metrics, tasks: Tasks) -> ConnectionRegistry:
+    return ConnectionRegistry(
+        metrics,
+        most_per_user=settings.max_connections_per_user,
+        count_everywhere=rooms.count_connections if settings.redis_url else None,
+        tasks=tasks,
+        slow_client_timeout_s=settings.slow_client_timeout_s,
+        most_buffered=settings.send_buffer_total_bytes,
+        keepalive_s={"feed": settings.sse_keepalive_s, "websocket": settings.ws_heartbeat_s},
+    )
+
+
 def build_mailer(settings: Settings, clock: Clock) -> Mailer:
     if settings.smtp is not None:
         from service.delivery.smtp import SmtpMailer
@@ -96,12 +122,8 @@ def build_login_limit(settings: Settings, store: Store, metrics: Metrics) -> Log
     return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions.list_of_user)
 
 
-def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]) -> AnyRooms:
-    """Rooms of this process alone, or those that all processes share through Redis.
-
-    Args:
-        on_failure: called when shared rooms could not be followed for too long.
-    """
+def build_rooms(settings: Settings, clock: Clock) -> AnyRooms:
+    """Rooms of this process alone, or those that all processes share through Redis."""
     rules, history, history_s = settings.parsed_room_rules, settings.room_history_count, settings.room_history_s
     if not settings.redis_url:
         return MemoryRooms(
@@ -117,6 +139,4 @@ def build_rooms(settings: Settings, clock: Clock, on_failure: Callable[[], None]
 
     limits = RoomLimits(history=history, history_s=history_s, grace_s=settings.presence_grace_s)
     engine = RedisEngine(settings.redis_url.get_secret_value(), settings.redis_ca_file or None, limits)
-    return SharedRooms(
-        engine, rules, history=history, history_s=history_s, batch_s=settings.presence_batch_s, on_failure=on_failure
-    )
+    return SharedRooms(engine, rules, history=history, history_s=history_s, batch_s=settings.presence_batch_s)

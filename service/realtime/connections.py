@@ -1,4 +1,4 @@
-"""All open streams: who has how many, who is stuck, who must go."""
+"""All open streams: how many each user has, which are stuck, which must end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REST = 1_000  # times what giving back took: so seldom again, whatever streams 
 
 
 class ConnectionRegistry:
-    """The open streams of this process, looked at once a second or oftener.
+    """The open streams of this process, checked at least once a second.
 
     Args:
         most_per_user: 0 for no bound.
@@ -71,7 +71,9 @@ class ConnectionRegistry:
         self._stuck: dict[Connection, tuple[int, float]] = {}  # bytes that the socket had taken, and since when
         self._abort_at: dict[Connection, float] = {}
         # Often enough for the shortest of what is promised.
-        self._look_every_s = min(1.0, slow_client_timeout_s / 4, *(interval / 2 for interval in keepalive_s.values()))
+        self._check_interval_s = min(
+            1.0, slow_client_timeout_s / 4, *(interval / 2 for interval in keepalive_s.values())
+        )
         self._left = 0
         self._left_at = 0.0
         self._give_back_at = 0.0
@@ -195,18 +197,23 @@ class ConnectionRegistry:
             connection.abort()
 
     async def watch(self, *others: Callable[[], None]) -> None:
-        """Look after the streams, and whatever else has to be looked after as often, until cancelled."""
+        """Check the streams, and run the other checks as often, until cancelled. A check that fails is logged."""
         while True:
-            await asyncio.sleep(self._look_every_s)
-            for look in (lambda: self.look(time.monotonic(), time.time()), *others):
+            await asyncio.sleep(self._check_interval_s)
+            for check in (lambda: self.check(time.monotonic(), time.time()), *others):
                 try:
-                    look()
+                    check()
                 except Exception:
-                    # The next look must come: nothing else ends who is stuck or has expired.
-                    log.exception("streams could not be looked after")
+                    # The next check must come: nothing else ends streams that are stuck or have expired.
+                    log.exception("check of open streams failed; will retry")
 
-    def look(self, now: float, wall: float) -> None:
-        """One look: ping, end what has expired or is stuck, abort what does not end."""
+    def check(self, now: float, wall: float) -> None:
+        """Ping each stream that is due, end those that are expired or stuck, abort those that do not end.
+
+        Args:
+            now: monotonic seconds.
+            wall: seconds since 1970.
+        """
         buffered = 0
         for connection, pinged_at in list(self._pinged_at.items()):
             size = connection.buffered_bytes

@@ -37,21 +37,32 @@ class Hub(BroadcastLog):
     """The log of accounts, as readers see it: keys are subjects, events are types.
 
     The store's log is the truth; this follows it from its own last seq, woken by the bell of a commit and by its own
-    clock. `on_principal` is called, in the order of the log, with each event that revokes access or renames a user:
-    after the event was delivered, or before it if it changes a role, and before later events are delivered.
+    clock.
     """
 
-    def __init__(self, store: Store, on_principal: Callable[[Event], None], on_failure: Callable[[], None]) -> None:
+    def __init__(self, store: Store) -> None:
         super().__init__("", Ring(0, _RING_ENTRIES, _RING_BYTES))
         self._store = store
-        self._on_principal = on_principal
-        self._on_failure = on_failure
+        self._principal_listeners: list[Callable[[Event], None]] = []
+        self._failure_listeners: list[Callable[[], None]] = []
         self._bell = asyncio.Event()
         self._looked = asyncio.Event()
         self._followed_at = time.monotonic()
         self._failing = False
         self._gave_up = False
         self._last: tuple[object, ...] | None = None  # identifies the event at the head
+
+    def add_principal_listener(self, listener: Callable[[Event], None]) -> None:
+        """Call it, in the order of the log, with each event that revokes access or renames a user.
+
+        The call comes after the event was delivered, or before it if the event changes a role. Later events are delivered after
+        the call.
+        """
+        self._principal_listeners.append(listener)
+
+    def add_failure_listener(self, listener: Callable[[], None]) -> None:
+        """Call it when this process may have missed a revocation: the log could not be followed, or its epoch changed."""
+        self._failure_listeners.append(listener)
 
     async def open(self) -> None:
         """Begin at the present head of the store's log."""
@@ -78,7 +89,7 @@ class Hub(BroadcastLog):
         elif not self._gave_up:
             self._gave_up = True
             log.error("event log could not be followed; closing streams", extra={"silent_s": round(self.silent_s, 1)})
-            self._on_failure()
+            self._report_failure()
 
     async def follow(self) -> None:
         """Follow the log until cancelled. A store that fails is asked again."""
@@ -132,6 +143,10 @@ class Hub(BroadcastLog):
             raise Trimmed()
         return Page([self._entry(event) for event in found.events], found.seen)
 
+    def _report_failure(self) -> None:
+        for listener in self._failure_listeners:
+            listener()
+
     async def _catch_up(self) -> None:
         while True:
             head = self.ring.head
@@ -148,7 +163,7 @@ class Hub(BroadcastLog):
                 # themselves that they cannot go on from where they are.
                 log.warning("event log epoch changed; closing streams", extra={"position": str(page.position)})
                 self._start_at(page.position)
-                self._on_failure()
+                self._report_failure()
                 return
             for event in page.events[last is not None :]:
                 if event.type == "user.deleted":
@@ -171,7 +186,8 @@ class Hub(BroadcastLog):
             self.append(self._entry(event))
         if event.ends_access or "username" in event.changed:
             self.flush()
-            self._on_principal(event)
+            for listener in self._principal_listeners:
+                listener(event)
         if ends_first:
             self.append(self._entry(event))
 

@@ -14,21 +14,20 @@ from service.domain.errors import Unavailable
 from service.domain.ports import Clock
 from service.security.keys import AccessTokenKey, load_key
 
-LOOK_EVERY_S: Final = 2.0  # for keys that another process made
+RELOAD_INTERVAL_S: Final = 2.0  # for keys that another process made
 
 log = logging.getLogger("roster.keys")
 
 
 class Keyring:
-    """Knows which key signs now, and which ones check.
+    """Knows which key signs now, and which ones verify.
 
-    A key is known to everybody for a while before it signs, and checks until the last token that it signed has expired: so
-    one can follow another without a token being refused anywhere.
+    Every process knows a key for a while before it signs. A key verifies until the last token that it signed has expired. So a
+    rotation rejects no token anywhere.
 
     Args:
         ttl_s: life of a token, in seconds.
         read: where the keys are kept, which other processes may change; None where they never change.
-        on_loss: called when a key was taken away before its time, so that what it signed is good no more.
     """
 
     def __init__(
@@ -36,17 +35,20 @@ class Keyring:
         ttl_s: float,
         clock: Clock,
         read: Callable[[], Awaitable[Sequence[SigningKey]]] | None = None,
-        on_loss: Callable[[], None] = lambda: None,
     ) -> None:
         self._ttl = timedelta(seconds=ttl_s)
         self._clock = clock
         self._read = read
-        self._on_loss = on_loss
+        self._loss_listeners: list[Callable[[], None]] = []
         self._kept: tuple[SigningKey, ...] = ()
         self._ready: dict[str, AccessTokenKey] = {}
         self._until: dict[str, datetime | None] = {}
-        self._looking = asyncio.Lock()
-        self._looked_at = -LOOK_EVERY_S
+        self._reload_lock = asyncio.Lock()
+        self._reloaded_at = -RELOAD_INTERVAL_S
+
+    def add_loss_listener(self, listener: Callable[[], None]) -> None:
+        """Call it when a key was removed before its tokens expired, so that they are invalid."""
+        self._loss_listeners.append(listener)
 
     def use(self, kept: Sequence[SigningKey]) -> None:
         """Sign and check with these keys from now on. Raises `UnusableKey`."""
@@ -59,7 +61,8 @@ class Keyring:
         self._kept = kept
         if lost:
             log.warning("signing keys removed early; their access tokens are invalid", extra={"kids": sorted(lost)})
-            self._on_loss()
+            for listener in self._loss_listeners:
+                listener()
 
     @property
     def is_kept(self) -> bool:
@@ -88,35 +91,35 @@ class Keyring:
     async def find(self, kid: str) -> bool:
         """Whether there is a key of that name, after reading the keys again if it is unknown.
 
-        The keys are read at most once in `LOOK_EVERY_S`, whatever the number of callers. Raises `Unavailable`; may be cancelled.
+        The keys are read at most once in `RELOAD_INTERVAL_S`, whatever the number of callers. Raises `Unavailable`; may be cancelled.
         """
-        async with self._looking:  # who comes meanwhile has the same question
-            if self.checking(kid) is None and time.monotonic() - self._looked_at >= LOOK_EVERY_S:
-                await self.look()
+        async with self._reload_lock:  # callers that wait here have the same question
+            if self.checking(kid) is None and time.monotonic() - self._reloaded_at >= RELOAD_INTERVAL_S:
+                await self.reload()
         return self.checking(kid) is not None
 
-    async def look(self) -> None:
+    async def reload(self) -> None:
         """Read the keys again. Raises `Unavailable`."""
-        before, self._looked_at = self._looked_at, time.monotonic()
+        before, self._reloaded_at = self._reloaded_at, time.monotonic()
         try:
             # An operator may have emptied the table by hand; that must not lock out every user.
             if self._read is not None and (kept := await self._read()):
                 self.use(kept)
         except asyncio.CancelledError:
-            self._looked_at = before  # the next waiting caller reads instead
+            self._reloaded_at = before  # the next waiting caller reads instead
             raise
 
     async def follow(self) -> None:
-        """Read the keys again and again until cancelled. While they cannot be read, those that are known do."""
+        """Read the keys every two seconds until cancelled. While they cannot be read, the known ones stay in use."""
         failing = False
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(RELOAD_INTERVAL_S)
             try:
-                await self.look()
+                await self.reload()
                 failing = False
             except Unavailable:
                 continue  # the hub cannot follow the log either, and logs it
             except Exception:
                 if not failing:
-                    log.exception("the keys of access tokens cannot be read")
+                    log.exception("signing keys cannot be read; the known ones stay in use")
                 failing = True

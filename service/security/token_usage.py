@@ -14,7 +14,7 @@ from service.domain.errors import Unavailable
 from service.domain.ports import Clock, Store
 from service.server.tasks import Tasks
 
-_TOLD_EVERY_S: Final = USE_TOLD_EVERY.total_seconds()
+_WRITE_INTERVAL_S: Final = USE_TOLD_EVERY.total_seconds()
 _MOST_NOTED: Final = 10_000
 
 log = logging.getLogger("roster.tokens")
@@ -37,24 +37,24 @@ class TokenUsageRecorder:
         self._tasks = tasks
         self._monotonic = monotonic
         self._noted: dict[UUID, datetime] = {}
-        self._told_at: dict[UUID, float] = {}  # the least recently written is first
+        self._written_at: dict[UUID, float] = {}  # the least recently written is first
         self._is_writing = False
 
     def note(self, token_id: UUID) -> None:
         """Note that a token is used now. Costs one look-up if it was written within the minute."""
-        if token_id not in self._told_at and token_id not in self._noted and len(self._noted) < _MOST_NOTED:
+        if token_id not in self._written_at and token_id not in self._noted and len(self._noted) < _MOST_NOTED:
             self._noted[token_id] = self._clock()
 
-    def look(self) -> None:
-        """Have written what was noted; to be called once a second or oftener. Waits for nothing."""
+    def write_due(self) -> None:
+        """Start to write what was noted. Call it at least once a second; it does not wait."""
         now = self._monotonic()
-        while self._told_at and now - self._told_at[first := next(iter(self._told_at))] >= _TOLD_EVERY_S:
-            del self._told_at[first]
+        while self._written_at and now - self._written_at[first := next(iter(self._written_at))] >= _WRITE_INTERVAL_S:
+            del self._written_at[first]
         if self._noted and not self._is_writing:
             noted, self._noted = self._noted, {}
-            self._told_at |= dict.fromkeys(noted, now)
+            self._written_at |= dict.fromkeys(noted, now)
             self._is_writing = True
-            _ = self._tasks.start(self._write(noted), "tell the use of tokens")
+            _ = self._tasks.start(self._write(noted), "write token last-used times")
 
     async def _write(self, noted: dict[UUID, datetime]) -> None:
         try:

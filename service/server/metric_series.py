@@ -1,4 +1,4 @@
-"""The labelled series that exist from the start.
+"""The labelled series that exist from the start, and the gauges that are read on collection.
 
 Prometheus computes `increase()` from the difference of two samples, so it misses the first event of a series that appears with it.
 """
@@ -14,6 +14,8 @@ from service.http import problems
 from service.http.operations import Operation
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
+from service.realtime.hub import Hub
+from service.realtime.rooms.rooms import AnyRooms
 from service.security.login_throttle.failure_counters import Kind
 from service.server.peers import REASONS
 from service.telemetry.metrics import Metrics
@@ -58,3 +60,18 @@ def create_series(metrics: Metrics, operations: Iterable[tuple[str, str, Operati
         metrics.mails.labels(mail, outcome)
     for template, method, operation in operations:
         metrics.requests.expect(method.upper(), template, (*operation.replies, 500))
+
+
+def watch_gauges(metrics: Metrics, hub: Hub, rooms: AnyRooms) -> None:
+    """Read these gauges from the parts themselves whenever metrics are collected."""
+    metrics.watch("roster_event_log_head", "Seq of the newest event that readers can see.", lambda: hub.ring.head)
+    metrics.watch(
+        "roster_feed_live_readers",
+        "Readers of the feed at the head of the log; all other readers are detached.",
+        lambda: sum(1 for _ in hub.live_readers()),
+    )
+    metrics.watch(
+        "roster_event_log_lag_seconds", "Seconds since the event log was last followed.", lambda: hub.silent_s
+    )
+    metrics.watch("roster_rooms", "Rooms with members, readers or history.", lambda: len(rooms))
+    metrics.watch("roster_engine_lag_seconds", "Seconds since shared rooms were last followed.", lambda: rooms.lag_s)

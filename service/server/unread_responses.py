@@ -44,13 +44,13 @@ class UnreadResponses:
     """
 
     def __init__(self, slow_client_timeout_s: float, find_streams: Callable[[], Collection[asyncio.Transport]]) -> None:
-        self.look_every_s = min(1.0, slow_client_timeout_s / 4)
+        self.check_interval_s = min(1.0, slow_client_timeout_s / 4)
         self._slow_client_timeout_s = slow_client_timeout_s
         self._find_streams = find_streams
         self._unread: dict[asyncio.Transport, _Unread] = {}
 
     def abort_stalled(self, connections: Iterable[tuple[HttpProtocol, asyncio.Transport]], now: float) -> None:
-        """Look at all connections once; abort those whose time is over. `now`: seconds, monotonic."""
+        """Check all connections once; abort those whose time is over. `now`: monotonic seconds."""
         unread: dict[asyncio.Transport, _Unread] = {}
         for connection, transport in connections:
             if not (size := transport.get_write_buffer_size()):
@@ -81,12 +81,12 @@ class UnreadResponses:
             log.warning("clients do not read their responses; their connections are closed", extra=extra)
 
     async def watch(self, find_connections: Callable[[], Iterable[tuple[HttpProtocol, asyncio.Transport]]]) -> None:
-        """Look every second or more often, until cancelled."""
+        """Check at least once a second, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self.look_every_s)
+            await asyncio.sleep(self.check_interval_s)
             try:
                 self.abort_stalled(find_connections(), loop.time())
             except Exception:
-                # The next look must come: nothing else closes these connections.
+                # The next check must come: nothing else closes these connections.
                 log.exception("cannot check for unread responses")

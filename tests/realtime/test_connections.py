@@ -174,9 +174,9 @@ def test_nothing_is_kept_of_a_stream_that_was_removed() -> None:
     registry = Registry()
     left, gone = registry.opened(), registry.opened()
     gone.buffered = b"x" * FULL_BYTES
-    registry.look(0, 0)
+    registry.check(0, 0)
     gone.end(close_reasons.RESTART)
-    registry.look(1, 0)
+    registry.check(1, 0)
     for stream in (left, gone, gone):
         registry.remove(stream)
 
@@ -200,7 +200,7 @@ def test_ping_comes_after_its_interval_and_not_into_a_full_socket() -> None:
     full.buffered = b"x" * FULL_BYTES
 
     for second in range(52):
-        registry.look(begin + second + 0.5, 0)
+        registry.check(begin + second + 0.5, 0)
 
     assert (feed.pings, socket.pings, full.pings) == (3, 2, 0)
 
@@ -209,11 +209,11 @@ def test_credentials_that_ran_out_end_their_stream() -> None:
     """The clock on the wall is asked, and a renewed principal counts."""
     registry = Registry()
     stream, renewed = registry.opened(expires_at=1000.0), registry.opened(expires_at=1000.0)
-    registry.look(0, 999.9)
+    registry.check(0, 999.9)
     assert endings([stream, renewed]) == [None, None]
 
     renewed.principal = a_principal(renewed.principal.caller.id, expires_at=2000.0)
-    registry.look(1, 1000.0)
+    registry.check(1, 1000.0)
     assert endings([stream, renewed]) == ["expired", None]
 
 
@@ -223,15 +223,15 @@ def test_full_buffer_that_nothing_is_taken_from_ends_its_stream() -> None:
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
 
-    registry.look(begin, 0)
-    registry.look(begin + 29.9, 0)
+    registry.check(begin, 0)
+    registry.check(begin + 29.9, 0)
     assert stream.ending is None
-    registry.look(begin + 30, 0)
+    registry.check(begin + 30, 0)
     assert endings([stream]) == ["too_slow"]
     assert not stream.aborted
-    registry.look(begin + 34.9, 0)
+    registry.check(begin + 34.9, 0)
     assert not stream.aborted
-    registry.look(begin + 35, 0)
+    registry.check(begin + 35, 0)
     assert stream.aborted
 
 
@@ -244,7 +244,7 @@ def test_slow_peer_that_reads_is_not_stuck() -> None:
     for second in range(300):
         stream.read(10)
         stream.write(b"x" * 20)
-        registry.look(begin + second, 0)
+        registry.check(begin + second, 0)
 
     assert stream.ending is None
 
@@ -254,14 +254,14 @@ def test_buffer_below_full_is_never_stuck() -> None:
     registry, stream, begin = Registry(slow_client_timeout_s=30), FakeStream(), time.monotonic()
     registry.add(stream)
     stream.write(b"x" * FULL_BYTES)
-    registry.look(begin, 0)
+    registry.check(begin, 0)
     stream.read(1)
-    registry.look(begin + 29, 0)
+    registry.check(begin + 29, 0)
     stream.write(b"x")
-    registry.look(begin + 58, 0)
-    registry.look(begin + 87, 0)
+    registry.check(begin + 58, 0)
+    registry.check(begin + 87, 0)
     assert stream.ending is None
-    registry.look(begin + 88, 0)
+    registry.check(begin + 88, 0)
     assert stream.ending is close_reasons.TOO_SLOW
 
 
@@ -273,7 +273,7 @@ def test_fullest_buffers_go_first_when_all_are_too_much() -> None:
     for stream, size in zip(streams, sizes, strict=True):
         stream.write(b"x" * size)
 
-    registry.look(0, 0)
+    registry.check(0, 0)
 
     assert [stream.aborted for stream in streams] == [False, True, False, True, False]
     assert endings(streams) == [None, "too_slow", None, "too_slow", None]
@@ -285,10 +285,10 @@ def test_stream_that_does_not_end_is_torn_down() -> None:
     registry.add(stream)
     stream.end(close_reasons.SESSION_ENDED)
 
-    registry.look(100, 0)
-    registry.look(100 + ABORT_AFTER_S - 0.1, 0)
+    registry.check(100, 0)
+    registry.check(100 + ABORT_AFTER_S - 0.1, 0)
     assert not stream.aborted
-    registry.look(100 + ABORT_AFTER_S, 0)
+    registry.check(100 + ABORT_AFTER_S, 0)
     assert stream.aborted
 
 
@@ -353,7 +353,7 @@ async def test_watching_goes_on_after_a_failure(caplog: pytest.LogCaptureFixture
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
 
-    assert "streams could not be looked after" in caplog.text
+    assert "check of open streams failed; will retry" in caplog.text
 
 
 @pytest.mark.parametrize("count", [3, 400, 4000])

@@ -83,7 +83,9 @@ class Observed:
     def __init__(self, store: FaultyStore) -> None:
         self.store = store
         self.happened: list[object] = []
-        self.hub = Hub(store, self.on_ending, lambda: self.happened.append("failure"))
+        self.hub = Hub(store)
+        self.hub.add_principal_listener(self.on_ending)
+        self.hub.add_failure_listener(lambda: self.happened.append("failure"))
         self.encoding = WireEncoding.PLAIN
         self.filter = EventFilter()
         self.is_full = False

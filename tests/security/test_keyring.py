@@ -29,7 +29,8 @@ class World:
         self.is_there = True
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.ring = Keyring(900, self.clock, self.read, self.on_loss)
+        self.ring = Keyring(900, self.clock, self.read)
+        self.ring.add_loss_listener(self.on_loss)
         self.ring.use(self.kept)
 
     def key(self, lead_s: float = 0) -> SigningKey:
@@ -56,7 +57,7 @@ async def test_next_key_is_known_before_it_signs(world: World) -> None:
     first, second = world.kept[0], world.key(lead_s=600)
     world.kept.append(second)
     assert world.ring.checking(second.kid) is None
-    await world.ring.look()
+    await world.ring.reload()
 
     assert world.ring.checking(second.kid) is not None
     assert world.ring.signing.kid == first.kid
@@ -67,7 +68,7 @@ async def test_next_key_is_known_before_it_signs(world: World) -> None:
     world.clock.advance(60)
     assert world.ring.checking(first.kid) is None
     world.kept.remove(first)
-    await world.ring.look()
+    await world.ring.reload()
     assert world.losses == 0
 
 
@@ -75,15 +76,15 @@ async def test_removed_key_is_reported(world: World) -> None:
     """Tokens of a lost key may be cached, so the loss is reported."""
     first = world.kept[0]
     world.kept[:] = [world.key()]
-    await world.ring.look()
+    await world.ring.reload()
 
     assert world.losses == 1
     assert world.ring.checking(first.kid) is None
     assert world.ring.signing.kid == world.kept[0].kid
-    await world.ring.look()
+    await world.ring.reload()
     assert world.losses == 1
     del world.kept[:]  # by hand: signing must go on
-    await world.ring.look()
+    await world.ring.reload()
     assert world.ring.signing is not None
 
 
@@ -95,7 +96,7 @@ async def test_unknown_key_is_looked_for_once_in_a_while(world: World, monkeypat
     found = await asyncio.gather(*(world.ring.find(name) for name in ("x", second.kid) * 50))
     assert (world.reads, set(found)) == (1, {False})
 
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "RELOAD_INTERVAL_S", 0.0)
     assert await world.ring.find(second.kid)
     assert world.reads == 2
 
@@ -117,7 +118,7 @@ async def test_who_asks_during_a_look_waits_for_it(world: World) -> None:
 
 async def test_keys_are_followed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """New keys are found in the background; while they cannot be read, the known ones remain."""
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(module, "RELOAD_INTERVAL_S", 0.01)
     following = asyncio.create_task(world.ring.follow())
     world.is_there = False
     await until(lambda: world.reads >= 3)

@@ -52,7 +52,7 @@ class World:
     async def look(self, second: float) -> int:
         """Look at that second; how often the store was written by then."""
         self.second = second
-        self.uses.look()
+        self.uses.write_due()
         await self.tasks.close(5)
         return len(self.tokens.told)
 
@@ -91,10 +91,10 @@ async def test_slow_store_gets_one_write_at_a_time() -> None:
     world = World()
     world.tokens.go_on.clear()
     world.uses.note(A)
-    world.uses.look()
+    world.uses.write_due()
     await until(lambda: len(world.tokens.told) == 1)
     world.uses.note(B)
-    world.uses.look()
+    world.uses.write_due()
     assert len(world.tokens.told) == 1
     world.tokens.go_on.set()
     await world.tasks.close(5)

@@ -64,7 +64,7 @@ async def test_memory_is_given_back_after_many_have_left(
                 assert not given_back.called
             await until(lambda: not len(connections))
         await until(lambda: given_back.called, timeout=3)
-        connections.look(time.monotonic() + 0.5, 0)
+        connections.check(time.monotonic() + 0.5, 0)
         assert given_back.call_count == 1
 
 

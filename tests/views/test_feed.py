@@ -689,8 +689,8 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
             await until(lambda: connection.ending, timeout=2 + BUSY_S)
             assert connection.ending is not None
             assert connection.ending.reason == "too_slow"
-            connections(server).look(time.monotonic() + 0.1, time.time())
-            connections(server).look(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
+            connections(server).check(time.monotonic() + 0.1, time.time())
+            connections(server).check(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
             await until(lambda: len(connections(server)) == 0)
             assert connection._transport.is_closing()
         assert list(server.app[SERVICES].hub.live_readers()) == []

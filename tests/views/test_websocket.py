@@ -525,8 +525,8 @@ async def test_stalled_socket_is_ended_and_its_memory_given_back() -> None:
             await until(lambda: stalled.ending, timeout=2 + BUSY_S)
             assert stalled.ending is not None
             assert stalled.ending.code == 4408
-            connections(server).look(time.monotonic() + 0.1, time.time())
-            connections(server).look(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
+            connections(server).check(time.monotonic() + 0.1, time.time())
+            connections(server).check(time.monotonic() + 6, time.time())  # five seconds later, without waiting for them
             await until(lambda: len(connections(server)) == 1)
             assert stalled.buffered_bytes == 0
             room = server.app[SERVICES].rooms.held.get("lobby")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -31,6 +31,14 @@ class Rooms(ABC, Generic[R]):
 
     def __init__(self, rules: RoomRules) -> None:
         self._rules = rules
+        self._failure_listeners: list[Callable[[], None]] = []
+
+    def add_failure_listener(self, listener: Callable[[], None]) -> None:
+        """Call it when rooms that are shared with other processes could not be followed for five seconds.
+
+        It is called once in an outage. Rooms of one process do not fail.
+        """
+        self._failure_listeners.append(listener)
 
     @property
     @abstractmethod

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -76,7 +76,6 @@ class SharedRooms(Rooms[SharedRoom]):
     Args:
         history: messages retained for readers that resume, and `history_s` for how many seconds.
         batch_s: seconds within which changes of presence are announced together.
-        on_failure: called when rooms could not be followed for five seconds, and once more after the next such failure.
     """
 
     def __init__(
@@ -87,14 +86,12 @@ class SharedRooms(Rooms[SharedRoom]):
         history: int,
         history_s: float,
         batch_s: float,
-        on_failure: Callable[[], None],
     ) -> None:
         super().__init__(rules)
         self._engine = engine
         self._history = history
         self._history_s = history_s
         self._batch_s = batch_s
-        self._on_failure = on_failure
         self._rooms: dict[str, SharedRoom] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._gave_up = False
@@ -147,7 +144,8 @@ class SharedRooms(Rooms[SharedRoom]):
         elif not self._gave_up:
             self._gave_up = True
             log.error("rooms cannot be followed; their streams end", extra={"lag_s": round(lag_s, 1)})
-            self._on_failure()
+            for listener in self._failure_listeners:
+                listener()
 
     async def _find(self, name: str) -> SharedRoom | None:
         return await self._attach(name, create=False)

@@ -16,9 +16,9 @@ from service.domain.ports import Transaction, TransactionRunner
 from service.security.networks import network_of
 from service.server.tasks import Tasks
 
-_EVERY_S: Final = 60.0
+_WRITE_INTERVAL_S: Final = 60.0
 # Entries at a time: 30,000 a day, some 10 MB, however many try.
-_MOST_TOLD: Final = 20
+_MOST_ENTRIES: Final = 20
 _MOST_COUNTED: Final = 1_000
 
 log = logging.getLogger("roster.logins")
@@ -53,7 +53,7 @@ class _Count:
 class FailedLoginAudit:
     """Counts by account and network, so that password guessing cannot fill the disk.
 
-    The first failure after a quiet minute is written at the next look, later ones a minute after the last write. The keys
+    The first failure after a quiet minute is written within a second, later ones a minute after the last write. The keys
     with most failures have an entry each, the rest one together. The login name is never stored: people type passwords into
     that field. Counting takes the same time whether the account exists or not.
 
@@ -67,7 +67,7 @@ class FailedLoginAudit:
         self._monotonic = monotonic
         self._counts: dict[_Tried, _Count] = {}
         self._others = _Count()
-        self._write_at = -_EVERY_S
+        self._write_at = -_WRITE_INTERVAL_S
         self._is_writing = False
 
     @asynccontextmanager
@@ -83,26 +83,26 @@ class FailedLoginAudit:
             self._count(_Tried(account, network_of(client)), _Count(refused=1))
             raise
 
-    def look(self) -> None:
-        """Have written what is due; to be called once a second or so. Waits for nothing."""
+    def write_due(self) -> None:
+        """Start to write what is due. Call it about once a second; it does not wait."""
         if not self._is_writing and self._has_counted and self._monotonic() >= self._write_at:
-            _ = self._tasks.start(self.write(), "tell failed logins")
+            _ = self._tasks.start(self.write(), "write failed logins")
 
     async def write(self) -> None:
         """Write the counts. If that fails, they are kept for the next write."""
         counts, self._counts = self._counts, {}
         others, self._others = self._others, _Count()
         ranked = sorted(counts.items(), key=lambda one: one[1].failed + one[1].refused, reverse=True)
-        for _, count in ranked[_MOST_TOLD:]:
+        for _, count in ranked[_MOST_ENTRIES:]:
             others.add(count)
         if not ranked and others == _Count():
             return
         self._is_writing = True
-        self._write_at = self._monotonic() + _EVERY_S
+        self._write_at = self._monotonic() + _WRITE_INTERVAL_S
         try:
-            await self._store.write(_entries(ranked[:_MOST_TOLD], others), UPKEEP)
+            await self._store.write(_entries(ranked[:_MOST_ENTRIES], others), UPKEEP)
         except BaseException as error:
-            for tried, count in ranked[:_MOST_TOLD]:
+            for tried, count in ranked[:_MOST_ENTRIES]:
                 self._count(tried, count)
             self._others.add(others)
             if not isinstance(error, Exception):

@@ -56,7 +56,7 @@ class World(MemoryStore):
     async def look(self, after_s: float = 0) -> list[tuple[UUID | None, str | None, Any]]:
         """Look after so many seconds; the entries that are written by then, the oldest first."""
         self.second += after_s
-        self.failures.look()
+        self.failures.write_due()
         await self.tasks.close(5)
         return [(entry.subject, entry.by.client, entry.details) for entry in reversed(await self.told())]
 
