@@ -15,7 +15,9 @@ import pytest
 
 from tests.promises.many.conftest import shared_settings
 from tests.support.crowd import Crowd, crowd
+from tests.support.figures import Tell
 from tests.support.gunicorn import Gunicorn
+from tests.support.postgres import frozen, postgres
 from tests.support.readers import Reader, seq_of
 from tests.support.redis import RedisServer
 from tests.support.talk import Talk
@@ -30,7 +32,7 @@ Harm = Callable[[Gunicorn, Crowd, Talk], Awaitable[None]]
 
 
 @pytest.mark.parametrize("readers", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
-async def test_killed_workers_lose_nothing(place: str, valkey: RedisServer, readers: int) -> None:
+async def test_killed_workers_lose_nothing(place: str, valkey: RedisServer, readers: int, tell: Tell) -> None:
     """Workers are killed, five of them in the soak: readers of the feed and of a room come back to another worker and receive
     each event and message once, in order, without a reset. Members who came back are not announced as gone."""
 
@@ -40,6 +42,10 @@ async def test_killed_workers_lose_nothing(place: str, valkey: RedisServer, read
             await until(lambda: all(reader.is_open for reader in (*people.readers, *talk.readers)), timeout=30)
             await until(lambda: len(service.workers) == 2, timeout=30)
             await asyncio.sleep(1)
+        away = sorted(away_s for reader in (*people.readers, *talk.readers) for away_s in reader.away_s)
+        tell(
+            f"back after {away[len(away) // 2]:.2f} s (median), {away[-1]:.2f} s (last), half a second of it by choice"
+        )
 
     await _endure(place, valkey, readers, kill)
 
@@ -77,6 +83,20 @@ async def test_a_frozen_redis_costs_rooms_and_nothing_else(place: str, valkey: R
         assert [reader.connections for reader in people.readers] == before, "readers of the feed stayed"
 
     await _endure(place, valkey, FEW, freeze)
+
+
+@pytest.mark.soak
+async def test_a_frozen_postgresql_loses_nothing(valkey: RedisServer) -> None:
+    """PostgreSQL stands still for seven seconds: streams end after five, and come back. Readers receive each event and message
+    once, in order, without a reset."""
+
+    async def freeze(service: Gunicorn, people: Crowd, talk: Talk) -> None:
+        async with frozen(url):
+            await until(lambda: all(reader.connections > 1 for reader in people.readers), timeout=20)
+        await until(lambda: all(reader.is_open for reader in (*people.readers, *talk.readers)), timeout=60)
+
+    with postgres(lasting=True) as url:
+        await _endure(url, valkey, FEW, freeze)
 
 
 async def test_a_restarted_redis_is_one_reset(place: str, valkey: RedisServer) -> None:
