@@ -15,7 +15,9 @@ import pytest
 from service.domain.users.accounts import Caller
 from service.http.openapi.document import document
 from tests.support.figures import Tell
+from tests.support.gunicorn import gunicorn
 from tests.support.places import KINDS, NewPlace
+from tests.support.redis import find_valkey, redis_server
 from tests.support.server import ADMIN_PASSWORD, Server, serve
 from tests.support.upstream import data, running
 
@@ -57,6 +59,34 @@ async def test_service_keeps_to_its_description_for_a_minute(
 
 
 @pytest.mark.soak
+@pytest.mark.gunicorn
+@pytest.mark.timeout(240)
+async def test_two_workers_keep_to_their_description_for_a_minute(
+    tmp_path: Path, new_place: NewPlace, tell: Tell
+) -> None:
+    """The same for two workers on PostgreSQL and Valkey: requests of one sequence go to either."""
+    with redis_server(find_valkey()) as valkey:
+        async with running() as upstream:
+            weather, nowhere = upstream.on("/weather", data({"temperature": 21})), "http://127.0.0.1:1/"
+            settings = {
+                "ROSTER_STORE_URL": await new_place("postgres"),
+                "ROSTER_REDIS_URL": valkey.url,
+                "ROSTER_WORKERS": "2",
+                "ROSTER_API_TOKEN_TTL_S": "0",
+                "ROSTER_UPSTREAMS": json.dumps({"weather": weather, "news": nowhere}),
+                "ROSTER_SECURITY_CONTACT": "mailto:a@example.com",
+                **dict.fromkeys(
+                    (f"ROSTER_{name}_LIMIT" for name in ("RATE", "LOGIN", "MAIL", "REGISTRATION", "WRITE")), "off"
+                ),
+            }
+            async with gunicorn(**settings) as service:
+                await service.all_serve(2)
+                drawn = ("--max-time", str(LONG_SECONDS), "--max-examples", "20")
+                report = await _check_description(tmp_path, service.server, *drawn)
+    tell(f"two workers: {report['test_cases']['generated']:,} requests in {report['running_time']:.0f} s, no failure")
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(60)
 async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where everybody may read everybody, that is a failure. On a service that is right nothing shows that it was looked
@@ -76,21 +106,25 @@ async def test_what_is_anothers_would_be_found(tmp_path: Path, monkeypatch: pyte
 
 async def _keeps_to_its_description(folder: Path, store_url: str, *drawn: str, phases: Sequence[str] = PHASES) -> Any:
     """Send what is drawn; the report."""
-    written = folder / "report.json"
     async with running() as upstream:
         weather, nowhere = upstream.on("/weather", data({"temperature": 21})), "http://127.0.0.1:1/"
         upstreams = {"weather": weather, "news": nowhere}
         chosen: dict[str, Any] = {"upstreams": upstreams, "security_contact": "mailto:a@example.com"}
         # Without a bound of the operator's own every life of a token that the description allows is one.
         async with serve(store_url=store_url, api_token_ttl_s=0, **chosen) as server:
-            status, output = await schemathesis(
-                *("--checks", "all", "--phases", ",".join(phases), "--mode", "all"),
-                *("--request-timeout", "10", "--continue-on-failure"),
-                *("--report", "json", "--report-json-path", str(written), *drawn),
-                server=server,
-                folder=folder,
-            )
+            return await _check_description(folder, server, *drawn, phases=phases)
 
+
+async def _check_description(folder: Path, server: Server, *drawn: str, phases: Sequence[str] = PHASES) -> Any:
+    """Send the drawn requests to a running service; the report."""
+    written = folder / "report.json"
+    status, output = await schemathesis(
+        *("--checks", "all", "--phases", ",".join(phases), "--mode", "all"),
+        *("--request-timeout", "10", "--continue-on-failure"),
+        *("--report", "json", "--report-json-path", str(written), *drawn),
+        server=server,
+        folder=folder,
+    )
     assert status == 0, output
     report = json.loads(written.read_text())
     left_out = 6  # by the configuration
