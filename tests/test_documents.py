@@ -29,6 +29,7 @@ from service.security.login_throttle.failure_counters import Kind
 from tests.support.keys import a_key
 from tests.support.ports import free_port
 from tests.support.server import Server, serve
+from tests.support.walk import walk_readme
 
 ROOT = Path(__file__).parents[1]
 # Under CI nothing is left out: there its absence fails.
@@ -227,30 +228,9 @@ def test_every_exception_from_a_rule_says_why() -> None:
 @needs_curl
 async def test_readme_walk_works_twice_word_for_word(tmp_path: Path) -> None:
     """The quickstart in README, run in one shell, does what it says, and does so again on the same service."""
-    walk = README.split("## Quickstart")[1].split("## What you get")[0]
-    start, *blocks = re.findall(r"```sh\n(.*?)```", walk, re.DOTALL)
-    assert start == "make run\n"
     async with serve() as server:
-        script = "set -u\n" + "\n".join(blocks).replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
         for known in (False, True):
-            shell = await asyncio.create_subprocess_exec(
-                "bash", "-c", script,
-                cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-            try:
-                output, _ = await asyncio.wait_for(shell.communicate(), 20)
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(shell.pid, signal.SIGKILL)  # the feed of a walk that hangs
-            text = output.decode()
-
-            assert shell.returncode == 0, text
-            assert ("/problems/already-exists" in text) is known
-            assert "event: user.updated" in text
-            assert '"changed":["name"]' in text
-            assert '"name":"Ada Lovelace"' in text
-            assert "/problems/precondition-failed" in text
-            assert not (tmp_path / "feed.txt").exists()
+            await walk_readme(server.port, tmp_path, known=known)
 
 
 def test_shell_lines_have_no_comments() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -15,6 +16,7 @@ from tests.promises.many.conftest import shared_settings
 from tests.support.gunicorn import Gunicorn, gunicorn
 from tests.support.redis import RedisServer
 from tests.support.wait import BUSY_S, until
+from tests.support.walk import walk_readme
 from tests.support.ws import connect
 
 pytestmark = pytest.mark.gunicorn
@@ -24,8 +26,9 @@ pytestmark = pytest.mark.gunicorn
 _FEEDS: Final = 24
 
 
-async def test_metrics_and_log_lines_name_their_worker(service: Gunicorn) -> None:
-    """Whatever worker answers, `/metrics` has the samples of both. Each line of a worker has its number."""
+async def test_metrics_and_log_lines_name_their_worker(service: Gunicorn, tmp_path: Path) -> None:
+    """The walk of README works. Whatever worker answers, `/metrics` has the samples of both. Each line of a worker has its number."""
+    await walk_readme(service.server.port, tmp_path, known=False)
     assert await _labels(service, "roster_event_log_head") == {"0", "1"}
     serving = [json.loads(line) for line in service.log().splitlines() if '"serving"' in line]
     assert sorted(line["worker"] for line in serving) == [0, 1]
