@@ -63,14 +63,14 @@ class View(web.View, CorsMixin):
 
     def __await__(self) -> Generator[Any, None, StreamResponse]:
         """Run the middleware and the view; aiohttp awaits this."""
-        request = self._request
+        request = self.request
         return request.app[SERVICES].serve(request, self).__await__()
 
     def respond(self) -> Awaitable[StreamResponse]:
         """Call the method that the request names; raises 405 for one that the view lacks."""
-        name = self._methods.get(self._request.method)
+        name = self._methods.get(self.request.method)
         if name is None:
-            raise web.HTTPMethodNotAllowed(self._request.method, self.allowed)
+            raise web.HTTPMethodNotAllowed(self.request.method, self.allowed)
         answer: Awaitable[StreamResponse] = getattr(self, name)()
         return answer
 

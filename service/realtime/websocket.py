@@ -11,15 +11,13 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http_websocket import WebSocketWriter
-from multidict import CIMultiDict
 
 from service.domain.errors import Conflict
 from service.domain.events import visibility
 from service.domain.events.position import Position
-from service.http.aiohttp_compat import frame_parser, take_early_bytes, wrap_frame_parser
+from service.http.aiohttp_compat import CompressionAgreement, HookedWebSocketResponse
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
@@ -55,7 +53,7 @@ _HIGHEST_CODE: Final = 4999
 log = logging.getLogger("roster.websocket")
 
 
-class Response(web.WebSocketResponse):
+class Response(HookedWebSocketResponse):
     """aiohttp's, which says when a close frame goes out, and counts frames: it closes by itself after a breach of the
     protocol, and handles control frames and fragments without showing them.
 
@@ -75,37 +73,23 @@ class Response(web.WebSocketResponse):
         self.on_flood: Callable[[], None] | None = None
         self._is_stopped = False
 
-    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
-        offers = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_EXTENSIONS, ())) if self._compress else ""
-        headers, protocol, _, _ = super()._handshake(request)
+    def negotiate_compression(self, offers: str) -> CompressionAgreement | None:
         # aiohttp's own answer leaves out `server_max_window_bits=15`, after which the client has to fail.
-        agreement = accept_offer(offers)
-        if agreement is None:
-            headers.popall(hdrs.SEC_WEBSOCKET_EXTENSIONS, None)
-            return headers, protocol, 0, False
-        headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = agreement.header
-        return headers, protocol, agreement.window, agreement.no_takeover
+        return accept_offer(offers)
 
-    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
-        connection = request.protocol
-        # What came with the handshake is counted as well.
-        early = take_early_bytes(connection)
-        super()._post_start(request, protocol, writer)
-        if self.limit.per_s:
-            wrap_frame_parser(
-                connection, lambda parser: FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
-            )
-        if early:
-            frame_parser(connection).feed_data(early)
+    def wrap_frame_parser(self, parser: Any) -> Any:
+        if not self.limit.per_s:
+            return parser
+        return FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
 
     def _end_flood(self) -> None:
         if self.on_flood is not None:
             self.on_flood()
-        elif self._reader is not None:
-            self._reader.feed_data(WSMessage(WSMsgType.ERROR, None, None), 0)
+        else:
+            self.feed_error()
 
     def _stop_reading(self) -> None:
-        transport = None if self._req is None else self._req.transport
+        transport = self.transport
         if transport is None:
             return
         transport.pause_reading()

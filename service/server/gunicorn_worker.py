@@ -15,6 +15,7 @@ from aiohttp.worker import GunicornUVLoopWebWorker
 from gunicorn.arbiter import Arbiter
 
 from service.config.settings import PREFIX, Settings, SettingsError
+from service.http.aiohttp_compat import create_ssl_context
 from service.http.services import SERVICES
 from service.server.runner import Runner
 from service.server.workers.accept import SharedSite
@@ -97,7 +98,7 @@ class Worker(GunicornUVLoopWebWorker):
 
     async def _share(self, runner: Runner, slot: WorkerSlot) -> None:
         """Open the listeners that all workers have, so that each accepts its part."""
-        context = self._create_ssl_context(self.cfg) if self.cfg.is_ssl else None
+        context = create_ssl_context(self)
         for listener in self._shared:
             await SharedSite(runner, listener, slot, runner.count_connections, context).start()
         runner.serving()

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from aiohttp import web, web_protocol
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp import web
+from aiohttp.streams import StreamReader
 
+from service.http.aiohttp_compat import InspectableHandler, ReplacementServer, set_queue_limit
 from service.server.peers import Peers
 
 MAX_HEAD_BYTES: Final = 32_768
@@ -23,7 +22,7 @@ MAX_QUEUED_REQUESTS: Final = 4  # of one connection; each may be a head of 32 Ki
 _PIECE_BYTES: Final = 4_096
 
 
-class HttpProtocol(RequestHandler):
+class HttpProtocol(InspectableHandler):
     """Counts the bytes of a head that arrives in pieces, and closes the connection at the bounds.
 
     aiohttp bounds each field and their number, but neither their sum nor the time: 800 connections with half-sent heads held
@@ -52,9 +51,7 @@ class HttpProtocol(RequestHandler):
 
     def __init__(self, server: web.Server, *, peers: Peers, head_timeout_s: float, **kwargs: Any) -> None:
         super().__init__(server, max_field_size=MAX_FIELD_BYTES, max_headers=MAX_FIELDS, **kwargs)
-        # The parser counts a request that is taken before its body is complete as queued for ever. It then stops one request
-        # early, and with aiohttp's own number nothing would start it again.
-        self._max_msg_queue_size -= 1
+        self.reserve_queue_place()
         self._peers = peers
         self._head_timeout_s = head_timeout_s
         self._network: str | None = None
@@ -85,7 +82,7 @@ class HttpProtocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._upgraded or self._payload_parser is not None:
+        if self.is_upgraded:
             super().data_received(data)
             return
         if not self._held and len(data) <= _PIECE_BYTES:
@@ -96,10 +93,10 @@ class HttpProtocol(RequestHandler):
         for start in range(0, len(data), _PIECE_BYTES):
             if self._is_deaf():
                 return
-            if self._upgraded:
+            if self.is_upgraded:
                 super().data_received(data[start:])
                 return
-            if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
+            if self.is_reading_paused or self.is_queue_full:
                 # aiohttp calls again, with nothing, when there is room. The parser would copy the rest at every call.
                 self._held = data[start:]
                 return
@@ -112,40 +109,38 @@ class HttpProtocol(RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if self._upgraded and self._payload_parser is None and not self._messages:
+        if self.is_upgrade_pending:
             # The upgrade was declined. aiohttp would parse what has arrived since without a bound on heads.
-            self._message_tail = b""
+            self.drop_unparsed_bytes()
             resp.force_close()
         return await super().finish_response(request, resp, start_time)
 
     def _is_deaf(self) -> bool:
-        return self._refused or self._force_close or self._close
+        return self._refused or self.is_ending
 
     def _feed(self, data: bytes) -> None:
-        count, body = self._request_count, self._body
+        count, body = self.parsed_requests, self._body
         in_body = body is not None and not body.is_eof()
         body_bytes = body.total_bytes if body is not None else 0
         if not in_body and self._head_bytes >= MAX_HEAD_BYTES and data:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         super().data_received(data)
-        if self._request_count != count:
-            message, body = self._messages[-1]
-            self._body = None if body is EMPTY_PAYLOAD else body
-            self._framing_bytes = 0
+        if self.parsed_requests != count:
             # What follows an error cannot be parsed either: each piece would be another error.
-            self._refused = isinstance(message, _ErrInfo)
+            self._refused, self._body = self.last_parsed()
+            self._framing_bytes = 0
             if self._head_bytes:
                 self._end_head()
         elif body is not None and in_body:
             self._count_framing(len(data), body.total_bytes - body_bytes)
-        elif data and not self._upgraded:
+        elif data and not self.is_upgraded:
             self._body = None
             self._continue_head(len(data))
 
     def _count_framing(self, size: int, body_bytes: int) -> None:
         """Bound trailers, which the parser keeps like a head (RFC 9112, 7.1.2), and of which no byte belongs to the body."""
-        if body_bytes or self._reading_paused:
+        if body_bytes or self.is_reading_paused:
             self._framing_bytes = 0
             return
         self._framing_bytes += size
@@ -161,7 +156,9 @@ class HttpProtocol(RequestHandler):
                 self._refused = True
                 self.force_close()
                 return
-            self._head_timer = self._loop.call_later(self._head_timeout_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+            self._head_timer = asyncio.get_running_loop().call_later(
+                self._head_timeout_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT
+            )
         self._head_bytes += size
 
     def _end_head(self) -> None:
@@ -176,39 +173,25 @@ class HttpProtocol(RequestHandler):
         """Answer with the status after earlier requests, and close. Unparsed bytes are dropped."""
         self._end_head()
         self._refused = True
-        if self._request_handler is None or self._force_close:
-            return
-        self._peers.count_refused_head(status)
-        error = HttpProcessingError(code=status, message=status.phrase)
-        self._messages.append((_ErrInfo(status, error, status.phrase), EMPTY_PAYLOAD))
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.queue_error(status):
+            self._peers.count_refused_head(status)
 
 
-class HttpServer(web.Server):
+class HttpServer(ReplacementServer):
     """Creates an `HttpProtocol` for each connection."""
 
     def __init__(self, server: web.Server, peers: Peers, head_timeout_s: float) -> None:
-        super().__init__(
-            server.request_handler,
-            request_factory=server.request_factory,
-            handler_cancellation=server.handler_cancellation,
-            loop=server._loop,
-            **server._kwargs,
-        )
+        super().__init__(server)
         self._peers = peers
         self._head_timeout_s = head_timeout_s
-        # aiohttp queues 32 pipelined requests while the client does not read a response, and has no argument for it.
-        web_protocol.MAX_MSG_QUEUE_SIZE = MAX_QUEUED_REQUESTS
+        set_queue_limit(MAX_QUEUED_REQUESTS)
 
     def find_transports(self) -> Iterable[tuple[HttpProtocol, asyncio.Transport]]:
         """Every connection with its transport, which the connection itself forgets when it is closed by force."""
-        return cast(Iterable[tuple[HttpProtocol, asyncio.Transport]], self._connections.items())
+        return cast(Iterable[tuple[HttpProtocol, asyncio.Transport]], self.transports)
 
     def count_connections(self) -> int:
-        return len(self._connections)
+        return len(self.transports)
 
     def __call__(self) -> HttpProtocol:
-        return HttpProtocol(
-            self, loop=self._loop, peers=self._peers, head_timeout_s=self._head_timeout_s, **self._kwargs
-        )
+        return HttpProtocol(self, peers=self._peers, head_timeout_s=self._head_timeout_s, **self.handler_options)

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from aiohttp import web, web_response
+from aiohttp import web
 
 from service import __version__
-from service.http.aiohttp_compat import current_request, is_idle
+from service.http.aiohttp_compat import ReplacingRunner, current_request, is_idle, set_server_name
 from service.http.services import SERVICES
 from service.server.http_protocol import HttpServer
 from service.server.peers import Peers
@@ -29,7 +29,7 @@ _LEAST_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.02
 
 
-class Runner(web.AppRunner):
+class Runner(ReplacingRunner):
     """aiohttp's runner, with what production needs, and an order of its own at the end.
 
     As soon as aiohttp's begins to close connections, it drops whatever arrives on them: the rest of a body that is on its
@@ -45,9 +45,7 @@ class Runner(web.AppRunner):
         self._told_at: float | None = None
         self._watching: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None
-        # No version numbers in the Server header (ASVS 13.4.6). aiohttp's own error responses pass none of our code, and this is the
-        # one place from which it takes the name.
-        web_response.SERVER_SOFTWARE = "roster"  # type: ignore[attr-defined]  # it is not meant to be changed
+        set_server_name("roster")  # without a version (ASVS 13.4.6)
         super().__init__(
             app,
             # A client that leaves a quiet stream is noticed at once, not at the next write. Writes are shielded.
@@ -62,8 +60,8 @@ class Runner(web.AppRunner):
             auto_decompress=False,
         )
 
-    async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
+    def replace_server(self, server: web.Server) -> web.Server:
+        """Bound connections and request heads, and watch for responses that are not read."""
         services = self.app[SERVICES]
         settings, metrics = services.settings, services.metrics
         peers = Peers(

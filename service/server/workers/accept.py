@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.http.aiohttp_compat import AcceptorSite
 from service.server.workers.slots import WorkerSlot
 
 log = logging.getLogger("roster")
@@ -135,7 +136,7 @@ class Acceptor(asyncio.AbstractServer):
         self._loop.add_reader(self._listener, self._accept)
 
 
-class SharedSite(web.BaseSite):
+class SharedSite(AcceptorSite):
     """A site of aiohttp's runner on a listener that other workers share."""
 
     def __init__(
@@ -150,14 +151,11 @@ class SharedSite(web.BaseSite):
         self._listener = listener
         self._slot = slot
         self._count = count
+        self._tls = ssl_context
 
     @property
     def name(self) -> str:
         return f"{self._listener.getsockname()}"
 
-    async def start(self) -> None:
-        await super().start()
-        server = self._runner.server
-        if server is None:
-            raise RuntimeError("the runner is not set up")
-        self._server = Acceptor(self._listener, self._slot, server, self._count, self._ssl_context)
+    def accept(self, server: web.Server) -> Acceptor:
+        return Acceptor(self._listener, self._slot, server, self._count, self._tls)
