@@ -128,8 +128,11 @@ class RoomEngine(Protocol):
             Unavailable: the message was not sent, or the answer was lost.
         """
 
-    def enter(self, room: str, user: UUID, username: str) -> None:
-        """The first connection of a user in this process is in a room that is attached."""
+    async def enter(self, room: str, user: UUID, username: str) -> int:
+        """The first connection of a user in this process is in a room that is attached; how many members there are.
+
+        The user is in the room until `leave`, also where this is cancelled or raises.
+        """
 
     def leave(self, room: str, user: UUID) -> None:
         """The last one left. The user counts as a member until the grace time is over."""
@@ -144,6 +147,10 @@ class RoomEngine(Protocol):
 
     async def list_rooms(self, after: str, limit: int) -> Sequence[RoomSummary]:
         """Rooms after a name, by name."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether rooms can be served now."""
 
     @property
     def lag_s(self) -> float:

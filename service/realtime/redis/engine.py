@@ -150,9 +150,10 @@ class RedisEngine:
         finally:
             del self._sends[tag]
 
-    def enter(self, room: str, user: UUID, username: str) -> None:
+    async def enter(self, room: str, user: UUID, username: str) -> int:
         self._members[room, user] = username
-        self._post(scripts.ENTER, room, self._lease.process, str(user), username)
+        count: int = await self._commands.call(scripts.ENTER, room, self._lease.process, str(user), username)
+        return count
 
     def leave(self, room: str, user: UUID) -> None:
         if self._members.pop((room, user), None) is not None:

@@ -105,7 +105,7 @@ class MemoryRooms(Rooms[MemoryRoom]):
         self._empty.pop(name, None)
         return room
 
-    def _enter(self, room: MemoryRoom, principal: Principal) -> None:
+    async def _enter(self, room: MemoryRoom, principal: Principal) -> None:
         room.presence.enter(principal.caller.id, principal.username, self._clock())
 
     def _on_left(self, room: MemoryRoom) -> None:

@@ -46,6 +46,11 @@ class Rooms(ABC, Generic[R]):
         """The rooms that this process holds, by name."""
 
     @property
+    def is_ready(self) -> bool:
+        """Whether rooms can be served now."""
+        return True
+
+    @property
     def lag_s(self) -> float:
         """For how many seconds this process could not follow rooms that it shares with others; 0 while it can."""
         return 0.0
@@ -86,7 +91,7 @@ class Rooms(ABC, Generic[R]):
         """The room of that name, created if it does not exist, with one more connection of the user in it."""
         self._rules.check_read(principal.caller, name)
         room = await self._open(name)
-        self._enter(room, principal)
+        await self._enter(room, principal)
         return room
 
     @abstractmethod
@@ -148,7 +153,7 @@ class Rooms(ABC, Generic[R]):
         """The room, created if it does not exist. The caller enters or visits it in the same turn of the loop."""
 
     @abstractmethod
-    def _enter(self, room: R, principal: Principal) -> None: ...
+    async def _enter(self, room: R, principal: Principal) -> None: ...
 
     @abstractmethod
     def _on_left(self, room: R) -> None:

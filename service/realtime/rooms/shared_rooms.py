@@ -101,6 +101,10 @@ class SharedRooms(Rooms[SharedRoom]):
         return self._rooms
 
     @property
+    def is_ready(self) -> bool:
+        return self._engine.is_ready
+
+    @property
     def lag_s(self) -> float:
         return self._engine.lag_s
 
@@ -175,11 +179,17 @@ class SharedRooms(Rooms[SharedRoom]):
                     self._opening.pop(name, None)
         return room
 
-    def _enter(self, room: SharedRoom, principal: Principal) -> None:
+    async def _enter(self, room: SharedRoom, principal: Principal) -> None:
         user = principal.caller.id
         room.connections[user] += 1
-        if room.connections[user] == 1:
-            self._engine.enter(room.name, user, principal.username)
+        if room.connections[user] > 1:
+            return
+        try:
+            # Announced to the room a moment later; the answer to the user counts it already.
+            room.presence.count = await self._engine.enter(room.name, user, principal.username)
+        except BaseException:
+            self.leave(room, principal)
+            raise
 
     def _on_left(self, room: SharedRoom) -> None:
         room.idle_since = time.monotonic()

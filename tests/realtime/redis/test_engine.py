@@ -70,8 +70,8 @@ async def test_a_member_is_announced_once_whatever_its_connections(server: Redis
         watcher = Follower()
         await one.attach("lobby", watcher, create=True)
         await two.attach("lobby", Follower(), create=True)
-        one.enter("lobby", user, "ada")
-        two.enter("lobby", user, "ada")
+        await one.enter("lobby", user, "ada")
+        await two.enter("lobby", user, "ada")
         await until(lambda: watcher.count == 1)
         one.leave("lobby", user)
         two.leave("lobby", user)
@@ -87,10 +87,10 @@ async def test_a_return_within_the_grace_time_is_silent(server: RedisServer) -> 
         watcher = Follower()
         await one.attach("lobby", watcher, create=True)
         await two.attach("lobby", Follower(), create=True)
-        one.enter("lobby", user, "ada")
+        await one.enter("lobby", user, "ada")
         await until(lambda: watcher.count == 1)
         one.leave("lobby", user)
-        two.enter("lobby", user, "ada")
+        await two.enter("lobby", user, "ada")
         assert [member.id for member in await two.list_members("lobby", None, 10)] == [user]
     assert watcher.joins == [user]
     assert watcher.leaves == []
@@ -128,7 +128,7 @@ async def test_members_are_named_by_id_in_pages(server: RedisServer) -> None:
         watcher = Follower()
         await engine.attach("lobby", watcher, create=True)
         for user in reversed(users):
-            engine.enter("lobby", user, f"user{user}")
+            await engine.enter("lobby", user, f"user{user}")
         await until(lambda: watcher.count == 5)
         first = await engine.list_members("lobby", None, 3)
         second = await engine.list_members("lobby", first[-1].id, 3)
