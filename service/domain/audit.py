@@ -41,7 +41,7 @@ Recorded = Literal[
 Action = Literal[EventType, Recorded]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 
-Part = Literal["start", "upkeep", "mail", "command"]
+Component = Literal["start", "maintenance", "mail", "command"]
 """The source of changes that no request asked for: start-up, maintenance, mail and the command line."""
 
 Details = Mapping[str, Any]
@@ -63,14 +63,14 @@ class AuditSource(NamedTuple):
         request_id: what the answer and the log lines of the request are named by.
         session_id: the login that the request came with; None for none.
         token_id: the API token that it came with instead.
-        part: of the service itself, where no request is the reason.
+        component: of the service itself, where no request caused the change.
     """
 
     client: str | None = None
     request_id: str | None = None
     session_id: UUID | None = None
     token_id: UUID | None = None
-    part: Part | None = None
+    component: Component | None = None
 
     @classmethod
     def request(cls, client: str, request_id: str, credential: UUID | None, *, is_token: bool) -> AuditSource:
@@ -83,10 +83,10 @@ class AuditSource(NamedTuple):
         )
 
 
-START: Final = AuditSource(part="start")
-UPKEEP: Final = AuditSource(part="upkeep")
-MAIL: Final = AuditSource(part="mail")
-COMMAND: Final = AuditSource(part="command")
+START: Final = AuditSource(component="start")
+MAINTENANCE: Final = AuditSource(component="maintenance")
+MAIL: Final = AuditSource(component="mail")
+COMMAND: Final = AuditSource(component="command")
 
 
 class AuditEntry(NamedTuple):
@@ -96,9 +96,9 @@ class AuditEntry(NamedTuple):
         actor: the user who did it; None for the service itself, and for a client without valid credentials.
         subject: the user to whom it was done; None where it was not to one.
         details: None for none.
-        place: the microsecond since 1970 at which it was committed, moved on where that is taken; 0 until then. So places
-            are in the order of commits and belong to one entry each, and a span of time is a span of places: one key
-            serves the order, the cursors of pages and both bounds of time.
+        sequence: the microsecond since 1970 at which it was committed, or the next one that is free; 0 until then. Sequences are
+            unique and in the order of commits. A span of time is a span of sequences, so one key gives the order, the
+            cursors of pages and both bounds of time.
     """
 
     action: Action
@@ -106,16 +106,16 @@ class AuditEntry(NamedTuple):
     subject: UUID | None
     by: AuditSource
     details: Details | None = None
-    place: int = 0
+    sequence: int = 0
 
     @property
     def at(self) -> datetime:
         """When. It never goes back: where the clock does, entries follow one another until it has caught up."""
-        return _EPOCH + timedelta(microseconds=self.place)
+        return _EPOCH + timedelta(microseconds=self.sequence)
 
-    def put(self, place: int) -> AuditEntry:
-        """The same entry, committed at that place."""
-        return AuditEntry(self.action, self.actor, self.subject, self.by, self.details, place)
+    def with_sequence(self, sequence: int) -> AuditEntry:
+        """The same entry, as it is committed."""
+        return AuditEntry(self.action, self.actor, self.subject, self.by, self.details, sequence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class AuditQuery:
     """Which entries to read, the newest first.
 
     Attributes:
-        before: place of the last entry of the page before; None for the first page.
+        before: sequence of the last entry of the page before; None for the first page.
         since, until: bounds of time, the first included, the second not; None for none.
         actor, subject, action: only those with it; None for all.
     """
@@ -138,18 +138,18 @@ class AuditQuery:
 
     @property
     def first(self) -> int | None:
-        """The lowest place that is asked for; None for the oldest."""
-        return None if self.since is None else place_of(self.since)
+        """The lowest sequence on the page; None for the oldest."""
+        return None if self.since is None else sequence_at(self.since)
 
     @property
     def end(self) -> int | None:
-        """The place before which to begin; None for the newest."""
-        bounds = [self.before, None if self.until is None else place_of(self.until)]
+        """Only entries with a lower sequence are read; None for all."""
+        bounds = [self.before, None if self.until is None else sequence_at(self.until)]
         return min((bound for bound in bounds if bound is not None), default=None)
 
 
-def place_of(moment: datetime) -> int:
-    """Of what is committed at that moment."""
+def sequence_at(moment: datetime) -> int:
+    """The sequence of an entry that is committed at that moment."""
     return (moment - _EPOCH) // _MICROSECOND
 
 

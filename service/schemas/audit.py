@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field, JsonValue
 
-from service.domain.audit import Action, AuditEntry, Part
+from service.domain.audit import Action, AuditEntry, Component
 from service.schemas.fields import CURSOR_PATTERN, Limit, Query, ResponseModel
 from service.schemas.moments import EXAMPLE, Moment
 
@@ -38,8 +38,8 @@ class EntryAnswer(ResponseModel):
     """The login that the request came with; null for none."""
     token_id: Who | None
     """The API token that the request came with; null for none."""
-    part: Annotated[Part | None, Field(examples=["upkeep"])]
-    """The part of the service that did it; null for requests."""
+    component: Annotated[Component | None, Field(examples=["maintenance"])]
+    """The component of the service that did it; null for requests."""
     details: Annotated[dict[str, JsonValue], Field(examples=[{"changed": ["role"], "role": ["member", "admin"]}])]
     """More of it, by action: names of fields, reasons, ids and counts."""
 
@@ -74,7 +74,7 @@ class AuditFilter(Query):
 def entry_answer(entry: AuditEntry) -> EntryAnswer:
     by = entry.by
     return EntryAnswer.model_construct(
-        id=entry.place,
+        id=entry.sequence,
         at=entry.at,
         action=entry.action,
         actor=entry.actor,
@@ -83,7 +83,7 @@ def entry_answer(entry: AuditEntry) -> EntryAnswer:
         request_id=by.request_id,
         session_id=by.session_id,
         token_id=by.token_id,
-        part=by.part,
+        component=by.component,
         details=dict(entry.details or {}),
     )
 

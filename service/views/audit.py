@@ -28,7 +28,7 @@ _PAGE: Final = 500  # entries that are read at once, where all are wanted
 
 _LINES: Final = (
     '{"id":1795253400123456,"at":"2026-11-21T09:30:00.123456Z","action":"login.failed","actor":null,"subject":null,'
-    '"client":"192.0.2.7","request_id":null,"session_id":null,"token_id":null,"part":null,'
+    '"client":"192.0.2.7","request_id":null,"session_id":null,"token_id":null,"component":null,'
     '"details":{"failed":12,"codes":0,"refused":3}}\n'
     '{"end":true,"entries":1}\n'
 )
@@ -73,7 +73,7 @@ class AuditView(View):
             return await self._send(query)
         found = await services.store.audit.list_page(query)
         items = found[: wanted.limit]
-        following = services.cursors.seal(items[-1].place, filters) if len(found) > wanted.limit else None
+        following = services.cursors.seal(items[-1].sequence, filters) if len(found) > wanted.limit else None
         page = EntryList.model_construct(items=[entry_answer(entry) for entry in items], next=following)
         return json_response(page.model_dump_json().encode(), headers=_HEADERS)
 
@@ -97,8 +97,8 @@ def _wants_lines(request: web.Request) -> bool:
 
 
 async def _pages(store: Store, query: AuditQuery) -> AsyncIterator[Sequence[AuditEntry]]:
-    """Page by page. No entry is added before a place, so the pages together are one consistent list."""
+    """Page by page. No entry is added before another, so the pages together are one consistent list."""
     query = replace(query, limit=_PAGE)
     while found := await store.audit.list_page(query):
         yield found
-        query = replace(query, before=found[-1].place)
+        query = replace(query, before=found[-1].sequence)

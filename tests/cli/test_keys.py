@@ -69,7 +69,7 @@ async def test_next_key_is_known_before_it_signs(service: Server, url: str) -> N
     assert " signs from " in listed.splitlines()[1]
 
     found = await service.json("GET", "/v1/audit?action=keys.rotated", await service.admin())
-    assert [(entry["part"], entry["details"]) for entry in found["items"]] == [
+    assert [(entry["component"], entry["details"]) for entry in found["items"]] == [
         ("command", {"kid": match[1], "at_once": False})
     ]
 
@@ -210,7 +210,7 @@ async def test_api_token_is_explained(service: Server, url: str) -> None:
         code, text = await roster(url, "token", "check", token)
         assert (code, f"roster: refused: {reason}" in text) == (1, True), text
 
-    await execute(url, "UPDATE tokens SET expires_at = '2026-01-01T00:00:00.000000Z' WHERE name = 'nightly Ü'")
+    await execute(url, "UPDATE api_tokens SET expires_at = '2026-01-01T00:00:00.000000Z' WHERE name = 'nightly Ü'")
     assert "roster: refused: it has expired." in (await roster(url, "token", "check", made.access_token))[1]
 
 

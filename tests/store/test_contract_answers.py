@@ -17,7 +17,7 @@ from service.domain.ports import Store, Transaction, TransactionRunner, Written
 from service.domain.users.user import User
 from service.store.memory.store import MemoryStore
 from service.store.sql.dialects import Statement
-from service.store.sql.tables import answers
+from service.store.sql.tables import idempotency_keys
 from service.store.sql.transaction import SqlTransaction
 from tests.support.clock import ManualClock
 from tests.support.domain import BY, a_user, created, keep, updated
@@ -25,7 +25,7 @@ from tests.support.stores import Broken, ask, erase, whole_log
 
 KEEP_S = 100.0
 KEYS = IdempotencyKeys("a secret", KEEP_S)
-_COUNT = Statement(lambda _: select(func.count()).select_from(answers))
+_COUNT = Statement(lambda _: select(func.count()).select_from(idempotency_keys))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.domain.audit import UPKEEP, AuditEntry, AuditQuery, AuditSource
+from service.domain.audit import MAINTENANCE, AuditEntry, AuditQuery, AuditSource
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction
 from tests.support.clock import ManualClock
@@ -73,12 +73,14 @@ async def test_record_without_an_event_is_kept(store: Store) -> None:
         AuditSource(client="198.51.100.0"),
         AuditSource(token_id=uuid.uuid4(), request_id="x" * 64, client="c" * 64),
     )
-    await record(store, ("login.failed", None, None, {"failed": 3}, other), ("keys.rotated", None, None), by=UPKEEP)
+    await record(
+        store, ("login.failed", None, None, {"failed": 3}, other), ("keys.rotated", None, None), by=MAINTENANCE
+    )
     await record(store, ("token.created", PEOPLE[0], PEOPLE[0], {"scopes": ["profile"], "ünï": [None, 1.5]}), by=token)
 
     assert [(entry.action, entry.by, entry.details) for entry in await entries(store)] == [
         ("login.failed", other, {"failed": 3}),
-        ("keys.rotated", UPKEEP, None),
+        ("keys.rotated", MAINTENANCE, None),
         ("token.created", token, {"scopes": ["profile"], "ünï": [None, 1.5]}),
     ]
     assert (await store.events.read_position()).seq == 0
@@ -146,7 +148,7 @@ async def test_places_grow_with_commits(store: Store, clock: ManualClock) -> Non
     await record(store, ("keys.rotated", None, None))
 
     found = await entries(store)
-    assert all(one.place < next_.place for one, next_ in pairwise(found))
+    assert all(one.sequence < next_.sequence for one, next_ in pairwise(found))
     assert all(abs(entry.at - began) < timedelta(milliseconds=1) for entry in found[:5])
     assert abs(found[-1].at - clock()) < timedelta(milliseconds=1)
 
@@ -197,7 +199,7 @@ async def test_pages_are_those_of_a_list(opener: Opener, kept: Sequence[Any], as
             for name, value in asked.items()
         }
         found: list[AuditEntry] = []
-        while page := await store.audit.list_page(AuditQuery(**query, before=found[-1].place if found else None)):
+        while page := await store.audit.list_page(AuditQuery(**query, before=found[-1].sequence if found else None)):
             assert len(page) <= asked["limit"]
             found += page
 

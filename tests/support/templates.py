@@ -1,4 +1,4 @@
-"""Stores with the tables of today and nothing in them, copied: eleven migrations take ten times as long."""
+"""Stores with the tables of today and nothing in them, copied: a migration takes ten times as long."""
 
 from __future__ import annotations
 

@@ -73,12 +73,12 @@ async def test_entry_says_who_did_what_from_where(kept: Server) -> None:
         "request_id": name,
         "session_id": None,
         "token_id": program.refresh_token,
-        "part": None,
+        "component": None,
         "details": {"changed": ["name", "role"], "role": ["member", "admin"]},
     }
     assert (made["session_id"] or "").replace("-", "") == session.replace("-", "")
     assert made["details"] == {"token_id": program.refresh_token, "scopes": ["users:write"]}
-    assert (await items(kept, admin))[-1]["part"] == "start"
+    assert (await items(kept, admin))[-1]["component"] == "start"
 
 
 async def test_pages_and_lines_have_the_same(kept: Server) -> None:
@@ -414,7 +414,7 @@ async def test_what_was_done_is_in_the_audit(server: Server, name: str) -> None:
     await until(is_recorded)
     (entry,) = found
     assert (entry["actor"], entry["subject"]) == (ids[actor], ids[subject])
-    assert (entry["client"], entry["part"]) == ("127.0.0.1", None)
+    assert (entry["client"], entry["component"]) == ("127.0.0.1", None)
     assert (entry["session_id"] is None) == (asked.by is None)
 
 

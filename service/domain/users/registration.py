@@ -9,7 +9,7 @@ from uuid import UUID
 
 import uuid_utils.compat
 
-from service.domain.audit import UPKEEP, AuditSource
+from service.domain.audit import MAINTENANCE, AuditSource
 from service.domain.auth.password_policy import reject_common
 from service.domain.auth.revocation import revoke_access
 from service.domain.errors import FieldError, Invalid, InvalidMailToken
@@ -144,7 +144,7 @@ async def forget_expired(store: Store, clock: Clock, limit: int = 100) -> bool:
                 await transaction.mail_tokens.delete_of_user(token.user_id, token.purpose)
 
     if expired:
-        await store.write(work, UPKEEP)
+        await store.write(work, MAINTENANCE)
     return len(expired) == limit
 
 

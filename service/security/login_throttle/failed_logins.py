@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from service.domain.audit import UPKEEP, AuditSource
+from service.domain.audit import MAINTENANCE, AuditSource
 from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
 from service.domain.ports import Transaction, TransactionRunner
 from service.security.networks import network_of
@@ -100,7 +100,7 @@ class FailedLoginAudit:
         self._is_writing = True
         self._write_at = self._monotonic() + _WRITE_INTERVAL_S
         try:
-            await self._store.write(_entries(ranked[:_MOST_ENTRIES], others), UPKEEP)
+            await self._store.write(_entries(ranked[:_MOST_ENTRIES], others), MAINTENANCE)
         except BaseException as error:
             for tried, count in ranked[:_MOST_ENTRIES]:
                 self._count(tried, count)

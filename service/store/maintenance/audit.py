@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from service.domain.audit import COMMAND, AuditEntry, Details, Recorded, place_of
+from service.domain.audit import COMMAND, AuditEntry, Details, Recorded, sequence_at
 from service.store.maintenance.database import TableWriter
 from service.store.sql.audit import ENTRY, INSERT_ENTRY
 from service.store.sql.log_statements import TAKE_SEQS
@@ -12,7 +12,7 @@ from service.store.sql.log_statements import TAKE_SEQS
 
 async def tell(writer: TableWriter, action: Recorded, details: Details | None = None) -> None:
     """Append an audit entry in this transaction."""
-    moment = place_of(datetime.now(UTC))
-    ((_, _, _, place),) = await writer.rows(TAKE_SEQS, count=0, entries=1, moment=moment)
-    entry = AuditEntry(action, None, None, COMMAND, details, place)
+    moment = sequence_at(datetime.now(UTC))
+    ((_, _, _, sequence),) = await writer.rows(TAKE_SEQS, count=0, entries=1, moment=moment)
+    entry = AuditEntry(action, None, None, COMMAND, details, sequence)
     await writer.rows(INSERT_ENTRY, **ENTRY.to_row(entry))

@@ -23,18 +23,18 @@ class MemoryApiTokenReads:
 
     async def find_with_user(self, digest: bytes) -> tuple[ApiToken, User] | None:
         token_id = self._tables.by_digest.get(digest)
-        token = None if token_id is None else self._tables.tokens.get(token_id)
+        token = None if token_id is None else self._tables.api_tokens.get(token_id)
         if token is None or not token.lives(self._clock()):
             return None
         user = self._tables.users.get(token.user_id.int)
         return None if user is None else (token, user)
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
-        return self._tables.tokens.of(user_id)
+        return self._tables.api_tokens.of(user_id)
 
     async def record_uses(self, uses: Mapping[UUID, datetime]) -> None:
         for token_id, moment in uses.items():
-            token = self._tables.tokens.get(token_id)
+            token = self._tables.api_tokens.get(token_id)
             if token is not None and (token.last_used_at is None or token.last_used_at < moment):
                 self._tables.set_token(replace(token, last_used_at=moment))
 
@@ -49,15 +49,15 @@ class MemoryApiTokenWrites:
         self._tables = changes.tables
 
     async def find(self, token_id: UUID) -> ApiToken | None:
-        return self._tables.tokens.get(token_id)
+        return self._tables.api_tokens.get(token_id)
 
     async def list_of_user(self, user_id: UUID) -> Sequence[ApiToken]:
-        return self._tables.tokens.of(user_id)
+        return self._tables.api_tokens.of(user_id)
 
     async def create(self, token: ApiToken) -> None:
         tables = self._tables
         # Each has an end of its own: they are few, and seldom made.
-        for expired in [kept.id for kept in tables.tokens if not kept.lives(token.created_at)]:
+        for expired in [kept.id for kept in tables.api_tokens if not kept.lives(token.created_at)]:
             tables.drop_token(expired)
         tables.set_token(token)
         self._changes.on_undo(lambda: tables.drop_token(token.id))

@@ -8,31 +8,31 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from service.domain.audit import AuditEntry, AuditQuery, place_of
+from service.domain.audit import AuditEntry, AuditQuery, sequence_at
 
 MOST_ENTRIES: Final = 10_000  # 9 MB
 _TOGETHER: Final = 1_000  # of those that are forgotten are taken out at once, which moves all others
 
 
 class MemoryAudit:
-    """Entries in the order of their places."""
+    """Entries in the order of their sequences."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_us = int(keep_s * 1e6)
         self._entries: list[AuditEntry] = []
         self._first = 0  # of those that are not forgotten
-        self._last = 0  # place
+        self._last = 0  # sequence
 
     def keep(self, entries: Iterable[AuditEntry], now: datetime) -> None:
         """Keep what was just committed, and forget what is too old or too much."""
-        moment = place_of(now)
+        moment = sequence_at(now)
         for entry in entries:
             self._last = max(self._last + 1, moment)
-            self._entries.append(entry.put(self._last))
+            self._entries.append(entry.with_sequence(self._last))
         oldest = moment - self._keep_us
         if len(self._entries) - self._first > MOST_ENTRIES:
             self._first = len(self._entries) - MOST_ENTRIES
-        if self._first < len(self._entries) and self._entries[self._first].place < oldest:
+        if self._first < len(self._entries) and self._entries[self._first].sequence < oldest:
             self._first = self._index(oldest)
         if self._first >= _TOGETHER:
             del self._entries[: self._first]
@@ -44,9 +44,9 @@ class MemoryAudit:
         found = (self._entries[number] for number in range(end - 1, first - 1, -1))
         return list(islice((entry for entry in found if _matches(entry, query)), query.limit))
 
-    def _index(self, place: int) -> int:
-        """The index of the first entry at that place or after it."""
-        return bisect_left(self._entries, place, lo=self._first, key=lambda entry: entry.place)
+    def _index(self, sequence: int) -> int:
+        """The index of the first entry at that sequence or after it."""
+        return bisect_left(self._entries, sequence, lo=self._first, key=lambda entry: entry.sequence)
 
 
 class MemoryAuditReads:

@@ -35,7 +35,7 @@ class Tables:
         self.second_factors: dict[UUID, SecondFactor] = {}
         self.recovery_codes: dict[UUID, frozenset[bytes]] = {}
         self.sessions: OwnedRows[Session] = OwnedRows()
-        self.tokens: OwnedRows[ApiToken] = OwnedRows()
+        self.api_tokens: OwnedRows[ApiToken] = OwnedRows()
         self.by_digest: dict[bytes, UUID] = {}
         self.mails: dict[tuple[str, MailKind], Mail] = {}
         self.mail_tokens: dict[tuple[UUID, Purpose], MailToken] = {}
@@ -66,11 +66,11 @@ class Tables:
         return user
 
     def set_token(self, token: ApiToken) -> None:
-        self.tokens.put(token)
+        self.api_tokens.put(token)
         self.by_digest[token.digest] = token.id
 
     def drop_token(self, token_id: UUID) -> ApiToken | None:
-        token = self.tokens.drop(token_id)
+        token = self.api_tokens.drop(token_id)
         if token is not None:
             del self.by_digest[token.digest]
         return token

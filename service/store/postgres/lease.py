@@ -24,13 +24,13 @@ from service.store.sql.runner import StatementRunner
 from service.store.sql.tables import leases
 
 _RECENT: Final = leases.c.renewed_at >= func.now() - cast(bindparam("after"), Interval)
-LEASES: Final = fixed(select(leases.c.host, leases.c.pid, leases.c.begun_at).where(_RECENT).order_by("begun_at"))
+LEASES: Final = fixed(select(leases.c.host, leases.c.pid, leases.c.started_at).where(_RECENT).order_by("started_at"))
 RENEW_LEASE: Final = Statement(
     lambda dialect: (
         dialect.insert(leases)
         .values(
             {name: bindparam(name) for name in ("id", "host", "pid")}
-            | {name: func.now() for name in ("begun_at", "renewed_at")}
+            | {name: func.now() for name in ("started_at", "renewed_at")}
         )
         .on_conflict_do_update(index_elements=[leases.c.id], set_={"renewed_at": func.now()})
     )
@@ -106,5 +106,5 @@ async def _owner(connection: asyncpg.Connection[Any]) -> str:
         found = await PostgresConnection(connection).rows(LEASES, after=_GONE_AFTER)
     if not found:
         return "another process"
-    host, pid, begun_at = found[0]
-    return f"process {pid} on {host}, since {begun_at.isoformat(' ', 'seconds')}"
+    host, pid, started_at = found[0]
+    return f"process {pid} on {host}, since {started_at.isoformat(' ', 'seconds')}"

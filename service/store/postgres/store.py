@@ -45,11 +45,10 @@ from service.store.sql.store import SqlStore
 from service.telemetry.quiet import Quiet
 
 _AGAIN_S: Final = 1.0
-_REACH_AGAIN_S: Final = 0.2
+_RECONNECT_S: Final = 0.2
 _SHARED_WAIT_S: Final = 30.0
 _LEAST_S: Final = 0.3
-_MIGRATE_WAIT_S: Final = 60
-_LET_GO_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
+_RELEASE_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
 _POOL: Final = 8
 _PAGE: Final = 500
 # How the server detects that this process is gone, so that it releases our locks: after ten seconds of silence on the wire, and
@@ -123,7 +122,7 @@ class PostgresStore(SqlStore):
         loop = asyncio.get_running_loop()
         until = loop.time() + (_SHARED_WAIT_S if self._wait_s is None else self._wait_s)
         try:
-            await self._look_at_tables(until)
+            await self._ensure_tables(until)
             writer = await self._connect_to_write(max(until - loop.time(), 0))
             try:
                 await self._lease.renew(PostgresConnection(writer))
@@ -178,8 +177,8 @@ class PostgresStore(SqlStore):
         await adopt(connection, identity, lambda kept, _: kept == identity)
         await connection.say("COMMIT")
 
-    async def _look_at_tables(self, until: float) -> None:
-        probe = await self._reach(until)
+    async def _ensure_tables(self, until: float) -> None:
+        probe = await self._connect_to_starting(until)
         try:
             await check_server(probe, self._connect_to_probe)
         finally:
@@ -194,11 +193,8 @@ class PostgresStore(SqlStore):
             schema.refuse(found, may_migrate=self._may_migrate)
             from service.store.sql import migrate
 
-            await migrate.in_postgres(self._connect_to_migrate, migrate.upgrade)
-
-    async def _connect_to_migrate(self) -> asyncpg.Connection[Any]:
-        # A migration may take long; waiting for another one, or for readers of a table, may not.
-        return await self._connect({**self._settings, "lock_timeout": f"{_MIGRATE_WAIT_S}s"})
+            # Without the time limit of `_bounded`: a migration may take long.
+            await migrate.in_postgres(lambda: self._connect(self._settings), migrate.upgrade)
 
     async def _connect(self, settings: Mapping[str, str]) -> asyncpg.Connection[Any]:
         return await connect(self._url, settings)
@@ -219,7 +215,7 @@ class PostgresStore(SqlStore):
             log.error("no connection to PostgreSQL; requests return 503: %s", str(error) or kind)
         return Unavailable(1)
 
-    async def _reach(self, until: float) -> asyncpg.Connection[Any]:
+    async def _connect_to_starting(self, until: float) -> asyncpg.Connection[Any]:
         """A connection to a server that may only be starting."""
         now = asyncio.get_running_loop().time
         while True:
@@ -234,9 +230,9 @@ class PostgresStore(SqlStore):
                     host, port = _address_of(self._url)
                     wait = {"host": host, "port": port, "at_most_s": round(until - now()), "reason": str(error)}
                     log.warning("waiting for PostgreSQL", extra=wait)
-            await asyncio.sleep(_REACH_AGAIN_S)
+            await asyncio.sleep(_RECONNECT_S)
 
-    async def _connect_to_write(self, wait_s: float = _LET_GO_S) -> asyncpg.Connection[Any]:
+    async def _connect_to_write(self, wait_s: float = _RELEASE_S) -> asyncpg.Connection[Any]:
         """A connection whose session has the database, as long as it lasts. Raises `Unavailable`."""
         try:
             connection = await self._connect(self._bounded)

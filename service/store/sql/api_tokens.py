@@ -15,35 +15,37 @@ from service.domain.users.user import User
 from service.store.sql.builders import delete_expired, fixed
 from service.store.sql.row_mapper import Codec, RowMapper
 from service.store.sql.runner import SqlDatabase, StatementRunner
-from service.store.sql.tables import tokens, users
+from service.store.sql.tables import api_tokens, users
 from service.store.sql.user_statements import USER
 
 TOKEN: Final = RowMapper(
     ApiToken,
-    tokens,
+    api_tokens,
     codecs={"scopes": Codec(scopes.written, lambda text: scopes.read(text, "admin"))},
 )
 
-TOKEN_BY_ID: Final = fixed(select(*TOKEN.columns).where(tokens.c.id == bindparam("id")))
+TOKEN_BY_ID: Final = fixed(select(*TOKEN.columns).where(api_tokens.c.id == bindparam("id")))
 TOKEN_WITH_USER: Final = fixed(
     select(*TOKEN.columns, *USER.columns)
-    .join(users, users.c.id == tokens.c.user_id)
-    .where(tokens.c.digest == bindparam("digest"))
+    .join(users, users.c.id == api_tokens.c.user_id)
+    .where(api_tokens.c.digest == bindparam("digest"))
 )
 TOKENS_OF_USER: Final = fixed(
-    select(*TOKEN.columns).where(tokens.c.user_id == bindparam("user")).order_by(tokens.c.created_at, tokens.c.id)
+    select(*TOKEN.columns)
+    .where(api_tokens.c.user_id == bindparam("user"))
+    .order_by(api_tokens.c.created_at, api_tokens.c.id)
 )
-INSERT_TOKEN: Final = fixed(insert(tokens))
+INSERT_TOKEN: Final = fixed(insert(api_tokens))
 RECORD_USE: Final = fixed(
-    update(tokens)
+    update(api_tokens)
     .where(
-        tokens.c.id == bindparam("token"),
-        or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < bindparam("moment")),
+        api_tokens.c.id == bindparam("token"),
+        or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < bindparam("moment")),
     )
     .values(last_used_at=bindparam("moment"))
 )
-DELETE_TOKEN: Final = fixed(delete(tokens).where(tokens.c.id == bindparam("id")))
-DELETE_EXPIRED_TOKENS: Final = delete_expired(tokens)
+DELETE_TOKEN: Final = fixed(delete(api_tokens).where(api_tokens.c.id == bindparam("id")))
+DELETE_EXPIRED_TOKENS: Final = delete_expired(api_tokens)
 
 
 class SqlApiTokenReads:

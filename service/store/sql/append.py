@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from service.domain.audit import place_of
+from service.domain.audit import sequence_at
 from service.domain.events.event import Event
 from service.domain.events.position import Position, new_epoch
 from service.domain.idempotency.claims import Claim, StoredResponse
@@ -77,8 +77,8 @@ async def _append_entries(
     count: int,
     entries: int,
 ) -> Position:
-    ((epoch, head, first, audited),) = await connection.rows(
-        TAKE_SEQS, count=count, entries=entries, moment=place_of(retention.now)
+    ((epoch, head, first, audit_sequence),) = await connection.rows(
+        TAKE_SEQS, count=count, entries=entries, moment=sequence_at(retention.now)
     )
     seq = head - count
     if last is not None and epoch == last.epoch and seq < last.seq:
@@ -89,7 +89,7 @@ async def _append_entries(
         result.events = tuple(event.at(seq + place) for place, event in enumerate(result.events, 1))
         seq += len(result.events)
         numbered += result.events
-    await _store_audit(connection, done, audited - entries)
+    await _store_audit(connection, done, audit_sequence - entries)
     if not count:
         return Position(epoch, head)
     await connection.run_many(INSERT_EVENTS, [EVENT.to_row(event) for event in numbered])
@@ -107,7 +107,7 @@ async def _append_entries(
 
 async def _store_audit(connection: StatementRunner, done: Sequence[Done], after: int) -> None:
     entries = (entry for result in done for entry in result.recording.entries(result.events))
-    given = [ENTRY.to_row(entry.put(place)) for place, entry in enumerate(entries, after + 1)]
+    given = [ENTRY.to_row(entry.with_sequence(sequence)) for sequence, entry in enumerate(entries, after + 1)]
     await connection.run_many(INSERT_ENTRIES, given)
 
 

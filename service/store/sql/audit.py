@@ -23,10 +23,10 @@ INSERT_ENTRY: Final = fixed(insert(audit))
 # So many at once that none pays for all.
 DELETE_OLD_ENTRIES: Final = fixed(
     delete(audit).where(
-        audit.c.place.in_(
-            select(audit.c.place)
-            .where(audit.c.place < bindparam("before"))
-            .order_by(audit.c.place)
+        audit.c.sequence.in_(
+            select(audit.c.sequence)
+            .where(audit.c.sequence < bindparam("before"))
+            .order_by(audit.c.sequence)
             .limit(bindparam("limit"))
         )
     )
@@ -43,10 +43,10 @@ def list_entries(*, actor: bool, subject: bool, action: bool, first: bool, end: 
     if action:
         conditions.append(audit.c.action == bindparam("action"))
     if first:
-        conditions.append(audit.c.place >= bindparam("first"))
+        conditions.append(audit.c.sequence >= bindparam("first"))
     if end:
-        conditions.append(audit.c.place < bindparam("end"))
-    return fixed(select(*ENTRY.columns).where(*conditions).order_by(audit.c.place.desc()).limit(bindparam("limit")))
+        conditions.append(audit.c.sequence < bindparam("end"))
+    return fixed(select(*ENTRY.columns).where(*conditions).order_by(audit.c.sequence.desc()).limit(bindparam("limit")))
 
 
 _page = functools.cache(list_entries)

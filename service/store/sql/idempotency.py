@@ -15,48 +15,54 @@ from service.store.sql.errors import Postponed
 from service.store.sql.json_codec import JSON
 from service.store.sql.row_mapper import RowMapper
 from service.store.sql.runner import StatementRunner
-from service.store.sql.tables import answers, users
+from service.store.sql.tables import idempotency_keys, users
 
-ANSWER: Final = RowMapper(StoredResponse, answers, codecs={"headers": JSON})
+ANSWER: Final = RowMapper(StoredResponse, idempotency_keys, codecs={"headers": JSON})
 
 
 def _claim(dialect: Dialect) -> Any:
     """Take a key, unless it is remembered; another transaction that is taking it is waited for."""
     given = ("route", "key", "fingerprint", "expires_at")
-    row = dialect.insert(answers).from_select(
+    row = dialect.insert(idempotency_keys).from_select(
         ["user_id", *given],
         # Only for an existing user: the error of the foreign key could not be distinguished from others.
-        select(users.c.id, *(cast(bindparam(name), answers.c[name].type) for name in given)).where(
+        select(users.c.id, *(cast(bindparam(name), idempotency_keys.c[name].type) for name in given)).where(
             users.c.id == bindparam("user_id")
         ),
     )
     renewed = {name: row.excluded[name] for name in ("fingerprint", "expires_at")}
     emptied = dict.fromkeys(("status", "headers", "body", "subject"), null())
     return row.on_conflict_do_update(
-        index_elements=list(answers.primary_key), set_=renewed | emptied, where=answers.c.expires_at <= bindparam("now")
-    ).returning(answers.c.key)
+        index_elements=list(idempotency_keys.primary_key),
+        set_=renewed | emptied,
+        where=idempotency_keys.c.expires_at <= bindparam("now"),
+    ).returning(idempotency_keys.c.key)
 
 
 _OF_CLAIM: Final = and_(
-    answers.c.user_id == bindparam("user_id"), answers.c.route == bindparam("route"), answers.c.key == bindparam("key")
+    idempotency_keys.c.user_id == bindparam("user_id"),
+    idempotency_keys.c.route == bindparam("route"),
+    idempotency_keys.c.key == bindparam("key"),
 )
 CLAIM_KEY: Final = Statement(_claim)
-RESPONSE: Final = fixed(select(answers.c.fingerprint, *ANSWER.columns).where(_OF_CLAIM))
+RESPONSE: Final = fixed(select(idempotency_keys.c.fingerprint, *ANSWER.columns).where(_OF_CLAIM))
 SAVE_RESPONSE: Final = fixed(
-    update(answers).where(_OF_CLAIM).values({column.name: bindparam(f"new_{column.name}") for column in ANSWER.columns})
+    update(idempotency_keys)
+    .where(_OF_CLAIM)
+    .values({column.name: bindparam(f"new_{column.name}") for column in ANSWER.columns})
 )
 EMPTY_RESPONSES: Final = fixed(
-    update(answers).where(answers.c.subject == bindparam("id")).values(headers=null(), body=null())
+    update(idempotency_keys).where(idempotency_keys.c.subject == bindparam("id")).values(headers=null(), body=null())
 )
 # So many at once that they grow fewer, and none pays for all. Those that another transaction has taken are its own.
 _EXPIRED: Final = (
-    select(*answers.primary_key)
-    .where(answers.c.expires_at <= bindparam("now"))
-    .order_by(answers.c.expires_at)
+    select(*idempotency_keys.primary_key)
+    .where(idempotency_keys.c.expires_at <= bindparam("now"))
+    .order_by(idempotency_keys.c.expires_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-DELETE_EXPIRED_KEYS: Final = fixed(delete(answers).where(tuple_(*answers.primary_key).in_(_EXPIRED)))
+DELETE_EXPIRED_KEYS: Final = fixed(delete(idempotency_keys).where(tuple_(*idempotency_keys.primary_key).in_(_EXPIRED)))
 
 
 class SqlIdempotencyWrites:

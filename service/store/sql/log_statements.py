@@ -10,7 +10,7 @@ from service.store.sql.builders import fixed, insert_rows
 from service.store.sql.dialects import Statement
 from service.store.sql.tables import DELETION, ROLE_CHANGE, events, holds, log
 
-_MOMENT: Final = bindparam("moment", type_=log.c.audited.type)
+_MOMENT: Final = bindparam("moment", type_=log.c.audit_sequence.type)
 POSITION: Final = fixed(select(log.c.epoch, log.c.seq, log.c.first))
 TAKE_SEQS: Final = Statement(
     lambda dialect: (
@@ -18,9 +18,10 @@ TAKE_SEQS: Final = Statement(
         .values(
             seq=log.c.seq + bindparam("count"),
             # Places go on from the last one, or from this moment where that is later.
-            audited=case((log.c.audited < _MOMENT, _MOMENT), else_=log.c.audited) + bindparam("entries"),
+            audit_sequence=case((log.c.audit_sequence < _MOMENT, _MOMENT), else_=log.c.audit_sequence)
+            + bindparam("entries"),
         )
-        .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audited)
+        .returning(log.c.epoch, log.c.seq, log.c.first, log.c.audit_sequence)
     )
 )
 START_EPOCH: Final = fixed(update(log).where(log.c.epoch == bindparam("epoch")).values(epoch=bindparam("new")))

@@ -15,16 +15,14 @@ from service.store.sql.row_mapper import Codec, Row, RowMapper
 from service.store.sql.runner import SqlDatabase, StatementRunner
 from service.store.sql.tables import mail_tokens
 
-MAIL_TOKEN: Final = RowMapper(
-    MailToken, mail_tokens, renamed={"digests": "digest"}, codecs={"digest": Codec(join_digests, split_digests)}
-)
+MAIL_TOKEN: Final = RowMapper(MailToken, mail_tokens, codecs={"digests": Codec(join_digests, split_digests)})
 _THIS_TOKEN: Final = and_(
     mail_tokens.c.user_id == bindparam("of_user"), mail_tokens.c.purpose == bindparam("of_purpose")
 )
 FIND_MAIL_TOKEN: Final = fixed(select(*MAIL_TOKEN.columns).where(_THIS_TOKEN))
 SAVE_MAIL_TOKEN: Final = upsert(mail_tokens)
 CONSUME_MAIL_TOKEN: Final = fixed(
-    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digest == bindparam("seen")).returning(*MAIL_TOKEN.columns)
+    delete(mail_tokens).where(_THIS_TOKEN, mail_tokens.c.digests == bindparam("seen")).returning(*MAIL_TOKEN.columns)
 )
 DELETE_MAIL_TOKENS: Final = fixed(delete(mail_tokens).where(mail_tokens.c.user_id == bindparam("of_user")))
 DELETE_MAIL_TOKEN: Final = fixed(delete(mail_tokens).where(_THIS_TOKEN))
@@ -32,8 +30,8 @@ NEXT_MAIL_TOKEN: Final = fixed(
     select(*MAIL_TOKEN.columns)
     .where(mail_tokens.c.email == bindparam("of_email"), mail_tokens.c.purpose == bindparam("of_purpose"))
     .order_by(
-        case((mail_tokens.c.digest.is_(None), 0), else_=1),
-        case((mail_tokens.c.digest.is_(None), mail_tokens.c.expires_at)),
+        case((mail_tokens.c.digests.is_(None), 0), else_=1),
+        case((mail_tokens.c.digests.is_(None), mail_tokens.c.expires_at)),
         mail_tokens.c.expires_at.desc(),
         mail_tokens.c.user_id.desc(),
     )

@@ -18,7 +18,7 @@ from service.store.sql.tables import recovery_codes, users
 SECOND_FACTOR: Final = RowMapper(
     SecondFactor,
     users,
-    renamed={"secret": "totp_secret", "since": "totp_since", "last_step": "totp_step"},
+    renamed={"secret": "totp_secret", "since": "totp_confirmed_at", "last_step": "totp_last_step"},
 )
 
 SET_SECOND_FACTOR: Final = fixed(
@@ -34,9 +34,9 @@ DELETE_SECOND_FACTOR: Final = fixed(
 # Of two who bring one code one finds an older step; so it is also where nothing was locked before.
 CONSUME_TOTP_STEP: Final = fixed(
     update(users)
-    .where(users.c.id == bindparam("user"), users.c.totp_step < bindparam("step"))
-    .values(totp_step=bindparam("step"))
-    .returning(users.c.totp_step)
+    .where(users.c.id == bindparam("user"), users.c.totp_last_step < bindparam("step"))
+    .values(totp_last_step=bindparam("step"))
+    .returning(users.c.totp_last_step)
 )
 INSERT_RECOVERY_CODE: Final = fixed(insert(recovery_codes))
 CONSUME_RECOVERY_CODE: Final = fixed(

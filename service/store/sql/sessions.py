@@ -17,7 +17,7 @@ from service.store.sql.runner import SqlDatabase, StatementRunner
 from service.store.sql.tables import sessions, users
 from service.store.sql.user_statements import LOCK_USER_ID, USER
 
-SESSION: Final = RowMapper(Session, sessions, renamed={"absolute_expires_at": "ends_by"}, nested={"origin": Origin})
+SESSION: Final = RowMapper(Session, sessions, nested={"origin": Origin})
 
 USER_OF_SESSION: Final = fixed(select(sessions.c.user_id).where(sessions.c.id == bindparam("id")))
 SESSION_BY_ID: Final = fixed(select(*SESSION.columns).where(sessions.c.id == bindparam("id")))

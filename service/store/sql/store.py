@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
-from service.domain.audit import KEEP_AUDIT_S, AuditSource, place_of
+from service.domain.audit import KEEP_AUDIT_S, AuditSource, sequence_at
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot, Transaction, Written
@@ -84,7 +84,7 @@ class SqlStore(ABC):
         # Not each time: it is one more thing to say, and what is a year old may grow a little older.
         if abs(now - self._audit_trimmed_at) >= _TRIM_AUDIT_EVERY:
             self._audit_trimmed_at = now
-            audit_from = place_of(now - self._keep_audit)
+            audit_from = sequence_at(now - self._keep_audit)
         return RetentionPolicy(self._keep_events, since, now, audit_from)
 
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:

@@ -52,7 +52,7 @@ log = Table(
     Column("epoch", String(32), nullable=False),
     Column("seq", _Seq, nullable=False),  # of the last event
     Column("first", _Seq, nullable=False),  # of the oldest that is kept; seq + 1 when none is
-    Column("audited", _Seq, nullable=False, server_default="0"),  # place of the last entry of the audit
+    Column("audit_sequence", _Seq, nullable=False, server_default="0"),  # of the last entry of the audit
 )
 
 users = Table(
@@ -71,10 +71,10 @@ users = Table(
     Column("password_hash", Text),
     # Beside the password: who reads or locks one has the other as well, and a login asks nothing more.
     Column("totp_secret", String(totp.SECRET_MAX)),
-    Column("totp_since", _Moment),  # null while it is only begun
-    Column("totp_step", Integer),  # of the newest code that was taken
+    Column("totp_confirmed_at", _Moment),  # null while it is only begun
+    Column("totp_last_step", Integer),  # of the newest code that was taken
     # What a search looks through, folded: neither database folds as Python does.
-    Column("folded", Text, nullable=False),
+    Column("search_text", Text, nullable=False),
     CheckConstraint(f"age BETWEEN 0 AND {rules.AGE_MAX}", name="age"),
     CheckConstraint("role IN ('member', 'admin')", name="role"),
     Index(None, "created_at", "id"),
@@ -93,15 +93,15 @@ sessions = Table(
     Column("expires_at", _Moment, nullable=False),
     Column("rotated_at", _Moment, nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("ends_by", _Moment),
+    Column("absolute_expires_at", _Moment),
     Column("client", String(session_rules.CLIENT_MAX)),
     Column("agent", String(session_rules.AGENT_MAX)),
     Index(None, "user_id", "created_at"),
     Index(None, "expires_at"),
 )
 
-tokens = Table(
-    "tokens",
+api_tokens = Table(
+    "api_tokens",
     metadata,
     Column("id", _Id, primary_key=True),
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
@@ -143,7 +143,7 @@ events = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("place", _Seq, primary_key=True, autoincrement=False),
+    Column("sequence", _Seq, primary_key=True, autoincrement=False),
     Column("action", String(32), nullable=False),
     Column("actor", _Id),
     Column("subject", _Id),
@@ -151,11 +151,11 @@ audit = Table(
     Column("request_id", String(audit_rules.REQUEST_ID_MAX)),
     Column("session_id", _Id),
     Column("token_id", _Id),
-    Column("part", String(16)),
+    Column("component", String(16)),
     Column("details", Text),  # as JSON; null for none
-    Index(None, "actor", "place"),
-    Index(None, "subject", "place"),
-    Index(None, "action", "place"),
+    Index(None, "actor", "sequence"),
+    Index(None, "subject", "sequence"),
+    Index(None, "action", "sequence"),
 )
 
 # Up to where the log may not be trimmed, for whom, and how long that is believed.
@@ -194,8 +194,8 @@ tickets = Table(
     Index(None, "expires_at"),
 )
 
-answers = Table(
-    "idempotency",
+idempotency_keys = Table(
+    "idempotency_keys",
     metadata,
     Column("user_id", _Id, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     Column("route", Text, primary_key=True),
@@ -232,7 +232,7 @@ mail_tokens = Table(
     Column("email", String(rules.EMAIL_MAX), nullable=False),
     Column("expires_at", _Moment, nullable=False),
     # SHA-256 of each token that was mailed and is still valid, the newest first, one after the other; null for none.
-    Column("digest", LargeBinary),
+    Column("digests", LargeBinary),
     Index(None, "expires_at"),
     Index(None, "email"),
 )
@@ -254,7 +254,7 @@ leases = Table(
     Column("id", _Id, primary_key=True),
     Column("host", String(255), nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("begun_at", _Moment, nullable=False),
+    Column("started_at", _Moment, nullable=False),
     Column("renewed_at", _Moment, nullable=False),
     info={"copied": False},
 )

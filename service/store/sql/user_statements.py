@@ -28,10 +28,10 @@ def read_credentials(row: Row, dialect: Dialect) -> Credentials:
 
 
 def user_row(user: User) -> dict[str, Any]:
-    return USER.to_row(user) | {"folded": folded(user)}
+    return USER.to_row(user) | {"search_text": search_text(user)}
 
 
-def folded(user: User) -> str:
+def search_text(user: User) -> str:
     """The text that a search looks through. Line breaks, which none of the three has, keep a match inside one of them."""
     return f"{user.username}\n{user.email.casefold()}\n{user.name.casefold()}"
 
@@ -99,7 +99,7 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
         here, there = tuple_(*key), tuple_(after_key, after_id)
         conditions.append(here < there if turned else here > there)
     if q:
-        conditions.append(dialect.place_of(users.c.folded, bindparam("q", type_=users.c.folded.type)) > 0)
+        conditions.append(dialect.place_of(users.c.search_text, bindparam("q", type_=users.c.search_text.type)) > 0)
     if role:
         conditions.append(users.c.role == bindparam("role"))
     if active:

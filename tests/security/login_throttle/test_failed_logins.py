@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.audit import UPKEEP, AuditEntry, AuditQuery, AuditSource
+from service.domain.audit import MAINTENANCE, AuditEntry, AuditQuery, AuditSource
 from service.domain.errors import (
     InvalidCredentials,
     InvalidOtp,
@@ -44,7 +44,7 @@ class World(MemoryStore):
     async def write(self, work: Callable[[Transaction], Awaitable[T]], by: AuditSource) -> Written[T]:
         if self.error is not None:
             raise self.error
-        assert by == UPKEEP
+        assert by == MAINTENANCE
         return await super().write(work, by)
 
     async def fail(self, account: UUID | None, client: str = "192.0.2.1", error: Exception | None = None) -> None:

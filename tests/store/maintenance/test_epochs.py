@@ -27,6 +27,6 @@ async def test_readers_of_a_running_service_resync(new_place: NewPlace, kind: st
             await stream.expect("hello")
             assert (await stream.expect("reset")).data["reason"] == "epoch"
         entries = await server.json("GET", "/v1/audit?action=epoch.started", admin)
-        assert [entry["part"] for entry in entries["items"]] == ["command"]
+        assert [entry["component"] for entry in entries["items"]] == ["command"]
     async with serve(store_url=url) as server:
         assert (await server.app[SERVICES].store.events.read_position()).epoch == after.epoch

@@ -464,11 +464,11 @@ async def test_keys_that_another_process_deletes_delay_no_other(place: str) -> N
         other = await asyncpg.connect(place)
         try:
             async with other.transaction():
-                assert await other.fetch("SELECT key FROM idempotency FOR UPDATE")
+                assert await other.fetch("SELECT key FROM idempotency_keys FOR UPDATE")
                 async with asyncio.timeout(3):
                     await make_slowly(store, names.claim(admin.id, "POST /v1/users", "new", b"{}", clock()))
             await make_slowly(store, names.claim(admin.id, "POST /v1/users", "newer", b"{}", clock()))
-            left = await other.fetch("SELECT key FROM idempotency ORDER BY key")
+            left = await other.fetch("SELECT key FROM idempotency_keys ORDER BY key")
             assert [row["key"] for row in left] == ["new", "newer"]
         finally:
             await other.close()

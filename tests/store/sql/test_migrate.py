@@ -26,6 +26,7 @@ from service.store.sqlite.store import SqliteStore
 from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import ROOT, finished
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -177,6 +178,48 @@ async def test_process_killed_in_a_migration_leaves_the_old_state_whole(path: Pa
     await store.close()
 
 
+async def test_migration_that_waits_for_a_lock_lets_other_sessions_pass(empty_place: str) -> None:
+    """It gives its place in the queue up after a second, is repeated, and succeeds once the lock is released."""
+    await migrate.in_postgres(lambda: asyncpg.connect(empty_place), migrate.upgrade)
+    holder, other = await asyncpg.connect(empty_place), await asyncpg.connect(empty_place)
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+    migrating = asyncio.create_task(migrate.in_postgres(lambda: asyncpg.connect(empty_place), _add_column))
+
+    async def waits() -> bool:
+        return bool(
+            await other.fetchval("SELECT count(*) FROM pg_locks WHERE relation = 'users'::regclass AND NOT granted")
+        )
+
+    await until(waits, 5)
+    assert await asyncio.wait_for(other.fetchval("SELECT count(*) FROM users"), 10) == 0
+    assert not migrating.done()
+    await held.rollback()
+    await asyncio.wait_for(migrating, 20)
+
+    assert await other.fetchval("SELECT count(extra) FROM users") == 0
+    await holder.close()
+    await other.close()
+
+
+async def test_migration_that_never_gets_its_lock_changes_nothing(empty_place: str) -> None:
+    """It ends with a sentence when its patience is over."""
+    await migrate.in_postgres(lambda: asyncpg.connect(empty_place), migrate.upgrade)
+    holder = await asyncpg.connect(empty_place)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE users IN ACCESS SHARE MODE")
+        with pytest.raises(Unavailable, match=r"^PostgreSQL: other sessions have held locks on the tables for 0 s"):
+            await migrate.in_postgres(lambda: asyncpg.connect(empty_place), _add_column, patience_s=0)
+    with pytest.raises(asyncpg.UndefinedColumnError):
+        await holder.fetchval("SELECT extra FROM users")
+    await holder.close()
+
+
+def _add_column(connection: sa.Connection) -> None:
+    connection.exec_driver_sql("ALTER TABLE users ADD COLUMN extra INTEGER")
+
+
 async def test_hosts_that_start_together_make_the_tables_once(empty_place: str) -> None:
     """One does, the others wait for it; they all have one log."""
     stores = [PostgresStore(empty_place, ManualClock(), wait_s=None) for _ in range(4)]
@@ -196,7 +239,7 @@ async def test_start_that_may_not_migrate_says_what_to_do(
     sentences = {
         None: "There are no tables yet: run `roster db upgrade`",
         "0001": "The tables are of revision 0001, not later: run `roster db upgrade`",
-        "9999": "The tables are of revision 9999, which this version does not know: a newer one made them",
+        "9999": "The tables are of revision 9999, which this version does not know: a newer version made them, or one from before 0.1.0",
     }
     migrate.in_sqlite(path, partial(migrate.upgrade, revision="0001"))
     if found is None:
