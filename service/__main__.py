@@ -15,12 +15,16 @@ def main() -> None:
     """Run a command; without one, serve."""
     parser = argparse.ArgumentParser(prog="roster", description="User accounts, a live feed, rooms.")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("serve", help="serve until SIGINT or SIGTERM (what happens without a command)")
-    commands.add_parser("health", help="ask the service on this host whether it is ready; exit 0 if it is")
-    commands.add_parser("openapi", help="print the description of the API, OpenAPI 3.1 as YAML")
-    settings = commands.add_parser("settings", help="print every setting with its default and its meaning")
-    settings.add_argument("--format", choices=("env", "markdown"), default="env", help="as .env.example, or as a table")
-    commands.add_parser("scopes", help="print the table of scopes, and what each is needed for, as Markdown")
+    commands.add_parser("serve", help="serve until SIGINT or SIGTERM (the default command)")
+    commands.add_parser("health", help="exit 0 if the service on this host is ready")
+    commands.add_parser("openapi", help="print the description of the API (OpenAPI 3.1) as YAML")
+    settings = commands.add_parser("settings", help="print every setting with its default and meaning")
+    settings.add_argument(
+        "--format", choices=("env", "markdown"), default="env", help="as .env.example, or as Markdown tables"
+    )
+    commands.add_parser(
+        "scopes", help="print the scopes of API tokens, with the operations that require each, as Markdown"
+    )
     for group in (db, keys, token):
         group.add_to(commands)
     chosen = parser.parse_args()

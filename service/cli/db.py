@@ -1,4 +1,4 @@
-"""`roster db …`: what stands in the store, to be looked at, brought up to date, kept and moved."""
+"""`roster db …`: check, upgrade, back up, restore and copy a store."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add these commands to those that there are."""
-    parser = commands.add_parser("db", help="look after the data that ROSTER_STORE_URL names")
+    """Add these commands to the parser."""
+    parser = commands.add_parser("db", help="maintain the store that ROSTER_STORE_URL names")
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
 
-    upgrade = actions.add_parser("upgrade", help="make the tables, or bring them up to date")
-    upgrade.add_argument("revision", nargs="?", default="head", help="how far; all the way when it is not named")
-    downgrade = actions.add_parser("downgrade", help="bring the tables back to an earlier revision")
-    downgrade.add_argument("revision", help="as 0001; base for no tables at all")
-    downgrade.add_argument("--yes", action="store_true", help="lose what the earlier tables cannot hold")
+    upgrade = actions.add_parser("upgrade", help="create the tables, or upgrade them")
+    upgrade.add_argument("revision", nargs="?", default="head", help="revision to upgrade to (default: the newest)")
+    downgrade = actions.add_parser("downgrade", help="downgrade the tables to an earlier revision")
+    downgrade.add_argument("revision", help="for example 0001; base removes all tables")
+    downgrade.add_argument(
+        "--yes", action="store_true", help="confirm that data which the earlier tables cannot hold is lost"
+    )
 
-    actions.add_parser("check", help="look whether all is as it must be, beside a running service too; exit 0 if it is")
-    backup = actions.add_parser("backup", help="write all data into one SQLite file, beside a running service too")
+    actions.add_parser("check", help="verify the contents; exit 0 without a fault; safe while the service runs")
+    backup = actions.add_parser("backup", help="write all data into one SQLite file; safe while the service runs")
     backup.add_argument("file", type=Path)
-    backup.add_argument("--force", action="store_true", help="replace a file that is there")
-    restore = actions.add_parser("restore", help="replace all data by that of a backup; the service must be stopped")
+    backup.add_argument("--force", action="store_true", help="replace an existing file")
+    restore = actions.add_parser("restore", help="replace all data by that of a backup; stop the service first")
     restore.add_argument("file", type=Path)
-    restore.add_argument("--yes", action="store_true", help="lose the users that are there")
-    actions.add_parser("new-epoch", help="have every reader resync; after a disk snapshot or a VM image was put back")
-    copy = actions.add_parser("copy", help="copy all data from one store to another; neither should be in use")
-    copy.add_argument("source", metavar="from", help="as sqlite:///roster.db")
-    copy.add_argument("target", metavar="to", help="as postgresql://user:password@host/database")
-    copy.add_argument("--yes", action="store_true", help="lose the users that are there")
+    restore.add_argument("--yes", action="store_true", help="confirm that the present users are lost")
+    actions.add_parser(
+        "new-epoch",
+        help="make every reader resync; needed after the restore of a disk snapshot or a VM image",
+    )
+    copy = actions.add_parser("copy", help="copy all data from one store to another; stop every service on both first")
+    copy.add_argument("source", metavar="from", help="for example sqlite:///roster.db")
+    copy.add_argument("target", metavar="to", help="for example postgresql://user:password@host/database")
+    copy.add_argument("--yes", action="store_true", help="confirm that the present users are lost")
 
 
 def run(chosen: argparse.Namespace) -> str | None:
-    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    """Run the chosen command. Returns None on success, else the error message for exit code 1."""
     return run_to_end(_ACTIONS[chosen.action](chosen))
 
 
@@ -51,7 +56,7 @@ async def _upgrade(chosen: argparse.Namespace) -> None:
     from service.store.sql import migrate
 
     database = _database()
-    # Beside others where several may have it: an upgrade for which all of them had to stop could not be rolled out.
+    # A shared database is upgraded while services run: a rolling upgrade cannot stop all of them.
     async with nullcontext() if database.is_shared else database.owned():
         await database.migrate(partial(migrate.upgrade, revision=chosen.revision))
     await _say_revision(database)
@@ -135,7 +140,7 @@ async def _say_revision(database: Database) -> None:
 
 
 async def _say_findings(database: Database) -> str | None:
-    """The contents of the database, and each fault as a sentence."""
+    """Print the contents of the database. Returns each fault as a sentence; None without a fault."""
     from service.store.maintenance.checking import check
 
     found = await check(database)

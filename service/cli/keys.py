@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from service.config.settings import Settings
     from service.store.maintenance.database import Database
 
-# Twice what others may keep a copy of the public keys for.
+# Twice the time for which other services may cache the public keys.
 _LEAD_S: Final = 600
-# What running services need to see it: a few looks.
+# Running services reload the keys every two seconds.
 _LEAST_LEAD_S: Final = 10
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add these commands to those that there are."""
-    parser = commands.add_parser("keys", help="look after the keys that sign access tokens")
+    """Add these commands to the parser."""
+    parser = commands.add_parser("keys", help="list and rotate the keys that sign access tokens")
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    actions.add_parser("list", help="say which keys there are, and what each does now")
-    rotate = actions.add_parser("rotate", help="make the next key, beside a running service too")
+    actions.add_parser("list", help="list the keys with the present use of each")
+    rotate = actions.add_parser("rotate", help="create the next key; safe while the service runs")
     rotate.add_argument(
-        "--algorithm", choices=ALGORITHMS, help="which kind of key; that of the present one when it is not named"
+        "--algorithm", choices=ALGORITHMS, help="algorithm of the key (default: that of the present key)"
     )
     when = rotate.add_mutually_exclusive_group()
     when.add_argument(
@@ -43,12 +43,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         type=_lead,
         default=_LEAD_S,
         metavar="SECONDS",
-        help=f"how long others have to learn of it before it signs, at least {_LEAST_LEAD_S}; {_LEAD_S} when not named",
+        help=f"time before the key signs, in which other services learn of it; at least {_LEAST_LEAD_S} (default: {_LEAD_S})",
     )
     when.add_argument(
         "--at-once",
         action="store_true",
-        help="sign with it now and forget all others, as when one was stolen; every access token has to be refreshed",
+        help="sign with the key now and delete all others, because one was stolen; clients must refresh every access token",
     )
 
 
@@ -60,7 +60,7 @@ def _lead(text: str) -> int:
 
 
 def run(chosen: argparse.Namespace) -> str | None:
-    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    """Run the chosen command. Returns None on success, else the error message for exit code 1."""
     return run_to_end(_ACTIONS[chosen.action](chosen))
 
 
@@ -94,14 +94,14 @@ async def _rotate(chosen: argparse.Namespace) -> str | None:
 async def rotate(
     settings: Settings, algorithm: Algorithm | None, lead_s: float, *, at_once: bool = False
 ) -> tuple[SigningKey, bool]:
-    """Make the next key where the settings keep them, and forget those whose tokens have all expired.
+    """Create the next key in the store, and delete those whose tokens have all expired.
 
-    Returns it, and whether it signs already.
+    Returns the key, and whether it signs already. Raises `Unavailable`.
 
     Args:
         algorithm: None for that of the key that signs now.
-        lead_s: seconds after which it signs; the first key of all does at once.
-        at_once: whether it signs now and all others are forgotten.
+        lead_s: seconds after which the key signs; the first key of a store signs at once.
+        at_once: whether the key signs now and all others are deleted.
     """
     from service.security.keys import generate_key
     from service.store.maintenance import locations
@@ -133,7 +133,7 @@ _ACTIONS: Final[Mapping[str, Callable[[argparse.Namespace], Coroutine[Any, Any, 
 
 
 async def known_keys(settings: Settings) -> list[SigningKey]:
-    """The keys that a service with these settings works with. Raises `SettingsError` and `Unavailable`."""
+    """The keys that a service with these settings uses. Raises `SettingsError` and `Unavailable`."""
     from service.security.keys import keys_from_settings
     from service.store.maintenance import locations
 

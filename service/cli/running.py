@@ -1,4 +1,4 @@
-"""How a command runs: to its end, or to a sentence."""
+"""Runs a command, and turns its errors into a message."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def run_to_end(work: Coroutine[Any, Any, str | None]) -> str | None:
-    """Do it; None when it went well, else the sentence that goes with exit code 1."""
+    """Run the command until it ends or is interrupted. Returns None on success, else the error message for exit code 1."""
     from service.config.settings import SettingsError
     from service.domain.errors import Unavailable
 

@@ -1,4 +1,4 @@
-"""`roster token check`: what a token is, and whether it would be taken."""
+"""`roster token check`: what a token is, and why the service refuses it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 
 from service.cli.running import run_to_end
 
-# Nothing else of ours is imported before the command runs.
+# Everything else is imported only where the command runs.
 if TYPE_CHECKING:
     from service.config.settings import Settings
     from service.domain.auth.api_token import ApiToken
@@ -31,17 +31,17 @@ class _KeptInMemory(Exception):
 
 
 def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add this command to those that there are."""
-    parser = commands.add_parser("token", help="look at a token")
+    """Add this command to the parser."""
+    parser = commands.add_parser("token", help="explain a token")
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    check = actions.add_parser(
-        "check", help="say what a token is and why it is refused; exit 0 only if nothing speaks against it"
+    check = actions.add_parser("check", help="print what a token is, and why it is refused; exit 0 if it is accepted")
+    check.add_argument(
+        "token", help="an access, refresh or API token, or a stream cookie; - reads it from standard input"
     )
-    check.add_argument("token", help="an access, refresh or API token, or a stream cookie; - reads it from stdin")
 
 
 def run(chosen: argparse.Namespace) -> str | None:
-    """Do what was chosen; None when it went well, else the sentence that goes with exit code 1."""
+    """Run the command. Returns None if the token is accepted, else the error message for exit code 1."""
     return run_to_end(_check(chosen))
 
 
@@ -49,7 +49,7 @@ async def _check(chosen: argparse.Namespace) -> str | None:
     from service.config.load import load
     from service.security import api_token_secret, session_secrets
 
-    # Not only as an argument: those are for everybody on this machine to see.
+    # Standard input as well: every user of this machine can read the arguments of a process.
     token = (sys.stdin.read() if chosen.token == "-" else chosen.token).strip()
     settings = load()
     grant = session_secrets.parse(token)
@@ -69,7 +69,7 @@ async def _check(chosen: argparse.Namespace) -> str | None:
 
 
 async def _why_not_access(settings: Settings, token: str) -> str | None:
-    """Says what an access token is; why it is refused, None if it is not."""
+    """Print the contents of an access token. Returns why it is refused; None if it is accepted."""
     from service.cli.keys import known_keys
     from service.security.access_tokens import AccessTokens, Rejected
     from service.security.keyring import Keyring
@@ -104,7 +104,7 @@ async def _why_not_access(settings: Settings, token: str) -> str | None:
 
 
 async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
-    """The same for a refresh token or a stream cookie."""
+    """As `_why_not_access`, for a refresh token or a stream cookie."""
     from service.domain.auth.sessions import RefreshTokenState, classify_refresh_token
 
     if settings.store_kind == "memory":
@@ -127,7 +127,7 @@ async def _why_not_grant(settings: Settings, grant: Grant) -> str | None:
 
 
 async def _why_not_api_token(settings: Settings, text: str) -> str | None:
-    """The same for an API token."""
+    """As `_why_not_access`, for an API token."""
     from service.domain.auth import scopes
     from service.security import api_token_secret
 
@@ -158,7 +158,7 @@ async def _why_not_api_token(settings: Settings, text: str) -> str | None:
 
 
 def _why_not_session(session: Session, user: User) -> str | None:
-    """Says what is known of a session."""
+    """Print the session. Returns why it is refused; None if it is accepted."""
     _say_user(user)
     _say("session", f"{session.id}, opened {_moment(session.created_at)}, ends {_moment(session.expires_at)}")
     if session.expires_at <= datetime.now(UTC):
@@ -167,7 +167,7 @@ def _why_not_session(session: Session, user: User) -> str | None:
 
 
 async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User] | None:
-    """A session that is kept, expired or not, with its user."""
+    """The stored session, expired or not, with its user."""
     from service.store.sql.sessions import SESSION, SESSION_WITH_USER
     from service.store.sql.user_statements import USER
 
@@ -179,7 +179,7 @@ async def _session(settings: Settings, session_id: UUID) -> tuple[Session, User]
 
 
 async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User] | None:
-    """An API token that is kept, expired or not, with its user."""
+    """The stored API token, expired or not, with its user."""
     from service.store.sql.api_tokens import TOKEN, TOKEN_WITH_USER
     from service.store.sql.user_statements import USER
 
@@ -191,7 +191,7 @@ async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User]
 
 
 async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:
-    """The one row that a statement finds."""
+    """The one row that a statement finds; None without one."""
     from service.store.maintenance import locations
     from service.store.maintenance.copying import must_be_current
 

@@ -11,7 +11,7 @@ from service.security.authenticator import Principal
 
 
 class Limit(Protocol):
-    """A request limit, as the `RateLimit-Policy` header tells it."""
+    """A request limit, with its `RateLimit` and `RateLimit-Policy` headers."""
 
     terms: str
 
@@ -20,20 +20,20 @@ class Limit(Protocol):
 
 @dataclass(slots=True)
 class Context:
-    """One object for all that middleware finds out: a key for each would cost a look-up for each.
+    """The results of the middleware, for later steps and the view. One object costs less than a key for each result.
 
     Attributes:
-        began: when its head had been read, in seconds of a monotonic clock.
-        request_id: its name, in the answer, the log and problems.
-        client: address of the client, behind trusted proxies.
-        operation: what the view promises for this method; None for a path or method that is not there.
+        began: when the request head had been parsed, in seconds of a monotonic clock.
+        request_id: the id in the response, the log and problems.
+        client: address of the client, as trusted proxies report it.
+        operation: the operation of the view for this method; None for an unknown path or method.
         principal: the authenticated caller; None before authentication.
-        limit: the tightest that counts it; None when none does.
-        used_s: how much of its time is used up.
+        limit: the tightest limit that counts the request; None without a limit.
+        used_s: how many seconds of that limit are used up.
         rate_limited: the limit that a feed has reached; the view reports it in the stream. None below the limit.
-        streamed_bytes: what a stream sent; None for other answers.
-        entered: id of a user who was authenticated by the request itself: a login or a refresh.
-        problem: what was refused, as the last part of the type of its problem; None for other answers.
+        streamed_bytes: bytes that a stream sent; None for other responses.
+        entered: id of the user whom a login or a refresh authenticated; None for other requests.
+        problem: slug of the problem in the response; None without a problem.
     """
 
     began: float

@@ -106,4 +106,4 @@ async def _record(view: View, action: Exported, sent: Sent) -> None:
         await record_export(view.services.store, view.by, view.caller.id, action, sent)
     except Exception:
         extra = {"user": view.principal.user, "action": action, "count": sent.count}
-        log.exception("audit entry of an export not written", extra=extra)
+        log.exception("cannot write an export to the audit", extra=extra)

@@ -19,17 +19,17 @@ from service.telemetry.metrics import Metrics
 def in_order(settings: Settings, authenticator: Authenticator, metrics: Metrics, log: AccessLog | None) -> Serve:
     """Build the pipeline that serves every view.
 
-    Outermost first: request id and client address, because everything below names the request by them; the log line and
-    the count, which see every answer; problems, which turn what is raised below into answers; CORS, when an answer is
-    finished and by preflight routes; then the steps of this function, then the view.
+    The pipeline sets the request id and the client address first, because later steps report them. The log line and the metrics
+    cover every response. Errors that a step or a view raises become problems. The CORS headers come last. The steps run in the
+    order below, before the view.
     """
     rate = settings.request_rate
     steps: tuple[Step | None, ...] = (
-        guards(settings.allowed_hosts, settings.max_body_bytes),  # before anything is looked up
-        address_limit(RequestLimit("address", rate)) if rate else None,  # before a token is looked at, which costs more
+        guards(settings.allowed_hosts, settings.max_body_bytes),  # before any look-up
+        address_limit(RequestLimit("address", rate)) if rate else None,  # before authentication, which costs more
         auth(
             authenticator, settings.public_url, settings.metrics_token.get_secret_value()
-        ),  # from here on it is known who asks
+        ),  # the steps below know the user
         user_limit(RequestLimit("user", rate)) if rate else None,  # one user may have many addresses
         # Bounds what one user adds to the disk in a day.
         write_limit(RequestLimit("write", settings.write_rate)) if settings.write_rate else None,

@@ -22,10 +22,10 @@ _PUBLIC, _BEARER, _STREAM, _OPERATOR = Access.PUBLIC, Access.BEARER, Access.STRE
 
 
 def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> Step:
-    """Find the principal of a request whose operation asks for one."""
+    """Authenticate the requests whose operation requires credentials."""
 
     def authenticate(request: web.Request, context: Context) -> Awaitable[None] | None:
-        # Nothing is asked of an unknown path or method: both answer the same with or without a token.
+        # An unknown path or method needs no credentials: the response is the same with or without a token.
         operation = context.operation
         if operation is None or (access := operation.access) is _PUBLIC:
             return None
@@ -55,9 +55,9 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
 async def _principal(
     request: web.Request, authenticator: Authenticator, public_url: str, *, streams: bool
 ) -> Principal | None:
-    """The principal of a request; None only for a WebSocket that brings nothing and may still send `auth`.
+    """The principal of a request; None only for a WebSocket without credentials, which may still send `auth`.
 
-    Raises `Unauthenticated`, and `BadRequest` when credentials come in two places (RFC 6750, 2).
+    Raises `Unauthenticated`, and `BadRequest` for credentials in two places (RFC 6750, 2).
     """
     given = request.headers.get(hdrs.AUTHORIZATION)
     ticket = request.query.get("ticket") if streams and request.query_string else None
@@ -87,7 +87,10 @@ async def _principal(
 
 
 def _check_operator(request: web.Request, token: str) -> None:
-    """Raises `NotFound` where no token is set: neither the peer's address nor `Host` shows that a proxy forwards a request."""
+    """Check the token of the metrics. Raises `NotFound` where no token is set.
+
+    Requests from this host need the token too: neither the peer address nor `Host` shows that a proxy forwards a request.
+    """
     if not token:
         raise NotFound("Set ROSTER_METRICS_TOKEN to serve the metrics.")
     if token != OPEN_METRICS:

@@ -1,4 +1,4 @@
-"""The address of the client, also behind trusted proxies."""
+"""The address of the client, as trusted proxies report it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WARN_EVERY_S: Final = 3600.0
 
 
 class ClientAddresses:
-    """The last address in the forwarded header that is not a trusted proxy's; the peer's where there is none.
+    """Finds the last address in the forwarded header that is not a trusted proxy; else the address of the peer.
 
-    Reads one header and ignores the other: most proxies set one, and pass on what a client wrote in the other.
+    Only one header is read. Most proxies set one header, and forward the other as the client sent it.
 
     Args:
-        proxies: networks whose header is believed.
-        header: the header that they set.
+        proxies: networks of trusted proxies.
+        header: the header that these proxies set.
         trust_socket: whether the peer of a Unix socket, which has no address, is a trusted proxy.
         clock: seconds, monotonic.
     """

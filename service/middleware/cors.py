@@ -1,4 +1,4 @@
-"""CORS through aiohttp-cors, with what it leaves out: `Vary`, 404 and 405, and views without the method asked for."""
+"""CORS through aiohttp-cors, plus the cases that it lacks: `Vary`, 404, 405, and views without the requested method."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ALLOWED: Final = (
 
 
 class CorsMixin(aiohttp_cors.CorsViewMixin):
-    """For every view: without the override a method that the view lacks drops the connection (aiohttp-cors #177)."""
+    """Base of every view. Without the override, a method that the view lacks drops the connection (aiohttp-cors #177)."""
 
     @classmethod
     def get_request_config(cls, request: web.Request, request_method: str) -> Mapping[str, Any]:
@@ -58,7 +58,7 @@ class CorsMixin(aiohttp_cors.CorsViewMixin):
 
 
 def is_preflight(request: web.Request) -> bool:
-    """Whether a browser asks if it may send another request; any other OPTIONS is an ordinary one."""
+    """Whether a request is a CORS preflight; any other OPTIONS is an ordinary request."""
     return (
         request.method == hdrs.METH_OPTIONS
         and hdrs.ORIGIN in request.headers
@@ -67,7 +67,7 @@ def is_preflight(request: web.Request) -> bool:
 
 
 class _Refusals:
-    """Logs refused preflights: one line for each origin while it goes on, and at most one line a second in all."""
+    """Logs refused preflights: once per origin until a minute without one, and at most one line a second."""
 
     def __init__(self) -> None:
         self._quiet = Quiet()
@@ -82,9 +82,9 @@ class _Refusals:
 
 
 def set_up_cors(app: web.Application, origins: Sequence[str]) -> Grant:
-    """Allow these origins, never with credentials, on every route there is: call it when all are added.
+    """Allow these origins, without credentials, on every route. Call it after all routes were added.
 
-    Returns what has to be called for each answer to a request with an `Origin`.
+    Returns the function to call for the response to each request with an `Origin`.
     """
     options = aiohttp_cors.ResourceOptions(  # type: ignore[no-untyped-call]  # the library is not typed
         allow_credentials=False, allow_headers=_ALLOWED, expose_headers=_EXPOSED, allow_methods="*", max_age=600

@@ -1,4 +1,4 @@
-"""Checks of the request head that aiohttp does not make, before anything is read or done."""
+"""Checks of the request head that aiohttp lacks. They run before the body is read."""
 
 from __future__ import annotations
 

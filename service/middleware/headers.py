@@ -18,7 +18,7 @@ _RATE_LIMIT_POLICY: Final = istr("RateLimit-Policy")
 
 
 def stamp(headers: CIMultiDict[str], context: Context) -> None:
-    """Add what does not depend on who asks from where."""
+    """Add the headers that depend neither on the user nor on the origin."""
     headers[_CONTENT_TYPE_OPTIONS] = "nosniff"
     headers[_REQUEST_ID] = context.request_id
     if hdrs.VARY not in headers:
@@ -30,7 +30,7 @@ def stamp(headers: CIMultiDict[str], context: Context) -> None:
 
 
 async def finish_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """The same for an answer that a view begins by itself: call it before `prepare`."""
+    """Add the headers to a response that a view prepares by itself. Call it before `prepare`."""
     stamp(response.headers, request[CONTEXT])
     if hdrs.ORIGIN in request.headers:
         await request.app[SERVICES].grant_cors(request, response)

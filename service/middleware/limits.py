@@ -1,4 +1,4 @@
-"""How many requests an address, then a user, may make."""
+"""Rate limits per client address, per user, and for writes per user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def user_limit(limit: RequestLimit) -> Step:
     def count(_: web.Request, context: Context) -> None:
         if context.principal is not None:
             used_s = limit.hit(context.principal.user, context.began)
-            # The answer tells the tighter of the two.
+            # The response shows the tighter of the two.
             if used_s > context.used_s:
                 context.limit, context.used_s = limit, used_s
 

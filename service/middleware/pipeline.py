@@ -1,7 +1,7 @@
-"""The way of every request, from its first line to its log line.
+"""The pipeline that every request passes, from the parsed head to the log line.
 
-Each concern is a plain function in a file of its own. As aiohttp's middlewares, each with what it found under a key of
-its own, they cost 11 µs a request more than called from here in the same order (of 55, measured without a socket).
+Each concern is a plain function in its own file. As middlewares of aiohttp, each with its own request key, they cost 11 µs more
+per request (of 55, measured without a socket).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def pipeline(
     metrics: RequestMetrics,
     log: AccessLog | None,
 ) -> Serve:
-    """Name the request, take the steps, call the view, turn what is raised into a problem, finish headers, tell.
+    """Build the function that sets the request id, runs the steps and the view, maps errors to problems, adds headers, and logs.
 
-    Every view begins with it (`View.__await__`), and one of them matches what is not in the table.
+    `View.__await__` calls the function for every request. The view of `AnyPath` matches unknown paths.
     """
     request_id = request_ids()
     templates: dict[web.AbstractRoute, str] = {}
@@ -95,5 +95,5 @@ def pipeline(
 
 
 def _template(route: web.AbstractRoute, endpoint: Endpoint) -> str:
-    """The path as the route table has it; a path that is not there has none."""
+    """The path template of the route; `-` for an unknown path."""
     return route.resource.canonical if route.resource is not None and endpoint.operations else "-"

@@ -1,4 +1,4 @@
-"""A name for each request."""
+"""The id of each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import web
 from multidict import istr
 
-# What a proxy made may be kept; anything else could break a log line.
+# The id of a proxy is kept; other text could break a log line.
 _HEADER: Final = istr("X-Request-Id")
 _VALID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 
@@ -21,7 +21,7 @@ def request_ids() -> Callable[[web.Request], str]:
     prefix, numbers = secrets.token_hex(4), itertools.count(1)
 
     def request_id(request: web.Request) -> str:
-        """The `X-Request-Id` that came with it if that is fit for a log line, else a new one."""
+        """The `X-Request-Id` of the request if it is safe in a log line, else a new id."""
         given = request.headers.get(_HEADER)
         if given is not None and _VALID.match(given) is not None:
             return given

@@ -9,4 +9,4 @@ from aiohttp import web
 from service.http.context import Context
 
 Step = Callable[[web.Request, Context], Awaitable[None] | None]
-"""Lets a request pass or raises; returns what has to be waited for, if anything has."""
+"""Accepts a request, or raises. Returns None, or an awaitable that the caller awaits."""

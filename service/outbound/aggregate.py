@@ -77,7 +77,9 @@ class Aggregator:
                 for name, url in urls.items():
                     tasks.create_task(ask(name, url), name=f"aggregate {name}")
         if late := [name for name in urls if name not in results]:
-            log.warning("upstreams late", extra={"upstreams": late, "request_id": request_id})
+            log.warning(
+                "upstreams timed out; the response lacks them", extra={"upstreams": late, "request_id": request_id}
+            )
         return Aggregate({name: results.get(name, TIMEOUT) for name in urls})
 
     async def _ask(self, name: str, url: str, request_id: str) -> FetchedResponse | Failed:
@@ -87,7 +89,7 @@ class Aggregator:
             # One upstream never takes the others with it, not even by a fault of ours or of a library.
             failed = failure(error)
             log.warning(
-                "upstream failed",
+                "upstream failed; the response lacks it",
                 extra={"upstream": name, "code": failed.code, "cause": _cause(error), "request_id": request_id},
                 exc_info=error if failed is INTERNAL else None,
             )

@@ -258,7 +258,9 @@ class ConnectionRegistry:
 
     def _end_slow(self, connection: Connection, size: int, now: float) -> None:
         if connection.ending is None:
-            log.warning("stream too slow", extra=_fields(connection) | {"buffered_bytes": size})
+            log.warning(
+                "client reads too slowly; closing the stream", extra=_fields(connection) | {"buffered_bytes": size}
+            )
             connection.end(close_reasons.TOO_SLOW)
             self._abort_at[connection] = now + _ABORT_AFTER_S
 

@@ -138,7 +138,7 @@ class EventStream(Connection):
                 raise
         except Exception:
             # A response that has begun cannot become a 500, and EventSource never comes back from one.
-            _logger.exception("a reader failed", extra={"connection": self.id})
+            _logger.exception("reading for a stream failed; closing the stream", extra={"connection": self.id})
             self.end(close_reasons.FEED_FAILED)
         return self.ending or close_reasons.FAULT
 

@@ -177,7 +177,7 @@ class WebSocket(Connection):
         except ConnectionError:
             pass  # the receiving side hears of it too, and leaves
         except Exception:
-            log.exception("a reader failed", extra={"connection": self.id})
+            log.exception("reading for a stream failed; closing the stream", extra={"connection": self.id})
             self.end(close_reasons.FEED_FAILED)  # a socket lives exactly as long as its feed
         finally:
             self._attending = None

@@ -1,4 +1,4 @@
-"""gunicorn's worker process: aiohttp's for uvloop, put right in five places."""
+"""gunicorn's worker process: aiohttp's worker for uvloop, with five corrections."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from service.server.runner import Runner
 from service.server.workers.accept import SharedSite
 from service.server.workers.slots import WorkerSlot, WorkerSlots
 
-_LOOK_AGAIN_S: Final = 0.05
+_POLL_INTERVAL_S: Final = 0.05
 
 
 class Worker(GunicornUVLoopWebWorker):
-    """Serves what `service.server.serve.make_runner` returns until the master ends it.
+    """Serves the runner of `service.server.serve.make_runner` until the master ends the worker.
 
     Attributes:
-        slots: what the workers of the master share, set by its `pre_fork`; None where there is one worker.
+        slots: places of all workers of the master, set by its `pre_fork`; None for a single worker.
     """
 
     slots: WorkerSlots | None = None
@@ -38,7 +38,7 @@ class Worker(GunicornUVLoopWebWorker):
     _opening: asyncio.Task[None] | None = None
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """Say what tells us to stop, and do."""
+        """Log the signal that requests the shutdown, and begin it."""
         if self._runner is not None:
             self._runner.request_shutdown(signal.Signals(sig))
         super().handle_quit(sig, frame)
@@ -47,13 +47,13 @@ class Worker(GunicornUVLoopWebWorker):
     handle_exit = handle_quit
 
     def run(self) -> None:
-        """Serve. A setting that cannot be used is one line in the log, and the master does not try again."""
+        """Serve. An invalid setting is one line in the log, and the master does not restart the worker."""
         # uvloop closes the descriptor of gunicorn's wrapper twice; by then it may belong to another socket.
         self.sockets = [socket.socket(fileno=listener.detach()) for listener in self.sockets]
         self.loop.call_soon(self._listen)
         make: Any = self.wsgi
 
-        async def made() -> Runner:
+        async def create_runner() -> Runner:
             self._slot = None if self.slots is None else self.slots.claim()
             runner: Runner = await make(worker=self._slot)
             self._refuse_shared_limits(runner.app[SERVICES].settings)
@@ -63,7 +63,7 @@ class Worker(GunicornUVLoopWebWorker):
                 self._shared, self.sockets = self.sockets, []
             return runner
 
-        self.wsgi = made  # type: ignore[assignment]  # for gunicorn it is WSGI, for aiohttp it makes a runner
+        self.wsgi = create_runner  # type: ignore[assignment]  # gunicorn takes a WSGI application; aiohttp calls it for a runner
         try:
             super().run()
         except SettingsError as error:
@@ -83,7 +83,7 @@ class Worker(GunicornUVLoopWebWorker):
                 )
 
     def _listen(self) -> None:
-        """Restore the configured backlog, as aiohttp listens again with 128; and log that the service is ready."""
+        """Restore the configured backlog, because aiohttp listens again with 128. Then log that the service accepts requests."""
         if not self.alive:
             return
         if self.booted:
@@ -94,10 +94,10 @@ class Worker(GunicornUVLoopWebWorker):
             elif self._runner is not None:
                 self._runner.serving()
         else:
-            self.loop.call_later(_LOOK_AGAIN_S, self._listen)
+            self.loop.call_later(_POLL_INTERVAL_S, self._listen)
 
     async def _share(self, runner: Runner, slot: WorkerSlot) -> None:
-        """Open the listeners that all workers have, so that each accepts its part."""
+        """Open the listeners that all workers share, so that each worker accepts its share of connections."""
         context = create_ssl_context(self)
         for listener in self._shared:
             await SharedSite(runner, listener, slot, runner.count_connections, context).start()

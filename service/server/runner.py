@@ -1,6 +1,6 @@
-"""How the service comes to its end: readiness first, then streams, then requests, while their connections are read.
+"""Runs the application, and shuts it down in order: readiness, streams, requests, then connections.
 
-And what the log tells of both, its beginning and its end.
+Logs when the service starts to serve, when a shutdown is requested, and when it is complete.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ log = logging.getLogger("roster")
 
 _CANCEL_S: Final = 1.0
 _LEAST_S: Final = 1.0
-_LOOK_AGAIN_S: Final = 0.02
+_POLL_INTERVAL_S: Final = 0.02
 
 
 class Runner(ReplacingRunner):
-    """aiohttp's runner, with what production needs, and an order of its own at the end.
+    """aiohttp's runner with production's options, and an ordered shutdown.
 
-    As soon as aiohttp's begins to close connections, it drops whatever arrives on them: the rest of a body that is on its
-    way, and the answer of a WebSocket's peer to our close. So streams end, and bodies arrive, before that.
+    Once aiohttp closes connections, it drops the bytes that arrive on them: the rest of a request body, and the close frame with
+    which a WebSocket client answers ours. So this runner first ends the streams and waits for the bodies.
 
     Args:
-        close_log: called when all else has closed.
+        close_log: called after everything else has closed.
     """
 
     def __init__(self, app: web.Application, close_log: Callable[[], None] = lambda: None) -> None:
         self._close_log = close_log
         self._serving_since: float | None = None
-        self._told_at: float | None = None
+        self._shutdown_requested_at: float | None = None
         self._watching: asyncio.Task[None] | None = None
         self._http: HttpServer | None = None
         set_server_name("roster")  # without a version (ASVS 13.4.6)
@@ -80,28 +80,28 @@ class Runner(ReplacingRunner):
         return 0 if self._http is None else self._http.count_connections()
 
     def serving(self) -> None:
-        """Say in the log that requests are taken from here on, and later that no more are; once the sites have started."""
+        """Log that the service accepts requests. Call it once the sites have started."""
         self._serving_since = time.monotonic()
         settings = self.app[SERVICES].settings
-        where = [_shown(address) for address in self.addresses]
+        where = [_format_address(address) for address in self.addresses]
         log.info("serving", extra={"addresses": where, "store": settings.store_kind, "version": __version__})
         if not settings.metrics_token:
             log.info("/metrics returns 404: ROSTER_METRICS_TOKEN is not set")
 
     def request_shutdown(self, number: signal.Signals) -> None:
-        """Log the signal that requests the shutdown. The first one is logged."""
-        if self._told_at is None:
-            self._told_at = time.monotonic()
+        """Log the signal that requests the shutdown. Only the first one is logged."""
+        if self._shutdown_requested_at is None:
+            self._shutdown_requested_at = time.monotonic()
             log.info("shutdown requested", extra={"signal": number.name})
 
     async def cleanup(self) -> None:
-        """Fail readiness, wait, take no more connections, end streams, answer requests, close resources, in this order.
+        """Fail readiness, wait, accept no more connections, end streams, answer requests, close resources: in this order.
 
-        Bounded at every step.
+        Every step has a deadline.
         """
         try:
             if self.sites:
-                # Who sends requests here learns from readiness that it should not; until then they are answered.
+                # Load balancers learn from readiness to send requests elsewhere; until then requests are answered.
                 services = self.app[SERVICES]
                 services.connections.shutting_down = True
                 await asyncio.sleep(services.settings.drain_delay_s)
@@ -116,39 +116,41 @@ class Runner(ReplacingRunner):
                 if self._watching is not None:
                     self._watching.cancel()
                     await asyncio.wait((self._watching,))
-                self._stopped()
+                self._log_end()
 
-    def _stopped(self) -> None:
-        since, told_at = self._serving_since, self._told_at
-        if since is not None or told_at is not None:
+    def _log_end(self) -> None:
+        since, requested_at = self._serving_since, self._shutdown_requested_at
+        if since is not None or requested_at is not None:
             now = time.monotonic()
-            took_s = None if told_at is None else round(now - told_at, 3)
+            took_s = None if requested_at is None else round(now - requested_at, 3)
             served_s = None if since is None else round(now - since)
             log.info("shutdown complete", extra={"took_s": took_s, "served_s": served_s})
-            self._serving_since = self._told_at = None
+            self._serving_since = self._shutdown_requested_at = None
         self._close_log()
 
     async def shutdown(self) -> None:
-        """Does nothing: where aiohttp's sends `on_shutdown`, `cleanup` has sent it already."""
+        """Do nothing: `cleanup` has sent `on_shutdown` before aiohttp would."""
 
     async def _drain(self, server: web.Server) -> None:
         # Meanwhile keep-alive connections get the answer to their last request, with `Connection: close`.
         settings = self.app[SERVICES].settings
         began = time.monotonic()
         await self.app.shutdown()
-        # Requests had the same time as streams that did not go; so both together end within one timeout, and a second.
+        # Requests and streams share one timeout, and a second.
         late_s = max(time.monotonic() - began - settings.drain_spread_s, 0)
         closing = asyncio.create_task(_close_idle(server), name="close idle connections")
         try:
-            await _answer(server, max(settings.shutdown_timeout_s - late_s, min(_LEAST_S, settings.shutdown_timeout_s)))
+            await _wait_for_responses(
+                server, max(settings.shutdown_timeout_s - late_s, min(_LEAST_S, settings.shutdown_timeout_s))
+            )
         finally:
             closing.cancel()
             await asyncio.wait((closing,))
-            _close_silent(server)
+            _close_idle_now(server)
 
 
-def _shown(address: Any) -> str:
-    """Where a socket listens: host and port, or the path of one of Unix."""
+def _format_address(address: Any) -> str:
+    """The address of a listener: host and port, or the path of a Unix socket."""
     if isinstance(address, str):
         return f"unix:{address}"
     host, port = address[:2]
@@ -156,36 +158,39 @@ def _shown(address: Any) -> str:
 
 
 async def _close_idle(server: web.Server) -> None:
-    """Have kept-alive connections ask elsewhere, for as long as others are busy. Runs until cancelled."""
+    """Close idle keep-alive connections while others are busy, so that clients connect elsewhere. Runs until cancelled."""
     while True:
-        await asyncio.sleep(_LOOK_AGAIN_S)  # what has arrived before the first look begins to be answered
-        _close_silent(server)
+        await asyncio.sleep(_POLL_INTERVAL_S)  # requests that have arrived already are taken first
+        _close_idle_now(server)
 
 
-def _close_silent(server: web.Server) -> None:
+def _close_idle_now(server: web.Server) -> None:
     idle = {}
     for connection in server.connections:
         if connection.transport is not None and is_idle(connection):
             idle[connection.transport.get_extra_info("socket").fileno()] = connection
-    for descriptor in _silent(idle):
-        # `close` would leave it open and deaf: what is sent on it would be answered by the end of the process.
+    for descriptor in _without_input(idle):
+        # `close` would leave the connection open without reading: a request on it would fail when the process ends.
         idle[descriptor].force_close()
 
 
-def _silent(descriptors: Iterable[int]) -> set[int]:
-    """Those on which nothing has arrived: a loop that ends a thousand streams is late to read what has, and a client cannot
-    tell a request that was thrown away from one that was carried out."""
-    poll, silent = select.poll(), set(descriptors)
-    for descriptor in silent:
+def _without_input(descriptors: Iterable[int]) -> set[int]:
+    """The descriptors on which no bytes wait to be read.
+
+    An event loop that ends a thousand streams reads late. A client cannot distinguish a request that was dropped from one that
+    was executed, so connections with unread bytes stay open.
+    """
+    poll, waiting = select.poll(), set(descriptors)
+    for descriptor in waiting:
         poll.register(descriptor, select.POLLIN)
-    return silent - {descriptor for descriptor, _ in poll.poll(0)}
+    return waiting - {descriptor for descriptor, _ in poll.poll(0)}
 
 
-async def _answer(server: web.Server, timeout_s: float) -> None:
+async def _wait_for_responses(server: web.Server, timeout_s: float) -> None:
     """Wait until the requests in flight are answered, at most for the timeout. New requests do not count."""
     asked = [(connection, current_request(connection)) for connection in server.connections]
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and any(  # noqa: ASYNC110  # there is no event for it either
+    while time.monotonic() < deadline and any(  # noqa: ASYNC110  # aiohttp has no event for it
         request is not None and current_request(connection) is request for connection, request in asked
     ):
-        await asyncio.sleep(_LOOK_AGAIN_S)
+        await asyncio.sleep(_POLL_INTERVAL_S)

@@ -49,8 +49,8 @@ async def make_runner(
     """The application, ready to be set up on sockets.
 
     Args:
-        chosen: None, as gunicorn calls it, reads them from the environment, takes over logging and tells a made password
-            in the log. Tests give theirs and keep their own logging.
+        chosen: settings. With None, as from gunicorn, they are read from the environment, logging is set up, and a generated
+            password is logged. Tests pass settings and keep their own logging.
         store, hasher: as for `create_app`.
         worker: the place of this process among several workers; None where there is one.
 
@@ -66,7 +66,7 @@ async def make_runner(
 
 
 def _process_runner(worker: WorkerSlot | None = None) -> Runner:
-    """The runner of a process of its own: settings of the environment, all logging through one writer."""
+    """The runner of a whole process: settings come from the environment, and all logging goes through one writer."""
     chosen = load()
     form = logs.choose_format(chosen.log_format, sys.stderr)
     writer = logs.set_up(chosen.log_level, form, worker=None if worker is None else worker.number)
@@ -112,7 +112,7 @@ async def _log_password(app: web.Application) -> None:
 
 
 async def serve() -> None:
-    """Serve until SIGINT or SIGTERM; the second one ends at once. Raises `SettingsError`, also when the port is taken."""
+    """Serve until SIGINT or SIGTERM; a second signal exits at once. Raises `SettingsError`, also for a port in use."""
     chosen = load()
     if chosen.workers != 1:
         raise SettingsError(
@@ -160,7 +160,7 @@ def _cannot_listen(settled: Settings, error: OSError) -> str:
 
 
 def banner(app: web.Application, port: int) -> str:
-    """The lines that a person sees after the start."""
+    """The lines that the command prints after the start."""
     services = app[SERVICES]
     settled = services.settings
     address = f"http://{reachable_host(settled.host)}:{port}"

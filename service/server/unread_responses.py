@@ -89,4 +89,4 @@ class UnreadResponses:
                 self.abort_stalled(find_connections(), loop.time())
             except Exception:
                 # The next check must come: nothing else closes these connections.
-                log.exception("cannot check for unread responses")
+                log.exception("cannot check for unread responses; will retry")

@@ -72,7 +72,7 @@ class WebSocketView(View):
             pass  # the client left in the middle of a write
         except Exception:
             # A response that has begun cannot become a 500.
-            log.exception("a socket failed", extra={"request_id": context.request_id})
+            log.exception("WebSocket handler failed; closing the socket", extra={"request_id": context.request_id})
             await response.close(code=close_reasons.FAULT.code, message=close_reasons.FAULT.reason.encode())
         finally:
             await close_socket(response, request.transport)
@@ -177,5 +177,7 @@ class WebSocketView(View):
         except ConnectionError:
             raise
         except Exception:
-            log.exception("a command failed", extra={"request_id": self.request[CONTEXT].request_id})
+            log.exception(
+                "WebSocket command failed; closing the socket", extra={"request_id": self.request[CONTEXT].request_id}
+            )
             peer.end(close_reasons.FAULT)

@@ -152,7 +152,11 @@ async def test_twenty_peers_that_never_read_cost_little_and_are_gone(tell: Tell)
         assert gone_s < 40
         assert beside[1] < alone[1] * 2 + 50
         assert [reader.faults for reader in healthy if reader.faults] == []
-        slow = [json.loads(line) for line in service.log().splitlines() if "stream too slow" in line]
+        slow = [
+            json.loads(line)
+            for line in service.log().splitlines()
+            if "client reads too slowly; closing the stream" in line
+        ]
         assert len({line["connection"] for line in slow}) == 20
         assert {line["user"] for line in slow} == {bob.id}
 

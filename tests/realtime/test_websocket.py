@@ -214,7 +214,7 @@ async def test_socket_does_not_outlive_its_feed(server: Server, caplog: pytest.L
             closing, code = await client.closing()
     assert (closing["reason"], code) == ("feed_failed", 1013)
     assert closing["reconnect_after_ms"] >= 250
-    assert "a reader failed" in caplog.text
+    assert "reading for a stream failed; closing the stream" in caplog.text
 
 
 async def test_idle_socket_costs_no_task_of_ours(server: Server) -> None:

@@ -300,7 +300,7 @@ async def test_reuse_is_logged_for_the_operator(server: Server, caplog: pytest.L
     (line,) = reuses(caplog)
     assert (line.levelname, line.getMessage()) == (
         "WARNING",
-        "a refresh token came back after it was used up: its session has ended",
+        "refresh token reused; its session was revoked",
     )
     told = vars(line)
     assert (told["user"], told["client"], told["request_id"]) == (ada.id, "127.0.0.1", "r-1")

@@ -694,7 +694,7 @@ async def test_stalled_reader_is_ended_and_its_memory_given_back(caplog: pytest.
             await until(lambda: len(connections(server)) == 0)
             assert connection._transport.is_closing()
         assert list(server.app[SERVICES].hub.live_readers()) == []
-    slow = next(record for record in caplog.records if record.message == "stream too slow")
+    slow = next(record for record in caplog.records if record.message == "client reads too slowly; closing the stream")
     assert vars(slow)["user"] == admin.id
     assert vars(slow)["buffered_bytes"] >= 65_536
 

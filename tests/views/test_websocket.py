@@ -248,7 +248,7 @@ async def test_fault_while_the_token_is_checked_closes_the_socket(
             await client.send("auth", token=ada.access_token)
             assert await client.next() is None
     assert client.socket.close_code == 1011
-    assert "a socket failed" in caplog.text
+    assert "WebSocket handler failed; closing the socket" in caplog.text
 
 
 async def test_close_before_auth_is_answered(server: Server) -> None:
@@ -377,7 +377,7 @@ async def test_command_that_fails_ends_the_socket_and_says_so(server: Server, ca
             await client.send("subscribe", after="a-1")
             closing, code = await client.closing()
     assert (closing["reason"], code) == ("internal_error", 1011)
-    assert "a command failed" in caplog.text
+    assert "WebSocket command failed; closing the socket" in caplog.text
 
 
 async def test_lost_client_is_forgotten_at_once(server: Server) -> None:

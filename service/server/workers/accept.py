@@ -110,7 +110,7 @@ class Acceptor(asyncio.AbstractServer):
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
-                log.error("cannot accept connections; trying again in a second", extra={"error": str(error)})
+                log.error("cannot accept connections; will retry in a second", extra={"error": str(error)})
                 self._wait(_EXHAUSTED_S)
                 return
             connections += 1

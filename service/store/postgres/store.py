@@ -269,7 +269,9 @@ class PostgresStore(SqlStore):
                     self._can_write = False
                     log.debug("the lease is not renewed: %s", error)
                 except Exception:
-                    log.exception("the lease cannot be renewed")  # and must be tried again: others would think us gone
+                    log.exception(
+                        "cannot renew the lease of the database; will retry"
+                    )  # and must be tried again: others would think us gone
             await asyncio.sleep(_AGAIN_S)
 
     async def is_healthy(self) -> bool:

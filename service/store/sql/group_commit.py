@@ -123,5 +123,5 @@ def _judge(connection: BatchConnection | None, error: Exception) -> Result:
         if isinstance(result, Again):
             return result
     if not isinstance(error, Unavailable):
-        log.error("writes failed", exc_info=error)
+        log.error("group of writes failed; all were rolled back", exc_info=error)
     return Refused(error)

@@ -66,7 +66,7 @@ class RefreshView(View):
             results.labels("reused").inc()
             ended = {"user": str(error.user_id), "session": str(error.session_id)}
             extra = ended | {"client": context.client, "request_id": context.request_id}
-            log.warning("a refresh token came back after it was used up: its session has ended", extra=extra)
+            log.warning("refresh token reused; its session was revoked", extra=extra)
             raise
         except (InvalidGrant, Unavailable) as error:
             results.labels(problems.find_problem_type(error).code).inc()
