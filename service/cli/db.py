@@ -57,7 +57,7 @@ async def _upgrade(chosen: argparse.Namespace) -> None:
 
     database = _database()
     # A shared database is upgraded while services run: a rolling upgrade cannot stop all of them.
-    async with nullcontext() if database.is_shared else database.owned():
+    async with nullcontext() if database.is_shared else database.lock():
         await database.migrate(partial(migrate.upgrade, revision=chosen.revision))
     await _say_revision(database)
 
@@ -68,7 +68,7 @@ async def _downgrade(chosen: argparse.Namespace) -> str | None:
     if chosen.revision != "base" and not schema.is_known(chosen.revision):
         return f"roster: there is no revision {chosen.revision}; `roster db check` shows the present one, and base is no tables at all."
     database = _database()
-    async with database.owned():
+    async with database.lock():
         before = await _revision(database)
         if not chosen.yes:
             return f"roster: what tables of revision {before or 'base'} hold, and those of {chosen.revision} cannot, is lost: add --yes."
@@ -99,8 +99,8 @@ async def _restore(chosen: argparse.Namespace) -> str | None:
 async def _copy(chosen: argparse.Namespace) -> str | None:
     from service.store.maintenance import copying, locations
 
-    target = locations.at(chosen.target)
-    await copying.copy(locations.at(chosen.source), target, replace=chosen.yes)
+    target = locations.locate_database(chosen.target)
+    await copying.copy(locations.locate_database(chosen.source), target, replace=chosen.yes)
     return await _say_findings(target)
 
 
@@ -127,11 +127,11 @@ def _database() -> Database:
     from service.config.load import load
     from service.store.maintenance import locations
 
-    return locations.at(load().store_url.get_secret_value())
+    return locations.locate_database(load().store_url.get_secret_value())
 
 
 async def _revision(database: Database) -> str | None:
-    async with database.reading() as reader:
+    async with database.open_reader() as reader:
         return await reader.revision()
 
 

@@ -105,10 +105,10 @@ async def rotate(
     """
     from service.security.keys import generate_key
     from service.store.maintenance import locations
-    from service.store.maintenance.audit import tell
+    from service.store.maintenance.audit import record_audit
     from service.store.sql.keys import DELETE_SIGNING_KEY, INSERT_SIGNING_KEY, SIGNING_KEY
 
-    database = locations.at(settings.store_url.get_secret_value())
+    database = locations.locate_database(settings.store_url.get_secret_value())
     present = await _kept_keys(database)
     now = datetime.now(UTC)
     signing = signer(present, now)
@@ -116,13 +116,13 @@ async def rotate(
     key = generate_key(
         algorithm or (signing.algorithm if signing else "HS256"), now, now + timedelta(seconds=0 if signs else lead_s)
     )
-    async with database.changing() as writer:
+    async with database.open_writer() as writer:
         await writer.rows(INSERT_SIGNING_KEY, **SIGNING_KEY.to_row(key))
         for other in present:
             until = checks_until(other, present, timedelta(seconds=settings.access_ttl_s))
             if at_once or (until is not None and until <= now):
                 await writer.rows(DELETE_SIGNING_KEY, kid=other.kid)
-        await tell(writer, "keys.rotated", {"kid": key.kid, "at_once": at_once})
+        await record_audit(writer, "keys.rotated", {"kid": key.kid, "at_once": at_once})
     return key, signs
 
 
@@ -137,15 +137,17 @@ async def known_keys(settings: Settings) -> list[SigningKey]:
     from service.security.keys import keys_from_settings
     from service.store.maintenance import locations
 
-    return keys_from_settings(settings) or await _kept_keys(locations.at(settings.store_url.get_secret_value()))
+    return keys_from_settings(settings) or await _kept_keys(
+        locations.locate_database(settings.store_url.get_secret_value())
+    )
 
 
 async def _kept_keys(database: Database) -> list[SigningKey]:
-    from service.store.maintenance.copying import must_be_current
+    from service.store.maintenance.copying import require_current_tables
     from service.store.sql.keys import SIGNING_KEY, SIGNING_KEYS
 
-    async with database.reading() as reader:
-        await must_be_current(reader, database.name)
+    async with database.open_reader() as reader:
+        await require_current_tables(reader, database.name)
         return [SIGNING_KEY.from_row(row, database.dialect) for row in await reader.rows(SIGNING_KEYS)]
 
 

@@ -193,11 +193,11 @@ async def _api_token(settings: Settings, digest: bytes) -> tuple[ApiToken, User]
 async def _kept(settings: Settings, statement: Statement, **given: Any) -> tuple[Row, Dialect] | None:
     """The one row that a statement finds; None without one."""
     from service.store.maintenance import locations
-    from service.store.maintenance.copying import must_be_current
+    from service.store.maintenance.copying import require_current_tables
 
-    database = locations.at(settings.store_url.get_secret_value())
-    async with database.reading() as reader:
-        await must_be_current(reader, database.name)
+    database = locations.locate_database(settings.store_url.get_secret_value())
+    async with database.open_reader() as reader:
+        await require_current_tables(reader, database.name)
         found = await reader.rows(statement, **given)
     return (found[0], database.dialect) if found else None
 

@@ -153,7 +153,7 @@ def sequence_at(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
-def of_event(event: Event, by: AuditSource, more: Details | None = None) -> AuditEntry:
+def create_entry(event: Event, by: AuditSource, more: Details | None = None) -> AuditEntry:
     """The audit details of an event: its data without the user, and `more`."""
     details = _details(event)
     return AuditEntry(
@@ -161,7 +161,7 @@ def of_event(event: Event, by: AuditSource, more: Details | None = None) -> Audi
     )
 
 
-def of_many(events: Sequence[Event], by: AuditSource) -> AuditEntry:
+def create_import_entry(events: Sequence[Event], by: AuditSource) -> AuditEntry:
     """The details of several events of one actor in one entry: the number of each type, and the first and last seq."""
     counts: Counter[str] = Counter(event.type for event in events)
     return AuditEntry(

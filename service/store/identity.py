@@ -35,7 +35,7 @@ _OF_SERVER: Final = (
 log = logging.getLogger("roster.store")
 
 
-async def adopt(connection: StatementRunner, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
+async def begin_run(connection: StatementRunner, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
     """Keep the identity of this run, inside a transaction; start a new epoch unless the kept one is known.
 
     Args:

@@ -24,14 +24,14 @@ class Recording:
         self.by = by
         self.events: list[Event] = []
         self._entries: list[AuditEntry] = []
-        self._together: list[int] = []  # places among the events of those that share an entry
+        self._together: list[int] = []  # indexes among the events of those that share an entry
 
     def add_event(self, event: Event, details: Details | None, *, together: bool) -> None:
         """Append an event, with its audit entry unless it shares one."""
         if together:
             self._together.append(len(self.events))
         else:
-            self._entries.append(audit.of_event(event, self.by, details))
+            self._entries.append(audit.create_entry(event, self.by, details))
         self.events.append(event)
 
     def add_entry(self, entry: AuditEntry) -> None:
@@ -46,7 +46,7 @@ class Recording:
         """The audit entries, once the events have their seqs."""
         if not self._together:
             return self._entries
-        return [*self._entries, audit.of_many([committed[place] for place in self._together], self.by)]
+        return [*self._entries, audit.create_import_entry([committed[index] for index in self._together], self.by)]
 
 
 class RecordedAudit:

@@ -143,7 +143,7 @@ async def test_starts_that_are_killed_one_after_another_keep_the_epoch(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite_store, "adopt", kill)
+        patch.setattr(sqlite_store, "begin_run", kill)
         for _ in range(4):
             with pytest.raises(Killed):
                 await run(url)
@@ -156,7 +156,7 @@ async def test_backup_put_in_the_place_of_the_store_starts_a_new_epoch(new_place
     path = Path(url.removeprefix("sqlite:///"))
     async with opened(url) as store:
         await keep(store, a_user())
-        await back_up(locations.at(url), tmp_path / "backup.db", replace=False)
+        await back_up(locations.locate_database(url), tmp_path / "backup.db", replace=False)
         left = await store.events.read_position()
     shutil.copyfile(tmp_path / "backup.db", path)
     assert (await run(url)).epoch != left.epoch

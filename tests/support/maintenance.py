@@ -79,7 +79,7 @@ async def fill(store: Store) -> User:
 async def contents(url: str) -> dict[str, Any]:
     """Every row of every table, but for the epoch, and for what tells of the copying itself."""
     found: dict[str, Any] = {}
-    async with locations.at(url).reading() as reader:
+    async with locations.locate_database(url).open_reader() as reader:
         for table in metadata.sorted_tables:
             if table.name == "runs":
                 continue  # of each database its own

@@ -10,7 +10,7 @@ from service.store.sql.audit import ENTRY, INSERT_ENTRY
 from service.store.sql.log_statements import TAKE_SEQS
 
 
-async def tell(writer: TableWriter, action: Recorded, details: Details | None = None) -> None:
+async def record_audit(writer: TableWriter, action: Recorded, details: Details | None = None) -> None:
     """Append an audit entry in this transaction."""
     moment = sequence_at(datetime.now(UTC))
     ((_, _, _, sequence),) = await writer.rows(TAKE_SEQS, count=0, entries=1, moment=moment)

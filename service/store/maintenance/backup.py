@@ -28,7 +28,7 @@ async def back_up(source: Database, file: Path, *, replace: bool) -> int:
     Raises `Unavailable`, also where the file is one of a store that is in use.
     """
     refuse_file(file, source)
-    with _whole(file, replace=replace) as part:
+    with _replace_atomically(file, replace=replace) as part:
         await source.back_up(part)
         return os.stat(part).st_size
 
@@ -36,15 +36,15 @@ async def back_up(source: Database, file: Path, *, replace: bool) -> int:
 async def restore(file: Path, target: Database, *, replace: bool) -> None:
     """Have the database hold what a backup does, as `copying.copy`, after a look at the whole file."""
     refuse_target(target, SqliteDatabase(file))
-    async with _sound(file) as source:
+    async with _open_verified(file) as source:
         await copying.copy(source, target, replace=replace)
 
 
 @asynccontextmanager
-async def _sound(file: Path) -> AsyncIterator[Database]:
+async def _open_verified(file: Path) -> AsyncIterator[Database]:
     """The backup, or where it is an older version's, a copy that is brought up to date. Raises `Unavailable`."""
     source = SqliteDatabase(file)
-    async with source.reading() as reader:
+    async with source.open_reader() as reader:
         revision = await reader.revision()
         if revision is None:
             raise Unavailable(1, f"{file} is not a backup of Roster.")
@@ -64,7 +64,7 @@ async def _sound(file: Path) -> AsyncIterator[Database]:
 
 
 @contextmanager
-def _whole(file: Path, *, replace: bool) -> Iterator[Path]:
+def _replace_atomically(file: Path, *, replace: bool) -> Iterator[Path]:
     """A file beside it that takes its name, once the disk has all of it."""
     if file.exists() and not replace:
         raise Unavailable(1, f"{file} is there already: add --force.")

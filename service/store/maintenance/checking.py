@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from service.store.maintenance.copying import must_be_current
+from service.store.maintenance.copying import require_current_tables
 from service.store.maintenance.database import Database
 from service.store.maintenance.statements import COUNT_EVENTS, COUNT_USERS
 from service.store.sql import schema
@@ -34,8 +34,8 @@ class Findings:
 
 async def check(database: Database) -> Findings:
     """Look at all of it; a service may be running. Raises `Unavailable` where it cannot be read as a store's."""
-    async with database.reading() as reader:
-        await must_be_current(reader, database.name)
+    async with database.open_reader() as reader:
+        await require_current_tables(reader, database.name)
         faults = list(await reader.damage())
         found = await reader.rows(POSITION)
         epoch, head, first = found[0] if found else ("", 0, 1)

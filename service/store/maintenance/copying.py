@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from service.domain.errors import Unavailable
 from service.domain.events.position import new_epoch
-from service.store.maintenance.audit import tell
+from service.store.maintenance.audit import record_audit
 from service.store.maintenance.database import Database, TableReader, TableWriter
 from service.store.maintenance.statements import COUNT_USERS, SET_EPOCH
 from service.store.maintenance.targets import refuse_target
@@ -25,16 +25,16 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
     Raises `Unavailable`; then the target holds what it did.
     """
     refuse_target(target, source)
-    async with target.owned(), source.reading() as reader:
-        await must_be_current(reader, source.name)
+    async with target.lock(), source.open_reader() as reader:
+        await require_current_tables(reader, source.name)
         await target.migrate(migrate.upgrade)
-        async with target.writing() as writer:
+        async with target.open_exclusive_writer() as writer:
             ((users, _),) = await writer.rows(COUNT_USERS)
             if users and not replace:
                 raise Unavailable(1, f"{target.name} holds {users:,} users, which would be lost: add --yes.")
             await copy_rows(reader, writer)
             await writer.rows(SET_EPOCH, epoch=new_epoch())
-            await tell(writer, "data.replaced")
+            await record_audit(writer, "data.replaced")
 
 
 async def copy_rows(source: TableReader, target: TableWriter) -> None:
@@ -48,7 +48,7 @@ async def copy_rows(source: TableReader, target: TableWriter) -> None:
                     await target.put(table, rows)
 
 
-async def must_be_current(source: TableReader, name: str) -> None:
+async def require_current_tables(source: TableReader, name: str) -> None:
     """Raises `Unavailable` where the tables are not those of this code."""
     found = await source.revision()
     if found is None:

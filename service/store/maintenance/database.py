@@ -20,13 +20,13 @@ class TableReader(Protocol):
     """One state of a database, whatever others write meanwhile."""
 
     async def revision(self) -> str | None:
-        """Of which revision the tables are; None where there are none."""
+        """The revision of the tables; None without tables."""
 
     async def rows(self, statement: Statement, **given: Any) -> Sequence[Row]:
         """Run a statement and return what it finds."""
 
     def walk(self, table: Table) -> AsyncGenerator[Sequence[Row], None]:
-        """All rows, some at a time, with ids, moments and truths as Python has them."""
+        """All rows, at most `CHUNK` at a time, with UUIDs, datetimes and booleans as Python has them."""
 
     async def damage(self) -> Sequence[str]:
         """The faults that the database itself finds, as sentences."""
@@ -42,45 +42,45 @@ class TableWriter(Protocol):
         """Run a statement and return what it finds."""
 
     async def clear(self, tables: Sequence[Table]) -> None:
-        """Forget every row of them."""
+        """Delete every row of these tables."""
 
     async def put(self, table: Table, found: Sequence[Row]) -> None:
-        """Keep rows, as `Reader.walk` gives them."""
+        """Insert rows, in the form that `TableReader.walk` returns."""
 
 
 class Database(Protocol):
-    """Whatever it cannot do it tells by `Unavailable`, with a sentence for the person at the command line."""
+    """A database that maintenance works on. Every method raises `Unavailable`, with a message for the operator."""
 
     @property
     def name(self) -> str:
-        """As sentences call it; without a password."""
+        """Its name in messages, without a password."""
 
     @property
     def files(self) -> Sequence[Path]:
-        """The files that it stands in, whether they exist or not, the database first; none where a server has them."""
+        """Its files, whether they exist or not, the database first; empty for a server."""
 
     @property
     def dialect(self) -> Dialect:
-        """How what `rows` finds is read."""
+        """The dialect that reads the rows which `rows` returns."""
 
     @property
     def is_shared(self) -> bool:
         """Whether several processes may serve from it at once."""
 
-    def owned(self) -> AbstractAsyncContextManager[None]:
-        """Have it while no service does. Raises `Unavailable` when one does."""
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """Hold the lock of the process that owns the database. Raises `Unavailable` while another process holds it."""
 
-    def reading(self) -> AbstractAsyncContextManager[TableReader]:
-        """Look at it. A service may be running on it."""
+    def open_reader(self) -> AbstractAsyncContextManager[TableReader]:
+        """Read one state. A service may be running."""
 
-    def changing(self) -> AbstractAsyncContextManager[TableWriter]:
-        """Change some rows that a service, which may be running on it, bears to have changed."""
+    def open_writer(self) -> AbstractAsyncContextManager[TableWriter]:
+        """Change a few rows in one transaction. A service may be running."""
 
-    def writing(self) -> AbstractAsyncContextManager[TableWriter]:
-        """Have the database for itself and change its rows; inside of `owned`."""
+    def open_exclusive_writer(self) -> AbstractAsyncContextManager[TableWriter]:
+        """Replace rows in one transaction, inside of `lock`."""
 
     async def migrate(self, step: Step) -> None:
-        """Change its tables in one transaction."""
+        """Run a migration in one transaction."""
 
     async def back_up(self, file: Path) -> None:
-        """Write the state of now into a SQLite file that is there and empty. A service may be running on it."""
+        """Write the present state to a SQLite file, which must exist and be empty. A service may be running."""

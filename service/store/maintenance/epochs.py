@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from service.domain.events.position import Position, new_epoch
-from service.store.maintenance.audit import tell
-from service.store.maintenance.copying import must_be_current
+from service.store.maintenance.audit import record_audit
+from service.store.maintenance.copying import require_current_tables
 from service.store.maintenance.database import Database
 from service.store.maintenance.statements import SET_EPOCH
 from service.store.sql.log_statements import POSITION
@@ -15,10 +15,10 @@ async def start_epoch(database: Database) -> Position:
 
     Raises `Unavailable`.
     """
-    async with database.reading() as reader:
-        await must_be_current(reader, database.name)
-    async with database.changing() as writer:
+    async with database.open_reader() as reader:
+        await require_current_tables(reader, database.name)
+    async with database.open_writer() as writer:
         await writer.rows(SET_EPOCH, epoch=new_epoch())
-        await tell(writer, "epoch.started")
+        await record_audit(writer, "epoch.started")
         ((epoch, head, _),) = await writer.rows(POSITION)
     return Position(epoch, head)

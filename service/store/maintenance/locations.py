@@ -9,7 +9,7 @@ from service.store.maintenance.database import Database
 from service.store.maintenance.sqlite import SqliteDatabase
 
 
-def at(url: str) -> Database:
+def locate_database(url: str) -> Database:
     """The database of a store URL, not opened yet. Raises `Unavailable` if the URL names none."""
     if url == "memory://":
         raise Unavailable(1, "memory:// keeps nothing beyond its process; name sqlite:///path or postgresql://…")

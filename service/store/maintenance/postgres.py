@@ -40,38 +40,38 @@ class PostgresDatabase:
         self._url = url
 
     @asynccontextmanager
-    async def owned(self) -> AsyncIterator[None]:
+    async def lock(self) -> AsyncIterator[None]:
         async with self._connected() as connection:
             await Lease().take(connection, _OWN_WAIT_S)
             yield
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[TableReader]:
+    async def open_reader(self) -> AsyncIterator[TableReader]:
         async with self._connected() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
             yield _Reader(connection)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[TableWriter]:
+    async def open_exclusive_writer(self) -> AsyncIterator[TableWriter]:
         async with self._connected() as connection, connection.transaction():
             yield _Writer(connection)
 
-    changing = writing  # its transactions bear others beside them
+    open_writer = open_exclusive_writer  # its transactions bear others beside them
 
     async def migrate(self, step: migrate.Step) -> None:
-        with _told(self.name):
+        with _translate_errors(self.name):
             await migrate.in_postgres(self._connect, step)
 
     async def back_up(self, file: Path) -> None:
         copy = SqliteDatabase(file)
-        async with self.reading() as source:
-            await copying.must_be_current(source, self.name)
+        async with self.open_reader() as source:
+            await copying.require_current_tables(source, self.name)
             await copy.migrate(migrate.upgrade)
-            async with copy.writing() as target:
+            async with copy.open_exclusive_writer() as target:
                 await copying.copy_rows(source, target)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        with _told(self.name):
+        with _translate_errors(self.name):
             connection = await self._connect()
             try:
                 yield connection
@@ -129,7 +129,7 @@ class _Writer:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """Tell what the server cannot do, or that it is not there."""
     try:
         yield

@@ -14,12 +14,12 @@ from sqlalchemy import Table, delete, insert, select
 from service.domain.errors import Unavailable
 from service.store.maintenance import values
 from service.store.maintenance.database import CHUNK, TableReader, TableWriter
-from service.store.maintenance.targets import files_of
+from service.store.maintenance.targets import list_files
 from service.store.sql import migrate
 from service.store.sql.dialects import SQLITE, Statement
 from service.store.sql.row_mapper import Row
 from service.store.sqlite.connection import SqliteConnection
-from service.store.sqlite.file_lock import own, refuse_hard_links
+from service.store.sqlite.file_lock import acquire_file_lock, refuse_hard_links
 
 _OWN_WAIT_S: Final = 1.0
 _BUSY_S: Final = 5.0
@@ -36,20 +36,20 @@ class SqliteDatabase:
 
     @property
     def files(self) -> Sequence[Path]:
-        return files_of(self._path)
+        return list_files(self._path)
 
     @asynccontextmanager
-    async def owned(self) -> AsyncIterator[None]:
-        with _told(self.name):
-            owner = await own(self._path, _OWN_WAIT_S)
+    async def lock(self) -> AsyncIterator[None]:
+        with _translate_errors(self.name):
+            owner = await acquire_file_lock(self._path, _OWN_WAIT_S)
         try:
             yield
         finally:
             os.close(owner)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[TableReader]:
-        with _told(self.name):
+    async def open_reader(self) -> AsyncIterator[TableReader]:
+        with _translate_errors(self.name):
             _must_be_there(self._path)
             connection = SqliteConnection(self._path, writes=False)
             with closing(connection.raw):
@@ -57,8 +57,8 @@ class SqliteDatabase:
                 yield _Reader(connection, self.name)
 
     @asynccontextmanager
-    async def changing(self) -> AsyncIterator[TableWriter]:
-        with _told(self.name):
+    async def open_writer(self) -> AsyncIterator[TableWriter]:
+        with _translate_errors(self.name):
             _must_be_there(self._path)
             refuse_hard_links(self._path)
             with closing(_connect(self._path)) as raw:
@@ -67,8 +67,8 @@ class SqliteDatabase:
                 raw.execute("COMMIT")
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[TableWriter]:
-        with _told(self.name), closing(_connect(self._path)) as raw:
+    async def open_exclusive_writer(self) -> AsyncIterator[TableWriter]:
+        with _translate_errors(self.name), closing(_connect(self._path)) as raw:
             raw.execute("BEGIN IMMEDIATE")
             yield _Writer(raw)
             if raw.execute("PRAGMA foreign_key_check").fetchone():
@@ -76,19 +76,19 @@ class SqliteDatabase:
             raw.execute("COMMIT")
 
     async def migrate(self, step: migrate.Step) -> None:
-        with _told(self.name):
+        with _translate_errors(self.name):
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             migrate.in_sqlite(self._path, step)
 
     async def back_up(self, file: Path) -> None:
-        with _told(self.name):
+        with _translate_errors(self.name):
             _must_be_there(self._path)
             with closing(SqliteConnection(self._path, writes=False)) as source, closing(_connect(file)) as copy:
                 # All pages in one step: otherwise each concurrent write would make SQLite start again, without end.
                 source.raw.execute("BEGIN")
                 if source.revision() is None:
                     raise Unavailable(1, f"{self.name} is not a database of Roster.")
-                with _told(str(file)):  # which the disk may have no room for
+                with _translate_errors(str(file)):  # which the disk may have no room for
                     source.raw.backup(copy, pages=_STEP_PAGES)  # in steps, between which signals are heard
                     if copy.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
                         copy.execute("DELETE FROM runs")  # put in the place of the store, it is another one
@@ -108,7 +108,7 @@ class _Reader:
 
     async def walk(self, table: Table) -> AsyncGenerator[Sequence[Row], None]:
         convert = values.from_sql(table, SQLITE)
-        with _told(self._name), closing(self._connection.raw.cursor()) as cursor:
+        with _translate_errors(self._name), closing(self._connection.raw.cursor()) as cursor:
             cursor.execute(str(select(table).compile(dialect=SQLITE.sql)))
             while found := cursor.fetchmany(CHUNK):
                 yield convert(found)
@@ -154,7 +154,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _told(name: str) -> Iterator[None]:
+def _translate_errors(name: str) -> Iterator[None]:
     """Tell what SQLite, or the system, cannot do."""
     try:
         yield

@@ -16,7 +16,7 @@ _BESIDE: Final = ("-wal", "-shm", ".owner", "-journal")
 _JOURNALS: Final = ("-wal", "-journal")  # SQLite applies what they hold to whatever file has the name before the suffix
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
+def list_files(path: Path) -> tuple[Path, ...]:
     """A SQLite file and everything that SQLite and the service put beside it, whether it exists or not."""
     path = Path(os.path.realpath(path))
     return (path, *(Path(f"{path}{suffix}") for suffix in _BESIDE))
@@ -28,7 +28,7 @@ def refuse_file(file: Path, source: Database) -> None:
     for mine in source.files:
         if _is_same(file, mine):
             raise Unavailable(1, f"{file} is {mine} of the store itself; name another file.")
-    for store in _stores(file):
+    for store in _find_stores(file):
         if _is_owned(store):
             raise Unavailable(1, f"{file} belongs to {store}, which a process is using; name another file.")
     for suffix in _JOURNALS:
@@ -50,7 +50,7 @@ def refuse_target(target: Database, source: Database) -> None:
             if _is_same(theirs, mine):
                 raise Unavailable(1, f"{target.name} cannot be copied to itself: {theirs} is {mine}.")
     for file in target.files[:1]:
-        for store in _stores(file):
+        for store in _find_stores(file):
             if store != file and _is_owned(store):
                 raise Unavailable(1, f"{file} belongs to {store}, which a process is using; name another target.")
 
@@ -65,7 +65,7 @@ def _is_same(one: Path, other: Path) -> bool:
         return False
 
 
-def _stores(file: Path) -> Iterator[Path]:
+def _find_stores(file: Path) -> Iterator[Path]:
     """The SQLite files to which a file of this name may belong."""
     path = os.path.realpath(file)
     yield Path(path)

@@ -85,7 +85,7 @@ class PostgresConnection:
         async with deadline(self.raw, self._seconds):
             await self.raw.executemany(compiled.text, [POSTGRES.values(compiled, one) for one in given])
 
-    async def say(self, text: str) -> None:
+    async def execute(self, text: str) -> None:
         """Run a statement without values and without result, as `BEGIN`."""
         async with deadline(self.raw, self._seconds):
             await self.raw.execute(text)
@@ -100,17 +100,17 @@ class PostgresConnection:
 
     async def savepoint(self) -> None:
         # The one before is released on the same way; the last one by the commit.
-        await self.say("RELEASE work; SAVEPOINT work" if self._has_savepoint else "SAVEPOINT work")
+        await self.execute("RELEASE work; SAVEPOINT work" if self._has_savepoint else "SAVEPOINT work")
         self._has_savepoint = True
 
     async def release(self) -> None:
         pass
 
     async def bound_waits(self) -> None:
-        await self.say(f"SET LOCAL lock_timeout = {_SHORT_LOCK_MS}")
+        await self.execute(f"SET LOCAL lock_timeout = {_SHORT_LOCK_MS}")
 
     async def undo(self) -> None:
-        await self.say("ROLLBACK TO work")
+        await self.execute("ROLLBACK TO work")
 
     @property
     def is_undone(self) -> bool:
@@ -140,7 +140,7 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
     Not by a timeout around the call: cancelling one, asyncpg asks the server to stop and waits for it to say so, and a
     frozen server made 7 seconds of 2.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, _hang_up, raw)
+    timer = asyncio.get_running_loop().call_later(seconds, _abort_connection, raw)
     try:
         yield
     except asyncpg.DiskFullError as error:
@@ -151,10 +151,10 @@ async def deadline(raw: asyncpg.Connection[Any], seconds: float = SILENCE_S) -> 
         if isinstance(error, asyncpg.PostgresError) and _is_worth_a_line(error):
             log.warning("PostgreSQL: %s", error)
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-            _hang_up(raw)  # a session keeps the default with which it began
+            _abort_connection(raw)  # a session keeps the default with which it began
         raise Unavailable(1) from error
     except asyncio.CancelledError:
-        _hang_up(raw)
+        _abort_connection(raw)
         raise
     finally:
         timer.cancel()
@@ -170,6 +170,6 @@ def _is_worth_a_line(error: asyncpg.PostgresError) -> bool:
     return isinstance(error, asyncpg.QueryCanceledError) or _quiet.is_due(type(error).__name__)
 
 
-def _hang_up(raw: asyncpg.Connection[Any]) -> None:
+def _abort_connection(raw: asyncpg.Connection[Any]) -> None:
     with suppress(asyncpg.InterfaceError):  # a pool has noticed before that it is lost
         raw.terminate()

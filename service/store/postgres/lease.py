@@ -40,7 +40,7 @@ DELETE_LOST_LEASES: Final = fixed(delete(leases).where(~_RECENT))
 
 RENEW_EVERY_S: Final = 5.0
 _GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
-_LOOK_AGAIN_S: Final = 0.05
+_RETRY_S: Final = 0.05
 _QUIET_S: Final = 2.0
 _OWNING: Final = 0x526F7374  # name of the advisory lock of the writing process
 
@@ -89,7 +89,7 @@ class Lease:
                 is_logged = True
                 wait = {"owner": await _owner(connection), "at_most_s": round(wait_s)}
                 log.warning("waiting for another process to leave the database", extra=wait)
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            await asyncio.sleep(_RETRY_S)
 
     async def renew(self, connection: StatementRunner) -> None:
         """Say that this process is there, and forget those that have not said so for a while."""

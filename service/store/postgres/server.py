@@ -34,7 +34,7 @@ def startup_settings(settings: Mapping[str, str]) -> dict[str, str]:
 async def apply_settings(raw: asyncpg.Connection[Any], settings: Mapping[str, str]) -> None:
     """Send the other part, in one round trip. Raises `Unavailable`."""
     calls = [
-        f"set_config({_quoted(name)}, {_quoted(value)}, false)"
+        f"set_config({_quote(name)}, {_quote(value)}, false)"
         for name, value in settings.items()
         if name not in _AT_STARTUP
     ]
@@ -107,5 +107,5 @@ async def _session_of(raw: asyncpg.Connection[Any]) -> int:
     return found
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

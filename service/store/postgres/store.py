@@ -17,7 +17,7 @@ from service.domain.errors import DomainError, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
-from service.store.identity import adopt, postgres_identity
+from service.store.identity import begin_run, postgres_identity
 from service.store.postgres.connection import (
     LOST,
     SILENCE_S,
@@ -136,7 +136,7 @@ class PostgresStore(SqlStore):
                     server_settings=startup_settings(self._bounded),
                     init=self._prepare,
                     timeout=SILENCE_S,
-                    reset=_as_it_is,
+                    reset=_keep_session,
                 )
             except BaseException:
                 writer.terminate()
@@ -152,7 +152,7 @@ class PostgresStore(SqlStore):
         self._writer = PostgresWriter(writer, self._reconnect_to_write, self._retention, self._on_commit)
         self._tasks = [
             asyncio.create_task(self._notifications.run(), name="listen to PostgreSQL"),
-            asyncio.create_task(self._stay(), name="renew the lease"),
+            asyncio.create_task(self._renew_lease(), name="renew the lease"),
         ]
 
     async def close(self) -> None:
@@ -173,9 +173,9 @@ class PostgresStore(SqlStore):
         async with deadline(writer):
             identity = await postgres_identity(writer)
         connection = PostgresConnection(writer)
-        await connection.say("BEGIN")
-        await adopt(connection, identity, lambda kept, _: kept == identity)
-        await connection.say("COMMIT")
+        await connection.execute("BEGIN")
+        await begin_run(connection, identity, lambda kept, _: kept == identity)
+        await connection.execute("COMMIT")
 
     async def _ensure_tables(self, until: float) -> None:
         probe = await self._connect_to_starting(until)
@@ -256,7 +256,7 @@ class PostgresStore(SqlStore):
             raise
         return connection
 
-    async def _stay(self) -> None:
+    async def _renew_lease(self) -> None:
         """Renew the lease until cancelled. This also finds a server that has returned while there are no writes."""
         renewed_at = 0.0
         while True:
@@ -346,5 +346,5 @@ def _address_of(url: str) -> tuple[str, int]:
     return parts.hostname or "localhost", parts.port or 5432
 
 
-async def _as_it_is(_: asyncpg.Connection[Any]) -> None:
+async def _keep_session(_: asyncpg.Connection[Any]) -> None:
     """Replaces asyncpg's reset, which sends a statement at each release to undo changes that this service never makes."""

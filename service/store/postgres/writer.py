@@ -98,11 +98,11 @@ class PostgresDriver:
             self._raw = None
             self._raw = await self._connect()
         connection = PostgresConnection(self._raw)
-        await connection.say("BEGIN")
+        await connection.execute("BEGIN")
         return connection
 
     async def commit(self, connection: PostgresConnection) -> None:
-        await connection.say("COMMIT")
+        await connection.execute("COMMIT")
 
     async def roll_back(self) -> None:
         """Keep the connection where that can be done: other processes may wait for the lock that it holds."""
@@ -110,7 +110,7 @@ class PostgresDriver:
         if self._raw is None:
             return
         try:
-            await PostgresConnection(self._raw).say("ROLLBACK")
+            await PostgresConnection(self._raw).execute("ROLLBACK")
         except Exception:
             self.close()  # its state is unknown
 

@@ -100,8 +100,8 @@ class Dialect:
         from_sql: by type of a column, how a value comes out; others come as they are.
         moment, identity: how a moment and an id come out.
         insert: its own INSERT, which can say what to do when the row is there.
-        place_of: its own function for where a text is in another; 0 for nowhere.
-        among: its own way to say that a column has one of the values in a parameter, which is a list.
+        find_substring: its own function for where a text is in another; 0 for nowhere.
+        is_any_of: its own way to say that a column has one of the values in a parameter, which is a list.
         insert_rows: its own way to insert many rows of a table.
         with_patience: an UPDATE whose transaction waits for locks as long as a write may take, from this statement on.
         locks_rows: whether there are other writers, against whom rows are locked.
@@ -113,8 +113,8 @@ class Dialect:
     moment: Callable[[Any], datetime]
     identity: Callable[[Any], UUID]
     insert: Callable[..., Any]
-    place_of: Callable[..., Any]
-    among: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
+    find_substring: Callable[..., Any]
+    is_any_of: Callable[[ColumnElement[Any], str], ColumnElement[bool]]
     insert_rows: Callable[[Table], ClauseElement]
     with_patience: Callable[[Update], Update]
     locks_rows: bool

@@ -52,7 +52,7 @@ ROLE_CHANGED: Final = fixed(
     .limit(1)
 )
 DELETED_USERS: Final = Statement(
-    lambda dialect: select(events.c.subject).where(dialect.among(events.c.subject, "ids"), text(DELETION))
+    lambda dialect: select(events.c.subject).where(dialect.is_any_of(events.c.subject, "ids"), text(DELETION))
 )
 DELETE_EVENTS: Final = fixed(delete(events).where(events.c.seq < bindparam("before")))
 SET_FIRST: Final = fixed(update(log).values(first=bindparam("before")))

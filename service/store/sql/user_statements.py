@@ -61,7 +61,7 @@ def _users_by_identity(dialect: Dialect) -> Any:
     # Three looks into an index. Of one `OR` PostgreSQL's plan for any values, made while users were few, was a walk through
     # all of them with five hundred comparisons each: ten seconds for the lines that take one.
     named = {"ids": users.c.id, "usernames": users.c.username, "emails": users.c.email}
-    found = union(*(select(users.c.id).where(dialect.among(column, name)) for name, column in named.items()))
+    found = union(*(select(users.c.id).where(dialect.is_any_of(column, name)) for name, column in named.items()))
     return _user_by(users.c.id.in_(found))
 
 
@@ -99,7 +99,9 @@ def _users_page(dialect: Dialect, sort: str, *, after: bool, q: bool, role: bool
         here, there = tuple_(*key), tuple_(after_key, after_id)
         conditions.append(here < there if turned else here > there)
     if q:
-        conditions.append(dialect.place_of(users.c.search_text, bindparam("q", type_=users.c.search_text.type)) > 0)
+        conditions.append(
+            dialect.find_substring(users.c.search_text, bindparam("q", type_=users.c.search_text.type)) > 0
+        )
     if role:
         conditions.append(users.c.role == bindparam("role"))
     if active:

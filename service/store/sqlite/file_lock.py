@@ -15,13 +15,13 @@ from typing import Final
 from service.domain.errors import Unavailable
 from service.store.sqlite.run_record import read_owner, read_record, write_owner
 
-_LOOK_AGAIN_S: Final = 0.05
+_RETRY_S: Final = 0.05
 _QUIET_S: Final = 2.0  # a shorter wait has no line
 
 log = logging.getLogger("roster.store")
 
 
-async def own(path: Path, wait_s: float) -> int:
+async def acquire_file_lock(path: Path, wait_s: float) -> int:
     """Lock the file beside `path`; the kernel releases the lock when the process ends, however it ends.
 
     Args:
@@ -39,17 +39,17 @@ async def own(path: Path, wait_s: float) -> int:
     try:
         async with asyncio.timeout(wait_s):
             is_logged = wait_s < _QUIET_S
-            while not _lock(descriptor):
+            while not _try_lock(descriptor):
                 if not is_logged:
                     is_logged = True
-                    wait = {"file": str(path), "owner": _owner(descriptor), "at_most_s": round(wait_s)}
+                    wait = {"file": str(path), "owner": _name_owner(descriptor), "at_most_s": round(wait_s)}
                     log.warning("waiting for another process to leave the database", extra=wait)
-                await asyncio.sleep(_LOOK_AGAIN_S)
+                await asyncio.sleep(_RETRY_S)
         begun = datetime.now(UTC).isoformat(" ", "seconds")
         owner = f"process {os.getpid()} on {socket.gethostname()}, since {begun}"
         write_owner(descriptor, owner, read_record(descriptor))
     except TimeoutError:
-        owner = _owner(descriptor)
+        owner = _name_owner(descriptor)
         os.close(descriptor)
         raise Unavailable(
             1, f"{path} belongs to {owner}, which has not left it. Stop that one first, or name another file."
@@ -83,11 +83,11 @@ def owner_file(path: Path) -> str:
     return f"{os.path.realpath(path)}.owner"
 
 
-def _owner(descriptor: int) -> str:
+def _name_owner(descriptor: int) -> str:
     return read_owner(descriptor) or "another process"
 
 
-def _lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

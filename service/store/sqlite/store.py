@@ -16,7 +16,7 @@ from service.domain.audit import KEEP_AUDIT_S
 from service.domain.errors import StorageFull, Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Clock, Snapshot
-from service.store.identity import RUN, adopt
+from service.store.identity import RUN, begin_run
 from service.store.run_sync import run_sync
 from service.store.sql import schema
 from service.store.sql.batch import Work
@@ -26,7 +26,7 @@ from service.store.sql.results import Done
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.store.sqlite.connection import SqliteConnection
-from service.store.sqlite.file_lock import own
+from service.store.sqlite.file_lock import acquire_file_lock
 from service.store.sqlite.run_record import RunRecord, read_record, write_record
 from service.store.sqlite.writer import SqliteWriter
 
@@ -76,13 +76,13 @@ class SqliteStore(SqlStore):
         """
         try:
             with ExitStack() as opened:
-                owner = await own(self._path, self._wait_s)
+                owner = await acquire_file_lock(self._path, self._wait_s)
                 opened.callback(os.close, owner)
                 # Only the owner may read password hashes; SQLite gives the files beside it the same mode.
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._write_connection = SqliteConnection(self._path, writes=True, full=self._full)
                 opened.callback(self._write_connection.close)
-                await self._look_at_tables()
+                await self._ensure_tables()
                 self._record = self._begin_run(owner)
                 self._reader = SqliteConnection(self._path, writes=False)
                 opened.pop_all()
@@ -107,7 +107,7 @@ class SqliteStore(SqlStore):
         write_record(owner, RunRecord((*kept, run), before.head), to_disk=self._full)
         try:
             connection.begin()
-            run_sync(adopt(connection, run, before.is_known))
+            run_sync(begin_run(connection, run, before.is_known))
             connection.commit()
         except (StorageFull, Unavailable):
             connection.roll_back()
@@ -139,7 +139,7 @@ class SqliteStore(SqlStore):
         self._record = replace(self._record, head=last.seq)
         return True
 
-    async def _look_at_tables(self) -> None:
+    async def _ensure_tables(self) -> None:
         found = self._write_connection.revision()
         if found != schema.REVISION:
             schema.refuse(found, may_migrate=self._may_migrate)

@@ -48,14 +48,14 @@ async def test_backup_of_either_is_restored_into_either(
     async with opened(source) as store:
         await fill(store)
         before = await store.events.read_position()
-        size = await back_up(locations.at(source), file, replace=False)
+        size = await back_up(locations.locate_database(source), file, replace=False)
 
     assert size > 50_000
     assert await contents(f"sqlite:///{file}") == await contents(source)
-    assert (await check(locations.at(f"sqlite:///{file}"))).epoch == before.epoch
-    await restore(file, locations.at(target), replace=False)
+    assert (await check(locations.locate_database(f"sqlite:///{file}"))).epoch == before.epoch
+    await restore(file, locations.locate_database(target), replace=False)
     assert await contents(target) == await contents(source)
-    found = await check(locations.at(target))
+    found = await check(locations.locate_database(target))
     assert (found.head, found.faults) == (before.seq, ())
     assert found.epoch != before.epoch
 
@@ -85,7 +85,7 @@ async def test_backup_is_one_state_while_the_service_writes(new_place: NewPlace,
         await asyncio.wait((writing,))
         after = await store.events.read_position()
 
-    found = await check(locations.at(f"sqlite:///{file}"))
+    found = await check(locations.locate_database(f"sqlite:///{file}"))
     assert found.faults == ()
     assert 10_000 + before <= found.users == found.head < after.seq
 
@@ -96,7 +96,7 @@ async def test_backup_is_one_file_of_its_owners_alone(new_place: NewPlace, file:
     url = await new_place(kind)
     async with opened(url) as store:
         await fill(store)
-        await back_up(locations.at(url), file, replace=False)
+        await back_up(locations.locate_database(url), file, replace=False)
 
     found = {one.name: stat.S_IMODE(one.stat().st_mode) for one in file.parent.iterdir()}
     assert found == {"roster.db": 0o600}
@@ -107,31 +107,31 @@ async def test_file_that_is_there_is_not_replaced_unasked(new_place: NewPlace, f
     url = await filled(new_place, "sqlite")
     file.write_text("precious")
     with pytest.raises(Unavailable, match="is there already: add --force"):
-        await back_up(locations.at(url), file, replace=False)
+        await back_up(locations.locate_database(url), file, replace=False)
     with pytest.raises(Unavailable, match="There is no file"):
-        await back_up(locations.at(await new_place("sqlite", empty=True)), file, replace=True)
+        await back_up(locations.locate_database(await new_place("sqlite", empty=True)), file, replace=True)
     assert file.read_text() == "precious"
     assert list(file.parent.iterdir()) == [file]
 
-    await back_up(locations.at(url), file, replace=True)
+    await back_up(locations.locate_database(url), file, replace=True)
     assert await contents(f"sqlite:///{file}") == await contents(url)
 
 
 async def test_damaged_backup_is_not_restored(new_place: NewPlace, file: Path) -> None:
     """Nor something that is none; the target is not even made."""
     url, target = await filled(new_place, "sqlite"), await new_place("sqlite", empty=True)
-    await back_up(locations.at(url), file, replace=False)
+    await back_up(locations.locate_database(url), file, replace=False)
     with closing(sqlite3.connect(file)) as connection:
         ((root,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ix_events_subject_seq'")
     content = bytearray(file.read_bytes())
     content[root * 4096 - 8 : root * 4096] = bytes(8)
     file.write_bytes(content)
     with pytest.raises(Unavailable, match="cannot be restored: the file is damaged"):
-        await restore(file, locations.at(target), replace=False)
+        await restore(file, locations.locate_database(target), replace=False)
 
     file.write_bytes(b"")
     with pytest.raises(Unavailable, match="is not a backup of Roster"):
-        await restore(file, locations.at(target), replace=False)
+        await restore(file, locations.locate_database(target), replace=False)
     assert not Path(target.removeprefix("sqlite:///")).exists()
 
 
@@ -140,17 +140,17 @@ async def test_older_backup_is_brought_up_to_date(
 ) -> None:
     """In a copy: the backup itself stays as it is. One of a newer version is refused."""
     url, target = await filled(new_place, "sqlite"), await new_place("postgres")
-    await back_up(locations.at(url), file, replace=False)
+    await back_up(locations.locate_database(url), file, replace=False)
     before = file.read_bytes()
     _add_migration(tmp_path / "migrations", monkeypatch)
 
-    await restore(file, locations.at(target), replace=False)
+    await restore(file, locations.locate_database(target), replace=False)
 
     assert file.read_bytes() == before
     assert {row[3] for row in (await contents(target))["users"]} == {"as it is called later"}
     monkeypatch.undo()
     with pytest.raises(Unavailable, match="revision 9999, which this version does not know"):
-        await back_up(locations.at(target), file, replace=True)
+        await back_up(locations.locate_database(target), file, replace=True)
 
 
 def _add_migration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ async def test_store_in_use_is_as_it_must_be(new_place: NewPlace, kind: str) -> 
     url = await new_place(kind)
     async with opened(url) as store:
         await fill(store)
-        found = await check(locations.at(url))
+        found = await check(locations.locate_database(url))
         position = await store.events.read_position()
 
     assert (found.epoch, found.head, found.first) == (*position, 1)
@@ -58,14 +58,14 @@ async def test_what_must_not_be_is_found(new_place: NewPlace, kind: str, stateme
     url = await filled(new_place, kind)
     await _run(url, statement)
 
-    assert (await check(locations.at(url))).faults[0] == fault
+    assert (await check(locations.locate_database(url))).faults[0] == fault
 
 
 async def test_damage_is_found(new_place: NewPlace) -> None:
     """An index that says something else than its table, and rows that refer to nothing."""
     url = await filled(new_place, "sqlite")
     await _run(url, "DELETE FROM users")
-    assert (await check(locations.at(url))).faults == ("4 rows name others that are not there",)
+    assert (await check(locations.locate_database(url))).faults == ("4 rows name others that are not there",)
 
     path = url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as connection:
@@ -74,11 +74,13 @@ async def test_damage_is_found(new_place: NewPlace) -> None:
     with open(path, "r+b") as file:  # noqa: ASYNC230  # a few bytes
         file.seek(root * 4096 - 8)
         file.write(bytes(8))
-    assert any(fault.startswith("the file is damaged: ") for fault in (await check(locations.at(url))).faults)
+    assert any(
+        fault.startswith("the file is damaged: ") for fault in (await check(locations.locate_database(url))).faults
+    )
 
 
 @pytest.mark.parametrize("kind", LASTING)
 async def test_place_without_tables_is_said_so(new_place: NewPlace, kind: str) -> None:
     """It is not made by looking."""
     with pytest.raises(Unavailable, match=r"There is no file|holds no tables of Roster"):
-        await check(locations.at(await new_place(kind, empty=True)))
+        await check(locations.locate_database(await new_place(kind, empty=True)))

@@ -32,7 +32,7 @@ async def test_copy_holds_the_same_in_a_new_epoch(new_place: NewPlace, source_ki
         ada = await fill(store)
         before = await store.events.read_position()
 
-    await copying.copy(locations.at(source), locations.at(target), replace=False)
+    await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=False)
 
     assert await contents(target) == await contents(source)
     async with opened(target) as store:
@@ -51,11 +51,11 @@ async def test_rows_pass_some_at_a_time(new_place: NewPlace, kind: str) -> None:
     async with opened(source) as store:
         for _ in range(5):
             await keep(store, *(a_user() for _ in range(CHUNK // 2)))
-    async with locations.at(source).reading() as reader:
+    async with locations.locate_database(source).open_reader() as reader:
         sizes = [len(rows) async for rows in reader.walk(tables.users)]
 
     assert sizes == [CHUNK, CHUNK, CHUNK // 2]
-    await copying.copy(locations.at(source), locations.at(target), replace=False)
+    await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=False)
     assert await contents(target) == await contents(source)
 
 
@@ -66,9 +66,9 @@ async def test_users_are_not_replaced_unasked(new_place: NewPlace, kind: str) ->
     before = await contents(target)
 
     with pytest.raises(Unavailable, match="holds 2 users, which would be lost"):
-        await copying.copy(locations.at(source), locations.at(target), replace=False)
+        await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=False)
     assert await contents(target) == before
-    await copying.copy(locations.at(source), locations.at(target), replace=True)
+    await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
     assert await contents(target) == await contents(source)
 
 
@@ -81,7 +81,7 @@ async def test_copy_that_fails_changes_nothing(new_place: NewPlace, kind: str) -
     before = await contents(target)
 
     with pytest.raises(Unavailable, match="cannot be used: badly formed"):
-        await copying.copy(locations.at(source), locations.at(target), replace=True)
+        await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
     assert await contents(target) == before
 
 
@@ -94,7 +94,7 @@ async def test_copy_that_is_killed_changes_nothing(new_place: NewPlace, kind: st
         "import asyncio, os, sys\n"
         "from service.store.maintenance import copying, locations\n"
         "copying.new_epoch = lambda: os.kill(os.getpid(), 9)\n"
-        "asyncio.run(copying.copy(locations.at(sys.argv[1]), locations.at(sys.argv[2]), replace=True))\n"
+        "asyncio.run(copying.copy(locations.locate_database(sys.argv[1]), locations.locate_database(sys.argv[2]), replace=True))\n"
     )
     assert (await finished("-c", script, source, target))[0] == -signal.SIGKILL
     assert await contents(target) == before
@@ -107,7 +107,7 @@ async def test_service_that_runs_keeps_its_data(new_place: NewPlace, kind: str) 
     source, target = await filled(new_place, "sqlite"), await new_place(kind)
     async with opened(target) as store:
         with pytest.raises(Unavailable, match="belongs to process"):
-            await copying.copy(locations.at(source), locations.at(target), replace=True)
+            await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
         await keep(store, a_user())
 
 
@@ -118,7 +118,7 @@ async def test_rows_that_mean_nothing_elsewhere_stay_behind(
     source, target = await filled(new_place, "sqlite"), await new_place("sqlite")
     monkeypatch.setitem(tables.tickets.info, "copied", False)
 
-    await copying.copy(locations.at(source), locations.at(target), replace=False)
+    await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=False)
 
     held = await contents(target)
     assert held["tickets"] == []
@@ -131,7 +131,7 @@ async def test_rows_that_refer_to_nothing_are_not_taken_over(new_place: NewPlace
     with closing(sqlite3.connect(source.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("DELETE FROM users")
     with pytest.raises(Unavailable, match="name others that are not there"):
-        await copying.copy(locations.at(source), locations.at(target), replace=False)
+        await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=False)
     assert (await contents(target))["sessions"] == []
 
 
@@ -139,4 +139,4 @@ async def test_store_is_not_copied_onto_itself(new_place: NewPlace) -> None:
     """That is a slip of the pen."""
     source = await new_place("sqlite")
     with pytest.raises(Unavailable, match="cannot be copied to itself"):
-        await copying.copy(locations.at(source), locations.at(source), replace=True)
+        await copying.copy(locations.locate_database(source), locations.locate_database(source), replace=True)

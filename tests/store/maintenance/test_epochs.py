@@ -20,7 +20,7 @@ async def test_readers_of_a_running_service_resync(new_place: NewPlace, kind: st
         before = await server.app[SERVICES].store.events.read_position()
         async with server.feed(admin) as stream:
             await stream.expect("hello")
-            after = await start_epoch(locations.at(url))
+            after = await start_epoch(locations.locate_database(url))
             assert (after.epoch != before.epoch, after.seq) == (True, before.seq)
             assert (await stream.expect("closing")).data["reason"] == "feed_failed"
         async with server.feed(admin, params={"after": str(before)}) as stream:

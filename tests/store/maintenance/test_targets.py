@@ -58,9 +58,11 @@ async def test_file_of_a_store_in_use_is_not_written_over(
             inode = os.stat(file).st_ino
             other = name(file)
             with pytest.raises(Unavailable, match="name another file"):
-                await back_up(locations.at(url), other, replace=True)
+                await back_up(locations.locate_database(url), other, replace=True)
             with pytest.raises(Unavailable, match="cannot be copied to itself"):
-                await copy(locations.at(url), locations.at(f"sqlite:///{other}"), replace=True)
+                await copy(
+                    locations.locate_database(url), locations.locate_database(f"sqlite:///{other}"), replace=True
+                )
             assert os.stat(file).st_ino == inode
         assert await store.events.read_position() == before
 
@@ -72,9 +74,9 @@ async def test_file_of_another_store_in_use_is_not_written_over(new_place: NewPl
         await fill(store)
         for suffix in FILES:
             with pytest.raises(Unavailable, match="which a process is using"):
-                await back_up(locations.at(url), tmp_path / f"other.db{suffix}", replace=True)
+                await back_up(locations.locate_database(url), tmp_path / f"other.db{suffix}", replace=True)
         with pytest.raises(Unavailable, match="which a process is using"):
-            await copy(locations.at(url), locations.at(f"{other}-wal"), replace=True)
+            await copy(locations.locate_database(url), locations.locate_database(f"{other}-wal"), replace=True)
 
 
 async def test_name_beside_a_stopped_store_is_refused(new_place: NewPlace, tmp_path: Path) -> None:
@@ -83,11 +85,11 @@ async def test_name_beside_a_stopped_store_is_refused(new_place: NewPlace, tmp_p
     path = Path(url.removeprefix("sqlite:///"))
     for suffix in (*FILES, "-journal"):
         with pytest.raises(Unavailable, match="name another file"):
-            await back_up(locations.at(url), Path(f"{path}{suffix}"), replace=True)
+            await back_up(locations.locate_database(url), Path(f"{path}{suffix}"), replace=True)
     link = tmp_path / "link.db"
     link.symlink_to(path)
     with pytest.raises(Unavailable, match="cannot be copied to itself"):
-        await restore(link, locations.at(url), replace=True)
+        await restore(link, locations.locate_database(url), replace=True)
 
 
 async def test_store_has_one_owner_by_whatever_link(new_place: NewPlace, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ async def test_store_has_one_owner_by_whatever_link(new_place: NewPlace, tmp_pat
     link.symlink_to(url.removeprefix("sqlite:///"))
     async with opened(url):
         with pytest.raises(Unavailable, match="belongs to process"):
-            async with locations.at(f"sqlite:///{link}").owned():
+            async with locations.locate_database(f"sqlite:///{link}").lock():
                 raise AssertionError("two owners")
 
 
@@ -108,9 +110,9 @@ async def test_store_with_a_second_hard_link_is_not_opened(new_place: NewPlace, 
     async with opened(url):
         os.link(path, link)
         for name in (path, link):
-            other = locations.at(f"sqlite:///{name}")
+            other = locations.locate_database(f"sqlite:///{name}")
             with pytest.raises(Unavailable, match="hard links"):
-                await copy(locations.at(source), other, replace=True)
+                await copy(locations.locate_database(source), other, replace=True)
             with pytest.raises(Unavailable, match="hard links"):
                 await start_epoch(other)
         with pytest.raises(Unavailable, match="hard links"):
@@ -131,7 +133,7 @@ async def test_backup_is_not_put_beside_the_journal_of_another_store(
     journal = tmp_path / f"killed.db{suffix}"
     journal.write_bytes(b"changes")
     with pytest.raises(Unavailable, match="was not shut down"):
-        await back_up(locations.at(url), file, replace=True)
+        await back_up(locations.locate_database(url), file, replace=True)
     assert file.read_bytes() == b"the store"
     journal.write_bytes(b"")
-    assert await back_up(locations.at(url), file, replace=True)
+    assert await back_up(locations.locate_database(url), file, replace=True)

@@ -16,7 +16,7 @@ from service.domain.errors import Unavailable
 from service.domain.events.position import Position
 from service.domain.ports import Store
 from service.http.services import SERVICES
-from service.store.maintenance.locations import at
+from service.store.maintenance.locations import locate_database
 from service.store.postgres.store import PostgresStore
 from service.store.sql.dialects import Statement
 from tests.support.clock import ManualClock
@@ -74,9 +74,9 @@ async def test_pgbouncer_in_session_mode_serves_with_its_defaults(database: str)
                 assert [len(page) async for page in users.value] == [1]
         finally:
             await store.close()
-        async with at(url).owned():
+        async with locate_database(url).lock():
             pass  # the lock is free
-        async with at(url).reading() as reader:
+        async with locate_database(url).open_reader() as reader:
             assert await reader.revision() is not None
 
 

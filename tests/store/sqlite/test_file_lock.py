@@ -12,7 +12,7 @@ import pytest
 
 from service.domain.errors import Unavailable
 from service.store.sqlite import faults
-from service.store.sqlite.file_lock import own
+from service.store.sqlite.file_lock import acquire_file_lock
 from service.telemetry.quiet import Quiet
 from tests.support.wait import until
 
@@ -20,8 +20,8 @@ from tests.support.wait import until
 async def test_wait_for_the_owner_of_a_file_is_said_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A start that waits for another process names the file, that process and its host."""
     path = tmp_path / "roster.db"
-    owner = await own(path, 0)
-    waiting = asyncio.create_task(own(path, 30))
+    owner = await acquire_file_lock(path, 0)
+    waiting = asyncio.create_task(acquire_file_lock(path, 30))
     await until(lambda: "waiting for another process to leave the database" in caplog.text)
     os.close(owner)
     os.close(await waiting)
@@ -34,7 +34,7 @@ async def test_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     """Where a folder should be and a file is, the sentence names that file."""
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="file is a file, not a folder"):
-        await own(tmp_path / "file" / "deeper" / "x.db", 0)
+        await acquire_file_lock(tmp_path / "file" / "deeper" / "x.db", 0)
 
 
 def test_fault_of_the_file_is_one_line(
