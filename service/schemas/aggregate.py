@@ -12,7 +12,7 @@ SOURCES_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,31}(,[a-z0-9][a-z0-9_-]{0,31}){
 
 
 class Sources(Query):
-    """Which upstreams."""
+    """The upstreams to fetch."""
 
     sources: Annotated[
         str,
@@ -33,7 +33,7 @@ class UpstreamResponse(ResponseModel):
 
 
 class Failure(ResponseModel):
-    """Why there is no answer of an upstream."""
+    """The reason why an upstream gave no response."""
 
     code: Annotated[str, Field(examples=["timeout"])]
     """Stable word for programs."""
@@ -42,7 +42,7 @@ class Failure(ResponseModel):
 
 
 class Missing(ResponseModel):
-    """An upstream that gave no answer."""
+    """An upstream without a response."""
 
     error: Failure
 

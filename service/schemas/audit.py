@@ -1,4 +1,4 @@
-"""The audit as it goes out, and what is asked of it."""
+"""Responses and queries of the audit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Who = Annotated[UUID, Field(examples=[_AN_ID])]
 
 
 class EntryAnswer(ResponseModel):
-    """One thing that was done."""
+    """One action that was recorded."""
 
     id: Annotated[int, Field(examples=[1795253400123456])]
     """Belongs to this entry alone; a later one has a higher one."""
@@ -54,7 +54,7 @@ class EntryList(ResponseModel):
 
 
 class AuditFilter(Query):
-    """Which entries."""
+    """The entries to return."""
 
     limit: Limit = 20
     cursor: Annotated[str, Field(max_length=1000, pattern=CURSOR_PATTERN, examples=[_CURSOR])] | None = None

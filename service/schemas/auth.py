@@ -47,7 +47,7 @@ class Verification(Body):
 
 
 class AddressChange(Body):
-    """Another address for one's account."""
+    """A new e-mail address for the account."""
 
     email: Email
     """The new one; a mail to it carries a token for `POST /v1/auth/verify`."""
@@ -57,14 +57,14 @@ class AddressChange(Body):
 
 
 class Forgotten(Body):
-    """Whose password is forgotten."""
+    """The e-mail address of the account whose password is forgotten."""
 
     email: Email
     """Address of the account."""
 
 
 class PasswordReset(Body):
-    """A new password for one that was forgotten."""
+    """A new password, with the token from the mail."""
 
     token: MailedToken
     """From the mail."""
@@ -72,7 +72,7 @@ class PasswordReset(Body):
 
 
 class PasswordChange(Body):
-    """A new password for one that is known."""
+    """A new password, with the current one."""
 
     current: Annotated[str, Field(max_length=PASSWORD_MAX, examples=["correct horse battery staple"])]
     """The present one."""
@@ -81,7 +81,7 @@ class PasswordChange(Body):
 
 
 class Accepted(ResponseModel):
-    """The same for every address."""
+    """The response, which is the same for every address."""
 
     detail: Annotated[str, Field(examples=["If there is something to do, a mail tells the owner of the address."])] = (
         "If there is something to do, a mail tells the owner of the address."
@@ -104,7 +104,7 @@ class SessionTokens(ResponseModel):
 
 
 class SessionAnswer(ResponseModel):
-    """One login, as its user tells it from others."""
+    """One session, with the details by which its user recognises it."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
     """When it ends at the latest."""
@@ -136,14 +136,14 @@ class SessionAnswer(ResponseModel):
 
 
 class SessionList(ResponseModel):
-    """All sessions of a user; there are never more than a hundred."""
+    """All sessions of a user, at most a hundred."""
 
     items: list[SessionAnswer]
     """The oldest first."""
 
 
 class IssuedTicket(ResponseModel):
-    """Opens one stream where no `Authorization` header can be sent, as from a browser."""
+    """A ticket, which opens one stream where a client cannot send `Authorization`, as in a browser."""
 
     ticket: Annotated[str, Field(examples=["pZc0mX8kQ2…"])]
     """Goes into `?ticket=` of a stream."""

@@ -1,4 +1,4 @@
-"""The last line of NDJSON that is sent: without it, the answer is not whole."""
+"""The last line of an NDJSON response. Without this line the response is incomplete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ExportEnd(ResponseModel):
 
 
 def is_end(value: Any) -> bool:
-    """Whether a parsed line is the end of an export, and no user."""
+    """Whether a parsed line is the end line of an export rather than a user."""
     return isinstance(value, dict) and "end" in value and value.keys() <= _FIELDS
 
 

@@ -1,4 +1,4 @@
-"""From pydantic's errors to the field errors of a problem."""
+"""Converts pydantic's errors to the field errors of a problem."""
 
 from __future__ import annotations
 

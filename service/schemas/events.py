@@ -1,4 +1,4 @@
-"""Events as they go out: one shape for the log's pages, the feed and the WebSocket."""
+"""The JSON of events: the same on pages of the log, in the feed and on the WebSocket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Types = Annotated[
 
 
 class EventAnswer(ResponseModel):
-    """Something that happened to an account."""
+    """A change of an account."""
 
     # What a type of event does not have is left out, never null.
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
@@ -80,7 +80,7 @@ class EventList(ResponseModel):
 
 
 class EventListQuery(Query):
-    """Which part of the log."""
+    """The part of the log to return."""
 
     after: After | None = None
     limit: Limit = 20
@@ -88,14 +88,14 @@ class EventListQuery(Query):
 
 
 class TicketQuery(Query):
-    """Credentials of a stream where no header can be sent."""
+    """Credentials of a stream for clients that cannot send a header."""
 
     ticket: Annotated[str, Field(max_length=100, examples=["pZc0mX8kQ2…"])] | None = None
     """Instead of the `Authorization` header, from `POST /v1/auth/ticket`."""
 
 
 class FeedFilter(TicketQuery):
-    """Which part of the feed, and how long."""
+    """The part of the feed to send, and for how long."""
 
     after: After | None = None
     """Position after which to begin, `<epoch>-<seq>`; `0` for the oldest event kept; omitted: the head. `Last-Event-ID` wins over it."""
@@ -111,7 +111,7 @@ class FeedFilter(TicketQuery):
 
 
 def event_answer(event: Event, epoch: str) -> EventAnswer:
-    """An event of the log with that epoch, as it goes out."""
+    """The response model of an event in the log with that epoch."""
     return EventAnswer.model_construct(
         id=str(Position(epoch, event.seq)),
         type=event.type,

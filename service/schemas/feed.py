@@ -1,4 +1,4 @@
-"""The messages of a feed that are not events."""
+"""Messages of a feed other than events."""
 
 from __future__ import annotations
 

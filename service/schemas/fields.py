@@ -28,13 +28,13 @@ accept_private_domains()
 
 
 class Body(BaseModel):
-    """A JSON object that comes in: unknown and read-only fields are refused, and no type passes for another."""
+    """A JSON object of a request. Unknown and read-only fields are refused, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class ResponseModel(BaseModel):
-    """A JSON object that goes out."""
+    """A JSON object of a response."""
 
     model_config = ConfigDict(
         frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
@@ -42,7 +42,7 @@ class ResponseModel(BaseModel):
 
 
 class Query(BaseModel):
-    """Query parameters; each may stand once."""
+    """Query parameters; each may appear once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -121,7 +121,7 @@ _NUMBER: Final = re.compile(r"-?[0-9]{1,18}\Z", re.ASCII)
 
 
 def digits(value: Any) -> Any:
-    """The number that a query parameter names."""
+    """The number in a query parameter."""
     # int() also takes signs, spaces, underscores and the digits of every script.
     if isinstance(value, str):
         if _NUMBER.match(value) is None:
@@ -237,7 +237,7 @@ Limit = Annotated[
 
 
 def spelled_login(login: str) -> str:
-    """A username or e-mail address in the one spelling that an account is found by."""
+    """A username or e-mail address in the normal form by which accounts are found."""
     try:
         return user.normalise_email(validate_email(login)[1])
     except PydanticCustomError:  # a username, or no address at all: it will not be found

@@ -10,6 +10,6 @@ from service.schemas.fields import ResponseModel
 
 
 class Health(ResponseModel):
-    """A good state; another is a problem document."""
+    """The response of a healthy service; otherwise the response is a problem document."""
 
     status: Annotated[Literal["ok"], Field(examples=["ok"])]

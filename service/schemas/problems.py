@@ -39,7 +39,7 @@ class ImportProgress(ResponseModel):
 
 
 class Problem(ResponseModel):
-    """Why a request was refused, and what to do."""
+    """The reason why a request failed, and what to do."""
 
     # What a kind of problem does not have is left out, never null.
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)

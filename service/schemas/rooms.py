@@ -1,4 +1,4 @@
-"""Rooms as they go out over HTTP."""
+"""Responses and queries of rooms over HTTP."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Sender(ResponseModel):
 
 
 class Message(ResponseModel):
-    """Something that was sent to a room: the very frame that its members get."""
+    """A message in a room: the same object that its members receive."""
 
     type: Literal["message"]
     """As on the WebSocket."""
@@ -94,14 +94,14 @@ class MessageList(ResponseModel):
 
 
 class MessageBody(Body):
-    """What to send."""
+    """The message to send."""
 
     data: Annotated[Any, Field(examples=[{"text": "hello"}])]
     """Any JSON."""
 
 
 class RoomFilter(Query):
-    """Which page of the rooms."""
+    """The page of rooms to return."""
 
     cursor: RoomName | None = None
     """`next` of the page before."""
@@ -109,7 +109,7 @@ class RoomFilter(Query):
 
 
 class MemberFilter(Query):
-    """Which page of the members."""
+    """The page of members to return."""
 
     cursor: Annotated[UUID, Field(examples=[_ID])] | None = None
     """`next` of the page before."""
@@ -117,14 +117,14 @@ class MemberFilter(Query):
 
 
 class MessageFilter(Query):
-    """Which part of a room's history."""
+    """The part of a room's history to return."""
 
     after: After | None = None
     limit: Limit = 20
 
 
 class RoomFeedFilter(TicketQuery):
-    """From where on to read a room, and how long."""
+    """The position after which to read a room, and for how long."""
 
     after: After | None = None
     """Position in the room after which to begin; `0` for the oldest message kept; omitted: the head. `Last-Event-ID` wins over it."""

@@ -1,4 +1,4 @@
-"""API tokens as they come in and go out."""
+"""Requests and responses of API tokens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TokenCreate(Body):
 
 
 class TokenAnswer(ResponseModel):
-    """An API token, without what it is used by."""
+    """An API token without its secret."""
 
     id: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])]
     """UUIDv7; `token_id` of an event calls it by this."""
@@ -54,7 +54,7 @@ class TokenAnswer(ResponseModel):
 
 
 class TokenMade(TokenAnswer):
-    """A token that was just made."""
+    """A new API token with its secret."""
 
     token: Annotated[str, Field(examples=["roster_Xq3f…"])]
     """Goes into `Authorization: Bearer …`. Shown this once: keep it as you keep a password."""
@@ -68,7 +68,7 @@ class TokenList(ResponseModel):
 
 
 class TokenFilter(Query):
-    """Whose tokens."""
+    """The user whose tokens to return."""
 
     user: Annotated[UUID, Field(examples=["0193a5c8-7b1e-7c3a-9f52-3d1f0a6b8c11"])] | None = None
     """Another user's, for administrators; left out: your own."""

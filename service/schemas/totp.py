@@ -16,21 +16,21 @@ PresentPassword = Annotated[str, Field(max_length=PASSWORD_MAX, examples=["corre
 
 
 class TotpBegin(Body):
-    """The password, to begin a second factor."""
+    """The password, to set up a second factor."""
 
     password: PresentPassword
     """The present one."""
 
 
 class TotpConfirm(Body):
-    """A code, to show that an app has the secret."""
+    """A code, which proves that the app has the secret."""
 
     otp: Annotated[str, Field(min_length=1, max_length=OTP_MAX, examples=["123456"])]
     """The code that the app shows."""
 
 
 class TotpProof(Body):
-    """The password and a code, which a stolen session does not have."""
+    """The password and a code, because a stolen session has neither."""
 
     password: PresentPassword
     """The present one."""
@@ -38,7 +38,7 @@ class TotpProof(Body):
 
 
 class TotpStatus(ResponseModel):
-    """Whether there is a second factor, and how many ways in without the phone are left."""
+    """Whether a second factor is on, and how many recovery codes are left."""
 
     enabled: Annotated[bool, Field(examples=[True])]
     """Whether a login takes a code; not yet where one was only begun."""

@@ -1,4 +1,4 @@
-"""Users as they come in and go out."""
+"""Requests and responses of user accounts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class UserAnswer(ResponseModel):
 
 
 class PendingRegistration(Body):
-    """A registration whose password is set later, with the token from a mail; one that is sent is ignored."""
+    """A registration whose password is set later with the token from a mail. A password in the request is ignored."""
 
     username: Username
     email: Email
@@ -71,7 +71,7 @@ class Registration(PendingRegistration):
 
 
 class UserCreate(Body):
-    """An account that an administrator makes."""
+    """An account that an administrator creates."""
 
     username: Username
     email: Email
@@ -84,7 +84,7 @@ class UserCreate(Body):
 
 
 class UserReplace(Body):
-    """A user as it shall be. `name` and `age` that are left out are emptied; `role` and `active` stay as they are."""
+    """The new state of a user. Without `name` or `age` the field becomes null; without `role` or `active` it keeps its value."""
 
     username: Username
     email: Email
@@ -101,7 +101,7 @@ class UserReplace(Body):
 
 
 class UserPatch(Body):
-    """A JSON merge patch (RFC 7396): what is left out stays; null empties `name` and `age`."""
+    """A JSON merge patch (RFC 7396). Absent fields keep their value; null clears `name` and `age`."""
 
     username: Username = LEFT_OUT
     email: Email = LEFT_OUT
@@ -130,7 +130,7 @@ class UserList(ResponseModel):
 
 
 class UserFilter(Query):
-    """Which users, and in what order."""
+    """The users to return, and their order."""
 
     limit: Limit = 20
     cursor: Annotated[str, Field(max_length=1000, pattern=CURSOR_PATTERN, examples=[_CURSOR])] | None = None
@@ -184,7 +184,7 @@ def user_answer(user: User) -> UserAnswer:
 
 
 def users_json(users: Sequence[User], following: str | None) -> bytes:
-    """A page of users as `UserList` describes it; a cursor has nothing that JSON would escape."""
+    """A page of users in the form of `UserList`. A cursor needs no escaping in JSON."""
     return b'{"items":%b,"next":%b}' % (
         _USERS.dump_json(users),
         b"null" if following is None else b'"%b"' % following.encode(),

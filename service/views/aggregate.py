@@ -1,4 +1,4 @@
-"""Several upstreams in one answer."""
+"""The aggregate of several upstreams in one response."""
 
 from __future__ import annotations
 

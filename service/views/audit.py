@@ -1,4 +1,4 @@
-"""The audit, as pages and as lines."""
+"""The audit, as pages and as NDJSON."""
 
 from __future__ import annotations
 

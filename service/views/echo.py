@@ -1,4 +1,4 @@
-"""A WebSocket that gives everything back unchanged: to test clients, proxies and this server's framing."""
+"""A WebSocket that returns every message unchanged, to test clients, proxies and the framing of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log, as pages and as a stream."""
+"""The event log, as pages and as a stream."""
 
 from __future__ import annotations
 

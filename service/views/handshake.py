@@ -1,4 +1,4 @@
-"""The opening of a WebSocket: what is refused, and what is agreed."""
+"""The opening handshake of a WebSocket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLOSE_S: Final = 2.0
 
 
 def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
-    """A WebSocket that is ready to be prepared; raises `HttpProblem`."""
+    """Check the handshake, and return a WebSocket to prepare. Raises `HttpProblem`."""
     settings = request.app[SERVICES].settings
     check_handshake(request)
     if not may_connect(request, settings.public_url, settings.cors_origins):
@@ -37,9 +37,9 @@ def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
 
 
 def check_handshake(request: web.Request) -> None:
-    """Refuse what is no WebSocket handshake (RFC 6455, 4.2.1), before aiohttp would in its own words.
+    """Refuse a request that is no WebSocket handshake (RFC 6455, 4.2.1), with a problem document that aiohttp lacks.
 
-    A refused upgrade closes the connection: a proxy that did not check for 101 would take what follows for frames.
+    A refused upgrade closes the connection: a proxy that did not check for 101 would forward frames.
     """
     headers = request.headers
     # RFC 6455, 4.1: GET, and HTTP/1.1 or higher; aiohttp would also upgrade HEAD and HTTP/1.0.

@@ -10,14 +10,14 @@ from service.http.view import View
 
 
 class NotFoundView(View):
-    """Every path that no other view has: it passes what all pass, and is answered 404."""
+    """The view of every unknown path. Its requests pass the whole pipeline and get 404."""
 
     def respond(self) -> Awaitable[web.StreamResponse]:
         raise web.HTTPNotFound()
 
 
 class AnyPath(web.PlainResource):
-    """Matches whatever is left, `OPTIONS *` too, which no pattern of the router does. To be registered last."""
+    """Matches every path, and `OPTIONS *`, which no pattern of the router matches. Register it last."""
 
     def __init__(self) -> None:
         # The router looks under "/" when nothing else has matched.

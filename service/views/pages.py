@@ -1,4 +1,4 @@
-"""Pages for people: what this is, the API's documentation, what each problem means."""
+"""HTML pages: the start page, the documentation of the API, and the pages of problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms without a WebSocket: which there are, who is in them, what was said, what is being said."""
+"""Rooms over HTTP: the list, members, history and live messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom to tell of a hole (RFC 9116)."""
+"""The contact for reports of vulnerabilities (RFC 9116)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SecurityTxtView(View):
 
 
 def security_txt(contact: str, public_url: str, now: datetime) -> str:
-    """The file; the same all day long, so that copies of it can be compared.
+    """The text of the file. It changes once a day, so that copies can be compared.
 
     Args:
         contact: a URI.

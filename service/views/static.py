@@ -1,4 +1,4 @@
-"""Files of the pages: ours, and those of Swagger UI."""
+"""Static files of the pages: the service's own, and those of Swagger UI."""
 
 from __future__ import annotations
 

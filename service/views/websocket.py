@@ -79,7 +79,7 @@ class WebSocketView(View):
         return response
 
     async def _first_frame(self, response: Response) -> Principal | None:
-        """Wait for `auth`; None when it did not come, after the socket was closed."""
+        """Wait for `auth`. Returns None after the socket was closed for want of it."""
         services = self.services
         network = network_of(self.request[CONTEXT].client)
         ending = close_reasons.UNAUTHENTICATED
@@ -151,7 +151,7 @@ class WebSocketView(View):
             request[CONTEXT].streamed_bytes = peer.sent_bytes
 
     async def _receive(self, response: Response, peer: WebSocket, commands: Commands) -> None:
-        """Carry out frames until the closing handshake is done or the connection lost."""
+        """Run the commands of frames until the closing handshake is done or the connection is lost."""
         while True:
             message = await response.receive()
             if message.type is WSMsgType.CLOSE:

@@ -96,7 +96,7 @@ async def _close(session: ImportSession) -> None:
 
 
 class _Host:
-    """The process, the request and the report, as an `ImportSession` uses them."""
+    """Adapts the process, the request and the report for `ImportSession`."""
 
     def __init__(self, view: View, report: ImportReport) -> None:
         self._view = view

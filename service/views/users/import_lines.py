@@ -31,7 +31,7 @@ _LINES_PER_TURN: Final = 50  # parsing them takes about a millisecond; then othe
 async def read_lines(request: web.Request) -> AsyncIterator[ImportLine | RejectedLine]:
     """Parse the lines of the body. An invalid line becomes a `RejectedLine`.
 
-    Raises `HttpProblem` where the body breaks off or is not as its end line says, and `Unavailable` at shutdown.
+    Raises `HttpProblem` if the body breaks off or differs from its end line, and `Unavailable` at shutdown.
     """
     count = 0
     has_ended = False

@@ -230,7 +230,7 @@ class UserView(ReauthView):
 
 
 async def read(view: View, user_id: UUID) -> web.Response:
-    """The answer to a request to read a user."""
+    """The response to a request that reads a user."""
     request = view.request
     user, position = await view.services.store.users.find(user_id)
     if user is None or not view.principal.caller.can_view(user_id):
@@ -242,7 +242,7 @@ async def read(view: View, user_id: UUID) -> web.Response:
 
 
 async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch) -> web.Response:
-    """Change a user as a request wants it, and answer with the user."""
+    """Change a user as requested, and return the user as response."""
     services = view.services
     versions, excluded = await _conditions(view, user_id)
     # What is left out is None.
@@ -266,7 +266,7 @@ async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch)
 
 
 async def delete(view: View, user_id: UUID) -> web.Response:
-    """Delete a user, and answer with 204."""
+    """Delete a user, and return 204."""
     services = view.services
     conditions = await _conditions(view, user_id)
     deletion = accounts.delete(services.store, services.clock, view.by, view.caller, user_id, *conditions)
@@ -275,7 +275,7 @@ async def delete(view: View, user_id: UUID) -> web.Response:
 
 
 async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None, frozenset[int]]:
-    """The versions that a request accepts to change, None for any, and those that it does not."""
+    """The versions that `If-Match` accepts, with None for any version, and those that `If-None-Match` rejects."""
     request = view.request
     if hdrs.IF_MATCH not in request.headers and hdrs.IF_NONE_MATCH not in request.headers:
         return None, frozenset()
@@ -288,7 +288,7 @@ async def _conditions(view: View, user_id: UUID) -> tuple[frozenset[int] | None,
 
 
 def created(made: Snapshot[User]) -> web.Response:
-    """The answer to a request that made a user."""
+    """The response to a request that created a user."""
     return render_stored(_answer_of(made))
 
 
