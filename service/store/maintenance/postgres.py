@@ -16,7 +16,7 @@ from service.store.maintenance import copying, values
 from service.store.maintenance.database import CHUNK, TableReader, TableWriter
 from service.store.maintenance.sqlite import SqliteDatabase
 from service.store.postgres.connection import LOST, PostgresConnection
-from service.store.postgres.lease import Lease
+from service.store.postgres.lease import Lease, find_running
 from service.store.postgres.server import connect
 from service.store.sql import migrate
 from service.store.sql.dialects import POSTGRES, Statement
@@ -43,6 +43,9 @@ class PostgresDatabase:
     async def lock(self) -> AsyncIterator[None]:
         async with self._connected() as connection:
             await Lease().take(connection, _OWN_WAIT_S)
+            # Processes that share the database do not hold the lock.
+            if (running := await find_running(connection)) is not None:
+                raise Unavailable(1, f"{self.name} is used by {running}. Stop all processes of the service first.")
             yield
 
     @asynccontextmanager

@@ -52,6 +52,14 @@ _END_LOST: Final = """
         AND session.pid <> pg_backend_pid()
 """
 
+_HAS_LEASES: Final = "SELECT to_regclass('leases') IS NOT NULL"
+# The row of a process that was killed stays for a while; its sessions end at once.
+_RUNNING: Final = """
+    SELECT lease.pid, lease.host FROM leases AS lease
+    JOIN pg_stat_activity AS session ON session.application_name = 'roster ' || lease.id
+    WHERE session.datname = current_database() ORDER BY lease.pid LIMIT 1
+"""
+
 log = logging.getLogger("roster.store")
 
 
@@ -98,6 +106,15 @@ class Lease:
 
     async def end(self, connection: StatementRunner) -> None:
         await connection.run(END_LEASE, id=self._id)
+
+
+async def find_running(connection: asyncpg.Connection[Any]) -> str | None:
+    """Name a process of the service that has a lease and a session on this database; None where there is none."""
+    async with deadline(connection):
+        if not await connection.fetchval(_HAS_LEASES):
+            return None
+        found = await connection.fetchrow(_RUNNING)
+    return None if found is None else f"process {found['pid']} on {found['host']}"
 
 
 async def _owner(connection: asyncpg.Connection[Any]) -> str:

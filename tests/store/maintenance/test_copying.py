@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 from contextlib import closing
@@ -11,7 +12,9 @@ import pytest
 from service.domain.errors import Unavailable
 from service.store.maintenance import copying, locations
 from service.store.maintenance.database import CHUNK
+from service.store.postgres.store import PostgresStore
 from service.store.sql import tables
+from tests.support.clock import ManualClock
 from tests.support.domain import a_user, keep
 from tests.support.gunicorn import finished
 from tests.support.maintenance import (
@@ -109,6 +112,22 @@ async def test_service_that_runs_keeps_its_data(new_place: NewPlace, kind: str) 
         with pytest.raises(Unavailable, match="belongs to process"):
             await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
         await keep(store, a_user())
+
+
+async def test_processes_that_share_a_database_keep_its_data(new_place: NewPlace) -> None:
+    """The data of processes that share a database is not replaced; after they have stopped it is."""
+    source, target = await filled(new_place, "sqlite"), await new_place("postgres")
+    stores = [PostgresStore(target, ManualClock(), wait_s=None) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    await keep(stores[0], a_user())
+    for store in stores:
+        with pytest.raises(Unavailable, match=rf"is used by process {os.getpid()} on .* Stop all processes"):
+            await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
+        await store.close()
+    await copying.copy(locations.locate_database(source), locations.locate_database(target), replace=True)
+
+    assert (await contents(target))["users"] == (await contents(source))["users"]
 
 
 async def test_rows_that_mean_nothing_elsewhere_stay_behind(
