@@ -9,7 +9,7 @@ from service.config.settings import PREFIX, Settings, SettingsError
 from service.delivery.log_mailer import LogMailer
 from service.domain.ports import Clock, Mailer, Store
 from service.outbound.tls import create_context
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.rooms.memory_rooms import MemoryRooms
 from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.rooms.shared_rooms import SharedRooms

@@ -17,7 +17,7 @@ from service.http.bulk_limit import BulkJobLimiter
 from service.http.context import Context
 from service.http.operations import Operation
 from service.outbound.aggregate import Aggregator
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.echoes import Echoes
 from service.realtime.hub import Hub
 from service.realtime.rooms.rooms import AnyRooms

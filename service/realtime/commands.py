@@ -7,89 +7,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
-from uuid import UUID
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from service.domain.auth import scopes
 from service.domain.auth.scopes import Scope
 from service.domain.errors import DomainError, Forbidden, InsufficientScope, Invalid
 from service.domain.events import visibility
-from service.domain.events.event import EventType
 from service.domain.events.position import Position
 from service.http import problems
 from service.http.strict_json import Malformed, parse_json
 from service.realtime import close_reasons
 from service.realtime.connection import Confirm
+from service.realtime.frames import Auth, Broadcast, Echo, Frame, Join, Leave, Members, Ping, Subscribe, Unsubscribe
 from service.realtime.rooms.rooms import MOST_ROOMS_PER_CONNECTION
 from service.realtime.subscribers import EventFilter
 from service.realtime.websocket import WebSocket
 from service.schemas.errors import field_errors
-from service.schemas.rooms import RoomName
 from service.security.authenticator import Principal
 from service.telemetry.logs import utc
 
 Verify = Callable[[str], Awaitable[Principal]]
-
-Ref = Annotated[str, Field(max_length=64)]
-PositionText = Annotated[str, Field(max_length=64)]
-
-
-class Frame(BaseModel):
-    """A frame from the client. `ref` is repeated in its answer."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    ref: Ref | None = None
-
-
-class Echo(Frame):
-    type: Literal["echo"]
-    data: Any = None
-
-
-class Ping(Frame):
-    type: Literal["ping"]
-
-
-class Auth(Frame):
-    type: Literal["auth"]
-    token: Annotated[str, Field(min_length=1, max_length=4096)]
-
-
-class Join(Frame):
-    type: Literal["join"]
-    room: RoomName
-    after: PositionText | None = None
-    history: Annotated[int, Field(ge=0, le=1000)] = 0
-
-
-class Leave(Frame):
-    type: Literal["leave"]
-    room: RoomName
-
-
-class Broadcast(Frame):
-    type: Literal["broadcast"]
-    room: RoomName
-    data: Any
-
-
-class Members(Frame):
-    type: Literal["members"]
-    room: RoomName
-    cursor: UUID | None = Field(default=None, strict=False)
-
-
-class Subscribe(Frame):
-    type: Literal["subscribe"]
-    after: PositionText | None = None
-    types: Annotated[list[EventType], Field(min_length=1)] | None = None
-
-
-class Unsubscribe(Frame):
-    type: Literal["unsubscribe"]
 
 
 class Commands:

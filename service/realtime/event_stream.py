@@ -19,7 +19,7 @@ from service.realtime import close_reasons
 from service.realtime.broadcast_log import BroadcastLog
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Confirm, Connection
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.encoding import (
     WireEncoding,
     chunk,

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import time
-from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
-from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import web
 
 from service.domain.errors import Conflict
 from service.domain.events import visibility
 from service.domain.events.position import Position
-from service.http.aiohttp_compat import CompressionAgreement, HookedWebSocketResponse
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.connection import Connection
-from service.realtime.deflate import LARGEST_WINDOW, accept_offer
+from service.realtime.deflate import LARGEST_WINDOW
 from service.realtime.encoding import (
     WireEncoding,
     close_frame,
@@ -29,109 +24,21 @@ from service.realtime.encoding import (
     moment,
     text_frame,
 )
-from service.realtime.frame_limit import FrameCounter, FrameLimit
 from service.realtime.hub import Hub
 from service.realtime.reader import Reader
 from service.realtime.rooms.presence import brief
 from service.realtime.rooms.room import Room
 from service.realtime.rooms.rooms import AnyRooms
 from service.realtime.subscribers import EventFilter
+from service.realtime.websocket_response import WebSocketResponse, close_code
 from service.security.authenticator import Principal
 from service.server.tasks import Tasks
 
 MOST_BAD_FRAMES: Final = 20
 _BAD_FRAMES_IN_S: Final = 60.0
-_FRAMES_A_TURN: Final = 32
-# aiohttp parses all bytes that were read at once, and endless fragments never yield to other connections: with the kernel's
-# default buffer 256 KB arrive together, and 43,000 empty fragments took 0.17 s.
-_RECEIVE_BUFFER: Final = 65_536
 _MEMBERS_A_PAGE: Final = 100
-_FLOOD_LINGER_S: Final = 1.0
-_RESERVED_CODES: Final = (1004, 1005, 1006, 1015)
-_HIGHEST_CODE: Final = 4999
 
 log = logging.getLogger("roster.websocket")
-
-
-class Response(HookedWebSocketResponse):
-    """aiohttp's, which says when a close frame goes out, and counts frames: it closes by itself after a breach of the
-    protocol, and handles control frames and fragments without showing them.
-
-    Args:
-        messages_per_s: frames that the client may send; 0 for no bound.
-
-    Attributes:
-        limit: counts what the handler does not see. The handler counts messages.
-        on_flood: called when that exceeds the limit; None: `receive` returns an error then.
-    """
-
-    def __init__(self, *, messages_per_s: int = 0, **options: Any) -> None:
-        super().__init__(autoping=False, **options)
-        self._received = 0
-        self.limit = FrameLimit(messages_per_s)
-        self.on_close: Callable[[], None] | None = None
-        self.on_flood: Callable[[], None] | None = None
-        self._is_stopped = False
-
-    def negotiate_compression(self, offers: str) -> CompressionAgreement | None:
-        # aiohttp's own answer leaves out `server_max_window_bits=15`, after which the client has to fail.
-        return accept_offer(offers)
-
-    def wrap_frame_parser(self, parser: Any) -> Any:
-        if not self.limit.per_s:
-            return parser
-        return FrameCounter(parser, self.limit, self._end_flood, self._stop_reading)
-
-    def _end_flood(self) -> None:
-        if self.on_flood is not None:
-            self.on_flood()
-        else:
-            self.feed_error()
-
-    def _stop_reading(self) -> None:
-        transport = self.transport
-        if transport is None:
-            return
-        transport.pause_reading()
-        if not self._is_stopped:
-            self._is_stopped = True
-            # Not at once: the reset would take the close frame with it.
-            asyncio.get_running_loop().call_later(_FLOOD_LINGER_S, transport.abort)
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        writer = await super().prepare(request)
-        peer = None if request.transport is None else request.transport.get_extra_info("socket")
-        if peer is not None:
-            with contextlib.suppress(OSError):  # gone already
-                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        return writer
-
-    async def receive(self, timeout: float | None = None) -> WSMessage:
-        """The next message, or that there will be none. Pings are answered.
-
-        Receiving what is there already never waits: the 40,000 frames of one read, pings or a letter each, kept everybody
-        else waiting for half a second and more.
-        """
-        while True:
-            self._received += 1
-            if self._received % _FRAMES_A_TURN == 0:
-                await asyncio.sleep(0)
-            message = await super().receive(timeout)
-            if message.type is WSMsgType.PING:
-                await self.pong(message.data)
-            elif message.type is not WSMsgType.PONG:
-                return message
-
-    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
-        if self.on_close is not None:
-            self.on_close()
-        if code == WSCloseCode.OK and self.exception() is not None:
-            code = WSCloseCode.PROTOCOL_ERROR  # what does not inflate is no normal end, which aiohttp would call it
-        closed = await super().close(code=code, message=message, drain=drain)
-        if (failure := self.exception()) is not None:
-            # It is kept, and with it by its frames everything that this connection had, until the collector comes.
-            failure.with_traceback(None).__context__ = None
-        return closed
 
 
 class WebSocket(Connection):
@@ -142,7 +49,7 @@ class WebSocket(Connection):
     def __init__(
         self,
         request: web.Request,
-        response: Response,
+        response: WebSocketResponse,
         principal: Principal,
         client: str,
         *,
@@ -333,11 +240,3 @@ class WebSocket(Connection):
         reader.close()
         if reader in self.readers:
             self.readers.remove(reader)
-
-
-def close_code(received: int) -> int:
-    """The code of the answer to a close frame with that code (RFC 6455, 7.4): reserved and undefined codes
-    are a protocol error."""
-    if received in _RESERVED_CODES or received > _HIGHEST_CODE:
-        return WSCloseCode.PROTOCOL_ERROR
-    return received or WSCloseCode.OK

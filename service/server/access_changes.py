@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.domain.events.event import Event
 from service.domain.ports import Store
 from service.realtime import close_reasons
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.hub import Hub
 from service.realtime.rooms.rooms import AnyRooms
 from service.security.authenticator import Authenticator

@@ -19,7 +19,7 @@ from service.http.view import View
 from service.middleware.headers import finish_headers
 from service.realtime import close_reasons
 from service.realtime.connection import close_socket
-from service.realtime.websocket import Response, close_code
+from service.realtime.websocket_response import WebSocketResponse, close_code
 from service.security.networks import network_of
 from service.views.handshake import HANDSHAKE_HEADERS, accept
 
@@ -63,7 +63,7 @@ class EchoView(View):
         return socket
 
 
-async def _echo(socket: Response, slow_client_timeout_s: float) -> None:
+async def _echo(socket: WebSocketResponse, slow_client_timeout_s: float) -> None:
     while True:
         message = await socket.receive()
         # Only this task waits for the socket, so cancelling its wait affects no other task.

@@ -12,20 +12,20 @@ from aiohttp import HttpVersion11, hdrs, web
 from service.http import problems
 from service.http.problems import HttpProblem
 from service.http.services import SERVICES
-from service.realtime.websocket import Response
+from service.realtime.websocket_response import WebSocketResponse
 from service.security.origins import may_connect
 
 HANDSHAKE_HEADERS: Final = ("Upgrade", "Connection", "Sec-WebSocket-Accept")
 _CLOSE_S: Final = 2.0
 
 
-def accept(request: web.Request, protocols: Sequence[str] = ()) -> Response:
+def accept(request: web.Request, protocols: Sequence[str] = ()) -> WebSocketResponse:
     """Check the handshake, and return a WebSocket to prepare. Raises `HttpProblem`."""
     settings = request.app[SERVICES].settings
     check_handshake(request)
     if not may_connect(request, settings.public_url, settings.cors_origins):
         raise HttpProblem(problems.ORIGIN_NOT_ALLOWED)
-    return Response(
+    return WebSocketResponse(
         timeout=_CLOSE_S,
         protocols=protocols,
         heartbeat=settings.ws_heartbeat_s,

@@ -24,7 +24,8 @@ from service.realtime.connection import close_socket
 from service.realtime.cork import cork, uncork
 from service.realtime.encoding import compact
 from service.realtime.rooms.rooms import MOST_ROOMS_PER_CONNECTION
-from service.realtime.websocket import Response, WebSocket, close_code
+from service.realtime.websocket import WebSocket
+from service.realtime.websocket_response import WebSocketResponse, close_code
 from service.schemas.events import TicketQuery
 from service.security.authenticator import Principal
 from service.security.networks import network_of
@@ -78,7 +79,7 @@ class WebSocketView(View):
             await close_socket(response, request.transport)
         return response
 
-    async def _first_frame(self, response: Response) -> Principal | None:
+    async def _first_frame(self, response: WebSocketResponse) -> Principal | None:
         """Wait for `auth`. Returns None after the socket was closed for want of it."""
         services = self.services
         network = network_of(self.request[CONTEXT].client)
@@ -107,7 +108,7 @@ class WebSocketView(View):
         await response.close(code=ending.code, message=ending.reason.encode())
         return None
 
-    async def _serve(self, response: Response, principal: Principal) -> None:
+    async def _serve(self, response: WebSocketResponse, principal: Principal) -> None:
         request, services = self.request, self.services
         settings, connections = services.settings, services.connections
         peer = WebSocket(
@@ -150,7 +151,7 @@ class WebSocketView(View):
             connections.remove(peer)
             request[CONTEXT].streamed_bytes = peer.sent_bytes
 
-    async def _receive(self, response: Response, peer: WebSocket, commands: Commands) -> None:
+    async def _receive(self, response: WebSocketResponse, peer: WebSocket, commands: Commands) -> None:
         """Run the commands of frames until the closing handshake is done or the connection is lost."""
         while True:
             message = await response.receive()

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 
 from service.http.services import SERVICES
-from service.realtime.websocket import close_code
+from service.realtime.websocket_response import close_code
 from tests.support.domain import a_user, keep
 from tests.support.revocation import deactivate, delete, log_out, promote
 from tests.support.server import Server, serve

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.domain.audit import ACTIONS
 from service.domain.errors import FieldError
-from service.realtime.commands import Frame, Join
+from service.realtime.frames import Frame, Join
 from service.schemas.aggregate import Sources
 from service.schemas.audit import AuditFilter
 from service.schemas.auth import Forgotten, PasswordReset

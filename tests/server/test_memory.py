@@ -51,10 +51,10 @@ async def test_memory_is_given_back_after_many_have_left(
     server: Server, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     """The heap is trimmed once, some time after the last connection closed, and not after a few."""
-    monkeypatch.setattr("service.realtime.connections._MANY", 5)
-    monkeypatch.setattr("service.realtime.connections._QUIET_S", 0.05)
+    monkeypatch.setattr("service.realtime.connection_registry._MANY", 5)
+    monkeypatch.setattr("service.realtime.connection_registry._QUIET_S", 0.05)
     ada, connections = await server.member(), server.app[SERVICES].connections
-    with mock.patch("service.realtime.connections.trim_heap", return_value=0.001) as given_back:
+    with mock.patch("service.realtime.connection_registry.trim_heap", return_value=0.001) as given_back:
         for count in (4, 1):
             async with AsyncExitStack() as stack:
                 opened = server.feed if path == "/v1/feed" else server.ws

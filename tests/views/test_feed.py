@@ -18,7 +18,7 @@ import pytest
 from service.domain.errors import InvalidToken
 from service.http.services import SERVICES
 from service.realtime.connection import Connection
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from tests.support.domain import a_user, keep
 from tests.support.drawn import repetitions
 from tests.support.peer import RawPeer, raw_peer

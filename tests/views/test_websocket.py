@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError, web
 
 from service.http.services import SERVICES
 from service.realtime.connection import Connection
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.hub import Hub
 from tests.support.peer import RawPeer, raw_peer
 from tests.support.server import Login, Server, serve

@@ -14,7 +14,7 @@ import uuid_utils.compat
 
 from service.domain.events.event import EndReason, Event
 from service.realtime import close_reasons
-from service.realtime.connections import ConnectionRegistry
+from service.realtime.connection_registry import ConnectionRegistry
 from service.realtime.subscribers import FULL_BYTES
 from service.server.tasks import Tasks
 from service.telemetry.metrics import Metrics
