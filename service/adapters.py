@@ -19,8 +19,9 @@ from service.security.keyring import Keyring
 from service.security.keys import keys_from_settings
 from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
-from service.security.login_throttle.memory_counters import MemoryCounts
+from service.security.login_throttle.failed_logins import FailedLoginAudit
+from service.security.login_throttle.memory_counters import MemoryCounters
+from service.security.login_throttle.throttle import SITE_FACTOR, FailureThrottle
 from service.server.tasks import Tasks
 from service.server.workers.hash_permits import HashPermits
 from service.server.workers.slots import WorkerSlot
@@ -113,13 +114,15 @@ def build_mailer(settings: Settings, clock: Clock) -> Mailer:
     return LogMailer()
 
 
-def build_login_limit(settings: Settings, store: Store, metrics: Metrics) -> LoginLimit | None:
-    if settings.login_rate is None:
-        return None
-    alarm = ThrottleAlerts(lambda kind: metrics.login_throttled.labels(kind).inc())
-    rate = settings.login_rate
-    sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
-    return LoginLimit(MemoryCounts(Backoff(rate), alarm, other_terms={"site": sites}), store.sessions.list_of_user)
+def build_login_throttle(
+    settings: Settings, store: Store, metrics: Metrics, failed_logins: FailedLoginAudit
+) -> FailureThrottle:
+    rate, counters = settings.login_rate, None
+    if rate is not None:
+        sites = Backoff(rate._replace(most=rate.most * SITE_FACTOR))
+        counters = MemoryCounters(Backoff(rate), other_terms={"site": sites})
+    alerts = ThrottleAlerts(lambda kind: metrics.login_throttled.labels(kind).inc())
+    return FailureThrottle(counters, store.sessions.list_of_user, failed_logins, alerts)
 
 
 def build_rooms(settings: Settings, clock: Clock) -> AnyRooms:

@@ -10,7 +10,14 @@ import jinja2
 from aiohttp import web
 
 from service import middleware
-from service.adapters import build_connections, build_hasher, build_keyring, build_login_limit, build_rooms, build_store
+from service.adapters import (
+    build_connections,
+    build_hasher,
+    build_keyring,
+    build_login_throttle,
+    build_rooms,
+    build_store,
+)
 from service.config.settings import Settings
 from service.domain.ports import Store
 from service.domain.steady_clock import SteadyClock
@@ -26,7 +33,6 @@ from service.security.access_tokens import AccessTokens
 from service.security.authenticator import Authenticator
 from service.security.hash_admission import HashAdmission, ProcessHasher
 from service.security.login_throttle.failed_logins import FailedLoginAudit
-from service.security.login_throttle.throttle import LoginThrottle
 from service.security.rate_limits import MailLimit, RegistrationLimit
 from service.security.token_usage import TokenUsageRecorder
 from service.server import lifespan
@@ -116,7 +122,7 @@ def _build_services(
         access_tokens=access_tokens,
         authenticator=authenticator,
         token_usage=token_usage,
-        login_throttle=LoginThrottle(build_login_limit(settings, store, metrics), failed_logins),
+        login_throttle=build_login_throttle(settings, store, metrics, failed_logins),
         failed_logins=failed_logins,
         mail_limit=MailLimit(settings.mail_rate) if settings.mail_rate else None,
         registration_limit=RegistrationLimit(settings.registration_rate) if settings.registration_rate else None,

@@ -25,7 +25,7 @@ from service.http.services import SERVICES
 from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.commands import COMMANDS
-from service.security.login_throttle.failure_counters import Kind
+from service.security.login_throttle.counters import Kind
 from tests.support.keys import a_key
 from tests.support.ports import free_port
 from tests.support.server import Server, serve

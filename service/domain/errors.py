@@ -40,7 +40,7 @@ DomainError
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Literal
 from uuid import UUID
 
 
@@ -59,10 +59,19 @@ class FieldError:
     detail: str
 
 
+FailureKind = Literal["password", "code"]
+"""The wrong part of a failed login. With a wrong code the password was right, or the request needed none."""
+
+
 class DomainError(Exception):
-    """A request that the rules refuse; `str()` is one sentence that is safe to show the caller."""
+    """A request that the rules refuse; `str()` is one sentence that is safe to show the caller.
+
+    Attributes:
+        failure_kind: set if the error counts as a failed login.
+    """
 
     sentence = "The request was refused."
+    failure_kind: ClassVar[FailureKind | None] = None
 
     def __init__(self, sentence: str | None = None) -> None:
         super().__init__(sentence or self.sentence)
@@ -82,12 +91,16 @@ class PasswordFieldMissing(Invalid):
 
 
 class WrongPassword(Invalid):
+    failure_kind = "password"
+
     def __init__(self, pointer: str = "/current_password") -> None:
         super().__init__(FieldError(pointer, "wrong_password", "Must be the current password."))
 
 
 class OtpFieldWrong(Invalid):
     """`begun`: whether the second factor is not on yet, and so has no recovery codes."""
+
+    failure_kind = "code"
 
     def __init__(self, *, begun: bool = False) -> None:
         sentence = (
@@ -121,10 +134,12 @@ class Unauthenticated(DomainError):
 
 class InvalidCredentials(Unauthenticated):
     sentence = "The login or the password is wrong."
+    failure_kind: ClassVar[FailureKind | None] = "password"
 
 
 class InvalidOtp(InvalidCredentials):
     sentence = "The code is wrong, too old or used already; send the one that the app shows now, or a recovery code."
+    failure_kind = "code"
 
 
 class OtpRequired(Unauthenticated):
@@ -263,7 +278,3 @@ class StorageFull(Unavailable):
 
     def __init__(self) -> None:
         super().__init__(30, "The storage is full. Reads still work; writes fail until the operator frees storage.")
-
-
-# What counts as a failed login: a password that was wrong, or a code.
-WRONG_PROOF: Final = (InvalidCredentials, WrongPassword, OtpFieldWrong)

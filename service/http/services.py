@@ -11,6 +11,7 @@ from aiohttp.web import AppKey, RequestKey
 
 from service.config.settings import Settings
 from service.delivery.mail_worker import MailWorker
+from service.domain.auth.login_throttle import LoginThrottle
 from service.domain.idempotency.claims import IdempotencyKeys
 from service.domain.ports import Clock, Store
 from service.http.bulk_limit import BulkJobLimiter
@@ -28,7 +29,6 @@ from service.security.cursors import Cursors
 from service.security.hash_admission import HashAdmission, ProcessHasher
 from service.security.keyring import Keyring
 from service.security.login_throttle.failed_logins import FailedLoginAudit
-from service.security.login_throttle.throttle import LoginThrottle
 from service.security.rate_limits import MailLimit, RegistrationLimit
 from service.security.token_usage import TokenUsageRecorder
 from service.server.tasks import Tasks

@@ -16,7 +16,7 @@ from service.realtime import close_reasons
 from service.realtime.close_reasons import CloseReason
 from service.realtime.hub import Hub
 from service.realtime.rooms.rooms import AnyRooms
-from service.security.login_throttle.failure_counters import Kind
+from service.security.login_throttle.counters import Kind
 from service.server.peers import REASONS
 from service.telemetry.metrics import Metrics
 

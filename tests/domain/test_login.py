@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from service.domain.auth import login as logins
-from service.domain.auth.login import LoggedIn
-from service.domain.auth.sessions import Session
-from service.domain.errors import InvalidCredentials, InvalidGrant, RefreshTokenReused, Unavailable
+from service.domain.auth.login import LoggedIn, LoginCommand, Logins, LoginSource
+from service.domain.auth.sessions import UNKNOWN, Session
+from service.domain.errors import DomainError, InvalidCredentials, InvalidGrant, RefreshTokenReused, Unavailable
 from service.domain.events.event import Event
 from service.domain.events.query import EventQuery
 from service.domain.ports import Store, Transaction
@@ -23,10 +23,11 @@ from service.domain.users.accounts import Caller, Change
 from service.domain.users.user import User, normalise_email
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import BY, PlainHasher, a_user, finish, keep
+from tests.support.domain import BY, OpenThrottle, PlainHasher, a_user, finish, keep
 
 TTL = timedelta(days=30)
 PASSWORD = "correct horse battery staple"
+SOURCE = LoginSource("192.0.2.1", UNKNOWN, BY)
 
 
 class World:
@@ -36,6 +37,8 @@ class World:
         self.clock = ManualClock()
         self.store: Store = MemoryStore(self.clock)
         self.hasher = PlainHasher()
+        self.throttle = OpenThrottle()
+        self.results: list[DomainError | None] = []
         self.ada = a_user(username="ada", email="ada@example.com")
 
     async def begin(self) -> World:
@@ -48,10 +51,15 @@ class World:
         return self
 
     async def log_in(self, login: str = "ada", password: str = PASSWORD) -> LoggedIn:
-        found = await self.store.users.find_by_login(normalise_email(login))
-        return await logins.log_in(
-            self.store, self.hasher, self.clock, BY, login=login, found=found, password=password, ttl=TTL
+        use_case = Logins(
+            store=self.store,
+            hasher=self.hasher,
+            clock=self.clock,
+            throttle=self.throttle,
+            ttl=TTL,
+            count=self.results.append,
         )
+        return await use_case.log_in(LoginCommand(normalise_email(login), password), SOURCE)
 
     async def refresh(self, session: Session, generation: int, *, authentic: bool = True) -> LoggedIn:
         return await logins.refresh(self.store, self.clock, BY, session.id, generation, lambda _: authentic)
@@ -196,6 +204,19 @@ async def test_refused_login_takes_as_long_as_any(world: World, login: str, pass
 
     assert str(refused.value) == InvalidCredentials.sentence
     assert world.hasher.verified == [password]
+
+
+async def test_login_is_one_attempt_at_its_account(world: World) -> None:
+    """By whichever name, a login is one attempt at the account, or at the login that was sent; each result is counted."""
+    await world.log_in("Ada@example.com")
+    with pytest.raises(InvalidCredentials):
+        await world.log_in("ada", "wrong")
+    with pytest.raises(InvalidCredentials):
+        await world.log_in("Absent")
+
+    ada = world.ada.id
+    assert world.throttle.ended == [(ada, "succeeded"), (ada, "password"), ("absent", "password")]
+    assert [result and type(result) for result in world.results] == [None, InvalidCredentials, InvalidCredentials]
 
 
 async def test_inactive_account_is_refused_alike(world: World) -> None:

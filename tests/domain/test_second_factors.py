@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 from pyotp import TOTP
 
-from service.domain.auth import login, password_change, second_factors
+from service.domain.auth import password_change, second_factors
+from service.domain.auth.login import LoginCommand, Logins, LoginSource
+from service.domain.auth.sessions import UNKNOWN
 from service.domain.auth.totp import SecondFactor
 from service.domain.errors import (
     Conflict,
@@ -24,7 +26,7 @@ from service.domain.ports import Transaction
 from service.domain.users.accounts import Caller
 from service.store.memory.store import MemoryStore
 from tests.support.clock import ManualClock
-from tests.support.domain import BY, PlainHasher, a_user, caller, keep
+from tests.support.domain import BY, OpenThrottle, PlainHasher, a_user, caller, keep
 from tests.support.stores import erase
 
 PASSWORD = "correct horse battery staple"
@@ -76,12 +78,11 @@ async def test_login_does_not_outrun_a_second_factor(world: World) -> None:
     """A login whose password was being checked when the second factor was turned on needs a code."""
     secret = await world.begin_totp()
     world.hasher.before_verify = lambda: world.confirm(secret)
-    found = await world.store.users.find_by_login("ada")
-    ttl = timedelta(days=1)
+    logins = Logins(
+        store=world.store, hasher=world.hasher, clock=world.clock, throttle=OpenThrottle(), ttl=timedelta(days=1)
+    )
     with pytest.raises(OtpRequired):
-        await login.log_in(
-            world.store, world.hasher, world.clock, BY, login="ada", found=found, password=PASSWORD, ttl=ttl
-        )
+        await logins.log_in(LoginCommand("ada", PASSWORD), LoginSource("192.0.2.1", UNKNOWN, BY))
     assert list(await world.store.sessions.list_of_user(world.ada.id)) == []
 
 

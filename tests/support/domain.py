@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -11,6 +12,8 @@ from uuid import UUID
 import uuid_utils.compat
 
 from service.domain.audit import AuditSource
+from service.domain.auth.login_throttle import Attempt
+from service.domain.errors import FailureKind
 from service.domain.events.event import Event
 from service.domain.ports import Store, Transaction, Written
 from service.domain.users.accounts import Caller
@@ -104,3 +107,31 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
         value: T = done.value
         return value
     raise AssertionError("it waited")
+
+
+class OpenThrottle:
+    """A login throttle that admits every attempt, and what each ended as."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[UUID | str, str]] = []
+
+    @asynccontextmanager
+    async def admit(self, account: UUID | str, client: str) -> AsyncIterator[Attempt]:
+        attempt = _OpenAttempt()
+        try:
+            yield attempt
+        finally:
+            self.ended.append((account, attempt.end))
+
+    async def reopen(self, account: UUID, client: str, *, forgive: bool) -> None:
+        pass
+
+
+class _OpenAttempt:
+    end = "neither"
+
+    def failed(self, kind: FailureKind) -> None:
+        self.end = kind
+
+    def succeeded(self) -> None:
+        self.end = "succeeded"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import uuid_utils.compat
 
 from service.domain.audit import AuditSource
+from service.domain.auth.login_throttle import LoginThrottle, run_throttled
 from service.domain.auth.mfa import passes
 from service.domain.auth.revocation import revoke_session, revoke_sessions
 from service.domain.auth.sessions import (
@@ -24,6 +25,7 @@ from service.domain.auth.sessions import (
     rotated,
 )
 from service.domain.errors import (
+    DomainError,
     InvalidCredentials,
     InvalidGrant,
     InvalidOtp,
@@ -35,7 +37,7 @@ from service.domain.errors import (
 )
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users.accounts import Caller
-from service.domain.users.user import Credentials, User, normalise_email
+from service.domain.users.user import Credentials, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +56,99 @@ class _Replaced(Exception):
 _MOST_LOOKS: Final = 3
 
 
-async def log_in(
-    store: Store,
-    hasher: Hasher,
-    clock: Clock,
-    by: AuditSource,
-    *,
-    login: str,
-    found: Credentials | None,
-    password: str,
-    ttl: timedelta,
-    idle: timedelta | None = None,
-    origin: Origin = UNKNOWN,
-    otp: str | None = None,
-) -> LoggedIn:
-    """Open a session for an e-mail address or username and its password.
+@dataclass(frozen=True, slots=True)
+class LoginCommand:
+    """The request of a client to log in.
 
-    A hash that was made in another way than it would be made now is replaced.
-
-    Args:
-        found: the account that the caller has read by `login`; None for an unknown one. It is read again only where another
-            password was set since.
-        ttl: how long it lasts, however often it is refreshed.
-        idle: how long it lasts without a refresh; None: as long as `ttl`.
-        otp: code of the second factor; not looked at where the account has none.
-
-    Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
-    inactive or the password is wrong; also when another password was set while this one was checked: what ends every
-    session must not be outrun by a login that began before it. Only where the password is right, `OtpRequired` and
-    `InvalidOtp`.
+    Attributes:
+        login: an e-mail address or username, normalised as the store looks it up.
+        otp: code of the second factor; ignored if the account has none.
     """
-    for _ in range(_MOST_LOOKS):
-        credentials = await _prove(hasher, found, password)
-        renewed = await _renewed(hasher, credentials.password_hash, password)
-        session = _opened(credentials.user, clock(), ttl, idle, origin)
+
+    login: str
+    password: str = field(repr=False)
+    otp: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSource:
+    """Where a login comes from.
+
+    Attributes:
+        client: IP address, for the throttle.
+        origin: what the session stores of the client.
+        audit: what the audit stores of the request.
+    """
+
+    client: str
+    origin: Origin
+    audit: AuditSource
+
+
+def _ignore(_: DomainError | None = None) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logins:
+    """The use case of logging in, with what it needs.
+
+    Attributes:
+        ttl: how long a session lasts, however often it is refreshed.
+        idle: how long a session lasts without a refresh; None: as long as `ttl`.
+        count: called with the result of each login: None for success, or one of `InvalidCredentials`, `OtpRequired`,
+            `TooMany` and `Unavailable`. Other errors are not reported.
+        wake_mail: called after a login with a code: a recovery code queues a mail to the owner.
+    """
+
+    store: Store
+    hasher: Hasher
+    clock: Clock
+    throttle: LoginThrottle
+    ttl: timedelta
+    idle: timedelta | None = None
+    count: Callable[[DomainError | None], None] = _ignore
+    wake_mail: Callable[[], None] = _ignore
+
+    async def log_in(self, command: LoginCommand, source: LoginSource) -> LoggedIn:
+        """Open a session for an e-mail address or username and its password. An outdated hash is replaced.
+
+        Raises `InvalidCredentials`, the same and after the same time whether the login is unknown, has no password, is
+        inactive or the password is wrong. Also raises it if another password was set during the check: a login that began
+        before a change of the password must not survive it. Only if the password is right, raises `OtpRequired` or
+        `InvalidOtp`. Raises `TooManyFailures` before any check if the account or the network has to wait.
+
+        Run it in a task that outlives the client's connection: a guess counts even if the client disconnects.
+        """
         try:
-            return LoggedIn(session, await _keep(store, clock, by, session, credentials.password_hash, renewed, otp))
-        except _Replaced:
-            found = await store.users.find_by_login(normalise_email(login))
-    raise InvalidCredentials()
+            found = await self.store.users.find_by_login(command.login)
+            # Whichever of its names the client sends, it is one account.
+            account = command.login if found is None else found.user.id
+            logged_in = await run_throttled(
+                self.throttle, account, source.client, lambda: self._open_session(command, source, found)
+            )
+        except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
+            self.count(error)
+            raise
+        self.count(None)
+        return logged_in
+
+    async def _open_session(self, command: LoginCommand, source: LoginSource, found: Credentials | None) -> LoggedIn:
+        for _ in range(_MOST_LOOKS):
+            credentials = await _prove(self.hasher, found, command.password)
+            renewed = await _renewed(self.hasher, credentials.password_hash, command.password)
+            session = _opened(credentials.user, self.clock(), self.ttl, self.idle, source.origin)
+            try:
+                user = await _keep(
+                    self.store, self.clock, source.audit, session, credentials.password_hash, renewed, command.otp
+                )
+            except _Replaced:
+                found = await self.store.users.find_by_login(command.login)
+                continue
+            if command.otp is not None:
+                self.wake_mail()
+            return LoggedIn(session, user)
+        raise InvalidCredentials()
 
 
 async def _prove(hasher: Hasher, found: Credentials | None, password: str) -> Credentials:

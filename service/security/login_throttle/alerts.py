@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from service.security.login_throttle.failure_counters import Kind, ThrottleKey
+from service.security.login_throttle.counters import Kind, ThrottleKey
 
 log = logging.getLogger("roster.logins")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
 from service.domain.audit import MAINTENANCE, AuditSource
-from service.domain.errors import WRONG_PROOF, InvalidOtp, OtpFieldWrong, TooManyFailures, Unavailable
+from service.domain.errors import FailureKind, Unavailable
 from service.domain.ports import Transaction, TransactionRunner
 from service.security.networks import network_of
 from service.server.tasks import Tasks
@@ -70,18 +69,18 @@ class FailedLoginAudit:
         self._write_at = -_WRITE_INTERVAL_S
         self._is_writing = False
 
-    @asynccontextmanager
-    async def watch(self, account: UUID | None, client: str) -> AsyncIterator[None]:
-        """Count what fails inside, where a password is tried. Asynchronous, to stand beside the limit, which it goes around."""
-        try:
-            yield
-        except WRONG_PROOF as error:
-            codes = isinstance(error, InvalidOtp | OtpFieldWrong)
-            self._count(_Tried(account, network_of(client)), _Count(failed=1, codes=int(codes)))
-            raise
-        except TooManyFailures:
-            self._count(_Tried(account, network_of(client)), _Count(refused=1))
-            raise
+    def count_failed(self, account: UUID | None, client: str, kind: FailureKind) -> None:
+        """Count a wrong password or code.
+
+        Args:
+            account: None for an unknown one.
+            client: IP address.
+        """
+        self._count(_Tried(account, network_of(client)), _Count(failed=1, codes=int(kind == "code")))
+
+    def count_refused(self, account: UUID | None, client: str) -> None:
+        """Count an attempt that the throttle refused; arguments as `count_failed`."""
+        self._count(_Tried(account, network_of(client)), _Count(refused=1))
 
     def write_due(self) -> None:
         """Start to write what is due. Call it about once a second; it does not wait."""

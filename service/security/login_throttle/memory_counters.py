@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from service.domain.errors import WRONG_PROOF
 from service.security.login_throttle.backoff import NONE, Backoff, Count
-from service.security.login_throttle.failure_counters import Kind, MustWait, ThrottleKey
+from service.security.login_throttle.counters import BeginResult, Kind, ThrottleKey
 
 MOST_KEYS: Final = 100_000
 _SWEEP_EVERY_S: Final = 1.0
@@ -19,17 +17,17 @@ _OTHERS: Final = ""  # the name of no account and no network
 
 
 class _Row:
-    """One key's. `under_way`: attempts that have not ended."""
+    """One key's. `in_flight`: attempts that have not ended."""
 
-    __slots__ = ("count", "under_way")
+    __slots__ = ("count", "in_flight")
 
     def __init__(self) -> None:
         self.count: Count = NONE
-        self.under_way = 0
+        self.in_flight = 0
 
 
-class MemoryCounts:
-    """Keeps `FailureCounters`.
+class MemoryCounters:
+    """Implements `FailureCounters`.
 
     A kind of key has a bounded number of rows. When all are taken by what has failed and is not forgiven yet, those keys
     that have none share one: strangers then wait for each other, which is safe, and known pairs, being of another kind, do
@@ -37,7 +35,6 @@ class MemoryCounts:
     window later.
 
     Args:
-        tell: called where waits begin, with the keys of the attempt and those that wait.
         clock: seconds, monotonic.
         other_terms: kinds that do not count on the terms of `backoff`.
     """
@@ -45,7 +42,6 @@ class MemoryCounts:
     def __init__(
         self,
         backoff: Backoff,
-        tell: Callable[[Sequence[ThrottleKey], Sequence[ThrottleKey]], None] = lambda keys, waits: None,
         clock: Callable[[], float] = time.monotonic,
         most_keys: int = MOST_KEYS,
         *,
@@ -53,36 +49,33 @@ class MemoryCounts:
     ) -> None:
         self._backoff = backoff
         self._other_terms = other_terms
-        self._tell = tell
         self._clock = clock
         self._most_keys = most_keys
         self._rows: defaultdict[Kind, dict[str, _Row]] = defaultdict(dict)
         self._swept_at: dict[Kind, float] = {}
-        self._vouched: dict[ThrottleKey, float] = {}
+        self._trusted_until: dict[ThrottleKey, float] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._rows.values()))
 
-    @asynccontextmanager
-    async def attempt(self, *keys: ThrottleKey) -> AsyncIterator[None]:
+    async def begin(self, *keys: ThrottleKey) -> BeginResult:
         now = self._clock()
         found = [self._row(key, now) for key in keys]
-        wait_s = max(self._terms(key).until_next_s(row.count, row.under_way, now) for key, row in found)
+        wait_s = max(self._terms(key).until_next_s(row.count, row.in_flight, now) for key, row in found)
         if wait_s > 0:
-            raise MustWait(wait_s)
+            return BeginResult(wait_s, ())
         for key, row in found:
             self._rows[key.kind][key.name] = row
-            row.under_way += 1
-        try:
-            yield
-        except WRONG_PROOF:
-            if waits := [key for key, row in found if self._fail(key, row)]:
-                self._tell(keys, waits)
-            raise
-        finally:
-            for key, row in found:
-                row.under_way -= 1
-                self._drop_if_empty(key)
+            row.in_flight += 1
+        return BeginResult(0.0, [key for key, _ in found])
+
+    async def end(self, keys: Sequence[ThrottleKey], *, failed: bool) -> Sequence[ThrottleKey]:
+        # A row with an attempt in progress is never dropped, so each key still has the row of `begin`.
+        waits = [key for key in keys if failed and self._fail(key, self._rows[key.kind][key.name])]
+        for key in keys:
+            self._rows[key.kind][key.name].in_flight -= 1
+            self._drop_if_empty(key)
+        return waits
 
     async def forgive(self, key: ThrottleKey) -> None:
         if (row := self._rows[key.kind].get(key.name)) is not None:
@@ -91,15 +84,15 @@ class MemoryCounts:
 
     async def trust(self, key: ThrottleKey) -> None:
         now = self._clock()
-        self._vouched.pop(key, None)  # so that the oldest stay in front
-        self._vouched[key] = now + self._backoff.window_s
-        while (oldest := next(iter(self._vouched))) != key and (
-            self._vouched[oldest] <= now or len(self._vouched) > self._most_keys
+        self._trusted_until.pop(key, None)  # so that the oldest stay in front
+        self._trusted_until[key] = now + self._backoff.window_s
+        while (oldest := next(iter(self._trusted_until))) != key and (
+            self._trusted_until[oldest] <= now or len(self._trusted_until) > self._most_keys
         ):
-            del self._vouched[oldest]
+            del self._trusted_until[oldest]
 
-    async def is_vouched(self, key: ThrottleKey) -> bool:
-        return self._vouched.get(key, 0.0) > self._clock()
+    async def is_trusted(self, key: ThrottleKey) -> bool:
+        return self._trusted_until.get(key, 0.0) > self._clock()
 
     def _row(self, key: ThrottleKey, now: float) -> tuple[ThrottleKey, _Row]:
         """The key's row, or a new one that is not kept yet; where there is no room for it, that of all others."""
@@ -117,7 +110,7 @@ class MemoryCounts:
             self._swept_at[kind] = now
             level = self._other_terms.get(kind, self._backoff).level
             rows = self._rows[kind]
-            self._rows[kind] = {name: row for name, row in rows.items() if row.under_way or level(row.count, now) > 0}
+            self._rows[kind] = {name: row for name, row in rows.items() if row.in_flight or level(row.count, now) > 0}
         return len(self._rows[kind]) < self._most_keys
 
     def _terms(self, key: ThrottleKey) -> Backoff:
@@ -132,5 +125,5 @@ class MemoryCounts:
 
     def _drop_if_empty(self, key: ThrottleKey) -> None:
         row = self._rows[key.kind].get(key.name)
-        if row is not None and not row.under_way and row.count is NONE:
+        if row is not None and not row.in_flight and row.count is NONE:
             del self._rows[key.kind][key.name]

@@ -88,8 +88,11 @@ class EmailChangeView(ReauthView):
         body = await self.body(AddressChange)
         count(self, body.email)
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
-        showing = show(services.store, self.hasher, services.clock, self.by, user_id, password, body.otp, pointer)
-        proven = await self.throttled(showing, "prove who asks")
+        hasher = self.hasher
+        proven = await self.throttled(
+            lambda: show(services.store, hasher, services.clock, self.by, user_id, password, body.otp, pointer),
+            "verify the password for a new address",
+        )
         ttl = timedelta(seconds=services.settings.verify_ttl_s)
         asking = email_change.ask(services.store, services.clock, self.by, user_id, proven, body.email, ttl)
         services.mail_worker.later(asking, "ask an address")

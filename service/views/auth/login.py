@@ -8,15 +8,14 @@ from datetime import timedelta
 
 from aiohttp import hdrs, web
 
-from service.domain.auth.login import LoggedIn, log_in
-from service.domain.errors import BadRequest, InvalidCredentials, OtpRequired, TooMany, Unauthenticated, Unavailable
+from service.domain.auth.login import LoginCommand, Logins, LoginSource
+from service.domain.errors import BadRequest, DomainError, InvalidCredentials, Unauthenticated
 from service.http import problems
 from service.http.operations import Access, Operation, operation
 from service.http.services import CONTEXT
 from service.http.view import View
 from service.schemas.auth import LoginRequest
 from service.schemas.fields import spelled_login
-from service.views.auth.reauth import throttled
 from service.views.auth.session_tokens import TOKENS_REPLY, origin_of, tokens_answer
 
 
@@ -56,39 +55,28 @@ class LoginView(View):
             login = await self.body(LoginRequest)
         else:
             raise Unauthenticated("Send `login` and `password` as JSON, or `Authorization: Basic`.")
+        command = LoginCommand(spelled_login(login.login), login.password, login.otp)
+        source = LoginSource(self.request[CONTEXT].client, origin_of(self.request), self.by)
+        logged_in = await self.write(self._logins.log_in(command, source), "log in")
+        return tokens_answer(self.request, logged_in)
+
+    @property
+    def _logins(self) -> Logins:
         services = self.services
-        attempts, client = services.metrics.logins, self.request[CONTEXT].client
-        spelled = spelled_login(login.login)
-        known = await services.store.users.find_by_login(spelled)
+        return Logins(
+            store=services.store,
+            hasher=self.hasher,
+            clock=services.clock,
+            throttle=services.login_throttle,
+            ttl=timedelta(seconds=services.settings.session_ttl_s),
+            idle=timedelta(seconds=services.settings.session_idle_timeout_s),
+            count=self._count,
+            wake_mail=services.mail_worker.wake,
+        )
 
-        async def enter() -> LoggedIn:
-            entered = await log_in(
-                services.store,
-                self.hasher,
-                services.clock,
-                self.by,
-                login=spelled,
-                found=known,
-                password=login.password,
-                ttl=timedelta(seconds=services.settings.session_ttl_s),
-                idle=timedelta(seconds=services.settings.session_idle_timeout_s),
-                origin=origin_of(self.request),
-                otp=login.otp,
-            )
-            await services.login_throttle.entered(entered.user.id, client)
-            if login.otp is not None:
-                services.mail_worker.wake()  # it may have been a recovery code
-            return entered
-
-        # By whichever name it is tried, it is one account.
-        account = spelled if known is None else known.user.id
-        try:
-            entered = await throttled(self, account, enter(), "log in")
-        except (InvalidCredentials, OtpRequired, TooMany, Unavailable) as error:
-            attempts.labels(problems.find_problem_type(error).code).inc()
-            raise
-        attempts.labels("ok").inc()
-        return tokens_answer(self.request, entered)
+    def _count(self, error: DomainError | None) -> None:
+        result = "ok" if error is None else problems.find_problem_type(error).code
+        self.services.metrics.logins.labels(result).inc()
 
 
 def _basic(encoded: str) -> LoginRequest:

@@ -36,17 +36,20 @@ class PasswordView(ReauthView):
     async def post(self) -> web.Response:
         services, principal = self.services, self.principal
         body = await self.body(PasswordChange)
-        change = password_change.change(
-            services.store,
-            self.hasher,
-            services.clock,
-            self.by,
-            principal.caller.id,
-            principal.session_id,
-            body.current,
-            body.new,
-            body.otp,
+        hasher = self.hasher
+        await self.throttled(
+            lambda: password_change.change(
+                services.store,
+                hasher,
+                services.clock,
+                self.by,
+                principal.caller.id,
+                principal.session_id,
+                body.current,
+                body.new,
+                body.otp,
+            ),
+            "change a password",
         )
-        await self.throttled(change, "change a password")
         services.mail_worker.wake()
         return web.Response(status=204, headers=NO_STORE)

@@ -74,10 +74,13 @@ class TotpView(SecondFactorView):
     async def post(self) -> web.Response:
         services = self.services
         body = await self.body(TotpBegin)
-        beginning = second_factors.begin(
-            services.store, self.hasher, services.clock, self.by, self.caller.id, body.password
+        hasher = self.hasher
+        begun = await self.throttled(
+            lambda: second_factors.begin(
+                services.store, hasher, services.clock, self.by, self.caller.id, body.password
+            ),
+            "begin a second factor",
         )
-        begun = await self.throttled(beginning, "begin a second factor")
         issuer = urlsplit(services.settings.public_url).hostname or "Roster"
         return _shown(TotpSecret(secret=begun.secret, uri=totp.uri(begun.secret, issuer, begun.user.username)))
 
@@ -110,7 +113,7 @@ class TotpConfirmationView(SecondFactorView):
             self.done("on")
             return codes
 
-        codes = await self.throttled(confirm(), "confirm a second factor", proves=False)
+        codes = await self.throttled(confirm, "confirm a second factor", proves=False)
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
@@ -132,15 +135,16 @@ class RecoveryCodesView(SecondFactorView):
     async def post(self) -> web.Response:
         services = self.services
         body = await self.body(TotpProof)
+        hasher = self.hasher
 
         async def renew() -> list[str]:
             codes = await second_factors.renew_codes(
-                services.store, self.hasher, services.clock, self.by, self.caller.id, body.password, body.otp
+                services.store, hasher, services.clock, self.by, self.caller.id, body.password, body.otp
             )
             self.done("codes")
             return codes
 
-        codes = await self.throttled(renew(), "renew recovery codes")
+        codes = await self.throttled(renew, "renew recovery codes")
         return _shown(RecoveryCodeSet(recovery_codes=codes))
 
 
@@ -165,12 +169,13 @@ class TotpRemovalView(SecondFactorView):
     async def post(self) -> web.Response:
         services, principal = self.services, self.principal
         body = await self.body(TotpProof)
+        hasher = self.hasher
 
         async def remove() -> None:
             user_id, session_id = principal.caller.id, principal.session_id
             was_on = await second_factors.remove(
                 services.store,
-                self.hasher,
+                hasher,
                 services.clock,
                 self.by,
                 user_id,
@@ -181,7 +186,7 @@ class TotpRemovalView(SecondFactorView):
             if was_on:
                 self.done("off")
 
-        await self.throttled(remove(), "remove a second factor")
+        await self.throttled(remove, "remove a second factor")
         return web.Response(status=204, headers=NO_STORE)
 
 

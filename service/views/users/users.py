@@ -254,9 +254,13 @@ async def change(view: ReauthView, user_id: UUID, body: UserReplace | UserPatch)
         proven_addresses=services.settings.registration == "verify",
         excluded=excluded,
     )
-    work = accounts.change(services.store, view.hasher, services.clock, view.by, view.caller, user_id, wanted)
+    hasher = view.hasher
+
+    def work() -> Coroutine[Any, Any, Snapshot[User]]:
+        return accounts.change(services.store, hasher, services.clock, view.by, view.caller, user_id, wanted)
+
     if wanted.current_password is None:
-        changed = await view.write(work, "change user")
+        changed = await view.write(work(), "change user")
     else:
         # A password that comes with the change of a name is not looked at.
         changed = await view.throttled(work, "change user", proves=False)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from math import log2
 
 import pytest
@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from service.config.values import Rate
-from service.domain.errors import InvalidCredentials, WrongPassword
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.failure_counters import FailureCounters, MustWait, ThrottleKey
-from service.security.login_throttle.memory_counters import MemoryCounts
+from service.security.login_throttle.counters import FailureCounters, ThrottleKey
+from service.security.login_throttle.memory_counters import MemoryCounters
 from tests.support.domain import finish
 
 ADA = ThrottleKey("account", "ada")
@@ -30,26 +29,50 @@ class Seconds:
         return self.now
 
 
+class MustWait(Exception):
+    """The attempt was refused."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Wrong(Exception):
+    """The password was wrong."""
+
+
 class World:
     """Three failures in fifteen minutes, a manual clock, and the reported waits."""
 
     def __init__(self, most: int = 3, seconds: int = 900, most_keys: int = 1000) -> None:
         self.clock = Seconds()
-        self.told: list[ThrottleKey] = []
-        self.failures = MemoryCounts(Backoff(Rate(most, seconds)), self.tell, self.clock, most_keys)
+        self.waits: list[ThrottleKey] = []
+        self.failures = MemoryCounters(Backoff(Rate(most, seconds)), self.clock, most_keys)
 
-    def tell(self, _: Sequence[ThrottleKey], waits: Sequence[ThrottleKey]) -> None:
-        self.told += waits
+    @asynccontextmanager
+    async def attempt(self, *keys: ThrottleKey) -> AsyncIterator[None]:
+        """Begin and end an attempt; it fails if it raises `Wrong`."""
+        begun = await self.failures.begin(*keys)
+        if begun.wait_s:
+            raise MustWait(begun.wait_s)
+        failed = False
+        try:
+            yield
+        except Wrong:
+            failed = True
+            raise
+        finally:
+            self.waits += await self.failures.end(begun.keys, failed=failed)
 
-    async def fail(self, *keys: ThrottleKey, by: type[Exception] = InvalidCredentials) -> None:
-        with pytest.raises(by):
-            async with self.failures.attempt(*keys):
-                raise by()
+    async def fail(self, *keys: ThrottleKey) -> None:
+        with pytest.raises(Wrong):
+            async with self.attempt(*keys):
+                raise Wrong()
 
     async def wait_s(self, *keys: ThrottleKey) -> float:
         """How long the next attempt has to wait."""
         try:
-            async with self.failures.attempt(*keys):
+            async with self.attempt(*keys):
                 return 0.0
         except MustWait as wait:
             return wait.seconds
@@ -61,17 +84,16 @@ def test_keeps_to_the_protocol() -> None:
     assert failures is not None
 
 
-@pytest.mark.parametrize("by", [InvalidCredentials, WrongPassword])
-async def test_failure_counts_for_each_key(by: type[Exception]) -> None:
+async def test_failure_counts_for_each_key() -> None:
     """A wrong password counts for the account and for the network; the longest wait is reported, and others wait for nothing."""
     world = World()
     for _ in range(3):
-        await world.fail(ADA, HOME, by=by)
+        await world.fail(ADA, HOME)
 
     assert await world.wait_s(ADA, ThrottleKey("network", "198.51.100.1")) == 15
     assert await world.wait_s(ThrottleKey("account", "grace"), HOME) == 15
     assert await world.wait_s(ThrottleKey("account", "grace"), ThrottleKey("network", "198.51.100.1")) == 0
-    assert world.told == [ADA, HOME]
+    assert world.waits == [ADA, HOME]
 
 
 async def test_refused_attempt_costs_nothing() -> None:
@@ -93,7 +115,7 @@ async def test_other_ends_are_no_failures() -> None:
     world = World(most=1)
     for error in (KeyError, asyncio.CancelledError):
         with pytest.raises(error):
-            async with world.failures.attempt(ADA):
+            async with world.attempt(ADA):
                 raise error()
 
     assert await world.wait_s(ADA) == 0
@@ -108,7 +130,7 @@ async def test_forgiven_key_is_as_new() -> None:
         world.clock.now += await world.wait_s(ADA)
     await world.failures.forgive(ADA)
 
-    async with world.failures.attempt(ADA), world.failures.attempt(ADA), world.failures.attempt(ADA):
+    async with world.attempt(ADA), world.attempt(ADA), world.attempt(ADA):
         await world.failures.forgive(ADA)
         assert await world.wait_s(ADA) > 0
     assert await world.wait_s(ADA) == 0
@@ -121,11 +143,11 @@ async def test_begin_of_a_wait_is_logged() -> None:
     for _ in range(6):
         await world.fail(ADA)
         world.clock.now += await world.wait_s(ADA)
-    assert world.told == [ADA]
+    assert world.waits == [ADA]
     world.clock.now += 10_000
     for _ in range(3):
         await world.fail(ADA)
-    assert world.told == [ADA, ADA]
+    assert world.waits == [ADA, ADA]
 
 
 async def test_rows_are_bounded() -> None:
@@ -162,9 +184,9 @@ async def test_vouching_lasts_a_window_and_is_bounded() -> None:
         await world.failures.trust(pair)
         world.clock.now += 1
 
-    assert [await world.failures.is_vouched(pair) for pair in pairs] == [False, True, True, True]
+    assert [await world.failures.is_trusted(pair) for pair in pairs] == [False, True, True, True]
     world.clock.now += 897
-    assert [await world.failures.is_vouched(pair) for pair in pairs] == [False, False, True, True]
+    assert [await world.failures.is_trusted(pair) for pair in pairs] == [False, False, True, True]
 
 
 # Everything at once: attempts that begin and end at any time, in any way
@@ -187,7 +209,7 @@ class Guessing(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        attempt = self.world.failures.attempt(ADA)
+        attempt = self.world.attempt(ADA)
         try:
             finish(attempt.__aenter__())
         except MustWait as wait:
@@ -207,12 +229,12 @@ class Guessing(RuleBasedStateMachine):
             assert finish(self.world.wait_s(ADA)) == 0
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), end=st.sampled_from([None, InvalidCredentials, WrongPassword, KeyError]))
+    @rule(data=st.data(), end=st.sampled_from([None, Wrong, KeyError]))
     def end(self, data: st.DataObject, end: type[Exception] | None) -> None:
         attempt = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         error = None if end is None else end()
         finish(attempt.__aexit__(end, error, None))
-        if end in (InvalidCredentials, WrongPassword):
+        if end is Wrong:
             self.failed_at.append(self.world.clock.now)
             self.check_bound()
 

@@ -12,13 +12,18 @@ from uuid import UUID, uuid4
 import pytest
 
 from service.config.values import Rate
+from service.domain.audit import AuditQuery
 from service.domain.auth.sessions import Origin, Session
 from service.domain.errors import InvalidCredentials, TooMany
 from service.security.login_throttle.alerts import ThrottleAlerts
 from service.security.login_throttle.backoff import Backoff
-from service.security.login_throttle.failure_counters import ThrottleKey
-from service.security.login_throttle.limit import SITE_FACTOR, LoginLimit
-from service.security.login_throttle.memory_counters import MemoryCounts
+from service.security.login_throttle.counters import ThrottleKey
+from service.security.login_throttle.failed_logins import FailedLoginAudit
+from service.security.login_throttle.memory_counters import MemoryCounters
+from service.security.login_throttle.throttle import SITE_FACTOR, FailureThrottle
+from service.server.tasks import Tasks
+from service.store.memory.store import MemoryStore
+from tests.support.clock import ManualClock
 
 ADA, GRACE = uuid4(), uuid4()
 HOME, OFFICE, AWAY = "2001:db8::1", "192.0.2.1", "198.51.100.1"
@@ -32,12 +37,16 @@ class World:
         self.looked: list[UUID] = []
         self.now = 1_000.0
         self.told_s = 0.0
-        self.limit = LoginLimit(
-            MemoryCounts(
-                Backoff(Rate(3, 900)), clock=lambda: self.now, other_terms={"site": Backoff(Rate(3 * SITE_FACTOR, 900))}
-            ),
-            self.sessions,
+        self.store = MemoryStore(ManualClock())
+        self.audit = FailedLoginAudit(self.store, Tasks())
+        self.waits: list[ThrottleKey] = []
+        self.counters: MemoryCounters | None = MemoryCounters(
+            Backoff(Rate(3, 900)), clock=lambda: self.now, other_terms={"site": Backoff(Rate(3 * SITE_FACTOR, 900))}
         )
+        self.throttle = self.build()
+
+    def build(self) -> FailureThrottle:
+        return FailureThrottle(self.counters, self.sessions, self.audit, lambda _, waits: self.waits.extend(waits))
 
     async def sessions(self, user_id: UUID) -> Sequence[Session]:
         self.looked.append(user_id)
@@ -53,17 +62,16 @@ class World:
         tried = 0
         for _ in range(times):
             with contextlib.suppress(InvalidCredentials, TooMany):
-                async with self.limit.attempt(account, client):
+                async with self.throttle.admit(account, client) as attempt:
                     tried += 1
+                    attempt.failed("password")
                     raise InvalidCredentials()
         return tried
 
     async def enters(self, account: UUID | str, client: str) -> bool:
         try:
-            async with self.limit.attempt(account, client):
-                pass
-            if isinstance(account, UUID):
-                await self.limit.entered(account, client)
+            async with self.throttle.admit(account, client) as attempt:
+                attempt.succeeded()
             return True
         except TooMany as error:
             self.told_s = error.retry_after_s
@@ -153,7 +161,7 @@ async def test_attempt_that_ends_well_clears_nothing_by_itself() -> None:
     world.open(ADA, HOME)
     await world.fail(ADA, HOME, 5)
     for _ in range(3):
-        async with world.limit.attempt(ADA, HOME):
+        async with world.throttle.admit(ADA, HOME):
             pass
 
     assert await world.fail(ADA, HOME, 5) == 1
@@ -165,7 +173,7 @@ async def test_reset_lets_the_owner_in() -> None:
     await world.fail(ADA, AWAY, 3)
     await world.fail("absent", OFFICE, 3)
     assert not await world.enters(ADA, OFFICE)
-    await world.limit.reopen(ADA, OFFICE, forgive=True)
+    await world.throttle.reopen(ADA, OFFICE, forgive=True)
 
     assert await world.enters(ADA, HOME)
     assert await world.enters(ADA, OFFICE)
@@ -198,7 +206,7 @@ async def test_attempts_under_way_count_as_failed() -> None:
     async def guess() -> None:
         nonlocal tried
         with contextlib.suppress(TooMany):
-            async with world.limit.attempt(ADA, HOME):
+            async with world.throttle.admit(ADA, HOME):
                 tried += 1
                 await go_on.wait()
 
@@ -218,7 +226,7 @@ async def test_attempt_that_is_cancelled_is_free() -> None:
         begun = asyncio.Event()
 
         async def guess(begun: asyncio.Event = begun) -> None:
-            async with world.limit.attempt(ADA, HOME):
+            async with world.throttle.admit(ADA, HOME):
                 begun.set()
                 await asyncio.Event().wait()
 
@@ -229,6 +237,20 @@ async def test_attempt_that_is_cancelled_is_free() -> None:
 
     assert world.looked == []
     assert await world.enters(ADA, HOME)
+
+
+async def test_failures_and_refusals_are_recorded_also_without_a_limit() -> None:
+    """The audit counts failures and refused attempts of one account and network; without a limit it still counts failures."""
+    world = World()
+    await world.fail(ADA, AWAY, 5)
+    world.counters = None
+    world.throttle = world.build()
+    assert await world.fail(ADA, AWAY, 5) == 5
+    await world.audit.write()
+
+    entries = await world.store.audit.list_page(AuditQuery(limit=10, action="login.failed"))
+    assert [(entry.subject, entry.details) for entry in entries] == [(ADA, {"failed": 8, "codes": 0, "refused": 2})]
+    assert world.waits == [ThrottleKey("account", str(ADA)), ThrottleKey("network", AWAY)]
 
 
 def test_waits_are_logged_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
