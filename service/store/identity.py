@@ -36,7 +36,7 @@ log = logging.getLogger("roster.store")
 
 
 async def begin_run(connection: StatementRunner, identity: str, is_known: Callable[[str | None, int], bool]) -> bool:
-    """Keep the identity of this run, inside a transaction; start a new epoch unless the kept one is known.
+    """Store the identity of this run, inside a transaction; start a new epoch unless the stored one is known.
 
     Args:
         is_known: whether the identity that is kept, None for none, and the head are those of the last run.

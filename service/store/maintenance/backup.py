@@ -34,7 +34,7 @@ async def back_up(source: Database, file: Path, *, replace: bool) -> int:
 
 
 async def restore(file: Path, target: Database, *, replace: bool) -> None:
-    """Have the database hold what a backup does, as `copying.copy`, after a look at the whole file."""
+    """Check a backup completely, then replace the data of the target by it, as `copying.copy`."""
     refuse_target(target, SqliteDatabase(file))
     async with _open_verified(file) as source:
         await copying.copy(source, target, replace=replace)
@@ -83,7 +83,7 @@ def _replace_atomically(file: Path, *, replace: bool) -> Iterator[Path]:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk know what is in a file, or of which names in a folder."""
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

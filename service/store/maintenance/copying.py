@@ -15,14 +15,14 @@ from service.store.sql.tables import metadata
 
 
 async def copy(source: Database, target: Database, *, replace: bool) -> None:
-    """Have the target hold what the source holds now, and its log begin a new epoch.
+    """Replace the data of the target by those of the source, and start a new epoch.
 
     The log continues after the source's last event, which readers of either log may not know: the new epoch shows it to them.
 
     Args:
         replace: whether the target may lose users that it holds.
 
-    Raises `Unavailable`; then the target holds what it did.
+    Raises `Unavailable`; then the target is unchanged.
     """
     refuse_target(target, source)
     async with target.lock(), source.open_reader() as reader:
@@ -38,7 +38,7 @@ async def copy(source: Database, target: Database, *, replace: bool) -> None:
 
 
 async def copy_rows(source: TableReader, target: TableWriter) -> None:
-    """Have the target hold the same rows. Those of a table that says `info={"copied": False}` mean nothing elsewhere."""
+    """Replace all rows of the target by those of the source, except tables with `info={"copied": False}`, which stay empty."""
     tables = metadata.sorted_tables  # whatever is referred to comes first
     await target.clear(tables)
     for table in tables:

@@ -24,7 +24,7 @@ class MemoryAudit:
         self._last = 0  # sequence
 
     def keep(self, entries: Iterable[AuditEntry], now: datetime) -> None:
-        """Keep what was just committed, and forget what is too old or too much."""
+        """Add entries that were just committed, and delete those beyond retention."""
         moment = sequence_at(now)
         for entry in entries:
             self._last = max(self._last + 1, moment)

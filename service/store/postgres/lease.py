@@ -1,4 +1,4 @@
-"""A process's place in a PostgreSQL database."""
+"""The lease and the lock of a process on a PostgreSQL database."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ END_LEASE: Final = fixed(delete(leases).where(leases.c.id == bindparam("id")))
 DELETE_LOST_LEASES: Final = fixed(delete(leases).where(~_RECENT))
 
 RENEW_EVERY_S: Final = 5.0
-_GONE_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
+_EXPIRES_AFTER: Final = timedelta(seconds=3 * RENEW_EVERY_S)
 _RETRY_S: Final = 0.05
 _QUIET_S: Final = 2.0
-_OWNING: Final = 0x526F7374  # name of the advisory lock of the writing process
+_LOCK_KEY: Final = 0x526F7374  # of the advisory lock of the writing process
 
-_TRY: Final = "SELECT pg_try_advisory_lock($1, hashtext(current_schema))"
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock($1, hashtext(current_schema))"
 # A session of ours that ended for us, and of which the server does not know yet: the way to it was cut, or it is frozen.
 _END_LOST: Final = """
     SELECT pg_terminate_backend(session.pid) FROM pg_stat_activity AS session JOIN pg_locks AS held USING (pid)
@@ -64,7 +64,7 @@ log = logging.getLogger("roster.store")
 
 
 class Lease:
-    """A row that tells others of this process, and a lock where it wants to be the only one.
+    """The row that names this process, and the lock of a process that does not share the database.
 
     The lock excludes a second writer: it belongs to the session that writes, and ends with it. The row shows operators
     which process owns the database.
@@ -84,7 +84,7 @@ class Lease:
         is_logged = wait_s < _QUIET_S  # a moment's wait, after a connection was lost, is not worth a line
         while True:
             async with deadline(connection):
-                if await connection.fetchval(_TRY, _OWNING):
+                if await connection.fetchval(_TRY_LOCK, _LOCK_KEY):
                     return
                 await connection.execute(_END_LOST, self.name)
             if loop.time() >= until:
@@ -100,8 +100,8 @@ class Lease:
             await asyncio.sleep(_RETRY_S)
 
     async def renew(self, connection: StatementRunner) -> None:
-        """Say that this process is there, and forget those that have not said so for a while."""
-        await connection.run(DELETE_LOST_LEASES, after=_GONE_AFTER)
+        """Renew the row of this process, and delete rows that were not renewed for 15 seconds."""
+        await connection.run(DELETE_LOST_LEASES, after=_EXPIRES_AFTER)
         await connection.run(RENEW_LEASE, id=self._id, host=socket.gethostname()[:255], pid=os.getpid())
 
     async def end(self, connection: StatementRunner) -> None:
@@ -120,7 +120,7 @@ async def find_running(connection: asyncpg.Connection[Any]) -> str | None:
 async def _owner(connection: asyncpg.Connection[Any]) -> str:
     found: Sequence[Row] = ()
     with suppress(Unavailable):  # of an earlier version, which has no such table
-        found = await PostgresConnection(connection).rows(LEASES, after=_GONE_AFTER)
+        found = await PostgresConnection(connection).rows(LEASES, after=_EXPIRES_AFTER)
     if not found:
         return "another process"
     host, pid, started_at = found[0]

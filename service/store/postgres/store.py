@@ -39,21 +39,21 @@ from service.store.sql import schema
 from service.store.sql.batch import Work
 from service.store.sql.dialects import LOCK_MS, POSTGRES, Statement
 from service.store.sql.log_statements import POSITION
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.telemetry.quiet import Quiet
 
-_AGAIN_S: Final = 1.0
+_LEASE_CHECK_S: Final = 1.0
 _RECONNECT_S: Final = 0.2
 _SHARED_WAIT_S: Final = 30.0
-_LEAST_S: Final = 0.3
+_MIN_TIMEOUT_S: Final = 0.3
 _RELEASE_S: Final = 0.3  # what the server takes to notice that the connection before this one has ended
 _POOL: Final = 8
 _PAGE: Final = 500
 # How the server detects that this process is gone, so that it releases our locks: after ten seconds of silence on the wire, and
 # from five in the middle of a transaction.
-_PARTING: Final = {
+_LOSS_DETECTION: Final = {
     "tcp_keepalives_idle": "5",
     "tcp_keepalives_interval": "2",
     "tcp_keepalives_count": "3",
@@ -108,7 +108,7 @@ class PostgresStore(SqlStore):
         # asyncpg's pool gives a free connection to the next caller, not to the one that has waited longest:
         # of 32 readers some waited for half a second, where most took two milliseconds.
         self._turns = asyncio.Semaphore(_POOL)
-        self._settings = {"timezone": "UTC", "application_name": self._lease.name, **_PARTING}
+        self._settings = {"timezone": "UTC", "application_name": self._lease.name, **_LOSS_DETECTION}
         if schema_name is not None:
             self._settings["search_path"] = schema_name
         self._bounded = {**self._settings, "statement_timeout": str(STOP_MS), "lock_timeout": str(LOCK_MS)}
@@ -272,7 +272,7 @@ class PostgresStore(SqlStore):
                     log.exception(
                         "cannot renew the lease of the database; will retry"
                     )  # and must be tried again: others would think us gone
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(_LEASE_CHECK_S)
 
     async def is_healthy(self) -> bool:
         try:
@@ -301,12 +301,12 @@ class PostgresStore(SqlStore):
         now = asyncio.get_running_loop().time
         # Who has waited for its turn, or for a connection, has that much less time to wait for the answer.
         try:
-            acquired = await self._pool.acquire(timeout=max(until - now(), _LEAST_S))
+            acquired = await self._pool.acquire(timeout=max(until - now(), _MIN_TIMEOUT_S))
         except (*LOST, asyncpg.PostgresError) as error:
             raise self._fail(error) from error
         connection = cast("asyncpg.Connection[Any]", acquired)
         try:
-            left_s = max(until - now(), _LEAST_S)
+            left_s = max(until - now(), _MIN_TIMEOUT_S)
             return await PostgresConnection(connection, left_s).rows(statement, **given)
         finally:
             await self._pool.release(acquired)
@@ -336,7 +336,7 @@ class PostgresStore(SqlStore):
         finally:
             connection.terminate()  # what it has begun ends with it
 
-    async def _run(self, work: Work) -> tuple[Done, Position]:
+    async def _run(self, work: Work) -> tuple[WriteSuccess, Position]:
         return await self._writer.write(work)
 
 

@@ -15,7 +15,7 @@ from service.store.postgres.connection import PostgresConnection
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 
 _CAREFUL_S: Final = 1.0  # so long after a failure each work has a savepoint: where one fails, others do
 
@@ -49,7 +49,7 @@ class PostgresWriter:
         """Whether a write can be expected to work."""
         return self._driver.is_connected
 
-    async def write(self, work: Work) -> tuple[Done, Position]:
+    async def write(self, work: Work) -> tuple[WriteSuccess, Position]:
         """Run the write; raises its error, and `Unavailable` if the server is down or too many writes wait.
 
         Cancelling the caller does not stop the write: it commits whole, or not at all.
@@ -105,7 +105,7 @@ class PostgresDriver:
         await connection.execute("COMMIT")
 
     async def roll_back(self) -> None:
-        """Keep the connection where that can be done: other processes may wait for the lock that it holds."""
+        """Keep the connection if possible: other processes may wait for the lock that it holds."""
         self._careful_until = time.monotonic() + _CAREFUL_S
         if self._raw is None:
             return

@@ -27,7 +27,7 @@ from service.store.sql.log_statements import (
     START_EPOCH,
     TAKE_SEQS,
 )
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 from service.store.sql.row_mapper import new_values
 from service.store.sql.runner import StatementRunner
 from service.store.sql.user_statements import SET_VERSION
@@ -53,7 +53,7 @@ class RetentionPolicy:
 
 
 async def append(
-    connection: StatementRunner, done: Sequence[Done], retention: RetentionPolicy, last: Position | None
+    connection: StatementRunner, done: Sequence[WriteSuccess], retention: RetentionPolicy, last: Position | None
 ) -> Position:
     """Append the events of these writes, which get their seqs; the position of the log afterwards."""
     count = sum(len(result.events) for result in done)
@@ -71,7 +71,7 @@ async def append(
 
 async def _append_entries(
     connection: StatementRunner,
-    done: Sequence[Done],
+    done: Sequence[WriteSuccess],
     retention: RetentionPolicy,
     last: Position | None,
     count: int,
@@ -105,13 +105,13 @@ async def _append_entries(
     return Position(epoch, head)
 
 
-async def _store_audit(connection: StatementRunner, done: Sequence[Done], after: int) -> None:
+async def _store_audit(connection: StatementRunner, done: Sequence[WriteSuccess], after: int) -> None:
     entries = (entry for result in done for entry in result.recording.entries(result.events))
     given = [ENTRY.to_row(entry.with_sequence(sequence)) for sequence, entry in enumerate(entries, after + 1)]
     await connection.run_many(INSERT_ENTRIES, given)
 
 
-async def _store_responses(connection: StatementRunner, done: Sequence[Done], position: Position) -> None:
+async def _store_responses(connection: StatementRunner, done: Sequence[WriteSuccess], position: Position) -> None:
     answered = [
         _answer_row(claim, render(Written(result.value, result.events, position)))
         for result in done

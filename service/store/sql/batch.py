@@ -12,7 +12,7 @@ from service.domain.events.position import Position
 from service.store.sql.append import RetentionPolicy, append
 from service.store.sql.errors import Duplicate, Postponed
 from service.store.sql.idempotency import DELETE_EXPIRED_KEYS
-from service.store.sql.results import Again, Done, Refused, Result, WriteBatch
+from service.store.sql.results import Result, WriteBatch, WriteFailure, WriteRetry, WriteSuccess
 from service.store.sql.row_locks import RowLocks
 from service.store.sql.runner import StatementRunner
 from service.store.sql.transaction import SqlTransaction
@@ -83,11 +83,11 @@ async def run_batch(
         else:
             unsaved = await _run_unsaved(connection, work, transaction)
             if isinstance(unsaved, _Spoilt):
-                return WriteBatch([unsaved.result if at == place else Again() for at in range(len(works))], None)
+                return WriteBatch([unsaved.result if at == place else WriteRetry() for at in range(len(works))], None)
             results.append(result := unsaved)
-        if isinstance(result, Done):
+        if isinstance(result, WriteSuccess):
             changed.update(event.subject for event in result.events)
-    done = [result for result in results if isinstance(result, Done)]
+    done = [result for result in results if isinstance(result, WriteSuccess)]
     claims = [result.claimed[0] for result in done if result.claimed is not None]
     if claims:
         await connection.run(DELETE_EXPIRED_KEYS, now=claims[0].now, limit=2 * len(claims))
@@ -125,9 +125,9 @@ async def _run_unsaved(connection: BatchConnection, work: Work, transaction: Sql
             raise
         # A refusal of the domain before any change leaves the transaction as it was; an error of the database ends it.
         is_harmless = isinstance(error, Postponed | DomainError) and not isinstance(error, Unavailable)
-        result = Again() if isinstance(error, Duplicate) else judge(connection, error)
-        if isinstance(result, Again) and result.most_tries is not None:
-            result = Again()  # it is tried once more with a savepoint, and judged then
+        result = WriteRetry() if isinstance(error, Duplicate) else judge(connection, error)
+        if isinstance(result, WriteRetry) and result.most_tries is not None:
+            result = WriteRetry()  # it is tried once more with a savepoint, and judged then
         return result if is_harmless and connection.changes == before else _Spoilt(result)
     return _done(value, transaction)
 
@@ -135,10 +135,10 @@ async def _run_unsaved(connection: BatchConnection, work: Work, transaction: Sql
 def judge(connection: BatchConnection, error: Exception) -> Result:
     """The result of a work that raised this error."""
     if isinstance(error, Postponed) or connection.is_lock_timeout(error):
-        return Again()
+        return WriteRetry()
     if connection.is_write_conflict(error):
-        return Again(Conflict("Others changed the same at the same time; try again."), _MOST_TRIES)
-    return Refused(error)
+        return WriteRetry(Conflict("Others changed the same at the same time; try again."), _MOST_TRIES)
+    return WriteFailure(error)
 
 
 async def _judge_duplicate(connection: BatchConnection, duplicate: Duplicate) -> Result:
@@ -146,10 +146,10 @@ async def _judge_duplicate(connection: BatchConnection, duplicate: Duplicate) ->
     try:
         await refuse_taken(connection, duplicate.user)
     except AlreadyExists as error:
-        return Again(error, _MOST_TRIES_FOR_A_NAME)
-    return Again(AlreadyExists(duplicate.field), _MOST_TRIES_FOR_A_NAME)
+        return WriteRetry(error, _MOST_TRIES_FOR_A_NAME)
+    return WriteRetry(AlreadyExists(duplicate.field), _MOST_TRIES_FOR_A_NAME)
 
 
-def _done(value: Any, transaction: SqlTransaction) -> Done:
+def _done(value: Any, transaction: SqlTransaction) -> WriteSuccess:
     recording = transaction.recording
-    return Done(value, recording, transaction.idempotency.claimed, tuple(recording.events))
+    return WriteSuccess(value, recording, transaction.idempotency.claimed, tuple(recording.events))

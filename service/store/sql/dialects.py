@@ -48,7 +48,7 @@ class Compiled(NamedTuple):
 
 
 class Statement:
-    """One thing to say to a database, compiled once for each.
+    """A statement, compiled once for each dialect.
 
     SQLAlchemy writes it and has no part in running it: executing through its connections costs three times what SQLite
     takes for a row.

@@ -78,7 +78,7 @@ _page = functools.cache(list_events)
 
 
 def select_page(query: EventQuery) -> tuple[Statement, dict[str, Any]]:
-    """One more than asked for: it tells whether the page goes to the end."""
+    """The statement of a page and its values. It reads one event more than the limit, to see whether more follow."""
     types = sorted(query.types or ())
     statement = _page(
         until=query.until is not None,
@@ -92,7 +92,7 @@ def select_page(query: EventQuery) -> tuple[Statement, dict[str, Any]]:
 def read_page(
     query: EventQuery, found: Sequence[Row], dialect: Dialect, written: Mapping[tuple[str, int], Event]
 ) -> EventPage:
-    """The answer, from the row of the log with each event, of which there is one more than asked for.
+    """Build a page from rows of the log and its events, of which there is one more than the limit.
 
     `written`: events that are in memory, by epoch and seq; redacted ones are read again.
     """

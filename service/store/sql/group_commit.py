@@ -12,7 +12,7 @@ from service.domain.events.event import Event
 from service.domain.events.position import Position
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.batch import BatchConnection, judge, run_batch
-from service.store.sql.results import Again, Done, Refused, Result, WriteBatch
+from service.store.sql.results import Result, WriteBatch, WriteFailure, WriteRetry, WriteSuccess
 from service.store.sql.write_queue import WaitingWrite, WriteQueue
 
 log = logging.getLogger("roster.store")
@@ -94,12 +94,12 @@ class GroupCommit(Generic[C]):
         position = batch.position or _NOWHERE
         for write, result in zip(writes, batch.results, strict=True):
             match result:
-                case Done():
+                case WriteSuccess():
                     answers.append(partial(write.answer, result, position))
                     events += result.events
-                case Refused(error):
+                case WriteFailure(error):
                     answers.append(partial(write.fail, error))
-                case Again():
+                case WriteRetry():
                     final = write.fail_or_repeat(result.error, result.most_tries)
                     if final is None:
                         again.append(write)
@@ -120,8 +120,8 @@ def _judge(connection: BatchConnection | None, error: Exception) -> Result:
     """The result of each work of a transaction that failed as a whole."""
     if connection is not None:
         result = judge(connection, error)
-        if isinstance(result, Again):
+        if isinstance(result, WriteRetry):
             return result
     if not isinstance(error, Unavailable):
         log.error("group of writes failed; all were rolled back", exc_info=error)
-    return Refused(error)
+    return WriteFailure(error)

@@ -14,7 +14,7 @@ from service.store.recording import Recording
 
 
 @dataclass(slots=True)
-class Done:
+class WriteSuccess:
     """A write that succeeded.
 
     Attributes:
@@ -30,14 +30,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class WriteFailure:
     """A write that changed nothing, and the error for its caller."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class WriteRetry:
     """A write that changed nothing and is to run in a later transaction.
 
     Attributes:
@@ -49,7 +49,7 @@ class Again:
     most_tries: int | None = None
 
 
-Result = Done | Refused | Again
+Result = WriteSuccess | WriteFailure | WriteRetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class WriteBatch:
 
     Attributes:
         results: one for each work.
-        position: of the log after it; None where the transaction has to be rolled back. Then no work is `Done`.
+        position: of the log after it; None where the transaction has to be rolled back. Then no work is a `WriteSuccess`.
     """
 
     results: Sequence[Result]

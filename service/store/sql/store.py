@@ -21,7 +21,7 @@ from service.store.sql.events import SqlEventReads
 from service.store.sql.keys import SqlSecrets, SqlSigningKeys
 from service.store.sql.mail_tokens import SqlMailTokenReads
 from service.store.sql.mails import SqlMailReads
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 from service.store.sql.row_mapper import Row
 from service.store.sql.runner import StatementRunner
 from service.store.sql.second_factors import SqlSecondFactorReads
@@ -73,7 +73,7 @@ class SqlStore(ABC):
         """Run a statement without values, and read its rows in pages, as they are at one position of the log."""
 
     @abstractmethod
-    async def _run(self, work: Work) -> tuple[Done, Position]:
+    async def _run(self, work: Work) -> tuple[WriteSuccess, Position]:
         """Run a work together with others that wait; raises its error."""
 
     def _retention(self) -> RetentionPolicy:

@@ -32,7 +32,7 @@ def user_row(user: User) -> dict[str, Any]:
 
 
 def search_text(user: User) -> str:
-    """The text that a search looks through. Line breaks, which none of the three has, keep a match inside one of them."""
+    """The text in which a search looks. Line breaks keep a match inside one value, because no value contains one."""
     return f"{user.username}\n{user.email.casefold()}\n{user.name.casefold()}"
 
 

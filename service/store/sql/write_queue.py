@@ -12,7 +12,7 @@ from typing import Final
 from service.domain.errors import Unavailable
 from service.domain.events.position import Position
 from service.store.sql.batch import Work
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 
 _MOST_TOGETHER: Final = 64
 _MOST_WAITING: Final = 10_000
@@ -30,11 +30,11 @@ class WaitingWrite:
     """
 
     work: Work
-    future: asyncio.Future[tuple[Done, Position]]
+    future: asyncio.Future[tuple[WriteSuccess, Position]]
     tries: int = 0
     postponed_at: float | None = None
 
-    def answer(self, done: Done, position: Position) -> None:
+    def answer(self, done: WriteSuccess, position: Position) -> None:
         """Deliver the result to the caller, if it still waits."""
         if not self.future.done():
             self.future.set_result((done, position))
@@ -69,7 +69,7 @@ class WriteQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, work: Work) -> asyncio.Future[tuple[Done, Position]]:
+    def put(self, work: Work) -> asyncio.Future[tuple[WriteSuccess, Position]]:
         """Enqueue a work. Raises `Unavailable` where too many wait, or the writer is closing."""
         if self.closing or len(self._waiting) >= _MOST_WAITING:
             raise Unavailable(1)

@@ -43,7 +43,7 @@ def read_record(descriptor: int) -> RunRecord:
 
 
 def write_owner(descriptor: int, owner: str, record: RunRecord, *, to_disk: bool = False) -> None:
-    """Write both; where the disk has no room it stays as it is."""
+    """Write both. On a full disk the file stays unchanged, and no error is raised."""
     text = f"{owner[:200]}\n{json.dumps({'runs': record.runs, 'head': record.head})}"
     with suppress(OSError):  # the lock is what counts, and it takes no room on a disk that is full
         os.pwrite(descriptor, text.encode(errors="replace").ljust(_SIZE - 1) + b"\n", 0)

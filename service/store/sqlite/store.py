@@ -22,7 +22,7 @@ from service.store.sql import schema
 from service.store.sql.batch import Work
 from service.store.sql.dialects import SQLITE, Statement
 from service.store.sql.log_statements import POSITION
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 from service.store.sql.row_mapper import Row
 from service.store.sql.store import SqlStore
 from service.store.sqlite.connection import SqliteConnection
@@ -197,5 +197,5 @@ class SqliteStore(SqlStore):
         finally:
             connection.close()
 
-    async def _run(self, work: Work) -> tuple[Done, Position]:
+    async def _run(self, work: Work) -> tuple[WriteSuccess, Position]:
         return await self._writer.write(work)

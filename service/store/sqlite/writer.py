@@ -12,7 +12,7 @@ from service.store.run_sync import run_sync
 from service.store.sql.append import RetentionPolicy
 from service.store.sql.batch import Work
 from service.store.sql.group_commit import GroupCommit
-from service.store.sql.results import Done
+from service.store.sql.results import WriteSuccess
 from service.store.sqlite.connection import SqliteConnection
 
 
@@ -35,7 +35,7 @@ class SqliteWriter:
         self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Work) -> tuple[Done, Position]:
+    async def write(self, work: Work) -> tuple[WriteSuccess, Position]:
         """Run the write; raises its error, `Unavailable` if too many writes wait, and every error of SQLite.
 
         Cancelling the caller does not stop the write: it commits whole, or not at all.
