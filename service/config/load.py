@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
@@ -13,6 +14,8 @@ from pydantic_settings import SettingsError as UnreadableSetting
 from service.config.env_file import UnreadableFile, check_file, names_in
 from service.config.secret_values import HIDDEN, display_secret, is_secret
 from service.config.settings import ENV_FILE, PREFIX, Settings, SettingsError
+
+_USERINFO: Final = re.compile(r"(?<=://)[^\s\"',]*@")
 
 
 def load(**overrides: Any) -> Settings:
@@ -66,9 +69,14 @@ def unknown_variables() -> list[UnknownVariable]:
 def _sentence(problem: dict[str, Any]) -> str:
     name = str(problem["loc"][0])
     annotation = Settings.model_fields[name].annotation
-    shown = display_secret(annotation, problem["input"]) if is_secret(annotation) else repr(problem["input"])
+    shown = display_secret(annotation, problem["input"]) if is_secret(annotation) else _display(problem["input"])
     sentence = f"{PREFIX}{name.upper()}={shown}: {problem['msg'].removeprefix('Value error, ')}"
     if str(problem["input"]).startswith("tcp://"):
         # Kubernetes gives every pod NAME_PORT=tcp://… for a Service called NAME.
         sentence += " (Kubernetes sets this for a Service named roster; set enableServiceLinks: false on the pod)"
     return sentence
+
+
+def _display(value: object) -> str:
+    # A URL may carry a password where none belongs.
+    return _USERINFO.sub("…@", repr(value))

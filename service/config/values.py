@@ -62,6 +62,8 @@ def _listed(example: str) -> Callable[[object], object]:
 
 def _origin(text: str) -> str:
     parts = urlsplit(text)
+    if "@" in text:  # not repeated in the message: it may be a password
+        raise ValueError("is not an origin: an origin has no user and no password")
     if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
         raise ValueError(f"{text!r} is not an origin such as https://app.example.com")
     return text.lower()

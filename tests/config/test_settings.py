@@ -250,6 +250,13 @@ def test_variable_made_by_kubernetes_is_explained(monkeypatch: pytest.MonkeyPatc
         ("STORE_URL", "postgresq://db/x?user=roster&password=pa/ss&port=1", "'postgresq://db/…'"),
         ("STORE_URL", "postgresq://roster:pa/ss", "'postgresq://…'"),
         ("REDIS_URL", "redis://:pa/ss@[::1]:6379/x", "'redis://…@[::1]:6379/…'"),
+        ("PUBLIC_URL", "https://me:pa/ss@example.com", "'https://…@example.com'"),
+        ("PUBLIC_URL", "https://me:pass@example.com", "'https://…@example.com'"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example,https://me:pass@example.com",
+            "'https://a.example,https://…@example.com'",
+        ),
         ("SMTP_URL", "smtp://me:pa/ss@mail:587/x", "'smtp://…@mail:587/…'"),
         ("UPSTREAMS", '{"Weather": "https://me:pa/ss@example.com"}', "{'Weather': 'https://…@example.com'}"),
         ("UPSTREAMS", '{"Weather": "https://example.com?key=pa/ss"}', "{'Weather': 'https://example.com?…'}"),
@@ -261,6 +268,7 @@ def test_password_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch, name: s
 
     assert said.startswith(f"ROSTER_{name}={shown}: ")
     assert "pa/ss" not in said
+    assert "pass@" not in said
 
 
 def test_misspelt_name_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
