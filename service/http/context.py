@@ -32,7 +32,7 @@ class Context:
         used_s: how many seconds of that limit are used up.
         rate_limited: the limit that a feed has reached; the view reports it in the stream. None below the limit.
         streamed_bytes: bytes that a stream sent; None for other responses.
-        entered: id of the user whom a login or a refresh authenticated; None for other requests.
+        authenticated_user: id of the user whom a login or a refresh authenticated; None for other requests.
         problem: slug of the problem in the response; None without a problem.
     """
 
@@ -45,5 +45,5 @@ class Context:
     used_s: float = 0.0
     rate_limited: TooMany | None = None
     streamed_bytes: int | None = None
-    entered: str | None = None
+    authenticated_user: str | None = None
     problem: str | None = None

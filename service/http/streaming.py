@@ -37,7 +37,7 @@ async def serve_stream(view: View, reading: Reading, start: Start) -> web.Stream
     elif not services.hub.is_current:
         stream.end(close_reasons.FEED_FAILED)
     try:
-        await stream.run(reading, start, services.connections, services.authenticator.confirm)
+        await stream.run(reading, start, services.connections, services.authenticator.revalidate)
     finally:
         context.streamed_bytes = stream.sent_bytes
     return stream.response

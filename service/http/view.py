@@ -162,7 +162,7 @@ class View(web.View, CorsMixin):
             ) from None
         principal = self.request[CONTEXT].principal
         # Who sends the last byte half a minute after its credentials may have lost them since.
-        if principal is not None and not here_already and not await self.services.authenticator.confirm(principal):
+        if principal is not None and not here_already and not await self.services.authenticator.revalidate(principal):
             raise InvalidToken()
         return body
 

@@ -34,7 +34,7 @@ def auth(authenticator: Authenticator, public_url: str, metrics_token: str) -> S
             return None
         given = request.headers.get(hdrs.AUTHORIZATION)
         if given is not None:
-            principal = authenticator.remembered(given)
+            principal = authenticator.cached(given)
             # A query may hold a ticket: both at once are refused below.
             if principal is not None and (access is _BEARER or not request.query_string):
                 context.principal = principal

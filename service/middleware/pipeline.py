@@ -86,7 +86,7 @@ def pipeline(
                     seconds,
                     sent if context.streamed_bytes is None else context.streamed_bytes,
                     context.request_id,
-                    context.entered if principal is None else principal.user,
+                    context.authenticated_user if principal is None else principal.user,
                     context.client,
                     context.problem,
                 )

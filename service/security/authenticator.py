@@ -57,12 +57,12 @@ class Principal:
 class Authenticator:
     """Checks credentials against the store at first sight and remembers access tokens by their exact text.
 
-    What is remembered is dropped by `follow` as soon as the log says that its user's rights or sessions changed, and
+    What is remembered is dropped by `invalidate` as soon as the log says that its user's rights or sessions changed, and
     is compared with the clock at every use. No list of what has ended is kept: a token whose session is not there any more
     is refused at first sight, in every process and after every restart.
 
     Args:
-        is_current: whether `follow` is called in time; while it is not, the store is asked at every use.
+        is_current: whether `invalidate` is called in time; while it is not, the store is asked at every use.
         on_use: called with the id of an API token at each use; waits for nothing.
     """
 
@@ -83,7 +83,7 @@ class Authenticator:
         self._tokens_of: dict[UUID, set[str]] = {}
         self._endings = 0
 
-    def remembered(self, authorization: str) -> Principal | None:
+    def cached(self, authorization: str) -> Principal | None:
         """The principal of an `Authorization` header that was checked before and has not ended.
 
         None asks for `bearer`. The whole header is the key: nothing has to be cut out of it.
@@ -98,7 +98,7 @@ class Authenticator:
     async def bearer(self, token: str) -> Principal:
         """Check an access token or an API token; raises `InvalidToken`."""
         authorization = f"Bearer {token}"
-        principal = self.remembered(authorization)
+        principal = self.cached(authorization)
         if principal is not None:
             return principal
         endings = self._endings
@@ -134,7 +134,7 @@ class Authenticator:
             token=token,
         )
 
-    async def confirm(self, principal: Principal) -> bool:
+    async def revalidate(self, principal: Principal) -> bool:
         """Look once more: whether its rights are still the same; raises `InvalidToken`.
 
         For a stream, after it was registered: this closes the race with a revocation between authentication and
@@ -189,7 +189,7 @@ class Authenticator:
         session, user = await self._live(session_id)
         return _lasting(session, user)
 
-    def follow(self, events: Iterable[Event]) -> None:
+    def invalidate(self, events: Iterable[Event]) -> None:
         """Forget what these events may have changed."""
         for event in events:
             # A principal also carries the username, which rooms show to others.
@@ -198,7 +198,7 @@ class Authenticator:
                 for token in self._tokens_of.pop(event.subject, ()):
                     self._remembered.pop(token, None)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Clear the cache: revocations may have been missed."""
         self._endings += 1
         self._remembered.clear()

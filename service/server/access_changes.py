@@ -30,24 +30,24 @@ class AccessChanges:
     def listen(self, store: Store, hub: Hub, keyring: Keyring) -> None:
         """Register with everything that reports a change of access."""
         # A response about a revocation waits for no log reader: the session is revoked in this process at commit.
-        store.add_commit_listener(self._authenticator.follow)
+        store.add_commit_listener(self._authenticator.invalidate)
         hub.add_principal_listener(self._apply)
         hub.add_failure_listener(self._on_feed_failure)
         keyring.add_loss_listener(self._on_key_loss)
         self._rooms.add_failure_listener(self._on_rooms_failure)
 
     def _apply(self, event: Event) -> None:
-        self._authenticator.follow((event,))
+        self._authenticator.invalidate((event,))
         self._connections.follow(event)
         if "username" in event.changed and event.user is not None:
             self._rooms.rename(event.subject, event.user.username)
 
     def _on_feed_failure(self) -> None:
-        self._authenticator.forget()
+        self._authenticator.clear_cache()
         self._connections.end_all(close_reasons.FEED_FAILED)
 
     def _on_key_loss(self) -> None:
-        self._authenticator.forget()
+        self._authenticator.clear_cache()
         self._connections.end_all(close_reasons.EXPIRED)
 
     def _on_rooms_failure(self) -> None:

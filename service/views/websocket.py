@@ -120,7 +120,7 @@ class WebSocketView(View):
             rooms=services.rooms,
             tasks=services.tasks,
         )
-        commands = Commands(peer, services.authenticator.bearer, services.authenticator.confirm)
+        commands = Commands(peer, services.authenticator.bearer, services.authenticator.revalidate)
         peer.send(
             {
                 "type": "hello",
@@ -144,7 +144,7 @@ class WebSocketView(View):
         elif response.limit.exceeded:
             peer.end(close_reasons.TOO_MANY_MESSAGES)
         try:
-            await peer.confirm(services.authenticator.confirm)
+            await peer.confirm(services.authenticator.revalidate)
             await self._receive(response, peer, commands)
         finally:
             peer.close()

@@ -51,13 +51,13 @@ class World:
         assert found is not None
         return found
 
-    async def passes(self, text: str) -> bool:
+    async def consume_code(self, text: str) -> bool:
         owner = await self.owner()
-        return await ask(self.store, lambda transaction: mfa.passes(transaction, self.clock, owner, text))
+        return await ask(self.store, lambda transaction: mfa.consume_code(transaction, self.clock, owner, text))
 
-    async def demand(self, text: str | None) -> None:
+    async def require_code(self, text: str | None) -> None:
         owner = await self.owner()
-        await ask(self.store, lambda transaction: mfa.demand(transaction, self.clock, owner, text))
+        await ask(self.store, lambda transaction: mfa.require_code(transaction, self.clock, owner, text))
 
 
 @pytest.fixture
@@ -78,25 +78,25 @@ async def test_code_passes_in_its_time_and_once(moves: list[tuple[int, int]]) ->
         step = world.step + offset
         # Of this secret no two steps that are so near have one code.
         passes = abs(offset) <= 1 and step > newest
-        assert await world.passes(HOTP(SECRET).at(step)) is passes
+        assert await world.consume_code(HOTP(SECRET).at(step)) is passes
         newest = step if passes else newest
 
 
 async def test_recovery_code_passes_once_and_is_reported(world: World) -> None:
     """A code of the app causes no notice."""
-    assert await world.passes(HOTP(SECRET).at(world.step))
+    assert await world.consume_code(HOTP(SECRET).at(world.step))
     assert list(await world.store.mails.list_due(world.clock(), 10)) == []
-    assert await world.passes(PAPER)
-    assert not await world.passes(PAPER)
+    assert await world.consume_code(PAPER)
+    assert not await world.consume_code(PAPER)
     assert [mail.kind for mail in await world.store.mails.list_due(world.clock(), 10)] == ["code_used"]
 
 
 async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
     """Each error has its own message; a user without an active second factor needs no code."""
     with pytest.raises(OtpFieldMissing) as missing:
-        await world.demand(None)
+        await world.require_code(None)
     with pytest.raises(OtpFieldWrong) as wrong:
-        await world.demand("000000")
+        await world.require_code("000000")
     found = [(error.pointer, error.code) for refused in (missing, wrong) for error in refused.value.errors]
     assert found == [("/otp", "otp_required"), ("/otp", "wrong_otp")]
 
@@ -110,4 +110,4 @@ async def test_code_that_is_missing_or_wrong_is_named(world: World) -> None:
 
         await world.store.write(work, BY)
         for text in (None, "000000"):
-            await world.demand(text)
+            await world.require_code(text)

@@ -24,15 +24,21 @@ async def member() -> Member:
     return await Member().create()
 
 
-async def hold(member: Member, proven: str, otp: str | None = None, pointer: str = "/password") -> Credentials:
+async def require_reauth(
+    member: Member, proven: str, otp: str | None = None, pointer: str = "/password"
+) -> Credentials:
     return await ask(
         member.store,
-        lambda transaction: reauthentication.hold(transaction, member.clock, member.ada.id, proven, otp, pointer),
+        lambda transaction: reauthentication.require_reauth(
+            transaction, member.clock, member.ada.id, proven, otp, pointer
+        ),
     )
 
 
-async def show(member: Member, otp: str | None, password: str = PASSWORD) -> str:
-    return await reauthentication.show(member.store, member.hasher, member.clock, BY, member.ada.id, password, otp)
+async def reauthenticate(member: Member, otp: str | None, password: str = PASSWORD) -> str:
+    return await reauthentication.reauthenticate(
+        member.store, member.hasher, member.clock, BY, member.ada.id, password, otp
+    )
 
 
 def pointers(refused: Invalid) -> list[str]:
@@ -43,15 +49,18 @@ def pointers(refused: Invalid) -> list[str]:
 
 
 async def test_matching_password_proves_the_stored_hash(member: Member) -> None:
-    """The result is the hash that is stored, so that `hold` can compare it."""
-    assert await reauthentication.prove(member.store, member.hasher, member.ada.id, PASSWORD) == f"hash of {PASSWORD}"
+    """The result is the hash that is stored, so that `require_reauth` can compare it."""
+    assert (
+        await reauthentication.verify_password(member.store, member.hasher, member.ada.id, PASSWORD)
+        == f"hash of {PASSWORD}"
+    )
 
 
 @pytest.mark.parametrize("password", ["", PASSWORD.upper(), PASSWORD + " ", f"hash of {PASSWORD}"])
 async def test_other_password_is_refused_at_its_field(member: Member, password: str) -> None:
     """A password that differs in anything is refused, and the error names the field that the client sent."""
     with pytest.raises(WrongPassword) as refused:
-        await reauthentication.prove(member.store, member.hasher, member.ada.id, password, "/current")
+        await reauthentication.verify_password(member.store, member.hasher, member.ada.id, password, "/current")
     assert pointers(refused.value) == ["/current"]
 
 
@@ -60,7 +69,7 @@ async def test_account_without_a_password_costs_a_hash_and_is_refused(member: Me
     eve = a_user()
     await keep(member.store, eve)
     with pytest.raises(WrongPassword):
-        await reauthentication.prove(member.store, member.hasher, eve.id, PASSWORD)
+        await reauthentication.verify_password(member.store, member.hasher, eve.id, PASSWORD)
     assert member.hasher.verified == [PASSWORD]
 
 
@@ -71,7 +80,7 @@ async def test_missing_user_proves_nothing(member: Member, deleted: bool) -> Non
         await erase(member.store, member.ada)
     user_id: UUID = member.ada.id if deleted else uuid.uuid4()
     with pytest.raises(InvalidToken):
-        await reauthentication.prove(member.store, member.hasher, user_id, PASSWORD)
+        await reauthentication.verify_password(member.store, member.hasher, user_id, PASSWORD)
     assert member.hasher.verified == []
 
 
@@ -81,15 +90,15 @@ async def test_password_of_another_user_proves_nothing(member: Member) -> None:
     await keep(member.store, eve)
     await member.store.write(lambda write: write.users.set_password(eve.id, f"hash of {NEW_PASSWORD}"), BY)
     with pytest.raises(WrongPassword):
-        await reauthentication.prove(member.store, member.hasher, member.ada.id, NEW_PASSWORD)
+        await reauthentication.verify_password(member.store, member.hasher, member.ada.id, NEW_PASSWORD)
 
 
 # hold
 
 
 async def test_hold_accepts_the_hash_that_is_still_stored(member: Member) -> None:
-    """`hold` returns the credentials of the user whose password was proven."""
-    owner = await hold(member, f"hash of {PASSWORD}")
+    """`require_reauth` returns the credentials of the user whose password was proven."""
+    owner = await require_reauth(member, f"hash of {PASSWORD}")
     assert owner == await member.credentials()
 
 
@@ -97,24 +106,24 @@ async def test_hold_accepts_the_hash_that_is_still_stored(member: Member) -> Non
 async def test_hold_refuses_any_other_hash(member: Member, proven: str) -> None:
     """A hash that is not the stored one is refused at the field of the password."""
     with pytest.raises(WrongPassword) as refused:
-        await hold(member, proven, pointer="/current")
+        await require_reauth(member, proven, pointer="/current")
     assert pointers(refused.value) == ["/current"]
 
 
 async def test_same_password_hashed_again_must_be_proven_again(member: Member) -> None:
     """A hash that was replaced since the check proves nothing, also where the password is the same."""
-    proven = await reauthentication.prove(member.store, member.hasher, member.ada.id, PASSWORD)
+    proven = await reauthentication.verify_password(member.store, member.hasher, member.ada.id, PASSWORD)
     await member.set_hash(f"old hash of {PASSWORD}")
     with pytest.raises(WrongPassword):
-        await hold(member, proven)
+        await require_reauth(member, proven)
 
 
 async def test_hold_refuses_a_user_that_was_deleted_since(member: Member) -> None:
     """A user that was deleted after its password was checked may do nothing any more."""
-    proven = await reauthentication.prove(member.store, member.hasher, member.ada.id, PASSWORD)
+    proven = await reauthentication.verify_password(member.store, member.hasher, member.ada.id, PASSWORD)
     await erase(member.store, member.ada)
     with pytest.raises(InvalidToken):
-        await hold(member, proven)
+        await require_reauth(member, proven)
 
 
 async def test_hold_asks_for_the_code_after_the_password(member: Member) -> None:
@@ -122,18 +131,18 @@ async def test_hold_asks_for_the_code_after_the_password(member: Member) -> None
     await member.set_factor(SecondFactor(SECRET, member.clock()))
     code = TOTP(SECRET).at(member.clock())
     with pytest.raises(WrongPassword):
-        await hold(member, "hash of nothing", code)
+        await require_reauth(member, "hash of nothing", code)
     with pytest.raises(OtpFieldMissing):
-        await hold(member, f"hash of {PASSWORD}")
+        await require_reauth(member, f"hash of {PASSWORD}")
     with pytest.raises(OtpFieldWrong):
-        await hold(member, f"hash of {PASSWORD}", "")
-    await hold(member, f"hash of {PASSWORD}", code)
+        await require_reauth(member, f"hash of {PASSWORD}", "")
+    await require_reauth(member, f"hash of {PASSWORD}", code)
 
 
 async def test_unconfirmed_second_factor_is_not_asked_for(member: Member) -> None:
     """A second factor that was begun and not confirmed protects nothing yet, and no code is required."""
     await member.set_factor(SecondFactor(SECRET))
-    assert (await hold(member, f"hash of {PASSWORD}")).user.id == member.ada.id
+    assert (await require_reauth(member, f"hash of {PASSWORD}")).user.id == member.ada.id
 
 
 # show
@@ -143,11 +152,11 @@ async def test_shown_code_is_used_up(member: Member) -> None:
     """A code that was shown once does not pass a second time; the next one does."""
     await member.set_factor(SecondFactor(SECRET, member.clock()))
     code = TOTP(SECRET).at(member.clock())
-    assert await show(member, code) == f"hash of {PASSWORD}"
+    assert await reauthenticate(member, code) == f"hash of {PASSWORD}"
     with pytest.raises(OtpFieldWrong):
-        await show(member, code)
+        await reauthenticate(member, code)
     member.clock.advance(30)
-    await show(member, TOTP(SECRET).at(member.clock()))
+    await reauthenticate(member, TOTP(SECRET).at(member.clock()))
 
 
 async def test_wrong_password_uses_up_no_code(member: Member) -> None:
@@ -155,8 +164,8 @@ async def test_wrong_password_uses_up_no_code(member: Member) -> None:
     await member.set_factor(SecondFactor(SECRET, member.clock()))
     code = TOTP(SECRET).at(member.clock())
     with pytest.raises(WrongPassword):
-        await show(member, code, NEW_PASSWORD)
-    await show(member, code)
+        await reauthenticate(member, code, NEW_PASSWORD)
+    await reauthenticate(member, code)
 
 
 async def test_password_replaced_during_the_check_is_refused(member: Member) -> None:
@@ -165,6 +174,6 @@ async def test_password_replaced_during_the_check_is_refused(member: Member) -> 
     code = TOTP(SECRET).at(member.clock())
     member.hasher.before_verify = lambda: member.set_hash(f"old hash of {PASSWORD}")
     with pytest.raises(WrongPassword):
-        await show(member, code)
+        await reauthenticate(member, code)
     member.hasher.before_verify = None
-    await show(member, code)
+    await reauthenticate(member, code)

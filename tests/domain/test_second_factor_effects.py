@@ -42,9 +42,9 @@ class World(Member):
             self.store, self.hasher, self.clock, BY, self.ada.id, self.here.id, password, code
         )
 
-    async def passes(self, code: str) -> bool:
+    async def consume_code(self, code: str) -> bool:
         owner = await self.credentials()
-        return await ask(self.store, lambda write: mfa.passes(write, self.clock, owner, code))
+        return await ask(self.store, lambda write: mfa.consume_code(write, self.clock, owner, code))
 
 
 @pytest.fixture
@@ -83,9 +83,9 @@ async def test_code_of_the_confirmation_is_used_up(world: World) -> None:
     await world.set_factor(SecondFactor(SECRET))
     code = world.code()
     await world.confirm(code)
-    assert not await world.passes(code)
+    assert not await world.consume_code(code)
     world.clock.advance(30)
-    assert await world.passes(world.code())
+    assert await world.consume_code(world.code())
 
 
 async def test_nothing_is_confirmed_that_was_not_begun(world: World) -> None:
@@ -104,7 +104,7 @@ async def test_recovery_code_does_not_confirm(world: World) -> None:
     await world.set_factor(SecondFactor(SECRET))
     with pytest.raises(OtpFieldWrong):
         await world.confirm(codes[1])
-    assert not await world.passes(codes[1])
+    assert not await world.consume_code(codes[1])
 
 
 async def test_renewed_codes_replace_all_before(world: World) -> None:
@@ -112,9 +112,9 @@ async def test_renewed_codes_replace_all_before(world: World) -> None:
     before = await world.turn_on()
     after = await world.renew(world.code())
     assert len({*before, *after}) == 20
-    assert [await world.passes(code) for code in before] == [False] * 10
-    assert [await world.passes(code) for code in after] == [True] * 10
-    assert [await world.passes(code) for code in after] == [False] * 10
+    assert [await world.consume_code(code) for code in before] == [False] * 10
+    assert [await world.consume_code(code) for code in after] == [True] * 10
+    assert [await world.consume_code(code) for code in after] == [False] * 10
     assert ("new_codes", "ada@example.com") in await world.mails()
 
 
@@ -122,7 +122,7 @@ async def test_renewal_by_a_recovery_code_uses_it_up(world: World) -> None:
     """A recovery code is enough to get new ones, and is not valid afterwards."""
     before = await world.turn_on()
     await world.renew(before[3])
-    assert not await world.passes(before[3])
+    assert not await world.consume_code(before[3])
 
 
 async def test_refused_renewal_leaves_the_codes(world: World) -> None:
@@ -134,8 +134,8 @@ async def test_refused_renewal_leaves_the_codes(world: World) -> None:
         await world.renew(None)
     with pytest.raises(OtpFieldWrong):
         await world.renew("000000")
-    assert await world.passes(before[0])
-    assert await world.passes(world.code())
+    assert await world.consume_code(before[0])
+    assert await world.consume_code(world.code())
 
 
 @pytest.mark.parametrize("factor", [None, SecondFactor(SECRET)])

@@ -92,7 +92,7 @@ async def test_ending_reaches_other_processes_within_a_second(place: str, act: A
     async with two(place) as (one, other):
         admin, ada = await one.admin(), await one.member("ada")
         await other.json("GET", "/v1/users/me", ada)
-        assert other.app[SERVICES].authenticator.remembered(ada.headers["Authorization"]) is not None
+        assert other.app[SERVICES].authenticator.cached(ada.headers["Authorization"]) is not None
         async with other.feed(ada) as stream, connect(other, ada) as socket:
             await stream.expect("hello")
             began = time.monotonic()
@@ -127,7 +127,7 @@ async def test_token_that_comes_from_elsewhere_is_asked_for(place: str) -> None:
     async with two(place) as (one, other):
         ada = await one.member("ada")
         await one.json("POST", "/v1/auth/logout", ada, status=204)
-        assert other.app[SERVICES].authenticator.remembered(ada.headers["Authorization"]) is None
+        assert other.app[SERVICES].authenticator.cached(ada.headers["Authorization"]) is None
         await other.json("GET", "/v1/users/me", ada, status=401)
 
 

@@ -128,11 +128,11 @@ async def world() -> World:
 async def test_token_is_checked_once_and_remembered(world: World) -> None:
     """The first use of a token asks the store, later ones do not; another token of the session is asked for again."""
     token = world.token()
-    assert world.authenticator.remembered(f"Bearer {token}") is None
+    assert world.authenticator.cached(f"Bearer {token}") is None
     principal = await world.authenticator.bearer(token)
 
     assert await world.authenticator.bearer(token) is principal
-    assert world.authenticator.remembered(f"Bearer {token}") is principal
+    assert world.authenticator.cached(f"Bearer {token}") is principal
     assert world.store.sessions.asked == 1
     await world.authenticator.bearer(world.token())
     assert world.store.sessions.asked == 2
@@ -160,10 +160,10 @@ async def test_spelling_of_a_remembered_token_is_exact(world: World) -> None:
     await world.authenticator.bearer(token)
 
     for other in (token + "=", token + " ", " " + token, token[:-1], token.swapcase()):
-        assert world.authenticator.remembered(f"Bearer {other}") is None
+        assert world.authenticator.cached(f"Bearer {other}") is None
         with pytest.raises(InvalidToken):
             await world.authenticator.bearer(other)
-    assert world.authenticator.remembered(f"bearer {token}") is None
+    assert world.authenticator.cached(f"bearer {token}") is None
 
 
 @pytest.mark.parametrize(
@@ -180,21 +180,21 @@ async def test_event_makes_forget(world: World, changed: Callable[[World], Event
     """An event that may change a principal drops all that is cached of that user, and of no other."""
     token, other = world.token(), a_user()
     await world.authenticator.bearer(token)
-    world.authenticator.follow([replace(changed(world), subject=other.id)])
-    assert world.authenticator.remembered(f"Bearer {token}") is not None
+    world.authenticator.invalidate([replace(changed(world), subject=other.id)])
+    assert world.authenticator.cached(f"Bearer {token}") is not None
 
-    world.authenticator.follow([changed(world)])
+    world.authenticator.invalidate([changed(world)])
 
-    assert world.authenticator.remembered(f"Bearer {token}") is None
+    assert world.authenticator.cached(f"Bearer {token}") is None
 
 
 async def test_other_changes_are_not_asked_about(world: World) -> None:
     """A new name or age drops nothing from the cache."""
     token = world.token()
     await world.authenticator.bearer(token)
-    world.authenticator.follow([updated(world.user, "name", "age", "email")])
+    world.authenticator.invalidate([updated(world.user, "name", "age", "email")])
 
-    assert world.authenticator.remembered(f"Bearer {token}") is not None
+    assert world.authenticator.cached(f"Bearer {token}") is not None
 
 
 async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> None:
@@ -204,11 +204,11 @@ async def test_answer_older_than_an_ending_is_not_remembered(world: World) -> No
     asking = asyncio.create_task(world.authenticator.bearer(token))
     await asyncio.sleep(0)
     await world.revoke_session()
-    world.authenticator.follow([world.ended()])
+    world.authenticator.invalidate([world.ended()])
     world.store.sessions.go_on.set()
     await asking
 
-    assert world.authenticator.remembered(f"Bearer {token}") is None
+    assert world.authenticator.cached(f"Bearer {token}") is None
     with pytest.raises(InvalidToken):
         await world.authenticator.bearer(token)
 
@@ -219,11 +219,11 @@ async def test_no_principal_is_cached_while_revocations_are_unknown(world: World
     world.authenticator._is_current = lambda: current
     token = world.token()
     await world.authenticator.bearer(token)
-    world.authenticator.forget()
-    assert world.authenticator.remembered(f"Bearer {token}") is None
+    world.authenticator.clear_cache()
+    assert world.authenticator.cached(f"Bearer {token}") is None
     current = False
     await world.authenticator.bearer(token)
-    assert world.authenticator.remembered(f"Bearer {token}") is None
+    assert world.authenticator.cached(f"Bearer {token}") is None
 
     await world.revoke_session()
     with pytest.raises(InvalidToken):
@@ -233,12 +233,12 @@ async def test_no_principal_is_cached_while_revocations_are_unknown(world: World
 async def test_principal_is_confirmed_while_it_holds(world: World) -> None:
     """The store is asked, not what is remembered: the end of its session or another role is found at once."""
     principal = await world.authenticator.bearer(world.token())
-    assert await world.authenticator.confirm(principal)
-    assert not await world.authenticator.confirm(replace(principal, caller=replace(principal.caller, role="admin")))
+    assert await world.authenticator.revalidate(principal)
+    assert not await world.authenticator.revalidate(replace(principal, caller=replace(principal.caller, role="admin")))
 
     await world.revoke_session()
     with pytest.raises(InvalidToken):
-        await world.authenticator.confirm(principal)
+        await world.authenticator.revalidate(principal)
 
 
 async def test_remembered_token_ends_with_the_clock(world: World) -> None:
@@ -247,8 +247,8 @@ async def test_remembered_token_ends_with_the_clock(world: World) -> None:
     token = world.token()
     await world.authenticator.bearer(token)
 
-    assert world.authenticator.remembered(f"Bearer {token}") is not None
-    await until(lambda: world.authenticator.remembered(f"Bearer {token}") is None)
+    assert world.authenticator.cached(f"Bearer {token}") is not None
+    await until(lambda: world.authenticator.cached(f"Bearer {token}") is None)
 
 
 async def test_token_of_another_users_session_is_refused(world: World) -> None:
@@ -329,11 +329,11 @@ async def test_memory_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
     tokens = [world.token() for _ in range(5)]
     for token in tokens:
         await world.authenticator.bearer(token)
-    kept = [world.authenticator.remembered(f"Bearer {token}") is not None for token in tokens]
-    world.authenticator.follow([world.ended()])
+    kept = [world.authenticator.cached(f"Bearer {token}") is not None for token in tokens]
+    world.authenticator.invalidate([world.ended()])
 
     assert kept == [False, False, True, True, True]
-    assert not any(world.authenticator.remembered(f"Bearer {token}") for token in tokens)
+    assert not any(world.authenticator.cached(f"Bearer {token}") for token in tokens)
 
 
 # API tokens
@@ -385,19 +385,19 @@ async def test_api_token_without_an_end_lasts(program: Program) -> None:
     principal = await program.authenticator.bearer(program.text)
 
     assert principal.expires_at == math.inf
-    assert program.authenticator.remembered(program.header) is principal
+    assert program.authenticator.cached(program.header) is principal
 
 
 async def test_each_use_of_an_api_token_is_recorded(program: Program) -> None:
     """Remembered or not; what was refused is none, and a session's token has none to tell."""
     await program.authenticator.bearer(program.text)
-    program.authenticator.remembered(program.header)
+    program.authenticator.cached(program.header)
     assert program.used == [program.token.id] * 2
 
     with pytest.raises(InvalidToken):
         await program.authenticator.bearer(api_token_secret.make())
     await program.authenticator.bearer(token := program.world.token())
-    program.authenticator.remembered(f"Bearer {token}")
+    program.authenticator.cached(f"Bearer {token}")
     assert len(program.used) == 2
 
 
@@ -405,31 +405,31 @@ async def test_end_of_an_api_token_makes_forget(program: Program) -> None:
     """The event of its end drops what is remembered, and the store then knows of none."""
     world, token = program.world, program.token
     principal = await program.authenticator.bearer(program.text)
-    assert await program.authenticator.confirm(principal)
+    assert await program.authenticator.revalidate(principal)
     await drop(world.store, token)
-    program.authenticator.follow(
+    program.authenticator.invalidate(
         [Event("token.ended", world.clock(), None, world.user.id, token_id=token.id, reason="revoked")]
     )
 
-    assert program.authenticator.remembered(program.header) is None
+    assert program.authenticator.cached(program.header) is None
     with pytest.raises(InvalidToken):
         await program.authenticator.bearer(program.text)
     with pytest.raises(InvalidToken):
-        await program.authenticator.confirm(principal)
+        await program.authenticator.revalidate(principal)
 
 
 async def test_api_token_of_an_inactive_user_is_refused(program: Program) -> None:
     """Also if it expired; and another role is found at once."""
     principal = await program.authenticator.bearer(program.text)
     await program.world.change(role="admin")
-    assert not await program.authenticator.confirm(principal)
-    program.authenticator.forget()
+    assert not await program.authenticator.revalidate(principal)
+    program.authenticator.clear_cache()
     await program.world.change(active=False)
 
     with pytest.raises(InvalidToken):
         await program.authenticator.bearer(program.text)
     with pytest.raises(InvalidToken):
-        await program.authenticator.confirm(principal)
+        await program.authenticator.revalidate(principal)
 
 
 async def test_what_is_no_api_token_is_not_asked_about(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -427,7 +427,7 @@ async def test_end_reaches_every_process_within_a_second(place: str) -> None:
             assert await closing(feed) == "session_ended"
             assert (await client.closing())[1] == 4401
             authenticator = there.app[SERVICES].authenticator
-            await until(lambda: authenticator.remembered(f"Bearer {program.access_token}") is None)
+            await until(lambda: authenticator.cached(f"Bearer {program.access_token}") is None)
             assert await status_of(there, program) == (401, CHALLENGE)
             assert time.monotonic() - began < 1 + BUSY_S
         assert (await status_of(there, other))[0] == 200

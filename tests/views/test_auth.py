@@ -370,8 +370,8 @@ async def test_session_ends_by_itself() -> None:
         ada = await server.member("ada")
         authenticator = server.app[SERVICES].authenticator
         header = ada.headers["Authorization"]
-        assert authenticator.remembered(header) is not None
-        await until(lambda: authenticator.remembered(header) is None)
+        assert authenticator.cached(header) is not None
+        await until(lambda: authenticator.cached(header) is None)
         await server.json("GET", "/v1/users/me", ada, status=401)
         await refresh(server, ada.refresh_token, status=400)
 

@@ -153,7 +153,7 @@ async def test_session_that_is_not_refreshed_ends() -> None:
     async with serve(session_idle_timeout_s=1) as server:
         ada = await server.member("ada")
         header = ada.headers["Authorization"]
-        await until(lambda: server.app[SERVICES].authenticator.remembered(header) is None)
+        await until(lambda: server.app[SERVICES].authenticator.cached(header) is None)
         await server.json("GET", "/v1/users/me", ada, status=401)
         await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": ada.refresh_token})
 

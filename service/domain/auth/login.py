@@ -13,7 +13,7 @@ import uuid_utils.compat
 
 from service.domain.audit import AuditSource
 from service.domain.auth.login_throttle import LoginThrottle, run_throttled
-from service.domain.auth.mfa import passes
+from service.domain.auth.mfa import consume_code
 from service.domain.auth.revocation import revoke_session, revoke_sessions
 from service.domain.auth.sessions import (
     MOST_SESSIONS,
@@ -191,7 +191,7 @@ async def _keep(
         # In the transaction that opens the session: of two who bring one code at once, one gets in.
         if found.asks_otp and otp is None:
             raise OtpRequired()
-        if found.asks_otp and otp is not None and not await passes(transaction, clock, found, otp):
+        if found.asks_otp and otp is not None and not await consume_code(transaction, clock, found, otp):
             raise InvalidOtp()
         if renewed is not None:
             await transaction.users.set_password(found.user.id, renewed)

@@ -9,7 +9,7 @@ from service.domain.ports import Clock, Transaction
 from service.domain.users.user import Credentials
 
 
-async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp: str) -> bool:
+async def consume_code(transaction: Transaction, clock: Clock, owner: Credentials, otp: str) -> bool:
     """Whether this is a code of now or a recovery code, neither used before. It is used up by that, if the write commits.
 
     A code is used once although it is good for a while: who looked over a shoulder has nothing (RFC 6238, 5.2).
@@ -27,7 +27,7 @@ async def passes(transaction: Transaction, clock: Clock, owner: Credentials, otp
     return True
 
 
-async def demand(transaction: Transaction, clock: Clock, owner: Credentials, otp: str | None) -> None:
+async def require_code(transaction: Transaction, clock: Clock, owner: Credentials, otp: str | None) -> None:
     """Consume the code of a signed-in user whose password was verified. A user without a second factor needs none.
 
     Raises `OtpFieldMissing`, `OtpFieldWrong`.
@@ -36,5 +36,5 @@ async def demand(transaction: Transaction, clock: Clock, owner: Credentials, otp
         return
     if otp is None:
         raise OtpFieldMissing()
-    if not await passes(transaction, clock, owner, otp):
+    if not await consume_code(transaction, clock, owner, otp):
         raise OtpFieldWrong()

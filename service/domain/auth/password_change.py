@@ -7,7 +7,7 @@ from uuid import UUID
 
 from service.domain.audit import AuditSource
 from service.domain.auth.password_policy import reject_common
-from service.domain.auth.reauthentication import hold, prove
+from service.domain.auth.reauthentication import require_reauth, verify_password
 from service.domain.auth.revocation import revoke_access, revoke_sessions
 from service.domain.errors import InvalidMailToken, InvalidToken
 from service.domain.mail.mail import (
@@ -91,11 +91,11 @@ async def change(
     if user is None:
         raise InvalidToken()
     reject_common(new, user.username, user.email, user.name, pointer="/new")
-    proven = await prove(store, hasher, user_id, current, "/current")
+    proven = await verify_password(store, hasher, user_id, current, "/current")
     password_hash = await hasher.hash(new)
 
     async def work(transaction: Transaction) -> None:
-        owner = await hold(transaction, clock, user_id, proven, otp, "/current")
+        owner = await require_reauth(transaction, clock, user_id, proven, otp, "/current")
         await transaction.audit.record("password.changed", user_id, user_id)
         await _replace(transaction, clock, owner, password_hash)
         await revoke_sessions(transaction, clock, user_id, user_id, "password", but=session_id)

@@ -1,20 +1,24 @@
-"""Proving once more who one is: what a stolen session must not do asks for the password, and for the second factor."""
+"""Reauthentication: what a stolen session must not do asks for the password and the second factor again."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from service.domain.audit import AuditSource
-from service.domain.auth.mfa import demand
+from service.domain.auth.mfa import require_code
 from service.domain.errors import InvalidToken, WrongPassword
 from service.domain.ports import Clock, Hasher, Store, Transaction
 from service.domain.users.user import Credentials
 
 
-async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password") -> str:
-    """The hash that the user's own password matches, for `hold`. It computes a hash, so call it outside of a transaction.
+async def verify_password(
+    store: Store, hasher: Hasher, user_id: UUID, password: str, pointer: str = "/password"
+) -> str:
+    """Return the stored hash that the user's own password matches, for `require_reauth`.
 
-    Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` where the user has gone.
+    It computes a hash, so call it outside of a transaction.
+
+    Raises `WrongPassword`, naming the field at `pointer`; `InvalidToken` if the user was deleted.
     """
     user = (await store.users.find(user_id)).value
     if user is None:
@@ -26,7 +30,7 @@ async def prove(store: Store, hasher: Hasher, user_id: UUID, password: str, poin
     return kept
 
 
-async def hold(
+async def require_reauth(
     transaction: Transaction,
     clock: Clock,
     user_id: UUID,
@@ -34,20 +38,22 @@ async def hold(
     otp: str | None = None,
     pointer: str = "/password",
 ) -> Credentials:
-    """Whose password was proven, if that is still the present one, and whose code is taken with it.
+    """Return the credentials of a user whose password matched the hash `proven`, and consume the code.
 
-    Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `InvalidToken` where the user has gone.
+    A password that was changed after the check is wrong.
+
+    Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `InvalidToken` if the user was deleted.
     """
     found = await transaction.users.find_credentials(user_id)
     if found is None:
         raise InvalidToken()
     if found.password_hash != proven:
         raise WrongPassword(pointer)  # the password was changed after the check
-    await demand(transaction, clock, found, otp)
+    await require_code(transaction, clock, found, otp)
     return found
 
 
-async def show(
+async def reauthenticate(
     store: Store,
     hasher: Hasher,
     clock: Clock,
@@ -57,11 +63,11 @@ async def show(
     otp: str | None,
     pointer: str = "/password",
 ) -> str:
-    """Verify the password and consume the code, for an action after the response. Raises like `prove` and `hold`."""
-    proven = await prove(store, hasher, user_id, password, pointer)
+    """Verify the password and consume the code, for an action after the response. Raises like `verify_password` and `require_reauth`."""
+    proven = await verify_password(store, hasher, user_id, password, pointer)
 
     async def work(transaction: Transaction) -> None:
-        await hold(transaction, clock, user_id, proven, otp, pointer)
+        await require_reauth(transaction, clock, user_id, proven, otp, pointer)
 
     await store.write(work, by)
     return proven

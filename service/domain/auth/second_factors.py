@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.domain.audit import AuditSource
 from service.domain.auth import recovery_codes, totp
-from service.domain.auth.reauthentication import hold, prove
+from service.domain.auth.reauthentication import require_reauth, verify_password
 from service.domain.auth.revocation import revoke_sessions
 from service.domain.auth.totp import SecondFactor
 from service.domain.errors import Conflict, Forbidden, InvalidToken, NotFound, OtpFieldWrong
@@ -30,14 +30,14 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: AuditSource, use
 
     Raises `WrongPassword`, and `Conflict` if a second factor is active: replacing it requires its code.
     """
-    proven = await prove(store, hasher, user_id, password)
+    proven = await verify_password(store, hasher, user_id, password)
     secret = totp.new_secret()
 
     async def work(transaction: Transaction) -> Begun:
         owner = await transaction.users.find_credentials(user_id)
         if owner is not None and owner.asks_otp:
             raise Conflict("This account has a second factor; remove it before you begin another.")
-        owner = await hold(transaction, clock, user_id, proven)
+        owner = await require_reauth(transaction, clock, user_id, proven)
         await transaction.second_factors.save(user_id, SecondFactor(secret))
         await transaction.audit.record("second_factor.begun", user_id, user_id)
         return Begun(secret, owner.user)
@@ -82,11 +82,11 @@ async def renew_codes(
     store: Store, hasher: Hasher, clock: Clock, by: AuditSource, user_id: UUID, password: str, otp: str | None
 ) -> list[str]:
     """New recovery codes, in the place of all before. Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`, `Conflict`."""
-    proven = await prove(store, hasher, user_id, password)
+    proven = await verify_password(store, hasher, user_id, password)
     made = recovery_codes.make()
 
     async def work(transaction: Transaction) -> None:
-        owner = await hold(transaction, clock, user_id, proven, otp)
+        owner = await require_reauth(transaction, clock, user_id, proven, otp)
         if not owner.asks_otp:
             raise Conflict("This account has no second factor.")
         await _keep(transaction, user_id, made)
@@ -111,10 +111,10 @@ async def remove(
 
     Raises `WrongPassword`, `OtpFieldMissing`, `OtpFieldWrong`; `Conflict` where there is none.
     """
-    proven = await prove(store, hasher, user_id, password)
+    proven = await verify_password(store, hasher, user_id, password)
 
     async def work(transaction: Transaction) -> bool:
-        owner = await hold(transaction, clock, user_id, proven, otp)
+        owner = await require_reauth(transaction, clock, user_id, proven, otp)
         if owner.second_factor is None:
             raise Conflict("This account has no second factor.")
         await transaction.second_factors.delete(user_id)

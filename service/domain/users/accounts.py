@@ -12,7 +12,7 @@ import uuid_utils.compat
 
 from service.domain.audit import START, AuditSource, rights_changed
 from service.domain.auth.password_policy import reject_common
-from service.domain.auth.reauthentication import hold, prove
+from service.domain.auth.reauthentication import require_reauth, verify_password
 from service.domain.auth.revocation import revoke_access
 from service.domain.errors import (
     FieldError,
@@ -139,7 +139,7 @@ async def change(
                 raise PasswordFieldMissing(_PASSWORD)
             if proven is None:
                 raise WrongPassword(_PASSWORD)
-            await hold(transaction, clock, user_id, proven, wanted.otp, _PASSWORD)
+            await require_reauth(transaction, clock, user_id, proven, wanted.otp, _PASSWORD)
         if user.is_active_admin and not after.is_active_admin:
             await _keep_an_admin(transaction)
         now = clock()
@@ -208,14 +208,19 @@ async def ensure_admin(store: Store, hasher: Hasher, clock: Clock, admin: NewUse
 
 
 async def _prove(store: Store, hasher: Hasher, caller: Caller, user_id: UUID, wanted: Change) -> str | None:
-    """What `hold` wants of a caller who changes its own address; costs a hash only then. None where nothing was shown."""
+    """Verify the password of a caller that changes its own address, for `require_reauth`.
+
+    None for any other change, and without a password: the change itself then says what is missing.
+
+    Only such a change computes a hash.
+    """
     email = wanted.fields.get("email")
     if email is None or caller.id != user_id or wanted.current_password is None:
         return None
     user = (await store.users.find(user_id)).value
     if user is None or user.email == email:
         return None
-    return await prove(store, hasher, user_id, wanted.current_password, _PASSWORD)
+    return await verify_password(store, hasher, user_id, wanted.current_password, _PASSWORD)
 
 
 async def _visible(

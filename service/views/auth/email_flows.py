@@ -7,7 +7,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from service.domain.auth import password_change
-from service.domain.auth.reauthentication import show
+from service.domain.auth.reauthentication import reauthenticate
 from service.domain.errors import InvalidMailToken
 from service.domain.mail.mail import MailTokenRef, parse_token
 from service.domain.users import email_change
@@ -90,7 +90,9 @@ class EmailChangeView(ReauthView):
         user_id, password, pointer = self.caller.id, body.current_password, "/current_password"
         hasher = self.hasher
         proven = await self.throttled(
-            lambda: show(services.store, hasher, services.clock, self.by, user_id, password, body.otp, pointer),
+            lambda: reauthenticate(
+                services.store, hasher, services.clock, self.by, user_id, password, body.otp, pointer
+            ),
             "verify the password for a new address",
         )
         ttl = timedelta(seconds=services.settings.verify_ttl_s)

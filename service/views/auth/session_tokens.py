@@ -18,12 +18,12 @@ from service.security import session_secrets
 TOKENS_REPLY: Final = Reply("The session's tokens.", SessionTokens, headers=("Cache-Control",))
 
 
-def tokens_answer(request: web.Request, entered: LoggedIn) -> web.Response:
+def tokens_answer(request: web.Request, logged_in: LoggedIn) -> web.Response:
     tokens = request.app[SERVICES].access_tokens
-    session = entered.session
-    request[CONTEXT].entered = str(entered.user.id)
+    session = logged_in.session
+    request[CONTEXT].authenticated_user = str(logged_in.user.id)
     answer = SessionTokens(
-        access_token=tokens.issue(entered.user.id, session.id, scopes.written(scopes.of(entered.user.role))),
+        access_token=tokens.issue(logged_in.user.id, session.id, scopes.written(scopes.of(logged_in.user.role))),
         expires_in=tokens.ttl_s,
         refresh_token=session_secrets.issue(session, "refresh"),
         session_id=session.id,

@@ -108,7 +108,7 @@ class _Host:
             raise Unavailable(1, "The service is shutting down. Send the remaining lines again.")
 
     async def has_access(self) -> bool:
-        return await self._services.authenticator.confirm(self._view.principal)
+        return await self._services.authenticator.revalidate(self._view.principal)
 
     def start_write(self, work: Coroutine[Any, Any, BatchResult]) -> asyncio.Task[BatchResult]:
         return self._services.tasks.start(work, "import users")
