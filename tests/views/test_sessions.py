@@ -158,7 +158,7 @@ async def test_session_that_is_not_refreshed_ends() -> None:
         await server.json("POST", "/v1/auth/refresh", status=400, json={"refresh_token": ada.refresh_token})
 
 
-# What ends what, as docs/auth.md has it
+# What revokes what, as docs/auth.md has it
 
 
 async def end_others(server: Server, ada: Login) -> None:
