@@ -27,7 +27,7 @@ check: $(VENV)/.check  ## lint, types, import contracts, spelling, security chec
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/codespell
-	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive service gunicorn.conf.py .ci
+	$(VENV)/bin/bandit --quiet --configfile pyproject.toml --recursive service clients/python/src gunicorn.conf.py .ci
 	$(VENV)/bin/python -m service openapi | diff -u openapi.yaml - || { echo "openapi.yaml has drifted: run make openapi"; exit 1; }
 	$(VENV)/bin/python -m pytest -q tests/test_documents.py
 
@@ -64,12 +64,12 @@ clean:  ## remove the virtual environment and every cache
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later with its venv module is needed (Debian: apt-get install python3-venv)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
-$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable .
+$(VENV)/.run: pyproject.toml clients/python/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ./clients/python --editable .
 	@touch $@
-$(VENV)/.check: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[check]'
+$(VENV)/.check: pyproject.toml clients/python/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ./clients/python --editable '.[check]'
 	@touch $@ $(VENV)/.run
-$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable '.[bench]'
+$(VENV)/.bench: pyproject.toml clients/python/pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable ./clients/python --editable '.[bench]'
 	@touch $@

@@ -13,7 +13,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[1]
 READ: Final = (
-    *("service", "docs", "tests", "bench", "examples", "deploy", ".ci"),
+    *("service", "clients", "docs", "tests", "bench", "examples", "deploy", ".ci"),
     *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "THREATS.md", "openapi.yaml", ".env.example"),
     *("Makefile", "Dockerfile", "gunicorn.conf.py"),
 )

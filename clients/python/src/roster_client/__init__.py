@@ -1,0 +1,55 @@
+"""Client of Roster, a user-account service with a live change feed."""
+
+from roster_client.client import AsyncRoster
+from roster_client.credentials import ApiToken, Login, Saved
+from roster_client.errors import (
+    AlreadyExists,
+    Conflict,
+    ConnectionFailed,
+    Forbidden,
+    HttpProblem,
+    Incomplete,
+    InsufficientScope,
+    InvalidFields,
+    NotFound,
+    OtpRequired,
+    PositionUnavailable,
+    RateLimited,
+    RosterError,
+    ServiceUnavailable,
+    TimedOut,
+    Unauthenticated,
+    VersionMismatch,
+)
+from roster_client.http import RetryPolicy
+from roster_client.models import Event, Message, User
+from roster_client.version import __version__
+
+__all__ = [
+    "AlreadyExists",
+    "ApiToken",
+    "AsyncRoster",
+    "Conflict",
+    "ConnectionFailed",
+    "Event",
+    "Forbidden",
+    "HttpProblem",
+    "Incomplete",
+    "InsufficientScope",
+    "InvalidFields",
+    "Login",
+    "Message",
+    "NotFound",
+    "OtpRequired",
+    "PositionUnavailable",
+    "RateLimited",
+    "RetryPolicy",
+    "RosterError",
+    "Saved",
+    "ServiceUnavailable",
+    "TimedOut",
+    "Unauthenticated",
+    "User",
+    "VersionMismatch",
+    "__version__",
+]

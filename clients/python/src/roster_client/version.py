@@ -1,0 +1,3 @@
+"""The version of the client, which equals that of the service."""
+
+__version__ = "0.1.0"
