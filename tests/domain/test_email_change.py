@@ -79,7 +79,7 @@ async def test_own_address_is_not_asked(world: World) -> None:
     before = await world.store.mails.list_due(world.clock(), 10)
     await world.ask("ada@example.com")
     assert await world.store.mails.list_due(world.clock(), 10) == before
-    assert len(await world.store.audit.list_page(AuditQuery(limit=10, action="address.asked"))) == 1
+    assert len(await world.store.audit.list_page(AuditQuery(limit=10, action="email_change.requested"))) == 1
 
 
 async def test_asking_again_takes_back_what_was_asked_before(world: World) -> None:

@@ -65,7 +65,7 @@ async def test_request_mails_a_link_to_the_address_of_the_account(member: Member
     assert await member.mails() == [("reset", "ada@example.com")]
     assert await member.password_hash() == OLD_HASH
     assert await member.ends() == []
-    assert (await member.audited())[-1] == "password.forgotten"
+    assert (await member.audited())[-1] == "password_reset.requested"
 
 
 @pytest.mark.parametrize("email", ["ada", "eve@example.com", "ADA@example.com", "", "ada@example.com "])

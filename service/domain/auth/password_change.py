@@ -35,7 +35,7 @@ async def forgot(store: Store, clock: Clock, by: AuditSource, email: str, ttl: t
     async def work(transaction: Transaction) -> None:
         now = clock()
         await request_token_mail(transaction, Mail("reset", email, now, now + ttl), user_id)
-        await transaction.audit.record("password.forgotten", None, user_id)
+        await transaction.audit.record("password_reset.requested", None, user_id)
 
     await store.write(work, by)
 

@@ -39,7 +39,7 @@ async def begin(store: Store, hasher: Hasher, clock: Clock, by: AuditSource, use
             raise Conflict("This account has a second factor; remove it before you begin another.")
         owner = await require_reauth(transaction, clock, user_id, proven)
         await transaction.second_factors.save(user_id, SecondFactor(secret))
-        await transaction.audit.record("second_factor.begun", user_id, user_id)
+        await transaction.audit.record("second_factor.started", user_id, user_id)
         return Begun(secret, owner.user)
 
     return (await store.write(work, by)).value

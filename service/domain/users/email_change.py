@@ -54,7 +54,7 @@ async def ask(
         else:
             await transaction.mail_tokens.delete_of_user(user_id, "move")
             await request_mail(transaction, mail)
-        await transaction.audit.record("address.asked", user_id, user_id)
+        await transaction.audit.record("email_change.requested", user_id, user_id)
 
     await store.write(work, by)
 
