@@ -21,8 +21,10 @@ from roster_client.errors import (
     Unauthenticated,
     VersionMismatch,
 )
+from roster_client.feed import Reset
 from roster_client.http import RetryPolicy
 from roster_client.models import Event, Message, User
+from roster_client.positions import FilePosition, MemoryPosition, Position
 from roster_client.version import __version__
 
 __all__ = [
@@ -32,17 +34,21 @@ __all__ = [
     "Conflict",
     "ConnectionFailed",
     "Event",
+    "FilePosition",
     "Forbidden",
     "HttpProblem",
     "Incomplete",
     "InsufficientScope",
     "InvalidFields",
     "Login",
+    "MemoryPosition",
     "Message",
     "NotFound",
     "OtpRequired",
+    "Position",
     "PositionUnavailable",
     "RateLimited",
+    "Reset",
     "RetryPolicy",
     "RosterError",
     "Saved",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,8 +16,10 @@ from roster_client.api.tokens import AsyncTokens
 from roster_client.api.totp import AsyncTotp
 from roster_client.api.users import AsyncUsers, read_user
 from roster_client.credentials import Credentials
+from roster_client.feed import Reset, read_feed
 from roster_client.http import ApiClient, RetryPolicy
-from roster_client.models import Aggregate, IssuedTicket, SessionTokens, User
+from roster_client.models import Aggregate, Event, IssuedTicket, SessionTokens, User
+from roster_client.positions import MemoryPosition, Position
 from roster_client.token_source import TokenSource
 
 
@@ -68,6 +70,30 @@ class AsyncRoster:
     async def me(self) -> User:
         """The own account."""
         return read_user(await self.http.request("GET", "/v1/users/me"))
+
+    def feed(
+        self,
+        position: Position | None = None,
+        *,
+        after: str | None = None,
+        types: Iterable[str] | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Event | Reset, None]:
+        """Every event after a position, in order; it reconnects without end.
+
+        Args:
+            position: where to begin, and where the position of each item is saved when the next item is asked for.
+            after: where to begin without a `position`: `0` is the oldest event, None the next one.
+            types: only these types; None for all.
+            limit: end after so many events; None for no end.
+
+        A `Reset` says that events are lost. Raises `HttpProblem` where another attempt would fail too: credentials that are
+        refused, a query that is invalid.
+        """
+        if position is not None and after is not None:
+            raise ValueError("Give `position` or `after`, not both.")
+        names = None if types is None else ",".join(sorted(types))
+        return read_feed(self.http, position or MemoryPosition(after), names, limit)
 
     async def password(self, current: str, new: str, *, otp: str | None = None) -> None:
         """Change the own password. It ends all other sessions. `otp`: the code of the second factor, if there is one."""

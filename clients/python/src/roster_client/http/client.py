@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypedDict, Unpack
@@ -148,7 +149,7 @@ class ApiClient:
             failure: RosterError
             try:
                 response = await self._exchange(call, token)
-            except (ConnectionFailed, Incomplete) as error:
+            except (ConnectionFailed, Incomplete, TimedOut) as error:
                 failure = error
             else:
                 if response.status < 400:
@@ -173,19 +174,48 @@ class ApiClient:
         headers = call.headers if token is None else {**call.headers, "Authorization": f"Bearer {token}"}
         url = self.base_url + call.path
         session = self._open_session()
-        try:
+        with _translate_errors(call.method, call.path):
             async with session.request(call.method, url, params=call.query, json=call.json, headers=headers) as answer:
                 body = await answer.read()
                 history = tuple(str(earlier.url) for earlier in answer.history)
                 return Response(answer.status, answer.headers, body, history)
-        except aiohttp.ClientPayloadError as error:
-            raise Incomplete(f"{call.method} {call.path}: the response ended early.") from error
-        except aiohttp.InvalidURL as error:
-            raise ValueError(f"{url!r} is no valid address.") from error
-        except (aiohttp.ClientError, OSError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise ConnectionFailed(f"{call.method} {call.path}: {str(error) or type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def open_stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        idle_timeout_s: float,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The body of a response, piece by piece as it arrives, for responses of any length.
+
+        A refused token is replaced once; nothing else is repeated.
+
+        Args:
+            idle_timeout_s: seconds without a byte after which `TimedOut` is raised.
+
+        Raises what `request` raises, also between two pieces.
+        """
+        query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        refused: str | None = None
+        timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=idle_timeout_s)
+        while True:
+            token = await self._authorize(refused) if self._authorize else None
+            sent = {**(headers or {}), **({} if token is None else {"Authorization": f"Bearer {token}"})}
+            with _translate_errors(method, path):
+                async with self._open_session().request(
+                    method, self.base_url + path, params=query, headers=sent, timeout=timeout
+                ) as answer:
+                    if answer.status < 400:
+                        yield answer.content.iter_any()
+                        return
+                    problem = Response(answer.status, answer.headers, await answer.read()).create_problem()
+            if problem.status != 401 or token is None or refused is not None:
+                raise problem
+            refused = token
 
     def _open_session(self) -> aiohttp.ClientSession:
         # Not in the constructor: a session belongs to the loop that runs when it is made.
@@ -196,3 +226,18 @@ class ApiClient:
         if self._session.closed:
             raise RuntimeError("The client is closed.")
         return self._session
+
+
+@contextmanager
+def _translate_errors(method: str, path: str) -> Iterator[None]:
+    """Raise the errors of aiohttp as those of this package."""
+    try:
+        yield
+    except aiohttp.ClientPayloadError as error:
+        raise Incomplete(f"{method} {path}: the response ended early.") from error
+    except aiohttp.InvalidURL as error:
+        raise ValueError(f"{path!r} is no path of a valid address.") from error
+    except TimeoutError as error:
+        raise TimedOut(f"{method} {path}: the server is silent.") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ConnectionFailed(f"{method} {path}: {str(error) or type(error).__name__}") from error
