@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from roster_client import ApiToken, AsyncRoster, InsufficientScope, Login, OtpRequired, Unauthenticated
 
-from tests.support.server import PASSWORD, Server
+from tests.support.server import PASSWORD, Server, serve
 from tests.support.totp import protect
 
 
@@ -38,6 +38,15 @@ async def test_token_has_its_scopes_only(server: Server) -> None:
             with pytest.raises(Unauthenticated):
                 await program.me()
         assert [token.name for token in await roster.tokens.list()] == []
+
+
+async def test_token_lives_as_long_as_asked() -> None:
+    """A token without a life gets the service's default; `never` needs the operator's leave."""
+    async with serve(api_token_ttl_s=0) as server:
+        await server.member("ada")
+        async with AsyncRoster(server.url, Login("ada", PASSWORD)) as roster:
+            assert (await roster.tokens.create("usual", ["profile"])).expires_at is not None
+            assert (await roster.tokens.create("lasting", ["profile"], expires_in_s="never")).expires_at is None
 
 
 async def test_second_factor_is_asked_for_when_needed(server: Server) -> None:

@@ -76,7 +76,9 @@ class HttpProblem(RosterError):
         self.retry_after_s = parse_retry_after(headers.get("Retry-After"))
         self.authenticate = headers.get("WWW-Authenticate", "")
         self.maybe_applied = False
-        super().__init__(f"{status} {self.slug}: {self.detail}" if self.slug else f"{status}: {self.detail}")
+        fields = "".join(f" {error.get('pointer')}: {error.get('detail')}" for error in self.errors)
+        kind = f"{status} {self.slug}" if self.slug else f"{status}"
+        super().__init__(f"{kind}: {self.detail}{fields}")
 
 
 class Unauthenticated(HttpProblem):

@@ -103,7 +103,7 @@ class _Reader:
         if self._hint_s is not None:
             return self._hint_s
         bound = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** min(max(self._failures - 1, 0), 10))
-        return random.uniform(0.0, bound)
+        return random.uniform(0.0, bound)  # nosec B311  # no secret
 
 
 def _read_item(event: SseEvent) -> Event | Reset | None:

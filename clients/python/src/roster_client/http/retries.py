@@ -30,7 +30,7 @@ class RetryPolicy:
         """The wait after this attempt, counted from 0: at random up to the bound, so that clients that failed together do not
         return together. `Retry-After` is the least wait, and the random part is added to it."""
         bound = min(self.longest_delay_s, self.first_delay_s * 2 ** min(attempt, 30))
-        return (retry_after_s or 0.0) + random.uniform(0.0, bound)
+        return (retry_after_s or 0.0) + random.uniform(0.0, bound)  # nosec B311  # no secret
 
 
 class RetryBudget:
