@@ -23,6 +23,7 @@ from roster_client.errors import (
 )
 from roster_client.feed import Reset
 from roster_client.http import RetryPolicy
+from roster_client.mirror import AsyncMirror, Change
 from roster_client.models import Event, Message, User
 from roster_client.positions import FilePosition, MemoryPosition, Position
 from roster_client.version import __version__
@@ -30,7 +31,9 @@ from roster_client.version import __version__
 __all__ = [
     "AlreadyExists",
     "ApiToken",
+    "AsyncMirror",
     "AsyncRoster",
+    "Change",
     "Conflict",
     "ConnectionFailed",
     "Event",

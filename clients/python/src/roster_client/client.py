@@ -18,6 +18,7 @@ from roster_client.api.users import AsyncUsers, read_user
 from roster_client.credentials import Credentials
 from roster_client.feed import Reset, read_feed
 from roster_client.http import ApiClient, RetryPolicy
+from roster_client.mirror import AsyncMirror
 from roster_client.models import Aggregate, Event, IssuedTicket, SessionTokens, User
 from roster_client.positions import MemoryPosition, Position
 from roster_client.token_source import TokenSource
@@ -94,6 +95,10 @@ class AsyncRoster:
             raise ValueError("Give `position` or `after`, not both.")
         names = None if types is None else ",".join(sorted(types))
         return read_feed(self.http, position or MemoryPosition(after), names, limit)
+
+    def mirror(self) -> AsyncMirror:
+        """A copy in memory of all users that this account may see, which follows the feed: `async with roster.mirror() as users`."""
+        return AsyncMirror(self.http)
 
     async def password(self, current: str, new: str, *, otp: str | None = None) -> None:
         """Change the own password. It ends all other sessions. `otp`: the code of the second factor, if there is one."""
