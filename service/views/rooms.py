@@ -192,11 +192,11 @@ class RoomFeedView(NamedRoomView):
         start = Start.of(self.request.headers.get("Last-Event-ID"), wanted.after)
         rooms = self.services.rooms
         try:
-            room = await rooms.visit(self.room_name, self.principal)
+            room = await rooms.add_listener(self.room_name, self.principal)
         except Unavailable:
             return unavailable_stream(_ROOMS_RETRY_MS)
         try:
             resync = f"/v1/rooms/{room.name}/messages"
             return await serve_stream(self, Reading(room, MESSAGES, resync, wanted.limit, ends_behind=True), start)
         finally:
-            rooms.depart(room)
+            rooms.remove_listener(room)

@@ -89,7 +89,7 @@ class World:
 
     async def _visit(self) -> None:
         stream = FakeStream(full_bytes=self.chance.choice((2_000, 65_536)))
-        room = await self.rooms.visit(self.chance.choice(self.names), stream.principal)
+        room = await self.rooms.add_listener(self.chance.choice(self.names), stream.principal)
         place = self.chance.choice((room.ring.head, room.oldest))
         reader: Reader
         if self.chance.random() < 0.7:
@@ -108,7 +108,7 @@ class World:
             if self.chance.random() < 0.5:  # once more, as an end and a departure in one turn do
                 stream.close()
                 room.detach(reader)
-            self.rooms.depart(room)
+            self.rooms.remove_listener(room)
 
     async def _send(self) -> None:
         name, data = self.chance.choice(self.names), "x" * self.chance.choice((1, 1_000, 30_000))

@@ -8,7 +8,7 @@ from typing import Any
 
 from service.domain.errors import Unavailable
 from service.domain.events.position import Position
-from service.realtime.engine import RoomSubscriber
+from service.realtime.engine import RoomMessage, RoomSubscriber
 from service.realtime.redis.wire import PublishedMessage, PublishedPresence, read_state
 
 Published = PublishedMessage | PublishedPresence
@@ -46,6 +46,15 @@ class Attachment:
         elif not self._pass_on(published):
             self._waiting.append(published)
             self.compare()
+
+    def on_sent(self, message: RoomMessage) -> None:
+        """Pass on a message that this process sent, if it is the next one: it is known before it is published to this process.
+
+        A member that leaves right after its own message has received it then. If other messages come before it, it waits for its turn.
+        """
+        if self._reading is None and message.position == (self._head.epoch, self._head.seq + 1):
+            self._head = message.position
+            self._subscriber.on_message(message)
 
     def on_state(self, answer: Any, older: int = 0) -> None:
         """Take a state that was read, then what was published meanwhile.

@@ -140,7 +140,11 @@ class RedisEngine:
             if done.done():  # the message arrived before
                 return
             try:
-                done.set_result(_read_sent(reply.result(), body))
+                sent = _read_sent(reply.result(), body)
+                done.set_result(sent)
+                # After the answer: the sender reads it first.
+                if not sent.is_replay and (attachment := self._attachments.get(room)) is not None:
+                    attachment.on_sent(sent.message)
             except (Unavailable, IdempotencyKeyReused, ResponseExpired) as error:
                 done.set_exception(error)
 

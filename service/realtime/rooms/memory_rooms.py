@@ -42,7 +42,7 @@ class MemoryRoom(Room):
 
     @property
     def is_deserted(self) -> bool:
-        return not len(self.presence) and not self.visitors
+        return not len(self.presence) and not self.listeners
 
 
 class MemoryRooms(Rooms[MemoryRoom]):

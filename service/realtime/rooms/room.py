@@ -32,14 +32,14 @@ class Room(BroadcastLog):
         history: messages retained for readers that resume.
 
     Attributes:
-        visitors: readers who are no members.
+        listeners: readers that are not members.
         times: when each message of the history was sent, in seconds since 1970.
     """
 
     def __init__(self, name: str, epoch: str, head: int, history: int) -> None:
         super().__init__(epoch, _create_ring(head, history))
         self.name = name
-        self.visitors = 0
+        self.listeners = 0
         self.times: deque[float] = deque(maxlen=history)
 
     @property

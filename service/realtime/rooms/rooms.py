@@ -98,16 +98,16 @@ class Rooms(ABC, Generic[R]):
     def leave(self, room: R, principal: Principal) -> None:
         """End what `enter` began."""
 
-    async def visit(self, name: str, principal: Principal) -> R:
+    async def add_listener(self, name: str, principal: Principal) -> R:
         """The room of that name, created if it does not exist, with one more reader who is no member."""
         self._rules.check_read(principal.caller, name)
         room = await self._open(name)
-        room.visitors += 1
+        room.listeners += 1
         return room
 
-    def depart(self, room: R) -> None:
-        """End what `visit` began."""
-        room.visitors -= 1
+    def remove_listener(self, room: R) -> None:
+        """End what `add_listener` began."""
+        room.listeners -= 1
         self._on_left(room)
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Rooms(ABC, Generic[R]):
 
     @abstractmethod
     async def _open(self, name: str) -> R:
-        """The room, created if it does not exist. The caller enters or visits it in the same turn of the loop."""
+        """The room, created if it does not exist. The caller enters it or listens to it in the same turn of the loop."""
 
     @abstractmethod
     async def _enter(self, room: R, principal: Principal) -> None: ...

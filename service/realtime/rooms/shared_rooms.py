@@ -51,7 +51,7 @@ class SharedRoom(Room):
     @property
     def is_deserted(self) -> bool:
         """Whether this process has no reader of it."""
-        return not self.connections and not self.visitors
+        return not self.connections and not self.listeners
 
     def on_state(self, state: RoomState) -> None:
         is_first, is_new = not self.epoch, state.head.epoch != self.epoch
