@@ -524,7 +524,7 @@ async def test_place_before_a_change_of_role_is_lost(server: Server) -> None:
 async def test_session_that_ends_while_its_stream_opens_ends_the_stream(server: Server, path: str) -> None:
     """Between the look at its credentials and the moment from which endings reach it, nothing falls through."""
     ada = await server.member()
-    with mock.patch.object(server.app[SERVICES].authenticator, "confirm", side_effect=InvalidToken):
+    with mock.patch.object(server.app[SERVICES].authenticator, "revalidate", side_effect=InvalidToken):
         if path == "/v1/feed":
             async with server.feed(ada) as stream:
                 assert (await closing(stream))["reason"] == "session_ended"
