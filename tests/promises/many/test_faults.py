@@ -153,13 +153,13 @@ async def _endure(place: str, valkey: RedisServer, readers: int, harm: Harm, *, 
             await asyncio.gather(*working)
 
             expected = await people.expected(begin)
-            await until(lambda: all(len(r.taken) >= len(expected[r.by.id]) for r in people.readers), timeout=20)
+            await until(lambda: all(len(r.taken) >= len(expected[r.by.id]) for r in people.readers), timeout=60)
             assert all(reader.taken == expected[reader.by.id] for reader in people.readers)
             assert [reader.faults for reader in everyone if reader.faults] == []
             assert [reader.resets for reader in people.readers if reader.resets] == []
             if keeps_rooms:
                 seqs = list(range(2, len(talk.sent) + 1))  # the first message came before the readers
-                await until(lambda: all(len(r.taken) >= len(seqs) for r in talk.readers), timeout=20)
+                await until(lambda: all(len(r.taken) >= len(seqs) for r in talk.readers), timeout=60)
                 assert all(reader.taken == seqs for reader in talk.readers)
             resets = [[reset["reason"] for reset in reader.resets] for reader in talk.readers]
             assert resets == [[] if keeps_rooms else ["epoch"]] * len(talk.readers)
