@@ -198,7 +198,7 @@ async def test_revocation_closes_the_socket_within_a_second(server: Server, act:
 
 async def test_socket_ends_with_its_token() -> None:
     """4401 `expired`, unless it is renewed."""
-    async with serve(access_ttl_s=1) as server:
+    async with serve(access_ttl_s=2) as server:
         ada = await server.member()
         async with connect(server, ada) as client:
             closing, code = await client.closing()
